@@ -1,0 +1,196 @@
+"""Gradients as functions: grad, vjp, jacobian, hvp. Each is a few lines around `backpropagate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .context import surrounding
+from .operators import Array
+from .tensor import Tensor, _computed, backpropagate, seed
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    cotangents: Any = None,
+    create_graph: bool = False,
+) -> Any:
+    """Return the gradients of the outputs with respect to the inputs, and accumulate nothing.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensors
+    inputs : Tensor or sequence of Tensors
+        Leaves or intermediate results; each must require a gradient.
+    cotangents : array_like or Tensor, or a sequence of them, optional
+        ``dL/dy`` for each output, of its shape; cast to its dtype. 1 for outputs with one element.
+    create_graph : bool
+        Record the backward pass, also under ``no_grad``, so that the gradients can be differentiated again.
+
+    Returns
+    -------
+    Tensor or tuple of Tensors
+        As ``inputs``: a Tensor for a Tensor, a tuple for a sequence; each of its input's shape and dtype. Zeros for an
+        input that the outputs do not depend on.
+
+    Raises
+    ------
+    ValueError
+        If an input does not require a gradient, or a cotangent is missing or has the wrong shape.
+    RuntimeError
+        Under ``create_graph``, if a leaf was given new data after the graph was recorded.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> x = tn.tensor(2.0, requires_grad=True)
+    >>> slope = tn.grad(x * x * x, x, create_graph=True)
+    >>> slope.item(), tn.grad(slope, x).item()
+    (12.0, 12.0)
+    """
+    ys = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    xs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if isinstance(outputs, Tensor):
+        cotangents = (cotangents,)
+    elif cotangents is None:
+        cotangents = (None,) * len(ys)
+    if len(cotangents) != len(ys):
+        raise ValueError(f"{len(ys)} outputs need as many cotangents, not {len(cotangents)}")
+    for what, tensors in (("output", ys), ("input", xs)):
+        for i, x in enumerate(tensors):
+            if not isinstance(x, Tensor):
+                raise TypeError(f"{what} {i} is not a Tensor but {type(x).__name__}")
+    for i, x in enumerate(xs):
+        if not x.requires_grad:
+            raise ValueError(f"input {i}, {x._label()}, does not require a gradient; create it with requires_grad=True")
+    seeds = [(y, _seed(y, g, create_graph)) for y, g in zip(ys, cotangents, strict=True) if y.requires_grad]
+    found = backpropagate(seeds, xs, create_graph)
+    gradients = tuple(_gradient(x, found.get(x)) for x in xs)
+    return gradients[0] if isinstance(inputs, Tensor) else gradients
+
+
+def _seed(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
+    checked = seed(y, cotangent)
+    if not create_graph:
+        return checked
+    return cotangent.astype(y.dtype) if isinstance(cotangent, Tensor) else Tensor(checked)
+
+
+def _gradient(x: Tensor, found: Any) -> Tensor:
+    if found is None:
+        return _computed(np.zeros(x.shape, x.dtype))
+    return found if isinstance(found, Tensor) else _computed(found)
+
+
+def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return ``fn(*inputs)`` and the function that pulls a cotangent back to the inputs, which can be called again.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes Tensors, returns a Tensor.
+    *inputs : arrays or Tensors of floating dtype
+        Where they are differentiated at. Given arrays only, the results are arrays, too.
+
+    Returns
+    -------
+    y : array or Tensor
+    pullback : callable
+        ``pullback(cotangent)`` returns the gradient, or a tuple of gradients if there are several inputs.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> y, pullback = tn.vjp(np.sin, np.array([0.0, np.pi]))
+    >>> pullback(np.array([1.0, 2.0]))
+    array([ 1., -2.])
+    """
+    like = _like(inputs)
+    leaves = [_leaf(x) for x in inputs]
+    y = _evaluated(fn, leaves)
+
+    def pullback(cotangent: Any = None) -> Any:
+        if not y.requires_grad:
+            seed(y, cotangent)
+            gradients = tuple(like(_computed(np.zeros(x.shape, x.dtype))) for x in leaves)
+        else:
+            gradients = tuple(like(g) for g in grad(y, leaves, cotangent))
+        return gradients if len(gradients) != 1 else gradients[0]
+
+    return like(y.detach()), pullback
+
+
+def jacobian(fn: Callable[[Any], Any], x: Any) -> Any:
+    """Return the derivative of every element of ``fn(x)`` with respect to every element of ``x``.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes a Tensor, returns a Tensor.
+    x : array or Tensor of floating dtype
+
+    Returns
+    -------
+    array or Tensor, as ``x``
+        Shape ``y.shape + x.shape``, dtype of ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.jacobian(lambda x: x * x, np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    leaf = _leaf(x)
+    y = _evaluated(fn, [leaf])
+    rows: Array = np.zeros((y.size, *leaf.shape), leaf.dtype)
+    if y.requires_grad:
+        for row in range(y.size):
+            cotangent = np.zeros(y.size, y.dtype)
+            cotangent[row] = 1
+            rows[row] = grad(y, leaf, cotangent.reshape(y.shape)).data
+    return _like((x,))(_computed(rows.reshape(y.shape + leaf.shape)))
+
+
+def hvp(fn: Callable[[Any], Any], x: Any, v: Any) -> Any:
+    """Return the Hessian of a scalar function times a vector, without building the Hessian.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes a Tensor, returns a Tensor with one element.
+    x, v : arrays or Tensors of one shape
+
+    Returns
+    -------
+    array or Tensor, as ``x``
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.hvp(lambda x: (x * x * x).sum(), np.array([1.0, 2.0]), np.array([1.0, 10.0]))
+    array([  6., 120.])
+    """
+    leaf = _leaf(x)
+    slope = grad(_evaluated(fn, [leaf]), leaf, create_graph=True)
+    v = seed(slope, v)
+    product = grad(slope, leaf, v) if slope.requires_grad else _computed(np.zeros(leaf.shape, leaf.dtype))
+    return _like((x,))(product)
+
+
+def _leaf(x: Any) -> Tensor:
+    return Tensor(x, requires_grad=True)
+
+
+def _like(inputs: Sequence[Any]) -> Callable[[Tensor], Any]:
+    """Return what turns a Tensor into what the inputs are: arrays stay among arrays."""
+    return (lambda y: y) if any(isinstance(x, Tensor) for x in inputs) else Tensor.numpy
+
+
+def _evaluated(fn: Callable[..., Any], leaves: Sequence[Tensor]) -> Tensor:
+    with surrounding(recording=True):
+        y = fn(*leaves)
+    return y if isinstance(y, Tensor) else Tensor(y)

@@ -1,0 +1,115 @@
+"""Functions written with the primitives, which therefore need no rule of their own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..operators import FUNCTIONS, Axis, plain
+from .core import astype, axes_of, count_over, matmul, mean, operand, refuse, square, sum, tanh, where
+from .elementwise import erf, exp, log, log1p, sigmoid, sqrt
+
+
+def var(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False
+) -> Any:
+    """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
+
+    ``ddof=1`` divides by ``n - 1``. At a constant input the gradient is 0.
+    """
+    refuse(out=out)
+    x = operand(x) if dtype is None else astype(x, dtype)
+    axis = axes_of(axis, x.ndim)
+    squares = square(x - mean(x, axis=axis, keepdims=True))
+    if ddof == 0:
+        return mean(squares, axis=axis, keepdims=keepdims)
+    return sum(squares, axis=axis, keepdims=keepdims) / (count_over(x.shape, axis, "var") - ddof)
+
+
+def std(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False
+) -> Any:
+    """Return the square root of `var`, like ``np.std``. At a constant input the gradient is NaN: inf times 0."""
+    return sqrt(var(x, axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims))
+
+
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Return ``log(sum(exp(x)))`` without overflow. The shift by the largest value is a constant: it cancels."""
+    x = operand(x)
+    axis = axes_of(axis, x.ndim)
+    largest = np.real(plain(x)).max(axis=axis, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0)
+    total = log(sum(exp(x - largest), axis=axis, keepdims=True)) + largest
+    return total if keepdims else total.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axis))
+
+
+def log_softmax(x: Any, axis: Axis = -1) -> Any:
+    """Return the logarithm of `softmax`, ``x - logsumexp(x)``."""
+    return x - logsumexp(x, axis=axis, keepdims=True)
+
+
+def softmax(x: Any, axis: Axis = -1) -> Any:
+    """Return ``exp(x) / sum(exp(x))`` along an axis, without overflow."""
+    return exp(log_softmax(x, axis=axis))
+
+
+def relu(x: Any) -> Any:
+    """Return ``where(x <= 0, 0, x)``: 0 at 0, with gradient 0 there; NaN stays NaN."""
+    x = operand(x)
+    return where(np.real(plain(x)) <= 0, 0, x)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """Return ``x`` where positive, else ``negative_slope * x``."""
+    x = operand(x)
+    return where(np.real(plain(x)) <= 0, x * negative_slope, x)
+
+
+def silu(x: Any) -> Any:
+    """Return ``x * sigmoid(x)``, also called swish."""
+    return x * sigmoid(x)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """Return ``x * Phi(x)``, Phi the normal distribution function (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    ``approximate="tanh"`` needs NumPy only; the exact form takes ``erf`` from SciPy.
+
+    Raises
+    ------
+    ImportError
+        For the exact form where SciPy is not installed.
+    """
+    if approximate == "tanh":
+        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    if approximate != "none":
+        raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
+    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+
+
+def softplus(x: Any) -> Any:
+    """Return ``log(1 + exp(x))`` without overflow, right in every derivative at 0 too."""
+    x = operand(x)
+    positive = np.real(plain(x)) > 0
+    return log1p(exp(where(positive, -x, x))) + where(positive, x, 0)
+
+
+def dot(a: Any, b: Any, out: None = None) -> Any:
+    """Return the product of matrices or vectors, or of anything with a scalar, like ``np.dot`` for up to two axes."""
+    refuse(out=out)
+    a, b = operand(a), operand(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    if b.ndim > 2:
+        raise ValueError(f"dot of Tensors takes a second operand of at most 2 axes, not {b.ndim}; use matmul or einsum")
+    return matmul(a, b)
+
+
+FUNCTIONS.update({np.var: var, np.std: std, np.dot: dot})
+
+__all__ = [
+    "dot", "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std",
+    "var",
+]  # fmt: skip

@@ -1,0 +1,366 @@
+"""The sixteen primitives that the classic norms and a small network need, each with its rules.
+
+A rule reads ``(formula, lambda g, y, *inputs, **static: contribution)``. It is a NumPy expression, so one rule serves
+arrays, at NumPy's speed, and Tensors, recorded, when the gradient is itself to be differentiated.
+
+No rule mentions broadcasting or casting: where shapes or dtypes differ, `aligned` records a ``broadcast_to`` or an
+``astype``, whose own rules are a sum and a cast back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..operators import FUNCTIONS, Array, Axis
+from ..primitive import Primitive
+from ..tensor import Tensor, frozen, record
+
+Rule = tuple[str, Callable[..., Any]]
+
+
+# Entries: a primitive with one or two operands becomes a function, and NumPy's function leads to it.
+
+
+def unary(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Callable[[Any], Any]:
+    """Declare an elementwise primitive of one operand and return its function."""
+    primitive = Primitive(name, symbol, forward, rule)
+
+    def function(x: Any) -> Any:
+        return record(primitive, (x,))
+
+    return _published(function, name, forward)
+
+
+def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) -> Callable[[Any, Any], Any]:
+    """Declare an elementwise primitive of two operands, which are brought to one shape and dtype first."""
+    primitive = Primitive(name, symbol, forward, *rules)
+
+    def function(a: Any, b: Any) -> Any:
+        return record(primitive, aligned(a, b))
+
+    return _published(function, name, forward)
+
+
+def _published(function: Callable[..., Any], name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Like ``np.{name}``, recorded for Tensors; plain arrays give a plain array."
+    if isinstance(forward, np.ufunc):
+        FUNCTIONS[forward] = function
+    return function
+
+
+# Broadcasting and casting.
+
+
+def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
+    """Bring operands to one shape and dtype. Python scalars, NumPy scalars and 0-d arrays stay constants."""
+    if len(operands) == 2:
+        a, b = operands
+        if isinstance(a, Tensor):
+            if isinstance(b, Tensor):
+                if a._data.shape == b._data.shape and a._data.dtype is b._data.dtype and not shape:
+                    return operands
+            elif (type(b) is float or type(b) is int) and not shape:
+                return operands
+    if not any(isinstance(x, Tensor) for x in operands):
+        return operands
+    values = tuple(_operand(x) for x in operands)
+    tensors = [x for x in values if isinstance(x, Tensor)]
+    dtype = np.result_type(*{x.dtype for x in tensors})
+    try:
+        shape = np.broadcast_shapes(shape, *(x.shape for x in tensors))
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in tensors)
+        raise ValueError(f"operands of shapes {shapes} cannot be broadcast together") from None
+    return tuple(broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else x for x in values)
+
+
+def _operand(x: Any) -> Any:
+    if isinstance(x, Tensor | bool | int | float | complex):
+        return x
+    array = np.asarray(x)
+    return Tensor(array) if array.ndim else array.item()
+
+
+def _broadcast_view(x: Array, shape: tuple[int, ...]) -> Array:
+    # np.broadcast_to costs as much as several small operations; for contiguous arrays the view is built directly.
+    if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
+        lead = len(shape) - x.ndim
+        strides = [0] * lead + [
+            0 if size == 1 else stride for size, stride in zip(x.shape, x.strides, strict=True)
+        ]
+        if all(size in (1, wanted) for size, wanted in zip(x.shape, shape[lead:], strict=True)):
+            return np.ndarray(shape, x.dtype, x, 0, strides)
+    return np.broadcast_to(x, shape)
+
+
+def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum over the axes along which an array of this shape was repeated."""
+    lead = g.ndim - len(shape)
+    repeated = tuple(i for i in range(g.ndim) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1))
+    total = sum(g, axis=repeated, keepdims=lead == 0)
+    return total if total.shape == shape else total.reshape(shape)
+
+
+_broadcast_to = Primitive(
+    "broadcast_to",
+    "broadcast",
+    lambda x, *, shape: _broadcast_view(x, shape),
+    ("sum of g over the repeated axes", lambda g, y, x, *, shape: _sum_to(g, x.shape)),
+)
+
+
+def broadcast_to(x: Any, shape: Any) -> Any:
+    """Repeat along new or size-1 axes, like ``np.broadcast_to``. Its rule is a sum over the axes that were repeated."""
+    x = operand(x)
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    if x.shape == shape:
+        return x
+    if isinstance(x, Tensor) and not x._requires_grad:
+        return _data_leaf(_broadcast_view(x._data, shape), x.name)
+    return record(_broadcast_to, (x,), {"shape": shape})
+
+
+_astype = Primitive(
+    "astype",
+    "cast",
+    lambda x, *, dtype: x.astype(dtype),
+    ("g.astype(x.dtype)", lambda g, y, x, *, dtype: g.astype(x.dtype)),
+)
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """Convert to a dtype. Casts between floating dtypes are recorded; an integer or boolean result is data.
+
+    Complex values stay complex: a real floating dtype sets their precision only.
+    """
+    x, dtype = operand(x), np.dtype(dtype)
+    if x.dtype.kind == "c" and dtype.kind == "f":
+        dtype = np.result_type(dtype, np.complex64)
+    if x.dtype == dtype:
+        return x
+    if isinstance(x, Tensor) and (dtype.kind != "f" or not x._requires_grad):
+        return _data_leaf(x._data.astype(dtype), x.name)
+    return record(_astype, (x,), {"dtype": dtype})
+
+
+def _data_leaf(array: Array, name: str | None) -> Tensor:
+    """Return what a constant becomes: not an operation, only data of its final shape and dtype."""
+    leaf = Tensor.__new__(Tensor)
+    Tensor.__init__(leaf, (), name=name)
+    array.setflags(write=False)
+    leaf._data = array
+    return leaf
+
+
+# Arithmetic.
+
+add = binary("add", "+", np.add, ("g", lambda g, y, a, b: g), ("g", lambda g, y, a, b: g))
+subtract = binary("subtract", "−", np.subtract, ("g", lambda g, y, a, b: g), ("-g", lambda g, y, a, b: -g))
+multiply = binary("multiply", "×", np.multiply, ("g * b", lambda g, y, a, b: g * b), ("g * a", lambda g, y, a, b: g * a))
+divide = binary(
+    "divide", "÷", np.divide, ("g / b", lambda g, y, a, b: g / b), ("-g * y / b", lambda g, y, a, b: -g * y / b)
+)
+negative = unary("negative", "−", np.negative, ("-g", lambda g, y, x: -g))
+square = unary("square", "( )²", np.square, ("g * 2 * x", lambda g, y, x: g * (2 * x)))
+rsqrt = unary("rsqrt", "1/√", lambda x: 1 / np.sqrt(x), ("-g * y**3 / 2", lambda g, y, x: g * (-0.5 * y * y * y)))
+tanh = unary("tanh", "tanh", np.tanh, ("g * (1 - y**2)", lambda g, y, x: g * (1 - y * y)))
+
+_where = Primitive(
+    "where",
+    "where",
+    lambda a, b, *, condition: np.where(condition, a, b),
+    ("where(condition, g, 0)", lambda g, y, a, b, *, condition: np.where(condition, g, 0)),
+    ("where(condition, 0, g)", lambda g, y, a, b, *, condition: np.where(condition, 0, g)),
+)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """Choose elements from ``a`` where the condition holds, else from ``b``. The condition is data, and is copied.
+
+    No gradient leaks through the branch that is not taken, but a NaN or inf made inside that branch meets the zero
+    cotangent there and stays NaN. Where that can happen, guard the argument as well:
+    ``where(x > 0, log(where(x > 0, x, 1)), 0)``.
+    """
+    if isinstance(condition, Tensor):
+        condition = condition._data
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        return np.where(condition, a, b)
+    condition = frozen(condition)
+    return record(_where, aligned(a, b, shape=condition.shape), {"condition": condition})
+
+
+# Reductions.
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Return an axis argument as a sorted tuple of non-negative axes."""
+    return _sorted_axes(tuple(axis) if isinstance(axis, list) else axis, ndim)
+
+
+@lru_cache
+def _sorted_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axis, ndim)))
+
+
+def operand(x: Any) -> Any:
+    """Return a Tensor or an array as it is, anything else as an array."""
+    return x if isinstance(x, Tensor | np.ndarray | np.generic) else np.asarray(x)
+
+
+def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Give a reduction's result, or its cotangent, the reduced axes back with size 1."""
+    if keepdims or not axis:
+        return x
+    return x.reshape(tuple(1 if i in axis else size for i, size in enumerate(shape)))
+
+
+def count_over(shape: tuple[int, ...], axis: tuple[int, ...], what: str) -> int:
+    """Return how many elements a reduction combines, which must not be zero."""
+    n = math.prod(shape[i] for i in axis)
+    if n == 0:
+        raise ValueError(f"{what} over zero elements: shape {shape}, axis {axis}")
+    return n
+
+
+def refuse(**options: Any) -> None:
+    """Raise for options that NumPy has and a recorded operation cannot have."""
+    for option, value in options.items():
+        if value is not None:
+            raise TypeError(f"{option}= does not work on Tensors")
+
+
+_sum = Primitive(
+    "sum",
+    "Σ",
+    lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    (
+        "g broadcast to the shape of x",
+        lambda g, y, x, *, axis, keepdims: broadcast_to(kept(g, x.shape, axis, keepdims), x.shape),
+    ),
+)
+
+
+def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+    """Add the elements over one or several axes, like ``np.sum``."""
+    refuse(out=out)
+    x = operand(x) if dtype is None else astype(x, dtype)
+    return record(_sum, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+
+
+def _mean_forward(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    n = count_over(x.shape, axis, "mean")
+    if x.dtype == np.float16:
+        return (np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float32) / n).astype(np.float16)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) / n
+
+
+_mean = Primitive(
+    "mean",
+    "mean",
+    _mean_forward,
+    (
+        "g / n broadcast to the shape of x",
+        lambda g, y, x, *, axis, keepdims: broadcast_to(
+            kept(g, x.shape, axis, keepdims) * (1 / count_over(x.shape, axis, "mean")), x.shape
+        ),
+    ),
+)
+
+
+def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+    """Average over one or several axes, like ``np.mean``; float16 is summed in float32.
+
+    Raises
+    ------
+    ValueError
+        Over zero elements.
+    """
+    refuse(out=out)
+    x = operand(x) if dtype is None else astype(x, dtype)
+    return record(_mean, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+
+
+# Shapes and matrices.
+
+_reshape = Primitive(
+    "reshape",
+    "reshape",
+    lambda x, *, shape: x.reshape(shape),
+    ("g reshaped to the shape of x", lambda g, y, x, *, shape: g.reshape(x.shape)),
+)
+
+
+def reshape(x: Any, shape: Any, order: str = "C") -> Any:
+    """Give the elements another shape, in C order, like ``np.reshape``; one size may be -1."""
+    if order != "C":
+        raise TypeError("reshape of Tensors keeps C order; transpose first for another")
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    x = operand(x)
+    return record(_reshape, (x,), {"shape": shape})
+
+
+_transpose = Primitive(
+    "transpose",
+    "transpose",
+    lambda x, *, axes: x.transpose(axes),
+    ("g transposed back", lambda g, y, x, *, axes: g.transpose(tuple(np.argsort(axes)))),
+)
+
+
+def transpose(x: Any, axes: Any = None) -> Any:
+    """Permute the axes, or reverse them, like ``np.transpose``."""
+    x = operand(x)
+    axes = range(x.ndim)[::-1] if axes is None else np.lib.array_utils.normalize_axis_tuple(axes, x.ndim)
+    if len(axes) != x.ndim:
+        raise ValueError(f"axes {tuple(axes)} do not match an array of {x.ndim} axes")
+    return record(_transpose, (x,), {"axes": tuple(axes)})
+
+
+_matmul = Primitive(
+    "matmul",
+    "@",
+    np.matmul,
+    ("g @ b.mT", lambda g, y, a, b: g @ b.mT),
+    ("a.mT @ g", lambda g, y, a, b: a.mT @ g),
+)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Multiply matrices, or stacks of them, like ``np.matmul``. Leading axes are broadcast first, and seen."""
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        return np.matmul(a, b)
+    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
+        raise ValueError(f"shapes {a.shape} and {b.shape} do not match in a matrix product")
+    rows, columns = a.shape[:-1][-1:], b.shape[1:][-1:]
+    a = a if rows else a.reshape((1, -1))
+    b = b if columns else b.reshape((-1, 1))
+    dtype = np.result_type(a.dtype, b.dtype)
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (broadcast_to(astype(x, dtype), lead + x.shape[-2:]) for x in (a, b))
+    y = record(_matmul, (a, b))
+    return y if rows and columns else y.reshape(lead + rows + columns)
+
+
+FUNCTIONS.update(
+    {
+        "astype": astype,
+        np.where: where,
+        np.broadcast_to: broadcast_to,
+        np.sum: sum,
+        np.add.reduce: sum,
+        np.mean: mean,
+        np.reshape: reshape,
+        np.transpose: transpose,
+        np.permute_dims: transpose,
+        np.matmul: matmul,
+    }
+)

@@ -1,0 +1,112 @@
+"""Largest and smallest elements, and running sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..operators import FUNCTIONS, Array, Axis
+from ..primitive import Primitive
+from ..tensor import Tensor, record
+from .core import axes_of, count_over, kept, operand, refuse
+
+
+def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: np.ufunc) -> Any:
+    count_over(x.shape, axis, ufunc.__name__)
+    if not np.iscomplexobj(x):
+        return ufunc.reduce(x, axis=axis, keepdims=keepdims)
+    # NumPy orders complex numbers by both parts; the branch is the real part's.
+    best = ufunc.reduce(x.real, axis=axis, keepdims=True)
+    first = np.where(x.real == best, x, 0)
+    total = np.add.reduce(first, axis=axis, keepdims=keepdims)
+    return total / np.add.reduce(x.real == best, axis=axis, keepdims=keepdims)
+
+
+def _split_among_ties(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    g, y = kept(g, x.shape, axis, keepdims), kept(y, x.shape, axis, keepdims)
+    chosen = x == y
+    count = chosen.sum(axis=axis, keepdims=True).astype(x.dtype)
+    # No element equals a NaN: that slice, and no other, gets a NaN gradient.
+    rest = np.where(np.isnan(y), np.nan, 0).astype(x.dtype)
+    return np.where(chosen, g / count, rest)
+
+
+_max = Primitive(
+    "max",
+    "max",
+    lambda x, *, axis, keepdims: _extreme(x, axis, keepdims, np.maximum),
+    ("g where x is the largest, split among ties", _split_among_ties),
+)
+_min = Primitive(
+    "min",
+    "min",
+    lambda x, *, axis, keepdims: _extreme(x, axis, keepdims, np.minimum),
+    ("g where x is the smallest, split among ties", _split_among_ties),
+)
+
+
+def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
+    """Return the largest element over one or several axes, like ``np.max``; ties share the gradient equally.
+
+    Raises
+    ------
+    ValueError
+        Over zero elements.
+    """
+    refuse(out=out)
+    x = operand(x)
+    return record(_max, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+
+
+def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
+    """Return the smallest element over one or several axes, like ``np.min``; ties share the gradient equally.
+
+    Raises
+    ------
+    ValueError
+        Over zero elements.
+    """
+    refuse(out=out)
+    x = operand(x)
+    return record(_min, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+
+
+def _reversed(x: Any, axis: int) -> Any:
+    return x[(slice(None),) * axis + (slice(None, None, -1),)]
+
+
+_cumsum = Primitive(
+    "cumsum",
+    "cumulative Σ",
+    lambda x, *, axis: np.add.accumulate(x, axis=axis),
+    (
+        "cumulative sum of g from the other end",
+        lambda g, y, x, *, axis: _reversed(np.cumsum(_reversed(g, axis), axis=axis), axis),
+    ),
+)
+
+
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
+    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``."""
+    refuse(out=out, dtype=dtype)
+    x = operand(x)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    if not isinstance(x, Tensor):
+        return np.cumsum(x, axis=axis)
+    (axis,) = axes_of(axis, x.ndim)
+    return record(_cumsum, (x,), {"axis": axis})
+
+
+FUNCTIONS.update(
+    {
+        np.max: max,
+        np.maximum.reduce: max,
+        np.min: min,
+        np.minimum.reduce: min,
+        np.cumsum: cumsum,
+    }
+)
+
+__all__ = ["cumsum", "max", "min"]

@@ -1,0 +1,205 @@
+"""Rearranging, selecting, joining. Structural primitives come in dual pairs, each the other's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..operators import FUNCTIONS, Array, Axis
+from ..primitive import Primitive
+from ..tensor import Tensor, frozen, plain, record
+from .core import astype, axes_of, operand, reshape, transpose
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Exchange two axes, like ``np.swapaxes``."""
+    axes = list(range(operand(x).ndim))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return transpose(x, axes)
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """Move axes to other positions, like ``np.moveaxis``."""
+    ndim = operand(x).ndim
+    source = np.lib.array_utils.normalize_axis_tuple(source, ndim)
+    destination = np.lib.array_utils.normalize_axis_tuple(destination, ndim)
+    axes = [axis for axis in range(ndim) if axis not in source]
+    for position, axis in sorted(zip(destination, source, strict=True)):
+        axes.insert(position, axis)
+    return transpose(x, axes)
+
+
+def expand_dims(x: Any, axis: Any) -> Any:
+    """Insert axes of size 1, like ``np.expand_dims``."""
+    x = operand(x)
+    return reshape(x, np.expand_dims(np.broadcast_to(0, x.shape), axis).shape)
+
+
+def squeeze(x: Any, axis: Axis = None) -> Any:
+    """Remove axes of size 1, like ``np.squeeze``."""
+    x = operand(x)
+    return reshape(x, np.squeeze(np.broadcast_to(0, x.shape), axis).shape)  # type: ignore[arg-type]
+
+
+# x[index] and its dual: a scatter adds each element back to where it was taken from.
+
+_getitem = Primitive(
+    "getitem",
+    "[ ]",
+    lambda x, *, index: x[index],
+    ("g scattered to where x was read", lambda g, y, x, *, index: scatter(g, index, x.shape)),
+)
+
+
+def _scatter_forward(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
+    target = np.zeros(shape, x.dtype)
+    if any(isinstance(i, np.ndarray) for i in index):
+        np.add.at(target, index, x)
+    else:
+        target[index] = x
+    return target
+
+
+_scatter = Primitive(
+    "scatter",
+    "scatter",
+    _scatter_forward,
+    ("g[index]", lambda g, y, x, *, index, shape: g[index]),
+)
+
+
+def _frozen_index(index: Any) -> Any:
+    def freeze(i: Any) -> Any:
+        i = plain(i)
+        if isinstance(i, np.integer):
+            return int(i)
+        if isinstance(i, list | np.ndarray):
+            i = frozen(i)
+            return i.astype(np.intp) if i.size == 0 and i.dtype.kind == "f" else i
+        return i
+
+    return tuple(freeze(i) for i in index) if isinstance(index, tuple) else (freeze(index),)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """Return ``x[index]``: integers, slices, ``None``, ``...``, integer and boolean arrays (which are copied)."""
+    return record(_getitem, (operand(x),), {"index": _frozen_index(index)})
+
+
+def scatter(x: Any, index: Any, shape: Sequence[int]) -> Any:
+    """Return zeros of a shape to which ``x`` was added at ``index``; places named twice receive twice."""
+    return record(_scatter, (operand(x),), {"index": _frozen_index(index), "shape": tuple(shape)})
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Cut into several along an axis, like ``np.split``."""
+    x = operand(x)
+    (axis,) = axes_of(axis, x.ndim)
+    pieces = np.split(np.arange(x.shape[axis]), indices_or_sections)
+    starts = np.cumsum([0, *(len(piece) for piece in pieces)]).tolist()
+    before = (slice(None),) * axis
+    if not isinstance(indices_or_sections, int | np.integer):
+        bounds = [0, *(int(i) for i in indices_or_sections), x.shape[axis]]
+        return [getitem(x, (*before, slice(a, b))) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [getitem(x, (*before, slice(a, b))) for a, b in zip(starts, starts[1:], strict=False)]
+
+
+# Joining: one rule, which is told which operand it is for.
+
+
+def _part(g: Any, y: Any, *xs: Any, axis: int, operand: int) -> Any:
+    start = sum(x.shape[axis] for x in xs[:operand])
+    return g[(slice(None),) * axis + (slice(start, start + xs[operand].shape[axis]),)]
+
+
+_concatenate = Primitive(
+    "concatenate",
+    "concatenate",
+    lambda *xs, axis: np.concatenate(xs, axis=axis),
+    ("the operand's part of g", _part),
+    variadic=True,
+)
+_stack = Primitive(
+    "stack",
+    "stack",
+    lambda *xs, axis: np.stack(xs, axis=axis),
+    ("g[operand]", lambda g, y, *xs, axis, operand: g[(slice(None),) * axis + (operand,)]),
+    variadic=True,
+)
+
+
+def _tensors_of_one_dtype(arrays: Sequence[Any]) -> tuple[Any, ...]:
+    if not any(isinstance(x, Tensor) for x in arrays):
+        return tuple(np.asarray(x) for x in arrays)
+    tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in arrays]
+    dtype = np.result_type(*(x.dtype for x in tensors))
+    return tuple(astype(x, dtype) for x in tensors)
+
+
+def concatenate(arrays: Sequence[Any], axis: int | None = 0, out: None = None) -> Any:
+    """Join along an existing axis, like ``np.concatenate``."""
+    xs = _tensors_of_one_dtype(arrays)
+    if out is not None:
+        raise TypeError("out= does not work on Tensors")
+    if axis is None:
+        xs, axis = tuple(x.reshape(-1) for x in xs), 0
+    if not xs:
+        raise ValueError("need at least one array to concatenate")
+    (axis,) = axes_of(axis, xs[0].ndim)
+    return record(_concatenate, xs, {"axis": axis})
+
+
+def stack(arrays: Sequence[Any], axis: int = 0, out: None = None) -> Any:
+    """Join along a new axis, like ``np.stack``."""
+    xs = _tensors_of_one_dtype(arrays)
+    if out is not None:
+        raise TypeError("out= does not work on Tensors")
+    if not xs:
+        raise ValueError("need at least one array to stack")
+    (axis,) = axes_of(axis, xs[0].ndim + 1)
+    return record(_stack, xs, {"axis": axis})
+
+
+def _inside(width: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(before, size - after) for (before, after), size in zip(width, shape, strict=True))
+
+
+_pad = Primitive(
+    "pad",
+    "pad",
+    lambda x, *, width, value: np.pad(x, width, constant_values=value),
+    ("the inside of g", lambda g, y, x, *, width, value: g[_inside(width, g.shape)]),
+)
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Any:
+    """Surround with a constant, like ``np.pad``."""
+    if mode != "constant":
+        raise TypeError(f"pad of Tensors knows mode='constant', not {mode!r}; build others with np.concatenate")
+    x = operand(x)
+    width = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    return record(_pad, (x,), {"width": tuple((a, b) for a, b in width), "value": constant_values})
+
+
+FUNCTIONS.update(
+    {
+        "getitem": getitem,
+        np.swapaxes: swapaxes,
+        np.matrix_transpose: lambda x: swapaxes(x, -1, -2),
+        np.moveaxis: moveaxis,
+        np.expand_dims: expand_dims,
+        np.squeeze: squeeze,
+        np.ravel: lambda x: reshape(x, -1),
+        np.split: split,
+        np.concatenate: concatenate,
+        np.stack: stack,
+        np.pad: pad,
+    }
+)
+
+__all__ = [
+    "concatenate", "expand_dims", "getitem", "moveaxis", "pad", "scatter", "split", "squeeze", "stack",
+    "swapaxes",
+]  # fmt: skip

@@ -1,0 +1,444 @@
+"""Tensor, how an operation on it is recorded, the one walk over the graph, and backpropagation.
+
+Nothing here knows a single derivative: the rules are the primitives' own. `record` runs a primitive and remembers what it did; `walk` visits what was remembered, newest first; `backpropagate`
+carries cotangents along that walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from .context import STATE, surrounding
+from .operators import Array, Operators, plain
+from .primitive import Node, Primitive
+
+_serial = count().__next__
+_NOTHING: Mapping[str, Any] = {}
+
+
+def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, Any] = _NOTHING) -> Any:
+    """Compute a primitive; from Tensors make a Tensor, and where one of them needs a gradient remember how."""
+    arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
+    output = primitive.forward(*arrays, **static)
+    found = needed = False
+    for x in inputs:
+        if isinstance(x, Tensor):
+            found = True
+            if x._requires_grad:
+                needed = True
+                break
+    if not found:
+        return output
+    # NumPy turns 0-d results into scalars.
+    if type(output) is not np.ndarray:
+        output = np.asarray(output)
+    result = _new_tensor(Tensor)
+    output.setflags(write=False)
+    result._data = output
+    result._grad = result.name = None
+    if needed:
+        recording, scope, order, differentiates, _ = STATE.get()
+        if recording:
+            result._requires_grad = True
+            result.node = node = _new_node(Node)
+            node.primitive = primitive
+            node.inputs = inputs
+            node.arrays = arrays
+            node.static = static
+            node.scope = scope
+            node.order = order
+            node.differentiates = differentiates
+            node.serial = _serial()
+            return result
+    result._requires_grad = False
+    result.node = None
+    return result
+
+
+def frozen(data: Any) -> Array:
+    """Return a read-only copy."""
+    copy = np.array(data)
+    copy.setflags(write=False)
+    return copy
+
+
+def named(name: str, x: Any) -> Any:
+    """Give a Tensor a name and return it; anything else passes through."""
+    if isinstance(x, Tensor):
+        x.name = name
+    return x
+
+
+class Tensor(Operators):
+    """An array that remembers how it was computed, so that gradients can flow back through it.
+
+    It has ndarray's operators and methods and works in NumPy's functions. Comparisons give plain boolean arrays.
+
+    Parameters
+    ----------
+    data : array_like
+        Copied; the copy is read-only.
+    requires_grad : bool
+        Whether operations on it are recorded. The data must then be float16, float32 or float64.
+    dtype : dtype, optional
+    name : str, optional
+        Shown in drawings, reports and error messages.
+
+    Raises
+    ------
+    TypeError
+        If an integer, boolean or complex array is asked for a gradient, or the data are not numbers.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> x = tn.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).backward([1.0, 0.5, 0.25])
+    >>> x.grad
+    Tensor([2. , 2. , 1.5])
+    """
+
+    __slots__ = ("__weakref__", "_grad")
+
+    _grad: Tensor | None
+    node: Node | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
+        data = np.array(data._data if isinstance(data, Tensor) else data, dtype=dtype)
+        if data.dtype.kind not in "biufc":
+            raise TypeError(f"a Tensor holds numbers, not {data.dtype}: {data.ravel()[:3].tolist()}")
+        data.setflags(write=False)
+        self._data = data
+        self._grad = self.node = None
+        self._requires_grad = False
+        self.name = name
+        self.requires_grad = requires_grad
+
+    @property
+    def data(self) -> Array:
+        """The values, a read-only array. A leaf's can be rebound to another array of the same shape, which is copied."""
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        if self.node is not None:
+            raise RuntimeError(f"only a leaf's data can be rebound, and {self._label()} was computed")
+        new = Tensor(data, self._requires_grad)
+        if new.shape != self.shape:
+            raise ValueError(f"{self._label()} has shape {self.shape}; it cannot take data of shape {new.shape}")
+        self._data = new._data
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on it are recorded. A leaf's can be set."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.node is not None:
+            raise RuntimeError(f"{self._label()} was computed; use .detach() for a Tensor that needs no gradient")
+        if value and (self.dtype.kind != "f" or self.dtype.itemsize > 8):
+            raise TypeError(
+                f"only float16, float32 and float64 have gradients, and {self._label()} is {self.dtype}; "
+                "convert it with .astype(np.float32)"
+            )
+        self._requires_grad = bool(value)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has accumulated, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f".grad takes a Tensor or None, not {type(value).__name__}")
+        if value is not None and value.shape != self.shape:
+            raise ValueError(f"{self._label()} has shape {self.shape}; its gradient cannot have shape {value.shape}")
+        self._grad = value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
+
+    @property
+    def T(self) -> Tensor:
+        return self.transpose()
+
+    @property
+    def mT(self) -> Tensor:
+        """The matrix transpose: the last two axes swapped."""
+        return self.swapaxes(-1, -2)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=100)
+        dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
+        name = f", name={self.name!r}" if self.name else ""
+        return f"Tensor({text}{dtype}{', requires_grad=True' if self._requires_grad else ''}{name})"
+
+    def detach(self) -> Tensor:
+        """Return a Tensor with the same values that needs no gradient. The read-only array is shared."""
+        result = _computed(self._data)
+        result.name = self.name
+        return result
+
+    def numpy(self) -> Array:
+        """Return a writable copy of the values."""
+        return self._data.copy()
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"{self._label()} has {self.size} elements, not one; use .data or .numpy()")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth value of {self._label()} with {self.size} elements is ambiguous; compare its .data, "
+                "and use .any() or .all() on the result"
+            )
+        return bool(self._data.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a Tensor of shape () cannot be iterated over")
+        return (self[i] for i in range(len(self)))
+
+    def __reduce__(self) -> Any:
+        if self.node is not None:
+            raise TypeError(
+                f"{self._label()} was computed and belongs to a graph, so it cannot be copied or pickled; "
+                "use .detach() or .data"
+            )
+        return _restored, (type(self), self._data, self._requires_grad, self.name, self._grad)
+
+    def backward(self, cotangent: Any = None) -> None:
+        """Add the gradient of this Tensor to ``.grad`` of every leaf it was computed from.
+
+        It never records: for higher derivatives use ``tn.grad(..., create_graph=True)``. A graph can be walked again,
+        which adds the same gradients again.
+
+        Parameters
+        ----------
+        cotangent : array_like, optional
+            ``dL/dy`` for this Tensor ``y``, of its shape; cast to its dtype. Needed unless it has one element.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was recorded.
+        ValueError
+            If the cotangent is missing or has another shape.
+        """
+        if self.node is None:
+            raise RuntimeError(
+                f"nothing was recorded for {self._label()}: it was not computed from a Tensor with "
+                "requires_grad=True, or was computed under no_grad()"
+            )
+        for leaf, gradient in backpropagate([(self, seed(self, cotangent))]).items():
+            before = leaf._grad
+            leaf._grad = _computed(gradient if before is None else before._data + gradient)
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> Tensor:
+    """Make a Tensor; the data are copied. See `Tensor`.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> tn.tensor([[1, 2], [3, 4]], dtype="float32", name="x")
+    Tensor([[1., 2.],
+            [3., 4.]], dtype=float32, name='x')
+    """
+    return Tensor(data, requires_grad, dtype, name)
+
+
+_new_tensor = Tensor.__new__
+_new_node = Node.__new__
+
+
+def _restored(cls: type[Tensor], data: Array, requires_grad: bool, name: str | None, grad: Tensor | None) -> Tensor:
+    result = cls.__new__(cls)
+    Tensor.__init__(result, data, requires_grad, name=name)
+    result._grad = grad
+    return result
+
+
+def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """Return every computed Tensor that the outputs depend on, each once, newest first."""
+    seen = {tensor for tensor in outputs if tensor.node is not None}
+    pending = list(seen)
+    for tensor in pending:
+        # The list grows while it is read: that is the whole traversal.
+        for x in tensor.node.inputs:  # type: ignore[union-attr]
+            if isinstance(x, Tensor) and x.node is not None and x not in seen:
+                seen.add(x)
+                pending.append(x)
+    pending.sort(key=_age)
+    return pending
+
+
+def _age(tensor: Tensor) -> int:
+    return -tensor.node.serial  # type: ignore[union-attr]
+
+
+def seed(y: Tensor, cotangent: Any) -> Any:
+    """Return the cotangent of an output in its dtype, not copied; 1 where none is given and there is one element."""
+    if cotangent is None:
+        if y.size != 1:
+            raise ValueError(
+                f"{y._label()} has {y.size} elements, so its gradient needs a cotangent of that shape (dL/dy)"
+            )
+        return np.ones(y.shape, y.dtype)
+    g = plain(cotangent) if isinstance(cotangent, Tensor) else np.asarray(cotangent)
+    if g.shape != y.shape:
+        raise ValueError(f"the cotangent has shape {g.shape} where {y._label()} has shape {y.shape}")
+    return g.astype(y.dtype, copy=False)
+
+
+def backpropagate(
+    seeds: Iterable[tuple[Tensor, Any]],
+    inputs: Sequence[Tensor] | None = None,
+    create_graph: bool = False,
+    visit: Callable[[Node, int, Any], None] | None = None,
+) -> dict[Tensor, Any]:
+    """Carry cotangents from the outputs to ``inputs``, or to every leaf, and return those that arrive.
+
+    With arrays as seeds, rules run on the arrays that the nodes computed with, and the gradients are arrays that share
+    memory with nothing. With ``create_graph`` the seeds are Tensors, and so is everything computed from them.
+
+    ``visit(node, operand, contribution)`` is shown what each edge carries. Cotangents live in a dict local to the
+    call and are popped as they are consumed, so a graph can be walked any number of times.
+    """
+    cotangents: dict[Tensor, Any] = {}
+    summed: set[Tensor] = set()  # whose cotangent is a sum made here, so that more can be added in place
+    borrowed: set[Tensor] = set()  # whose cotangent is also somebody else's
+    for y, g in seeds:
+        cotangents[y] = g if y not in cotangents else cotangents[y] + g
+        borrowed.add(y)
+    order = walk(cotangents)
+    relevant = None if inputs is None else _leading_to(inputs, order)
+    kept = {x: None for x in inputs or ()}
+    latest = 1 + max((y.node.order for y in order), default=0)  # type: ignore[union-attr]
+    with (
+        np.errstate(all="ignore"),
+        surrounding(recording=create_graph, order=latest, scope=None, differentiates=None),
+    ):
+        for y in order:
+            g = cotangents.pop(y, None)
+            if g is None:
+                continue
+            if y in kept:
+                kept[y] = g
+                borrowed.add(y)
+            node: Node = y.node  # type: ignore[assignment]
+            output, values = y._data, node.arrays
+            if create_graph:
+                _check_unchanged(node)
+                output, values = y, node.inputs  # type: ignore[assignment]
+                STATE.set(STATE.get()._replace(scope=node.scope, differentiates=node))
+            rules, static = node.primitive.rules, node.static
+            for operand, x in enumerate(node.inputs):
+                if not isinstance(x, Tensor) or not x._requires_grad or (relevant is not None and x not in relevant):
+                    continue
+                contribution = rules[operand](g, output, *values, **static)
+                if visit is not None:
+                    visit(node, operand, contribution)
+                before = cotangents.get(x)
+                if before is None:
+                    cotangents[x] = contribution
+                    if contribution is g:
+                        borrowed.add(x)
+                elif x in summed:
+                    before += contribution
+                    cotangents[x] = before
+                else:
+                    cotangents[x] = before + contribution
+                    borrowed.discard(x)
+                    if not create_graph:
+                        summed.add(x)
+    for x in kept:
+        if x.node is not None and kept[x] is not None:
+            cotangents[x] = kept[x]
+    settle = _distinct if create_graph else _owned
+    return {x: settle(g, x in borrowed) for x, g in cotangents.items() if x._requires_grad}
+
+
+def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor]:
+    """Return the inputs and every Tensor computed from them."""
+    found = set(inputs)
+    for y in reversed(order):
+        if any(isinstance(x, Tensor) and x in found for x in y.node.inputs):  # type: ignore[union-attr]
+            found.add(y)
+    return found
+
+
+def _check_unchanged(node: Node) -> None:
+    for x, array in zip(node.inputs, node.arrays, strict=True):
+        if isinstance(x, Tensor) and x._data is not array:
+            raise RuntimeError(
+                f"{node.primitive.name} was computed before {x._label()} was given new data, so its gradient cannot be "
+                "recorded; compute it again, or differentiate without create_graph"
+            )
+
+
+def _owned(g: Any, borrowed: bool) -> Array:
+    """Return a gradient that shares memory with nothing: arrays of Tensors are read-only, views have a base."""
+    if borrowed or type(g) is not np.ndarray or g.base is not None or not g.flags.writeable:
+        return np.array(g)
+    return g
+
+
+def _distinct(g: Tensor, borrowed: bool) -> Tensor:
+    """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node."""
+    if not borrowed and g._data.base is None:
+        return g
+    if g.node is None and g._requires_grad:
+        return g
+    twin = _computed(np.array(g._data))
+    twin._requires_grad, twin.node = g._requires_grad, g.node
+    return twin
+
+
+def _computed(array: Array) -> Tensor:
+    """Make a Tensor of a fresh array, which is not copied."""
+    array = np.asarray(array)
+    array.setflags(write=False)
+    result = Tensor.__new__(Tensor)
+    result._data = array
+    result._grad = result.name = result.node = None
+    result._requires_grad = False
+    return result

@@ -1,0 +1,1 @@
+"""Normalizations as functions, and the patterns that name what is normalized over."""
