@@ -14,7 +14,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from .tensor import Node
+    from .primitive import Node
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,6 +39,7 @@ class State(NamedTuple):
     scope: Scope | None = None
     order: int = 0
     differentiates: Node | None = None
+    operand: int | None = None
     examined: bool = False
 
 
@@ -66,8 +67,7 @@ def is_examined() -> bool:
     return STATE.get().examined
 
 
-@contextmanager
-def scope(name: str) -> Iterator[None]:
+class scope:  # noqa: N801 (a context manager is named like the function it stands for)
     """Group the operations recorded in a ``with`` under a name, as one cluster of the drawing. Scopes nest.
 
     Examples
@@ -78,8 +78,18 @@ def scope(name: str) -> Iterator[None]:
     >>> y.node.scope.name
     'layer 1'
     """
-    with surrounding(scope=Scope(name, STATE.get().scope)):
-        yield
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._before: list[Scope | None] = []
+
+    def __enter__(self) -> None:
+        state = STATE.get()
+        self._before.append(state.scope)
+        STATE.set(state._replace(scope=Scope(self._name, state.scope)))
+
+    def __exit__(self, *exception: object) -> None:
+        STATE.set(STATE.get()._replace(scope=self._before.pop()))
 
 
 class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)

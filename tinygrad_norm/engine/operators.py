@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Axis: TypeAlias = int | Sequence[int] | None
 
-FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+FUNCTIONS: dict[Any, Callable[..., Tensor]] = {}
 """What stands for each NumPy function on Tensors."""
 PLAIN_FUNCTIONS: set[Any] = set()
 """Predicates and index functions: on Tensors they return plain arrays, as NumPy gives them."""

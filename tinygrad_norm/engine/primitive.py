@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .context import Scope
+if TYPE_CHECKING:
+    from .context import Scope
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -78,12 +79,14 @@ class Node:
     order : int
         0 for a forward operation, 1 for one of its gradient, 2 for one of the gradient's gradient.
     differentiates : Node or None
-        In a gradient: the node whose rule made this one.
+        In a gradient: the node whose rule made this one; for a sum of contributions, the node they add up for.
+    operand : int or None
+        In a gradient: which of that node's rules it was; None for a sum of contributions.
     serial : int
         Grows with time: an input's node has a smaller one.
     """
 
-    __slots__ = ("arrays", "differentiates", "inputs", "order", "primitive", "scope", "serial", "static")
+    __slots__ = ("arrays", "differentiates", "inputs", "operand", "order", "primitive", "scope", "serial", "static")
 
     primitive: Primitive
     inputs: tuple[Any, ...]
@@ -92,6 +95,7 @@ class Node:
     scope: Scope | None
     order: int
     differentiates: Node | None
+    operand: int | None
     serial: int
 
     def __repr__(self) -> str:

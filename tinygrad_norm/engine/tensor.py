@@ -6,7 +6,8 @@ carries cotangents along that walk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any
 
@@ -41,7 +42,7 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
     result._data = output
     result._grad = result.name = None
     if needed:
-        recording, scope, order, differentiates, _ = STATE.get()
+        recording, scope, order, differentiates, operand, _ = STATE.get()
         if recording:
             result._requires_grad = True
             result.node = node = _new_node(Node)
@@ -52,6 +53,7 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
             node.scope = scope
             node.order = order
             node.differentiates = differentiates
+            node.operand = operand
             node.serial = _serial()
             return result
     result._requires_grad = False
@@ -163,7 +165,8 @@ class Tensor(Operators):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._data.shape
+        shape: tuple[int, ...] = self._data.shape
+        return shape
 
     @property
     def ndim(self) -> int:
@@ -352,11 +355,7 @@ def backpropagate(
     order = walk(cotangents)
     relevant = None if inputs is None else _leading_to(inputs, order)
     kept = {x: None for x in inputs or ()}
-    latest = 1 + max((y.node.order for y in order), default=0)  # type: ignore[union-attr]
-    with (
-        np.errstate(all="ignore"),
-        surrounding(recording=create_graph, order=latest, scope=None, differentiates=None),
-    ):
+    with np.errstate(all="ignore"), _recording_order(order) if create_graph else nullcontext():
         for y in order:
             g = cotangents.pop(y, None)
             if g is None:
@@ -369,11 +368,13 @@ def backpropagate(
             if create_graph:
                 _check_unchanged(node)
                 output, values = y, node.inputs  # type: ignore[assignment]
-                STATE.set(STATE.get()._replace(scope=node.scope, differentiates=node))
+                _name_cotangent(g, y)
             rules, static = node.primitive.rules, node.static
             for operand, x in enumerate(node.inputs):
                 if not isinstance(x, Tensor) or not x._requires_grad or (relevant is not None and x not in relevant):
                     continue
+                if create_graph:
+                    _record_for(node, operand)
                 contribution = rules[operand](g, output, *values, **static)
                 if visit is not None:
                     visit(node, operand, contribution)
@@ -386,15 +387,38 @@ def backpropagate(
                     before += contribution
                     cotangents[x] = before
                 else:
+                    if create_graph:
+                        _record_for(x.node, None)
+                    else:
+                        summed.add(x)
                     cotangents[x] = before + contribution
                     borrowed.discard(x)
-                    if not create_graph:
-                        summed.add(x)
     for x in kept:
         if x.node is not None and kept[x] is not None:
             cotangents[x] = kept[x]
     settle = _distinct if create_graph else _owned
-    return {x: settle(g, x in borrowed) for x, g in cotangents.items() if x._requires_grad}
+    gradients = {x: settle(g, x in borrowed) for x, g in cotangents.items() if x._requires_grad}
+    if create_graph:
+        for x, g in gradients.items():
+            _name_cotangent(g, x)
+    return gradients
+
+
+def _recording_order(order: Sequence[Tensor]) -> AbstractContextManager[None]:
+    """Record what follows as the derivative of these Tensors, one order higher than the highest among them."""
+    latest = 1 + max((y.node.order for y in order), default=0)  # type: ignore[union-attr]
+    return surrounding(recording=True, order=latest, scope=None, differentiates=None, operand=None)
+
+
+def _record_for(node: Node | None, operand: int | None) -> None:
+    """Record what follows beside the node it differentiates."""
+    STATE.set(STATE.get()._replace(scope=node and node.scope, differentiates=node, operand=operand))
+
+
+def _name_cotangent(g: Tensor, y: Tensor) -> None:
+    """Call the cotangent of a named Tensor ``y`` "dL/dy", so that a drawing can say what it is."""
+    if y.name and g.name is None and g.node is not None:
+        g.name = f"dL/d{y.name}" if y.name.isidentifier() or len(y.name) <= 2 else f"dL/d({y.name})"
 
 
 def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor]:
@@ -429,6 +453,7 @@ def _distinct(g: Tensor, borrowed: bool) -> Tensor:
     if g.node is None and g._requires_grad:
         return g
     twin = _computed(np.array(g._data))
+    twin.name = g.name
     twin._requires_grad, twin.node = g._requires_grad, g.node
     return twin
 

@@ -330,7 +330,9 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     if x.ndim < 2:
         raise ValueError(f"group_norm expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
     if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1 or x.shape[1] % num_groups:
-        raise ValueError(f"num_groups must be a positive integer that divides the {x.shape[1]} channels, not {num_groups!r}")
+        raise ValueError(
+            f"num_groups must be a positive integer that divides the {x.shape[1]} channels, not {num_groups!r}"
+        )
     fitted = parse("n (g c) ... -> n g").fit(x.shape, {"g": num_groups})
     with scope("group_norm"):
         normalized = _normalized(x, fitted, eps)

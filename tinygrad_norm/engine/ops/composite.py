@@ -12,9 +12,7 @@ from .core import astype, axes_of, count_over, matmul, mean, operand, refuse, sq
 from .elementwise import erf, exp, log, log1p, sigmoid, sqrt
 
 
-def var(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False
-) -> Any:
+def var(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
     """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
 
     ``ddof=1`` divides by ``n - 1``. At a constant input the gradient is 0.
@@ -28,9 +26,7 @@ def var(
     return sum(squares, axis=axis, keepdims=keepdims) / (count_over(x.shape, axis, "var") - ddof)
 
 
-def std(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False
-) -> Any:
+def std(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
     """Return the square root of `var`, like ``np.std``. At a constant input the gradient is NaN: inf times 0."""
     return sqrt(var(x, axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims))
 

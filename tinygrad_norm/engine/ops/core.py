@@ -22,6 +22,9 @@ from ..tensor import Tensor, frozen, record
 
 Rule = tuple[str, Callable[..., Any]]
 
+# np.sum and np.mean spend more time on their arguments than on small arrays.
+_add_up: Any = np.add.reduce
+
 
 # Entries: a primitive with one or two operands becomes a function, and NumPy's function leads to it.
 
@@ -59,25 +62,32 @@ def _published(function: Callable[..., Any], name: str, forward: Callable[..., A
 
 def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
     """Bring operands to one shape and dtype. Python scalars, NumPy scalars and 0-d arrays stay constants."""
-    if len(operands) == 2:
-        a, b = operands
-        if isinstance(a, Tensor):
-            if isinstance(b, Tensor):
-                if a._data.shape == b._data.shape and a._data.dtype is b._data.dtype and not shape:
-                    return operands
-            elif (type(b) is float or type(b) is int) and not shape:
-                return operands
-    if not any(isinstance(x, Tensor) for x in operands):
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    if not tensors:
         return operands
-    values = tuple(_operand(x) for x in operands)
-    tensors = [x for x in values if isinstance(x, Tensor)]
-    dtype = np.result_type(*{x.dtype for x in tensors})
+    if len(tensors) < len(operands):
+        operands = tuple([x if type(x) is float or type(x) is int else _operand(x) for x in operands])
+        tensors = [x for x in operands if isinstance(x, Tensor)]
+    dtype = tensors[0]._data.dtype
+    for x in tensors:
+        if x._data.dtype is not dtype:
+            dtype = np.result_type(dtype, x._data.dtype)
+        if x._data.shape != shape:
+            shape = _joint_shape(shape, x._data.shape)
+    return tuple(
+        [
+            x if not isinstance(x, Tensor) else broadcast_to(x if x._data.dtype is dtype else astype(x, dtype), shape)
+            for x in operands
+        ]
+    )
+
+
+@lru_cache(maxsize=4096)
+def _joint_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     try:
-        shape = np.broadcast_shapes(shape, *(x.shape for x in tensors))
+        return np.broadcast_shapes(a, b)
     except ValueError:
-        shapes = " and ".join(str(x.shape) for x in tensors)
-        raise ValueError(f"operands of shapes {shapes} cannot be broadcast together") from None
-    return tuple(broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else x for x in values)
+        raise ValueError(f"operands of shapes {a} and {b} cannot be broadcast together") from None
 
 
 def _operand(x: Any) -> Any:
@@ -88,23 +98,28 @@ def _operand(x: Any) -> Any:
 
 
 def _broadcast_view(x: Array, shape: tuple[int, ...]) -> Array:
-    # np.broadcast_to costs as much as several small operations; for contiguous arrays the view is built directly.
-    if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
-        lead = len(shape) - x.ndim
-        strides = [0] * lead + [
-            0 if size == 1 else stride for size, stride in zip(x.shape, x.strides, strict=True)
-        ]
-        if all(size in (1, wanted) for size, wanted in zip(x.shape, shape[lead:], strict=True)):
-            return np.ndarray(shape, x.dtype, x, 0, strides)
+    # np.broadcast_to costs as much as several small operations, so a contiguous array's view is built directly.
+    if type(x) is np.ndarray and x.flags.c_contiguous and x.size and _joint_shape(x.shape, shape) == shape:
+        return np.ndarray(shape, x.dtype, x, 0, _broadcast_strides(x.shape, x.strides, shape))
     return np.broadcast_to(x, shape)
+
+
+@lru_cache(maxsize=4096)
+def _broadcast_strides(old: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    kept = tuple(0 if size == 1 else stride for size, stride in zip(old, strides, strict=True))
+    return (0,) * (len(new) - len(old)) + kept
 
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which an array of this shape was repeated."""
-    lead = g.ndim - len(shape)
-    repeated = tuple(i for i in range(g.ndim) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1))
-    total = sum(g, axis=repeated, keepdims=lead == 0)
+    total = sum(g, axis=_repeated_axes(shape, g.shape), keepdims=g.ndim == len(shape))
     return total if total.shape == shape else total.reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _repeated_axes(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    lead = len(new) - len(old)
+    return tuple(i for i in range(len(new)) if i < lead or (old[i - lead] == 1 and new[i] != 1))
 
 
 _broadcast_to = Primitive(
@@ -162,7 +177,9 @@ def _data_leaf(array: Array, name: str | None) -> Tensor:
 
 add = binary("add", "+", np.add, ("g", lambda g, y, a, b: g), ("g", lambda g, y, a, b: g))
 subtract = binary("subtract", "−", np.subtract, ("g", lambda g, y, a, b: g), ("-g", lambda g, y, a, b: -g))
-multiply = binary("multiply", "×", np.multiply, ("g * b", lambda g, y, a, b: g * b), ("g * a", lambda g, y, a, b: g * a))
+multiply = binary(
+    "multiply", "×", np.multiply, ("g * b", lambda g, y, a, b: g * b), ("g * a", lambda g, y, a, b: g * a)
+)
 divide = binary(
     "divide", "÷", np.divide, ("g / b", lambda g, y, a, b: g / b), ("-g * y / b", lambda g, y, a, b: -g * y / b)
 )
@@ -240,7 +257,7 @@ def refuse(**options: Any) -> None:
 _sum = Primitive(
     "sum",
     "Σ",
-    lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    lambda x, *, axis, keepdims: _add_up(x, axis=axis, keepdims=keepdims),
     (
         "g broadcast to the shape of x",
         lambda g, y, x, *, axis, keepdims: broadcast_to(kept(g, x.shape, axis, keepdims), x.shape),
@@ -258,8 +275,8 @@ def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims
 def _mean_forward(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     n = count_over(x.shape, axis, "mean")
     if x.dtype == np.float16:
-        return (np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float32) / n).astype(np.float16)
-    return np.add.reduce(x, axis=axis, keepdims=keepdims) / n
+        return (_add_up(x, axis=axis, keepdims=keepdims, dtype=np.float32) / n).astype(np.float16)
+    return _add_up(x, axis=axis, keepdims=keepdims) / n
 
 
 _mean = Primitive(

@@ -71,9 +71,10 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 def _windows_forward(x: Array, *, size: tuple[int, ...], stride: tuple[int, ...]) -> Array:
     k = len(size)
     axes = tuple(range(x.ndim - k, x.ndim))
-    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=axes)
-    steps = tuple(slice(None, None, step) for step in stride)
-    return windows[(..., *steps, *(slice(None),) * k)]
+    windows: Array = np.lib.stride_tricks.sliding_window_view(x, size, axis=axes)
+    index: Any = (..., *(slice(None, None, step) for step in stride), *(slice(None),) * k)
+    selected: Array = windows[index]
+    return selected
 
 
 def _overlap_add_forward(x: Array, *, shape: tuple[int, ...], stride: tuple[int, ...]) -> Array:
@@ -81,11 +82,11 @@ def _overlap_add_forward(x: Array, *, shape: tuple[int, ...], stride: tuple[int,
     counts, size = x.shape[-2 * k : -k], x.shape[-k:]
     target = np.zeros(shape, x.dtype)
     for offset in np.ndindex(*size):
-        reach = tuple(
+        reach: Any = tuple(
             slice(start, start + step * (count - 1) + 1, step)
             for start, step, count in zip(offset, stride, counts, strict=True)
         )
-        target[(..., *reach)] += x[(..., *offset)]
+        target[..., *reach] += x[..., *offset]
     return target
 
 

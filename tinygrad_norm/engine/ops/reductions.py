@@ -12,15 +12,14 @@ from ..tensor import Tensor, record
 from .core import axes_of, count_over, kept, operand, refuse
 
 
-def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: np.ufunc) -> Any:
+def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any:
     count_over(x.shape, axis, ufunc.__name__)
     if not np.iscomplexobj(x):
         return ufunc.reduce(x, axis=axis, keepdims=keepdims)
     # NumPy orders complex numbers by both parts; the branch is the real part's.
     best = ufunc.reduce(x.real, axis=axis, keepdims=True)
     first = np.where(x.real == best, x, 0)
-    total = np.add.reduce(first, axis=axis, keepdims=keepdims)
-    return total / np.add.reduce(x.real == best, axis=axis, keepdims=keepdims)
+    return first.sum(axis=axis, keepdims=keepdims) / (x.real == best).sum(axis=axis, keepdims=keepdims)
 
 
 def _split_among_ties(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:

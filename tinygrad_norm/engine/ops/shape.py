@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, Axis
+from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
-from ..tensor import Tensor, frozen, plain, record
+from ..tensor import Tensor, frozen, record
 from .core import astype, axes_of, operand, reshape, transpose
 
 
@@ -40,7 +41,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
 def squeeze(x: Any, axis: Axis = None) -> Any:
     """Remove axes of size 1, like ``np.squeeze``."""
     x = operand(x)
-    return reshape(x, np.squeeze(np.broadcast_to(0, x.shape), axis).shape)  # type: ignore[arg-type]
+    return reshape(x, np.squeeze(np.broadcast_to(0, x.shape), axis).shape)
 
 
 # x[index] and its dual: a scatter adds each element back to where it was taken from.
@@ -93,17 +94,19 @@ def scatter(x: Any, index: Any, shape: Sequence[int]) -> Any:
     return record(_scatter, (operand(x),), {"index": _frozen_index(index), "shape": tuple(shape)})
 
 
-def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     """Cut into several along an axis, like ``np.split``."""
     x = operand(x)
     (axis,) = axes_of(axis, x.ndim)
-    pieces = np.split(np.arange(x.shape[axis]), indices_or_sections)
-    starts = np.cumsum([0, *(len(piece) for piece in pieces)]).tolist()
-    before = (slice(None),) * axis
-    if not isinstance(indices_or_sections, int | np.integer):
-        bounds = [0, *(int(i) for i in indices_or_sections), x.shape[axis]]
-        return [getitem(x, (*before, slice(a, b))) for a, b in zip(bounds, bounds[1:], strict=False)]
-    return [getitem(x, (*before, slice(a, b))) for a, b in zip(starts, starts[1:], strict=False)]
+    if isinstance(indices_or_sections, int | np.integer):
+        step, rest = divmod(x.shape[axis], indices_or_sections)
+        if rest:
+            raise ValueError(
+                f"axis {axis} of size {x.shape[axis]} does not split into {indices_or_sections} equal parts"
+            )
+        indices_or_sections = range(step, x.shape[axis], step)
+    bounds = [None, *(int(i) for i in indices_or_sections), None]
+    return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in pairwise(bounds)]
 
 
 # Joining: one rule, which is told which operand it is for.

@@ -1,0 +1,1 @@
+"""Speed, measured next to the peers in one run."""

@@ -1,0 +1,206 @@
+"""Module, Parameter and buffers: what a layer is made of, under PyTorch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..engine.operators import Array
+from ..engine.tensor import Tensor, frozen
+
+
+class Parameter(Tensor):
+    """A leaf Tensor that is trained. As an attribute of a Module it is found by ``parameters()``."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None, name: str | None = None) -> None:
+        super().__init__(data, requires_grad, dtype, name)
+
+
+class Module:
+    """A layer or a model: parameters, buffers and other modules as attributes, and a ``forward``.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> class Scale(tn.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.weight = tn.nn.Parameter(np.array([2.0, 3.0]))
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> model = Scale()
+    >>> model(np.ones(2))
+    Tensor([2., 3.], requires_grad=True)
+    >>> list(model.state_dict())
+    ['weight']
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        self.training = True
+        self._buffers: dict[str, Array | None] = {}
+        self._observers: list[Any] = []
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in inputs]
+        y: Tensor = self.forward(*tensors)
+        for observer in self._observers:
+            observer(self, y)
+        return y
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the output; a subclass says how."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_buffers", ()):
+            self._buffers[name] = None if value is None else frozen(value)
+        else:
+            if isinstance(value, Parameter) and value.name is None:
+                value.name = name
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        buffers = self.__dict__.get("_buffers")
+        if buffers is None:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; does its __init__ call super().__init__()?")
+        if name in buffers:
+            return buffers[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def register_buffer(self, name: str, value: Any) -> None:
+        """Add an array that belongs to the state but is not trained. It is copied, and read-only; None for an absent one."""
+        self._buffers[name] = None if value is None else frozen(value)
+
+    # --- what it contains
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the modules that are attributes, with their names."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield this module and all inside, each with its path, as ``"0.norm"``."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all inside."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield every parameter once, with its path, as ``"0.weight"``."""
+        seen: set[Parameter] = set()
+        for path, module in self.named_modules():
+            for name, value in module.__dict__.items():
+                if isinstance(value, Parameter) and value not in seen:
+                    seen.add(value)
+                    yield (f"{path}.{name}" if path else name), value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
+        """Yield every buffer that is present, with its path."""
+        for path, module in self.named_modules():
+            for name, value in module._buffers.items():
+                if value is not None:
+                    yield (f"{path}.{name}" if path else name), value
+
+    # --- modes and gradients
+
+    def train(self, mode: bool = True) -> Module:
+        """Set training mode here and in all modules inside."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Set evaluation mode here and in all modules inside."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the accumulated gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # --- state
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all parameters and buffers by path, under PyTorch's keys."""
+        state: dict[str, Array] = {}
+        for path, module in self.named_modules():
+            prefix = f"{path}." if path else ""
+            for name, value in module.__dict__.items():
+                if isinstance(value, Parameter):
+                    state[prefix + name] = value.numpy()
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    state[prefix + name] = buffer.copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over values by path; they are copied, and a parameter adopts their floating dtype.
+
+        A missing ``num_batches_tracked`` is accepted and read as 0, as in checkpoints from before it existed.
+
+        Raises
+        ------
+        ValueError
+            One error that lists every unknown or missing key, wrong shape and wrong kind of dtype. Nothing is loaded
+            then.
+        """
+        parameters, buffers = self._places()
+        present = {path: owner._buffers[name] for path, (owner, name) in buffers.items()}
+        own: dict[str, Any] = {**parameters, **{path: value for path, value in present.items() if value is not None}}
+        problems = [f"unknown key {key!r}" for key in state if key not in own]
+        arrays: dict[str, Array] = {}
+        for key, value in own.items():
+            if key not in state:
+                if key.rpartition(".")[2] != "num_batches_tracked":
+                    problems.append(f"missing key {key!r}")
+                arrays[key] = np.zeros((), np.int64)
+                continue
+            array = state[key].data if isinstance(state[key], Tensor) else np.asarray(state[key])
+            if array.shape != value.shape:
+                problems.append(f"{key!r} has shape {array.shape} where {value.shape} is expected")
+            if array.dtype.kind != value.dtype.kind:
+                problems.append(f"{key!r} has dtype {array.dtype} where {value.dtype} is expected")
+            arrays[key] = array
+        if problems:
+            raise ValueError(f"the state does not fit this {type(self).__name__}: " + "; ".join(problems))
+        for key, parameter in parameters.items():
+            parameter.data = arrays[key]
+        for key, (owner, name) in buffers.items():
+            if key in arrays:
+                setattr(owner, name, arrays[key])
+
+    def _places(self) -> tuple[dict[str, Parameter], dict[str, tuple[Module, str]]]:
+        """Return where each entry of a state dict lives; a shared parameter is listed under each of its paths."""
+        parameters: dict[str, Parameter] = {}
+        buffers: dict[str, tuple[Module, str]] = {}
+        for path, module in self.named_modules():
+            prefix = f"{path}." if path else ""
+            parameters |= {prefix + name: v for name, v in module.__dict__.items() if isinstance(v, Parameter)}
+            buffers |= {prefix + name: (module, name) for name in module._buffers}
+        return parameters, buffers
+
+    # --- how it is shown
+
+    def extra_repr(self) -> str:
+        """Return what stands between the parentheses of the repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
+        if not lines:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"

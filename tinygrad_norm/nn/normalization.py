@@ -1,0 +1,441 @@
+"""The normalization layers: parameters, running statistics and checks around the functions of ``norm.functional``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..engine.context import is_examined
+from ..engine.operators import Array
+from ..engine.tensor import Tensor
+from ..norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, rms_norm
+from .module import Module, Parameter
+
+
+def _check_eps(eps: float) -> float:
+    if not (eps >= 0 and np.isfinite(eps)):
+        raise ValueError(f"eps must be finite and not negative, not {eps!r}")
+    return eps
+
+
+def _positive(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)
+
+
+class _ChannelNorm(Module):
+    """What batch and instance norm share: channels, an optional affine step, optional running statistics."""
+
+    ranks: ClassVar[tuple[int, ...]]
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        bias: bool,
+        dtype: Any,
+    ) -> None:
+        super().__init__()
+        self.num_features = _positive("num_features", num_features)
+        self.eps = _check_eps(eps)
+        self.momentum = momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.weight = Parameter(np.ones(num_features), dtype=dtype) if affine else None
+        self.bias = Parameter(np.zeros(num_features), dtype=dtype) if affine and bias else None
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, None)
+        if track_running_stats:
+            self.register_buffer("running_mean", np.zeros(num_features, dtype))
+            self.register_buffer("running_var", np.ones(num_features, dtype))
+            self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
+
+    def reset_running_stats(self) -> None:
+        """Forget what was tracked: mean 0, variance 1, no batches."""
+        if self.track_running_stats:
+            self.running_mean = np.zeros_like(self.running_mean)
+            self.running_var = np.ones_like(self.running_var)
+            self.num_batches_tracked = np.zeros((), np.int64)
+
+    def _check_input(self, x: Tensor, channel_axis: int = 1) -> None:
+        name = type(self).__name__
+        if x.ndim not in self.ranks:
+            wanted = " or ".join(f"{rank}D" for rank in self.ranks)
+            raise ValueError(f"{name} expected {wanted} input, got {x.ndim}D input of shape {x.shape}")
+        if x.shape[channel_axis] != self.num_features:
+            raise ValueError(
+                f"{name} has num_features={self.num_features}, but axis {channel_axis} of an input of shape {x.shape} "
+                f"has {x.shape[channel_axis]} channels"
+            )
+        if x.dtype.kind not in "fc":
+            raise TypeError(f"{name} needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
+
+    def _track(self, mean: Any, var: Any, count: int) -> None:
+        """Move the running statistics towards a batch's: its mean, and its unbiased variance ``var * n / (n - 1)``."""
+        if is_examined():
+            return
+        tracked = int(self.num_batches_tracked) + 1
+        share = 1 / tracked if self.momentum is None else self.momentum
+        mean, var = (v.data.reshape(self.num_features) for v in (mean, var))
+        for name, new in (("running_mean", mean), ("running_var", var * (count / (count - 1)))):
+            old = getattr(self, name)
+            setattr(self, name, ((1 - share) * old + share * new).astype(old.dtype))
+        self.num_batches_tracked = np.asarray(tracked, np.int64)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_ChannelNorm):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        bias: bool = True,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+
+    def forward(self, x: Any) -> Any:
+        self._check_input(x)
+        if not self.training and self.track_running_stats:
+            y = batch_norm(
+                x, weight=self.weight, bias=self.bias, mean=self.running_mean, var=self.running_var, eps=self.eps
+            )
+            return y
+        y, mean, var = batch_norm(x, weight=self.weight, bias=self.bias, eps=self.eps, return_statistics=True)
+        if self.training and self.track_running_stats and x.size:
+            self._track(mean, var, x.size // self.num_features)
+        return y
+
+
+class _InstanceNorm(_ChannelNorm):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        bias: bool = True,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+
+    def forward(self, x: Any) -> Any:
+        unbatched = x.ndim == min(self.ranks)
+        self._check_input(x, 0 if unbatched else 1)
+        if unbatched:
+            return self._instances(x.reshape((1, *x.shape))).reshape(x.shape)
+        return self._instances(x)
+
+    def _instances(self, x: Tensor) -> Any:
+        affine: dict[str, Any] = {"weight": self.weight, "bias": self.bias, "eps": self.eps}
+        if not self.training and self.track_running_stats:
+            return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine)
+        y = instance_norm(x, **affine)
+        if self.training and self.track_running_stats and x.size:
+            mean, var = moments(x.detach(), "n c ... -> n c")
+            self._track(mean.mean(0), var.mean(0), x.size // (x.shape[0] * self.num_features))
+        return y
+
+
+_BATCH = """Batch normalization of {shapes}: pattern ``n c ... -> c``.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel, over the
+    batch{space}. In training they are the batch's own, and gradients flow through them; the running averages take their
+    place in eval mode.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        Added to the variance, inside the square root.
+    momentum : float or None
+        The weight of the new value in ``running_mean`` and ``running_var``; None for the plain average of all batches.
+        Keras and Flax call the weight of the *old* value momentum.
+    affine, bias : bool
+        Whether there are ``weight`` (γ) and ``bias`` (β), of shape (C,).
+    track_running_stats : bool
+        If False, eval mode also uses the batch's own statistics.
+    dtype : dtype
+        Of parameters and buffers.
+
+    Raises
+    ------
+    TypeError
+        For input that is not floating.
+    ValueError
+        For a wrong rank or channel count, for a bad ``eps``, and in training for one value per channel.
+
+    Notes
+    -----
+    Normalizes with the biased variance and tracks the unbiased one. An empty batch gives an empty output and is not
+    counted.
+
+    *Gradient.* See `tinygrad_norm.batch_norm`. In eval mode the layer is an affine map, and its gradient is that map's.
+
+    References
+    ----------
+    Ioffe and Szegedy 2015, arXiv:1502.03167, Algorithms 1 and 2.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> layer = tn.nn.{name}(1)
+    >>> y = layer(np.array([0.0, 2.0], np.float32).reshape({example}))
+    >>> layer.running_mean, layer.running_var
+    (array([0.1], dtype=float32), array([1.1], dtype=float32))
+    """
+
+_INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel of each
+    sample, over {space}. Unbatched input, without N, is taken too.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps, momentum, dtype
+        As in `BatchNorm1d`.
+    affine, bias : bool
+        Whether there are ``weight`` and ``bias``, of shape (C,); by default not.
+    track_running_stats : bool
+        Whether running averages of the instances' statistics are kept, and used in eval mode; by default not.
+
+    Raises
+    ------
+    TypeError
+        For input that is not floating.
+    ValueError
+        For a wrong rank or channel count, for a bad ``eps``, and for one spatial element, unless tracked statistics are
+        in use.
+
+    Notes
+    -----
+    *Gradient.* See `tinygrad_norm.instance_norm`.
+
+    References
+    ----------
+    Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022.
+    """
+
+
+class BatchNorm1d(_BatchNorm):
+    __doc__ = _BATCH.format(name="BatchNorm1d", shapes="(N, C) or (N, C, L)", space=" and L", example="2, 1")
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    __doc__ = _BATCH.format(name="BatchNorm2d", shapes="(N, C, H, W)", space=", H and W", example="2, 1, 1, 1")
+    ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    __doc__ = _BATCH.format(name="BatchNorm3d", shapes="(N, C, D, H, W)", space=", D, H and W", example="2, 1, 1, 1, 1")
+    ranks = (5,)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    __doc__ = _INSTANCE.format(shapes="(N, C, L)", space="L")
+    ranks = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    __doc__ = _INSTANCE.format(shapes="(N, C, H, W)", space="H and W")
+    ranks = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    __doc__ = _INSTANCE.format(shapes="(N, C, D, H, W)", space="D, H and W")
+    ranks = (4, 5)
+
+
+class LayerNorm(Module):
+    """Layer normalization over the last axes: pattern ``... a b -> ...``.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each sample.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The sizes of the axes that are normalized over, which end the shape of the input.
+    eps : float
+    elementwise_affine, bias : bool
+        Whether there are ``weight`` and ``bias``, of shape ``normalized_shape``.
+    dtype : dtype
+
+    Raises
+    ------
+    TypeError
+        For input that is not floating.
+    ValueError
+        For a shape that does not end with ``normalized_shape``, or a bad ``eps``.
+
+    Notes
+    -----
+    *Gradient.* See `tinygrad_norm.layer_norm`.
+
+    References
+    ----------
+    Ba, Kiros and Hinton 2016, arXiv:1607.06450.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _as_shape(normalized_shape)
+        self.eps = _check_eps(eps)
+        self.elementwise_affine = elementwise_affine
+        self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(self.normalized_shape), dtype=dtype) if elementwise_affine and bias else None
+
+    def forward(self, x: Any) -> Any:
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(Module):
+    """Group normalization of (N, C, ...): pattern ``n (g c) ... -> n g``.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each group of channels of
+    each sample.
+
+    Parameters
+    ----------
+    num_groups : int
+        Divides ``num_channels``.
+    num_channels : int
+        C.
+    eps : float
+    affine, bias : bool
+        Whether there are ``weight`` and ``bias``, of shape (C,).
+    dtype : dtype
+
+    Raises
+    ------
+    TypeError
+        For input that is not floating.
+    ValueError
+        For a wrong rank or channel count, groups that do not divide the channels, or a bad ``eps``.
+
+    Notes
+    -----
+    Groups of one element give exactly ``bias``.
+
+    *Gradient.* See `tinygrad_norm.group_norm`.
+
+    References
+    ----------
+    Wu and He 2018, arXiv:1803.08494.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        bias: bool = True,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        self.num_groups, self.num_channels = (
+            _positive("num_groups", num_groups),
+            _positive("num_channels", num_channels),
+        )
+        if num_channels % num_groups:
+            raise ValueError(f"num_groups={num_groups} does not divide num_channels={num_channels}")
+        self.eps = _check_eps(eps)
+        self.affine = affine
+        self.weight = Parameter(np.ones(num_channels), dtype=dtype) if affine else None
+        self.bias = Parameter(np.zeros(num_channels), dtype=dtype) if affine and bias else None
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            raise ValueError(f"GroupNorm has num_channels={self.num_channels}, got an input of shape {x.shape}")
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+class RMSNorm(Module):
+    """Root-mean-square normalization over the last axes; the mean is not subtracted.
+
+    ``y = x / sqrt(mean(x²) + eps) * weight``.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+    eps : float, optional
+        By default the machine epsilon of the dtype that statistics are computed in.
+    elementwise_affine : bool
+        Whether there is a ``weight``, of shape ``normalized_shape``.
+    dtype : dtype
+
+    Raises
+    ------
+    TypeError
+        For input that is not floating.
+    ValueError
+        For a shape that does not end with ``normalized_shape``, or a bad ``eps``.
+
+    Notes
+    -----
+    *Gradient.* See `tinygrad_norm.rms_norm`.
+
+    References
+    ----------
+    Zhang and Sennrich 2019, arXiv:1910.07467.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _as_shape(normalized_shape)
+        self.eps = None if eps is None else _check_eps(eps)
+        self.elementwise_affine = elementwise_affine
+        self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype) if elementwise_affine else None
+
+    def forward(self, x: Any) -> Any:
+        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    sizes = [normalized_shape] if isinstance(normalized_shape, int | np.integer) else list(normalized_shape)
+    if not sizes:
+        raise ValueError("normalized_shape must name at least one axis")
+    return tuple(_positive("normalized_shape", size) for size in sizes)
