@@ -1,9 +1,52 @@
-"""Normalization layers as plain compositions, on a small reverse-mode autograd engine written on NumPy."""
+"""Normalization layers as plain compositions, on a small reverse-mode autograd engine written on NumPy.
 
-from . import nn
+>>> import numpy as np, tinygrad_norm as tn
+>>> x = tn.tensor([[1.0, 2.0], [3.0, 6.0]], requires_grad=True)
+>>> y = tn.batch_norm(x)
+>>> y.backward(np.array([[1.0, 0.0], [0.0, 0.0]]))
+>>> x.grad.data.round(6)
+array([[5.e-06, 0.e+00],
+       [-5.e-06, 0.e+00]])
+"""
+
+from . import check, nn
+from .check import GradientMismatch, GradientReport, check_backward, check_gradients
 from .engine import ops
 from .engine.autodiff import grad, hvp, jacobian, vjp
 from .engine.context import is_recording, no_grad, scope
 from .engine.tensor import Tensor, named, tensor
+from .graph import draw
 from .nn import observe, optim
 from .norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, normalize, rms_norm
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GradientMismatch",
+    "GradientReport",
+    "Tensor",
+    "batch_norm",
+    "check",
+    "check_backward",
+    "check_gradients",
+    "draw",
+    "grad",
+    "group_norm",
+    "hvp",
+    "instance_norm",
+    "is_recording",
+    "jacobian",
+    "layer_norm",
+    "moments",
+    "named",
+    "nn",
+    "no_grad",
+    "normalize",
+    "observe",
+    "ops",
+    "optim",
+    "rms_norm",
+    "scope",
+    "tensor",
+    "vjp",
+]

@@ -397,7 +397,7 @@ def backpropagate(
         if x.node is not None and kept[x] is not None:
             cotangents[x] = kept[x]
     settle = _distinct if create_graph else _owned
-    gradients = {x: settle(g, x in borrowed) for x, g in cotangents.items() if x._requires_grad}
+    gradients: dict[Tensor, Any] = {x: settle(g, x in borrowed) for x, g in cotangents.items() if x._requires_grad}
     if create_graph:
         for x, g in gradients.items():
             _name_cotangent(g, x)
@@ -412,7 +412,7 @@ def _recording_order(order: Sequence[Tensor]) -> AbstractContextManager[None]:
 
 def _record_for(node: Node | None, operand: int | None) -> None:
     """Record what follows beside the node it differentiates."""
-    STATE.set(STATE.get()._replace(scope=node and node.scope, differentiates=node, operand=operand))
+    STATE.set(STATE.get()._replace(scope=node.scope if node else None, differentiates=node, operand=operand))
 
 
 def _name_cotangent(g: Tensor, y: Tensor) -> None:

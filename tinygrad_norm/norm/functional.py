@@ -420,12 +420,10 @@ def _normalized(x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None) -> 
 
 def _affine(normalized: Any, weight: Any, bias: Any) -> Any:
     """Scale by γ and shift by β, where they are given."""
-    y = normalized
-    if weight is not None:
-        y = named("y", y * weight)
-    if bias is not None:
-        y = named("y", y + bias)
-    return y
+    if weight is None and bias is None:
+        return normalized
+    y = normalized if weight is None else normalized * weight
+    return named("y", y if bias is None else y + bias)
 
 
 def _for_statistics(x: Any, stats_dtype: Any = None) -> Any:

@@ -1,0 +1,334 @@
+"""Every primitive against NumPy and against oracles that know nothing of its rules, for every row of the table."""
+
+import importlib.util
+import sys
+import types
+from functools import partial
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from primitive_table import COMPOSITES, ROWS, assert_close, central_difference, check_derivatives, random_directions
+from strategies import NONZERO, SMOOTH, arrays, generators, views
+
+import tinygrad_norm as tn
+from tinygrad_norm import Tensor
+from tinygrad_norm.engine.primitive import PRIMITIVES
+
+DTYPES = [np.float16, np.float32, np.float64]
+every_primitive = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.label)
+every_row = pytest.mark.parametrize("row", ROWS + COMPOSITES, ids=lambda row: row.label)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def erf_without_scipy():
+    """Where SciPy is missing, mpmath stands in for its erf, so that erf's rule is tested everywhere."""
+    if importlib.util.find_spec("scipy"):
+        yield
+        return
+    special = types.ModuleType("scipy.special")
+    special.erf = lambda x: np.vectorize(mpmath.erf, otypes=[object])(x).astype(x.dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "scipy", types.ModuleType("scipy"))
+        patch.setitem(sys.modules, "scipy.special", special)
+        yield
+
+
+# What holds for every primitive.
+
+
+def test_the_table_has_every_primitive():
+    assert {row.name for row in ROWS} == set(PRIMITIVES)
+
+
+@every_primitive
+@given(data=st.data())
+def test_every_input_has_a_rule_and_every_rule_a_formula(row, data):
+    inputs, static = data.draw(row.cases)
+    primitive, node = PRIMITIVES[row.name], row.call(*(Tensor(x, True) for x in inputs), **static).node
+    assert node.primitive is primitive
+    assert primitive.symbol.strip()
+    assert len(primitive.formulas) == len(tuple(primitive.rules))
+    assert all(formula.strip() for formula in primitive.formulas)
+    for i in range(len(node.inputs)):
+        assert callable(primitive.rules[i])
+
+
+@every_row
+@given(data=st.data())
+def test_forward_is_numpys(row, data):
+    inputs, static = data.draw(row.cases)
+    want = np.asarray(row.reference(*inputs, **static))
+    y = row.call(*map(Tensor, inputs), **static)
+    assert isinstance(y, Tensor)
+    assert y.dtype == want.dtype
+    # sigmoid and rsqrt are written differently here and there; all others are equal but for the order of sums.
+    assert_close(y.data, want, 1e-14)
+    on_arrays = row.call(*inputs, **static)
+    assert isinstance(on_arrays, np.ndarray | np.generic)
+    np.testing.assert_array_equal(on_arrays, y.data)
+
+
+@every_row
+@given(data=st.data(), rng=generators)
+def test_derivatives(row, data, rng):
+    inputs, static = data.draw(row.cases)
+    function = partial(row.call, **static)
+    if row.analytic:
+        check_derivatives(function, inputs, rng, order=3 if row.elementwise else 2)
+    else:
+        # A cast to float32 rounds each value to 6e-8 of its size, which is at most 3 here.
+        check_derivatives(function, inputs, rng, oracle=central_difference, tolerance=1e-6)
+
+
+@every_row
+@given(data=st.data(), rng=generators)
+def test_linear_primitives_have_their_adjoint(row, data, rng):
+    """<g, L x> = <L* g, x>; the others are affine or not linear, so for them the identity fails."""
+    if not row.linear:
+        pytest.skip("not linear")
+    inputs, static = data.draw(row.cases)
+    xs = [Tensor(x, requires_grad=True) for x in inputs]
+    y = row.call(*xs, **static)
+    g = rng.normal(size=y.shape).astype(y.dtype)
+    y.backward(g)
+    # A cast rounds to float32, and its transpose rounds the cotangent instead.
+    tolerance = 1e-6 if row.name == "astype" else 1e-13
+    assert_close(np.sum(g * y.data), sum(np.sum(x.grad.data * x.data) for x in xs), tolerance)
+
+
+@every_row
+@given(data=st.data(), rng=generators)
+def test_complex_tensors_flow_forward(row, data, rng):
+    inputs, static = data.draw(row.cases)
+    points = [x + 0.1j * rng.normal(size=x.shape) for x in inputs]
+    y = row.call(*map(Tensor, points), **static)
+    assert not y.requires_grad
+    np.testing.assert_array_equal(y.data, row.call(*points, **static))
+
+
+@every_dtype
+@every_row
+@given(data=st.data(), rng=generators)
+def test_dtype_and_shape_and_kind_are_kept(row, dtype, data, rng):
+    """In both modes, also for the gradient of the gradient; and both modes give the same numbers."""
+    inputs, static = data.draw(row.cases)
+    xs = [Tensor(x, requires_grad=True, dtype=dtype) for x in inputs]
+    y = row.call(*xs, **static)
+    assert y.dtype == (dtype if row.name != "astype" else row.reference(xs[0].data).dtype)
+    g = rng.normal(size=y.shape).astype(y.dtype)
+    y.backward(g)
+    gradients = tn.grad(y, xs, g, create_graph=True)
+    seconds = tn.grad(gradients, xs, random_directions(rng, xs), create_graph=True)
+    for x, gradient, second in zip(xs, gradients, seconds, strict=True):
+        for found in (x.grad, gradient, second):
+            assert isinstance(found, Tensor)
+            assert (found.shape, found.dtype) == (x.shape, x.dtype)
+            assert type(found.data) is np.ndarray
+        assert_close(gradient.data, x.grad.data, float(np.finfo(dtype).eps))
+
+
+@every_row
+@given(data=st.data(), rng=generators)
+def test_v08_gradients_own_their_memory(row, data, rng):
+    inputs, static = data.draw(row.cases)
+    xs = [Tensor(x, requires_grad=True) for x in inputs]
+    y = row.call(*xs, **static)
+    seed = rng.normal(size=y.shape).astype(y.dtype)
+    y.backward(seed)
+    gradients = [x.grad.data for x in xs]
+    gradients += [g.data for g in tn.grad(y, xs, seed)]
+    gradients += [g.data for g in tn.grad(y, xs, seed, create_graph=True)]
+    gradients += [g.data for g in tn.grad(y, xs, Tensor(seed, requires_grad=True), create_graph=True)]
+    for i, gradient in enumerate(gradients):
+        assert gradient.base is None
+        assert gradient.flags.owndata
+        others = [*gradients[:i], seed, y.data, *(x.data for x in xs), *inputs]
+        assert not any(np.shares_memory(gradient, other) for other in others)
+
+
+@every_row
+@given(data=st.data(), rng=generators)
+def test_inputs_and_cotangents_are_not_changed(row, data, rng):
+    inputs, static = data.draw(row.cases)
+    before = [x.copy() for x in inputs]
+    xs = [Tensor(x, requires_grad=True) for x in inputs]
+    y = row.call(*xs, **static)
+    seed = rng.normal(size=y.shape).astype(y.dtype)
+    given_seed, values = seed.copy(), y.numpy()
+    y.backward(given_seed)
+    tn.grad(y, xs, given_seed, create_graph=True)
+    for x, leaf, copy in zip(inputs, xs, before, strict=True):
+        np.testing.assert_array_equal(x, copy)
+        np.testing.assert_array_equal(leaf.data, copy)
+    np.testing.assert_array_equal(given_seed, seed)
+    np.testing.assert_array_equal(y.data, values)
+
+
+@every_row
+@given(data=st.data(), rng=generators)
+def test_layout_does_not_matter(row, data, rng):
+    """Values and gradients are those of contiguous arrays: the layout is the input's, a view's, or the seed's."""
+    inputs, static = data.draw(row.cases)
+    xs = [Tensor(x, requires_grad=True) for x in inputs]
+    y = row.call(*xs, **static)
+    seed = rng.normal(size=y.shape).astype(y.dtype)
+    y.backward(seed)
+    base_of_seed, view_of_seed = data.draw(views(seed))
+    laid_out = [data.draw(views(x)) for x in inputs]
+    leaves = [Tensor(view(base), requires_grad=True) for base, view in laid_out]
+    bases = [Tensor(base, requires_grad=True) for base, _ in laid_out]
+    from_leaves = row.call(*leaves, **static)
+    from_views = row.call(*(view(base) for base, (_, view) in zip(bases, laid_out, strict=True)), **static)
+    assert_close(from_leaves.data, y.data, 1e-14)
+    assert_close(from_views.data, y.data, 1e-14)
+    assert_close(row.call(*(view(base) for base, view in laid_out), **static), y.data, 1e-14)
+    from_leaves.backward(view_of_seed(base_of_seed))
+    from_views.backward(view_of_seed(base_of_seed))
+    for x, leaf, base, (_, view) in zip(xs, leaves, bases, laid_out, strict=True):
+        assert_close(leaf.grad.data, x.grad.data, 1e-14)
+        assert_close(view(base.grad.data), x.grad.data, 1e-14)
+
+
+@every_primitive
+@given(data=st.data(), rng=generators)
+def test_repeated_inputs_receive_the_sum(row, data, rng):
+    """A stride-0 input, recorded or not, is an array like any other, and its source receives every element's part."""
+    (first, *rest), static = data.draw(row.cases)
+    assume(first.size)
+    assume(row.name not in ("max", "min"))  # equal elements are their kink
+    source = Tensor(first.flat[0], requires_grad=True)
+    spread = np.broadcast_to(first.flat[0], first.shape)
+    x = Tensor(spread, requires_grad=True)
+    assume(row.name not in ("maximum", "minimum") or not np.any(np.abs(spread - rest[0]) < 1e-6))
+    y = row.call(x, *rest, **static)
+    from_source = row.call(np.broadcast_to(source, first.shape), *rest, **static)
+    g = rng.normal(size=y.shape).astype(y.dtype)
+    y.backward(g)
+    from_source.backward(g)
+    np.testing.assert_array_equal(from_source.data, y.data)
+    assert_close(source.grad.data, x.grad.data.sum(), 1e-13)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.elementwise], ids=lambda row: row.label)
+@given(data=st.data(), rng=generators)
+def test_the_formula_is_the_rule(row, data, rng):
+    """What drawings show of an elementwise primitive is Python, but for the sentences of the piecewise ones."""
+    if row.name in ("maximum", "minimum", "clip"):
+        pytest.skip("the formula is a sentence")
+    inputs, static = data.draw(row.cases)
+    node = row.call(*(Tensor(x, requires_grad=True) for x in inputs), **static).node
+    operands = dict(zip("ab" if len(node.inputs) == 2 else "x", node.arrays, strict=True))
+    y = np.asarray(node.primitive.forward(*node.arrays, **node.static))
+    g = rng.normal(size=y.shape).astype(y.dtype)
+    for formula, rule, x in zip(node.primitive.formulas, node.primitive.rules, node.inputs, strict=True):
+        if isinstance(x, Tensor):
+            shown = eval(formula, {**vars(np), **node.static, **operands, "g": g, "y": y})
+            assert_close(rule(g, y, *node.arrays, **node.static), np.broadcast_to(shown, x.shape), 1e-14)
+
+
+BINARY = [row for row in ROWS if row.name in ("add", "subtract", "multiply", "divide", "maximum", "minimum")]
+
+
+@pytest.mark.parametrize("row", BINARY, ids=lambda row: row.label)
+@given(data=st.data(), rng=generators)
+def test_broadcasting_is_a_sum_backward(row, data, rng):
+    """The gradient under broadcasting is that of the repeated operand, summed over its repetitions."""
+    found = data.draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3, min_side=0))
+    a, b = (
+        data.draw(arrays(shape, domain)) for shape, domain in zip(found.input_shapes, (SMOOTH, NONZERO), strict=True)
+    )
+    b = b + 5 if row.name in ("maximum", "minimum") else b
+    small = [Tensor(x, requires_grad=True) for x in (a, b)]
+    large = [Tensor(np.broadcast_to(x, found.result_shape), requires_grad=True) for x in (a, b)]
+    y, z = row.call(*small), row.call(*large)
+    g = rng.normal(size=found.result_shape)
+    y.backward(g)
+    z.backward(g)
+    np.testing.assert_array_equal(y.data, z.data)
+    for x, repeated in zip(small, large, strict=True):
+        lead = repeated.ndim - x.ndim
+        total = repeated.grad.data.sum(axis=tuple(range(lead)))
+        ones = tuple(i for i, n in enumerate(x.shape) if n == 1)
+        assert_close(x.grad.data, total.sum(axis=ones, keepdims=True), 1e-13)
+
+
+# The checks themselves: known-wrong rules must not pass.
+
+
+def detached(rule):
+    """Right to first order, and a constant beyond."""
+    return lambda g, y, *xs, **s: rule(g, *(x.data if isinstance(x, Tensor) else x for x in (y, *xs)), **s)
+
+
+MUTANTS = {
+    "negated": lambda rule: lambda *xs, **s: -rule(*xs, **s),
+    "a millionth too large": lambda rule: lambda *xs, **s: rule(*xs, **s) * (1 + 1e-6),
+    "shifted": lambda rule: lambda g, *xs, **s: rule(g, *xs, **s) + 1e-6,
+    "summed over": lambda rule: lambda g, *xs, **s: rule(np.broadcast_to(g.mean(), g.shape), *xs, **s),
+}
+
+
+def assert_rejects(test, row, **options):
+    """Run the body of a generic test on drawn cases: one of them must fail."""
+
+    @settings(phases=[Phase.generate], max_examples=50, report_multiple_bugs=False)
+    @given(data=st.data(), rng=generators)
+    def drawn(data, rng):
+        test.hypothesis.inner_test(row=row, data=data, rng=rng, **options)
+
+    with pytest.raises(AssertionError):
+        drawn()
+
+
+def mutate(monkeypatch, row, mutant):
+    primitive = PRIMITIVES[row.name]
+    if type(primitive.rules) is tuple:
+        wrong = tuple(map(mutant, primitive.rules))
+    else:
+        (rule,) = tuple(primitive.rules)
+        wrong = type(primitive.rules)(mutant(rule))
+    monkeypatch.setattr(primitive, "rules", wrong)
+
+
+@every_primitive
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=list(MUTANTS))
+def test_derivatives_reject_wrong_rules(monkeypatch, row, mutant):
+    mutate(monkeypatch, row, mutant)
+    assert_rejects(test_derivatives, row)
+
+
+@every_primitive
+def test_second_derivatives_reject_detached_rules(monkeypatch, row):
+    if row.linear or row.label in (
+        "add",
+        "subtract",
+        "pad",
+        "absolute",
+        "sign",
+        "clip",
+        "max",
+        "min",
+        "maximum",
+        "minimum",
+    ):
+        pytest.skip("the rule depends on g alone, almost everywhere")
+    mutate(monkeypatch, row, detached)
+    assert_rejects(test_derivatives, row)
+
+
+@every_primitive
+def test_dtypes_reject_rules_that_make_float64(monkeypatch, row):
+    mutate(monkeypatch, row, lambda rule: lambda *xs, **s: rule(*xs, **s) * np.float64([1]))
+    assert_rejects(test_dtype_and_shape_and_kind_are_kept, row, dtype=np.float32)
+
+
+def test_v08_rejects_gradients_that_are_not_owned(monkeypatch):
+    monkeypatch.setattr("tinygrad_norm.engine.tensor._owned", lambda g, borrowed: np.asarray(g))
+    for row in ROWS:
+        if row.name in ("add", "sum", "reshape", "transpose", "concatenate", "broadcast_to", "mean"):
+            assert_rejects(test_v08_gradients_own_their_memory, row)

