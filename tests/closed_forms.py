@@ -1,16 +1,29 @@
 """The gradients of the classic norms as textbooks give them: in closed form, in NumPy, as oracles.
 
-Nothing here is used by the package, whose gradients come from compositions.
+A norm over ``(n, c, ...)`` is described by which elements share a statistic and which share a parameter: by a number
+for each element. Averages and sums over equal numbers are all that the closed forms need: no patterns, no axes,
+nothing shared with the package, whose gradients come from compositions.
+Group norm has two groups; layer and RMS norm run over all axes but the first.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Shape = tuple[int, ...]
+
+STATISTICS: dict[str, Callable[[Array, int], Array]] = {
+    "batch_norm": lambda index, channels: index[1],
+    "layer_norm": lambda index, channels: index[0],
+    "instance_norm": lambda index, channels: index[0] * channels + index[1],
+    "group_norm": lambda index, channels: index[0] * 2 + index[1] // (channels // 2),
+    "rms_norm": lambda index, channels: index[0],
+}
+PER_FEATURE = ("layer_norm", "rms_norm")
 
 
 class ClosedForm(NamedTuple):
@@ -22,68 +35,48 @@ class ClosedForm(NamedTuple):
     bias: Array
 
 
-def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
-    """Return ``x̂`` and the standard deviation it was divided by."""
-    centred = x - x.mean(axes, keepdims=True)
-    deviation = np.sqrt((centred**2).mean(axes, keepdims=True) + eps)
-    return centred / deviation, deviation
+def labels(name: str, shape: Shape) -> Array:
+    """Return a number for each element: elements with the same number share their mean and variance."""
+    return STATISTICS[name](np.indices(shape), shape[1])
 
 
-def through_standardize(g: Array, normalized: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
-    """Ioffe and Szegedy 2015, section 3, simplified: ``(g - mean(g) - x̂ mean(g x̂)) / σ``."""
-    return (g - g.mean(axes, keepdims=True) - normalized * (g * normalized).mean(axes, keepdims=True)) / deviation
+def averages(name: str, a: Array) -> Array:
+    """Return the average over what shares a statistic, at each element."""
+    label = labels(name, a.shape)
+    return (np.bincount(label.ravel(), a.ravel()) / np.bincount(label.ravel()))[label]
 
 
-def _affine(g: Array, x: Array, axes: tuple[int, ...], weight: Array, bias: Array, eps: float) -> ClosedForm:
-    """Standardize over ``axes``; ``weight`` and ``bias`` have as many axes as ``x``, of size 1 where they repeat."""
-    repeated = tuple(i for i in range(x.ndim) if weight.shape[i] != x.shape[i])
-    normalized, deviation = standardize(x, axes, eps)
-    return ClosedForm(
-        normalized * weight + bias,
-        through_standardize(g * weight, normalized, deviation, axes),
-        (g * normalized).sum(repeated, keepdims=True),
-        g.sum(repeated, keepdims=True),
-    )
+def parameter_shape(name: str, shape: Shape) -> Shape:
+    return shape[1:] if name in PER_FEATURE else shape[1:2]
 
 
-def _per_channel(g: Array, x: Array, axes: tuple[int, ...], weight: Array, bias: Array, eps: float) -> ClosedForm:
-    channels = (1, -1) + (1,) * (x.ndim - 2)
-    found = _affine(g, x, axes, weight.reshape(channels), bias.reshape(channels), eps)
-    return found._replace(weight=found.weight.reshape(-1), bias=found.bias.reshape(-1))
+def inputs_of(name: str, shape: Shape, rng: np.random.Generator, dtype: Any = np.float64) -> list[Array]:
+    """Return a random ``x``, ``weight`` and, where the norm has one, ``bias``."""
+    parameter = parameter_shape(name, shape)
+    shapes = [shape, parameter] if name == "rms_norm" else [shape, parameter, parameter]
+    return [rng.standard_normal(s).astype(dtype) for s in shapes]
 
 
-def batch_norm(g: Array, x: Array, weight: Array, bias: Array, eps: float) -> ClosedForm:
-    return _per_channel(g, x, (0, *range(2, x.ndim)), weight, bias, eps)
+def closed_form(name: str, g: Array, inputs: Sequence[Array], eps: float) -> ClosedForm:
+    """Return ``dx = (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / σ``, ``dγ = Σ g x̂``, ``dβ = Σ g``.
 
+    Ioffe and Szegedy 2015, section 3, simplified. RMS norm subtracts no mean, so neither does its gradient; its bias is
+    zero.
+    """
+    x, weight, *rest = inputs
+    (bias,) = rest or [np.zeros_like(weight)]
+    numbers = np.arange(x[0].size).reshape(x.shape[1:]) if name in PER_FEATURE else np.indices(x.shape)[1]
+    parameter = np.broadcast_to(numbers, x.shape)
 
-def instance_norm(g: Array, x: Array, weight: Array, bias: Array, eps: float) -> ClosedForm:
-    return _per_channel(g, x, tuple(range(2, x.ndim)), weight, bias, eps)
+    def total(a: Array) -> Array:
+        return np.bincount(parameter.ravel(), a.ravel()).reshape(weight.shape)
 
+    def deviations(a: Array) -> Array:
+        return a if name == "rms_norm" else a - averages(name, a)
 
-def layer_norm(g: Array, x: Array, weight: Array, bias: Array, eps: float) -> ClosedForm:
-    """``normalized_shape`` is the shape of ``weight``."""
-    lead = (1,) * (x.ndim - weight.ndim)
-    axes = tuple(range(len(lead), x.ndim))
-    found = _affine(g, x, axes, weight.reshape(lead + weight.shape), bias.reshape(lead + bias.shape), eps)
-    return found._replace(weight=found.weight.reshape(weight.shape), bias=found.bias.reshape(bias.shape))
-
-
-def group_norm(g: Array, x: Array, weight: Array, bias: Array, eps: float, num_groups: int) -> ClosedForm:
-    """Each group as one row of all its values; the affine step per channel."""
-    channels = (1, -1) + (1,) * (x.ndim - 2)
-    rows = (x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)
-    normalized, deviation = standardize(x.reshape(rows), (2,), eps)
-    dx = through_standardize((g * weight.reshape(channels)).reshape(rows), normalized, deviation, (2,))
-    normalized, others = normalized.reshape(x.shape), (0, *range(2, x.ndim))
-    y = normalized * weight.reshape(channels) + bias.reshape(channels)
-    return ClosedForm(y, dx.reshape(x.shape), (g * normalized).sum(others), g.sum(others))
-
-
-def rms_norm(g: Array, x: Array, weight: Array, bias: Array, eps: float) -> ClosedForm:
-    """Zhang and Sennrich 2019: as layer norm, but no mean is subtracted; there is no bias, and its gradient is empty."""
-    lead = x.ndim - weight.ndim
-    axes = tuple(range(lead, x.ndim))
-    root = np.sqrt((x**2).mean(axes, keepdims=True) + eps)
-    normalized, scaled = x / root, g * weight
-    dx = (scaled - normalized * (scaled * normalized).mean(axes, keepdims=True)) / root
-    return ClosedForm(normalized * weight, dx, (g * normalized).sum(tuple(range(lead))), np.zeros(0))
+    sigma = np.sqrt(averages(name, deviations(x) ** 2) + eps)
+    normalized = deviations(x) / sigma
+    scaled = g * weight.ravel()[parameter]
+    dx = (deviations(scaled) - normalized * averages(name, scaled * normalized)) / sigma
+    y = normalized * weight.ravel()[parameter] + bias.ravel()[parameter]
+    return ClosedForm(y, dx, total(g * normalized), total(g))

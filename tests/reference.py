@@ -21,7 +21,7 @@ _exactly = np.vectorize(mpmath.mpf, otypes=[object])
 
 
 class Hyperdual:
-    """``parts[S]`` is the coefficient of the product of the symbols in the bit set ``S``: an array of mpmath numbers."""
+    """``parts[S]``, an array of mpmath numbers, is the coefficient of the product of the symbols in the bits of S."""
 
     def __init__(self, parts: Sequence[Array]) -> None:
         self.parts = list(parts)

@@ -47,7 +47,7 @@ def distinct_arrays(draw: st.DrawFn, shape: tuple[int, ...]) -> np.ndarray:
 def pairs_apart(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Two arrays of a shape that are nowhere closer than `CLEARANCE`."""
     a = draw(arrays(shape))
-    return a, a + draw(arrays(shape, NONZERO))
+    return a, np.asarray(a + draw(arrays(shape, NONZERO)))
 
 
 @st.composite

@@ -5,8 +5,8 @@
 >>> y = tn.batch_norm(x)
 >>> y.backward(np.array([[1.0, 0.0], [0.0, 0.0]]))
 >>> x.grad.data.round(6)
-array([[5.e-06, 0.e+00],
-       [-5.e-06, 0.e+00]])
+array([[ 5.e-06,  0.e+00],
+       [-5.e-06,  0.e+00]])
 """
 
 from . import check, nn

@@ -357,9 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pass
     else:
         torch.set_num_threads(os.cpu_count() or 1)
-        print(
-            f"PyTorch runs {torch.get_num_threads()} threads on {os.cpu_count()} cores; NumPy's elementwise work runs on one"
-        )
+        print(f"PyTorch runs {torch.get_num_threads()} threads on {os.cpu_count()} cores; NumPy runs one")
     for part in options.only:
         PARTS[part](40 if options.quick else 200, options.seed)
 

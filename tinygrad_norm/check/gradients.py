@@ -12,7 +12,7 @@ from ..engine.autodiff import vjp
 from ..engine.context import surrounding
 from ..engine.operators import Array
 from ..engine.tensor import Tensor
-from .oracle import central_difference, complex_step, is_analytic
+from .oracle import central_difference, complex_step, generator, is_analytic
 
 MOST_ELEMENTS = 256
 RELATIVE_TOLERANCE = 1e-6
@@ -165,7 +165,7 @@ def _check(
 ) -> GradientReport:
     if oracle not in ("auto", "complex", "differences"):
         raise ValueError(f"oracle is 'auto', 'complex' or 'differences', not {oracle!r}")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     y = np.asarray(forward(*points))
     cotangent = rng.normal(size=y.shape)
     gradients = backward(cotangent, *points)
@@ -182,7 +182,7 @@ def _check(
             raise GradientMismatch(f"the gradient of input {which} has shape {got.shape}, where the input has {x.shape}")
         indices = rng.permutation(x.size)[:MOST_ELEMENTS]
         wants, bars = np.empty(len(indices)), np.zeros(len(indices))
-        for row, flat in enumerate(indices):
+        for row, flat in enumerate(indices.tolist()):
             direction = np.zeros(x.shape)
             direction.flat[flat] = 1.0
             if exact:
@@ -197,8 +197,8 @@ def _check(
         # Written so that a NaN on either side is a mismatch.
         wrong = ~(errors <= RELATIVE_TOLERANCE * scale + noise + 10 * bars)
         relative = np.where(np.isnan(errors), np.inf, errors) / max(scale, noise, np.finfo(np.float64).tiny)
-        for row in np.flatnonzero(wrong | (relative == relative.max(initial=0.0))):
-            place = tuple(int(i) for i in np.unravel_index(indices[row], x.shape))
+        for row in np.flatnonzero(wrong | (relative == relative.max(initial=0.0))).tolist():
+            place = tuple(int(i) for i in np.unravel_index(int(indices[row]), x.shape))
             found = (float(relative[row]), which, place, float(gots[row]), float(wants[row]))
             if worst is None or found[0] > worst[0]:
                 worst = found

@@ -16,7 +16,8 @@ from .fold import fold
 from .model import Graph, trace
 from .render import FORMATS, render
 
-SEED = 0
+# Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
+COTANGENT_SEED = 1502_03167
 
 
 class Drawing:
@@ -139,8 +140,8 @@ def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> t
                 leaves[x] = None
     if not leaves:
         raise ValueError("backward=True needs outputs that were computed from a Tensor with requires_grad=True")
-    random = np.random.default_rng(SEED)
     if cotangents is None:
+        random = np.random.default_rng(COTANGENT_SEED)
         cotangents = [random.normal(size=y.shape) for y in outputs]
     seeds = []
     for y, cotangent in zip(outputs, cotangents, strict=True):

@@ -1,0 +1,292 @@
+"""The steps of the tour that look at one normalization: b, c, d, e and h."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygrad_norm as tn
+
+from ..datasets import Digits, load_digits
+from ..engine.operators import Array
+from ..norm.pattern import parse
+from .models import CLASSES, WIDTH
+from .report import Finding, Table, shown_line
+
+EPS = 1e-5
+
+
+def first_hidden(digits: Digits, rng: np.random.Generator, width: int = WIDTH) -> Array:
+    """Return what the first layer of a network makes of the training set, before any activation, in float64."""
+    layer = tn.nn.Linear(64, width, rng=rng)
+    with tn.no_grad():
+        return layer(digits.train_images).data.astype(np.float64)
+
+
+def one_step(digits: Digits, rng: np.random.Generator) -> Finding:
+    """Step b: mean 0 and variance var / (var + eps), or 0 where nothing varies."""
+    hidden = first_hidden(digits, rng)
+    rows, deviations = [], []
+    for what, x in (
+        ("first hidden layer, a mini-batch of 64", hidden[:64]),
+        (f"first hidden layer, the training set of {len(hidden)}", hidden),
+        ("raw pixels, the training set", digits.train_images.astype(np.float64)),
+    ):
+        y = tn.batch_norm(x, eps=EPS)  # shown
+        var = x.var(axis=0)
+        mean_off = float(np.abs(y.mean(axis=0)).max())
+        var_off = float(np.abs(y.var(axis=0) - var / (var + EPS)).max())
+        constant = var == 0
+        rows.append((what, mean_off, float(y.var(axis=0).min()), float(y.var(axis=0).max()), var_off, int(constant.sum())))
+        deviations.append(max(mean_off, var_off, float(np.abs(y[:, constant]).max(initial=0.0))))
+    return Finding(
+        "b",
+        "One step of batch normalization",
+        "Subtracting the mean and dividing by the standard deviation gives every feature mean 0 and variance "
+        "var / (var + eps): 1 to rounding for ordinary features, 0 for constant ones.",
+        f"Largest deviation from mean 0 and from var / (var + eps): {max(deviations):.1e}; {rows[2][5]} of 64 pixels "
+        "never vary, and come out as exactly 0.",
+        max(deviations) < 1e-9 and bool(rows[2][5]),
+        shown_line(one_step),
+        "The statistics run over the samples, so they are those of whatever set is at hand: a mini-batch, or the entire "
+        "training set that has reached this layer. A pixel in the corner is 0 in every image. Its variance is 0, and eps "
+        "keeps the division finite: 0 / sqrt(0 + eps) = 0.",
+        [
+            Table(
+                "What comes out",
+                ("input", "largest |mean|", "smallest variance", "largest variance", "off var/(var+eps) by", "constant"),
+                rows,
+            )
+        ],
+    )
+
+
+def normalized_against(x: Any, reference: Any) -> Any:
+    """Normalize ``x`` with the statistics of another set, so that the two routes of the gradient have two inputs."""
+    mean = np.mean(reference, axis=0)
+    var = np.mean(np.square(reference - mean), axis=0)
+    return (x - mean) * tn.ops.rsqrt(var + EPS)
+
+
+def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
+    """Step c: the gradient is the sum of two parts, and what happens if one is forgotten."""
+    x = first_hidden(digits, rng)[:64]
+    cotangent = rng.normal(size=x.shape)
+    _, pullback = tn.vjp(normalized_against, x, x)
+    through_x, through_set = pullback(cotangent)
+    _, whole_pullback = tn.vjp(lambda x: tn.batch_norm(x, eps=EPS), x)
+    whole = whole_pullback(cotangent)
+    report = tn.check_gradients(lambda x: tn.batch_norm(x, eps=EPS), x)  # shown
+    size = float(np.linalg.norm(whole))
+    split_error = float(np.abs(through_x + through_set - whole).max() / np.abs(whole).max())
+    held_constant = float(np.linalg.norm(through_x - whole) / size)
+    bias = _growing_bias(digits, rng)
+    return Finding(
+        "c",
+        "Gradients flow through the statistics",
+        "Mean and variance are computed in the forward pass, so the gradient has a part through each sample and a part "
+        "through the set it is normalized against. Who forgets the second part trains a bias that grows for ever.",
+        f"Largest relative error of the automatic gradient against the {report.oracle}: "
+        f"{report.largest_relative_error:.1e}; with the statistics held constant it would be off by "
+        f"{100 * held_constant:.0f} %, and a bias would grow to {bias['wrong'][-1][2]:.3g} in a thousand steps while the "
+        f"loss changes by {abs(bias['wrong'][-1][1] - bias['wrong'][0][1]):.0e}.",
+        report.largest_relative_error < 1e-9
+        and split_error < 1e-9
+        and held_constant > 0.01
+        and bias["wrong"][-1][2] > 10 * (bias["right"][-1][2] + 1e-9),
+        shown_line(through_the_statistics),
+        "The first part, through x alone, is what an affine map with fixed mean and variance would have. The second part "
+        "is the answer of the whole set to a change of one sample: it makes the columns of the gradient sum to zero, "
+        "because adding a constant to a feature changes nothing.\n\n"
+        "That is why a bias in front of the normalization has gradient zero. Held-constant statistics give it a gradient "
+        "all the same; each step then moves the bias, the mean moves with it, the output stays where it was, and the next "
+        "step finds the same gradient again (Ioffe and Szegedy 2015, section 2).",
+        [
+            Table(
+                "Norms of the parts of dL/dx",
+                ("part", "norm", "largest |column sum|"),
+                [
+                    ("through x, statistics constant", float(np.linalg.norm(through_x)), _column_sum(through_x)),
+                    ("through the set", float(np.linalg.norm(through_set)), _column_sum(through_set)),
+                    ("their sum", float(np.linalg.norm(through_x + through_set)), _column_sum(through_x + through_set)),
+                    ("automatic gradient of batch_norm", size, _column_sum(whole)),
+                ],
+            ),
+            *(
+                Table(f"A bias before the normalization, {how}", ("step", "loss", "norm of the bias"), bias[key])
+                for key, how in (("wrong", "statistics held constant"), ("right", "gradient through the statistics"))
+            ),
+        ],
+    )
+
+
+def _column_sum(gradient: Array) -> float:
+    return float(np.abs(gradient.sum(axis=0)).max())
+
+
+def _growing_bias(digits: Digits, rng: np.random.Generator, steps: int = 1000) -> dict[str, list[tuple[int, float, float]]]:
+    """Train only a bias in front of a normalization, with the wrong and with the right gradient."""
+    hidden = first_hidden(digits, rng)[:256]
+    labels = digits.train_labels[:256]
+    head = rng.normal(size=(hidden.shape[1], CLASSES)) / np.sqrt(hidden.shape[1])
+    history: dict[str, list[tuple[int, float, float]]] = {}
+    for key in ("wrong", "right"):
+        bias = tn.nn.Parameter(np.zeros(hidden.shape[1]), name="bias")
+        optimizer = tn.optim.SGD([bias], lr=1.0)
+        history[key] = []
+        for step in range(steps + 1):
+            optimizer.zero_grad()
+            x = hidden + bias
+            reference = x.detach() if key == "wrong" else x
+            loss = tn.nn.cross_entropy(normalized_against(x, reference) @ head, labels)
+            if step % (steps // 4) == 0:
+                history[key].append((step, loss.item(), float(np.linalg.norm(bias.data))))
+            loss.backward()
+            optimizer.step()
+    return history
+
+
+def identity(digits: Digits, rng: np.random.Generator) -> Finding:
+    """Step d: gamma and beta can undo the normalization, of this batch."""
+    hidden = first_hidden(digits, rng, width=4)
+    here, other = hidden[:8], hidden[8:16]
+    layer = tn.nn.BatchNorm1d(4, eps=EPS, momentum=1.0, dtype=np.float64)
+    layer.weight.data = np.sqrt(here.var(axis=0) + EPS)  # shown
+    layer.bias.data = here.mean(axis=0)
+    layer.train()
+    back = layer(here).data - here
+    elsewhere = layer(other).data - other
+    slope = tn.jacobian(layer, here).reshape(here.size, here.size)
+    slope_elsewhere = tn.jacobian(layer, other).reshape(other.size, other.size)
+    # For eval mode, the stored statistics must be those that weight and bias were made from.
+    layer.running_mean, layer.running_var = here.mean(axis=0), here.var(axis=0)
+    layer.eval()
+    eval_back = layer(other).data - other
+    eval_slope = tn.jacobian(layer, other).reshape(other.size, other.size)
+    unit = np.eye(here.size)
+    rows = [
+        ("training, this batch", _largest(back), _largest(slope - unit)),
+        ("training, another batch", _largest(elsewhere), _largest(slope_elsewhere - unit)),
+        ("eval, any batch", _largest(eval_back), _largest(eval_slope - unit)),
+    ]
+    return Finding(
+        "d",
+        "γ and β let a layer learn the identity again",
+        "With weight = sqrt(var + eps) and bias = mean the layer returns x: on this batch, not on another one, and its "
+        "Jacobian is still not the identity. In eval mode it is exact in value and gradient.",
+        f"|y - x| is at most {rows[0][1]:.0e} on this batch and {rows[1][1]:.2f} on another; the Jacobian is off the identity by "
+        f"{rows[0][2]:.2f}; in eval mode both are exact to {max(rows[2][1], rows[2][2]):.0e}.",
+        rows[0][1] < 1e-9 and rows[1][1] > 1e-3 and rows[0][2] > 1e-3 and max(rows[2][1], rows[2][2]) < 1e-9,
+        shown_line(identity),
+        "Lecture notes often say that γ must equal the variance; it is the standard deviation, sqrt(var + eps).\n\n"
+        "In training the statistics move with the batch. So the layer is the identity in value at one point only, and "
+        "not at all in gradient: whatever moves the mean or the spread of the batch is taken out again.",
+        [Table("Distance from the identity", ("mode", "largest |y - x|", "largest |dy/dx - I|"), rows)],
+    )
+
+
+def _largest(values: Array) -> float:
+    return float(np.abs(values).max())
+
+
+def samples_interact(digits: Digits, rng: np.random.Generator) -> Finding:
+    """Step e: in batch norm every sample's output depends on every sample."""
+    hidden = first_hidden(digits, rng)
+    batch = hidden[:8, :6]
+    jacobians = {
+        "batch norm": tn.jacobian(lambda x: tn.batch_norm(x, eps=EPS), batch),  # shown
+        "layer norm": tn.jacobian(lambda x: tn.layer_norm(x, x.shape[-1], eps=EPS), batch),
+    }
+    rows = []
+    for name, jacobian in jacobians.items():
+        blocks = np.sqrt(np.square(jacobian).sum(axis=(1, 3)))
+        own = np.eye(len(batch), dtype=bool)
+        between_features = jacobian * ~np.eye(batch.shape[1], dtype=bool)[:, None, :]
+        rows.append((name, float(blocks[own].mean()), float(blocks[~own].mean()), _largest(between_features)))
+    spreads = [(size, *_spread_of_one_digit(hidden, size, rng)) for size in (4, 32, 512)]
+    return Finding(
+        "e",
+        "Samples interact",
+        "With mini-batches the statistics are the batch's own, so one sample's output depends on its neighbours; in "
+        "layer norm it does not.",
+        f"Mean size of the blocks d y_i / d x_j, i ≠ j: {rows[0][2]:.2g} for batch norm, {rows[1][2]:.2g} for layer norm; one "
+        f"digit's x̂ spreads by {spreads[0][1]:.2f}, {spreads[1][1]:.2f} and {spreads[2][1]:.2f} over random batches of 4, 32 and "
+        "512.",
+        rows[0][2] > 0 and rows[0][3] == 0 and rows[1][2] == 0 and spreads[0][1] > spreads[1][1] > spreads[2][1],
+        shown_line(samples_interact),
+        "Each block of batch norm's Jacobian is diagonal in the features: features do not mix, samples do. In layer norm "
+        "it is the other way round.\n\n"
+        "The company that a digit happens to keep is noise on its representation. It shrinks with the batch, about as one "
+        "over the square root of its size.",
+        [
+            Table(
+                "Blocks of the Jacobian of 8 digits with 6 features",
+                ("layer", "mean norm, own block", "mean norm, other blocks", "largest entry between features"),
+                rows,
+            ),
+            Table(
+                "One digit's x̂ over 200 random batches",
+                ("batch size", "standard deviation (median over features)", "times sqrt(batch size)"),
+                [(size, spread, spread * float(np.sqrt(size))) for size, spread, _ in spreads],
+            ),
+        ],
+        data={"jacobians": jacobians, "spreads": {size: values for size, _, values in spreads}},
+    )
+
+
+def _spread_of_one_digit(hidden: Array, size: int, rng: np.random.Generator) -> tuple[float, Array]:
+    """Return how far one digit's normalized features spread over batches, and all values of one feature."""
+    others = np.arange(1, len(hidden))
+    outputs = []
+    for _ in range(200):
+        company = rng.choice(others, size - 1, replace=False)
+        outputs.append(tn.batch_norm(hidden[np.r_[0, company]], eps=EPS)[0])
+    values = np.array(outputs)
+    return float(np.median(values.std(axis=0))), values[:, 0]
+
+
+def what_is_normalized_over(digits: Digits, rng: np.random.Generator) -> Finding:
+    """Step h: the family, as patterns."""
+    images = load_digits()[0][:32].astype(np.float64)
+    # Each digit in four patches of 4 x 4 pixels, as four channels.
+    x = images.reshape(32, 2, 4, 2, 4).transpose(0, 1, 3, 2, 4).reshape(32, 4, 4, 4)
+    x = x + 0.01 * rng.normal(size=x.shape)
+    weightless = {
+        "batch": (lambda x: tn.batch_norm(x), "each channel, over the batch and space", "n c h w -> c", {}),
+        "layer": (lambda x: tn.layer_norm(x, x.shape[1:]), "each sample, over all its features", "n c h w -> n", {}),
+        "instance": (lambda x: tn.instance_norm(x), "each channel of each sample, over space", "n c h w -> n c", {}),
+        "group": (lambda x: tn.group_norm(x, 2), "each group of channels of each sample", "n (g c) h w -> n g", {"g": 2}),
+        "a new one": (None, "each row of pixels of each sample", "n c h w -> n h", {}),
+    }
+    rows, differences = [], []
+    for name, (function, wording, pattern, lengths) in weightless.items():
+        fitted = parse(pattern).fit(x.shape, lengths)
+        y = tn.normalize(x, pattern, **lengths)  # shown
+        if function is not None:
+            differences.append(_largest(y - function(x)))
+        reduced = " ".join(fitted.names[i] for i in fitted.axes)
+        rows.append((name, wording, reduced, pattern, fitted.number_of_means, fitted.values_per_mean))
+    counts_fit = all(row[4] * row[5] == x.size for row in rows)
+    return Finding(
+        "h",
+        "What is normalized over",
+        "Batch, layer, instance and group norm are one computation over different axes, and every other choice of axes is a "
+        "new member of the family.",
+        f"The four named functions and their patterns differ by at most {max(differences):.0e} on {x.shape} patches of "
+        "digits.",
+        max(differences) < 1e-12 and counts_fit,
+        shown_line(what_is_normalized_over),
+        "A pattern names the axes that are kept: there is one mean and one variance for each of their combinations. "
+        "Lecture notes usually name the axes that are averaged away instead.\n\n"
+        "“Layer norm normalizes across the channels” is read in three ways: over all features of a sample (`-> n`, as "
+        "here), over the channels at each position (`-> n h w`), or over the last axes, as PyTorch's normalized_shape "
+        "says.",
+        [
+            Table(
+                f"The family on {' × '.join(map(str, x.shape))} (n c h w)",
+                ("norm", "one mean and variance for", "averaged over", "pattern", "means", "values per mean"),
+                rows,
+            )
+        ],
+    )
