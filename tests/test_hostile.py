@@ -27,6 +27,10 @@ def leaf(*shape, seed=5, **options):
     return Tensor(random(*shape, seed=seed), requires_grad=True, **options)
 
 
+def nodes():
+    return sum(type(thing) is Node for thing in gc.get_objects())
+
+
 def equal(x, want, rtol=1e-14):
     assert isinstance(x, Tensor)
     np.testing.assert_allclose(x.data, want, rtol=rtol, atol=rtol)
@@ -83,15 +87,16 @@ def test_v05_arrays_meet_tensors_as_tensors():
 @pytest.mark.slow
 def test_v06_a_million_operations_run_differentiate_print_and_are_freed():
     x = y = Tensor([1.0, -2.0], requires_grad=True)
+    nodes_before = nodes()
     for _ in range(500_000):
         y = (y + x) - x
-    before = weakref.ref(y)
+    newest = weakref.ref(y)
     assert "1." in repr(y)
     y.backward([0.3, 0.7])
     np.testing.assert_array_equal(x.grad.data, [0.3, 0.7])
     del y
-    assert before() is None
-    assert not any(type(thing) is Node for thing in gc.get_objects())
+    assert newest() is None
+    assert nodes() == nodes_before
 
 
 def test_v07_diamonds():
@@ -288,9 +293,6 @@ def test_v11_reductions_over_any_axes_and_layouts(reduce, data, rng):
 
 
 def test_v15_a_hundred_steps_without_the_collector_leave_no_node():
-    def nodes():
-        return sum(type(thing) is Node for thing in gc.get_objects())
-
     w, x = leaf(3, 2), Tensor(random(4, 3))
     gc.collect()
     before = nodes()

@@ -15,7 +15,7 @@ functional = torch.nn.functional
 pytestmark = pytest.mark.oracle
 
 # At least three values share a statistic: of two, x̂ is ±1 whatever they are, and gradients are all rounding.
-SHAPES = [(6, 8), (5, 4, 3), (3, 4, 2, 5), (2, 4, 2, 2, 3)]
+SHAPES = [(6, 8), (5, 4, 3), (3, 4, 2, 5), (2, 4, 2, 2, 5)]
 EPS = 1e-5
 
 OURS: dict[str, Callable[..., Any]] = {
@@ -31,7 +31,7 @@ THEIRS: dict[str, Callable[..., Any]] = {
     "layer_norm": lambda x, weight, bias: functional.layer_norm(x, x.shape[1:], weight, bias),
     "layer_norm over the last axis": lambda x, weight, bias: functional.layer_norm(x, x.shape[-1:], weight, bias),
     "instance_norm": lambda x, weight, bias: functional.instance_norm(x, None, None, weight, bias),
-    # PyTorch 2.13 fails in the backward pass of a group norm with a bias but no weight: "tensor does not have a device".
+    # PyTorch 2.13 fails in the backward pass of group norm with a bias alone: "tensor does not have a device".
     "group_norm": lambda x, weight, bias: functional.group_norm(
         x, 2, torch.ones_like(bias) if weight is None and bias is not None else weight, bias
     ),
@@ -187,7 +187,7 @@ def test_both_refuse(case: str) -> None:
 @pytest.mark.parametrize("normalized_shape", [(3,), (4, 1), (2, 3, 4, 2)])
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
 def test_both_refuse_a_normalized_shape_that_does_not_end_the_shape(name: str, normalized_shape: Any) -> None:
-    with pytest.raises(RuntimeError, match="normalized_shape"):
+    with pytest.raises((RuntimeError, ValueError)):
         getattr(functional, name)(torch.tensor(X), normalized_shape)
     with pytest.raises(ValueError, match="normalized_shape"):
         getattr(tn, name)(X, normalized_shape)

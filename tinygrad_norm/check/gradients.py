@@ -206,8 +206,8 @@ def _check(
             assert worst is not None  # a wrong entry has been looked at
             report = _report(exact, worst, checked, points)
             raise GradientMismatch(
-                f"the gradient of input {report.input} is wrong at index {report.index}: got {report.got:.8g}, the "
-                f"{report.oracle} gives {report.want:.8g} ({int(wrong.sum())} of {len(indices)} entries of that input "
+                f"the gradient of input {report.input} is wrong at index {report.index}: got {report.got:.8g}, want "
+                f"{report.want:.8g} by {report.oracle} ({int(wrong.sum())} of {len(indices)} entries of that input "
                 "are wrong)",
                 report,
             )

@@ -57,7 +57,7 @@ def to_dot(graph: Graph, rankdir: str = "TB") -> str:
             "bgcolor": "white",
             "fontname": "Helvetica",
             "nodesep": "0.35",
-            "ranksep": "0.4",
+            "ranksep": "0.4" if rankdir == "TB" else "0.25",
             "newrank": "true",
             "tooltip": " ",
         },

@@ -132,7 +132,8 @@ pre { background: #f4f5f7; padding: .7rem 1rem; overflow-x: auto; font-size: .9r
 caption { text-align: left; font-weight: 600; padding-bottom: .4rem; }
 th, td { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #e3e8ee; }
 td { font-variant-numeric: tabular-nums; }
-img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
+.picture { overflow-x: auto; margin: 1.2rem 0; } img { display: block; max-width: 100%; height: auto; }
+img[src$=".svg"] { max-width: none; min-width: 100%; height: auto; }
 """
 
 
@@ -141,7 +142,8 @@ def page(findings: Sequence[Finding], seed: int) -> str:
     sections = []
     for f in findings:
         images = "".join(
-            f'<a href="{escape(name)}"><img src="{escape(name)}" alt="{escape(f.title)}"></a>' for name in f.files
+            f'<div class="picture"><a href="{escape(name)}"><img src="{escape(name)}" alt="{escape(f.title)}"></a></div>'
+            for name in f.files
         )
         against = "" if f.holds else " against"
         text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in f.text.split("\n\n"))

@@ -113,9 +113,13 @@ def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
                     ("automatic gradient of batch_norm", size, _column_sum(whole)),
                 ],
             ),
-            *(
-                Table(f"A bias before the normalization, {how}", ("step", "loss", "norm of the bias"), bias[key])
-                for key, how in (("wrong", "statistics held constant"), ("right", "gradient through the statistics"))
+            Table(
+                "A bias before the normalization, trained by itself",
+                ("step", "loss", "its norm, statistics held constant", "loss", "its norm, gradient through them"),
+                [
+                    (step, loss, norm, right_loss, right_norm)
+                    for (step, loss, norm), (_, right_loss, right_norm) in zip(bias["wrong"], bias["right"], strict=True)
+                ],
             ),
         ],
     )
