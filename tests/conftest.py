@@ -1,8 +1,13 @@
 """Hypothesis profiles: `ci` is quick and the same every time, `thorough` searches further and at random."""
 
 import os
+import tempfile
 
 from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+# What it caches about the sources would otherwise stand in the work tree.
+set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "hypothesis"))
 
 settings.register_profile(
     "ci",

@@ -87,6 +87,7 @@ def test_v05_arrays_meet_tensors_as_tensors():
 @pytest.mark.slow
 def test_v06_a_million_operations_run_differentiate_print_and_are_freed():
     x = y = Tensor([1.0, -2.0], requires_grad=True)
+    gc.collect()
     nodes_before = nodes()
     for _ in range(500_000):
         y = (y + x) - x

@@ -13,7 +13,7 @@ from . import check, nn
 from .check import GradientMismatch, GradientReport, check_backward, check_gradients
 from .engine import ops
 from .engine.autodiff import grad, hvp, jacobian, vjp
-from .engine.context import is_recording, no_grad, scope
+from .engine.recording import is_recording, no_grad, scope
 from .engine.tensor import Tensor, named, tensor
 from .graph import draw
 from .nn import observe, optim

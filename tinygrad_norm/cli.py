@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_norm {tn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    tour = commands.add_parser("tour", help="the story of batch normalization on handwritten digits, with numbers and files")
+    tour = commands.add_parser(
+        "tour", help="the story of batch normalization on handwritten digits, with numbers and files"
+    )
     tour.add_argument("--out", required=True, metavar="DIR", help="where to write the report and the pictures")
     tour.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     options = parser.parse_args(arguments)

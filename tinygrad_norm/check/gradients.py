@@ -179,7 +179,9 @@ def _check(
     for which, (x, gradient) in enumerate(zip(points, gradients, strict=True)):
         got = np.asarray(gradient)
         if got.shape != x.shape:
-            raise GradientMismatch(f"the gradient of input {which} has shape {got.shape}, where the input has {x.shape}")
+            raise GradientMismatch(
+                f"the gradient of input {which} has shape {got.shape}, where the input has {x.shape}"
+            )
         indices = rng.permutation(x.size)[:MOST_ELEMENTS]
         wants, bars = np.empty(len(indices)), np.zeros(len(indices))
         for row, flat in enumerate(indices.tolist()):

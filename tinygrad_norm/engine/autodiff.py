@@ -9,7 +9,7 @@ import numpy as np
 
 from .context import surrounding
 from .operators import Array
-from .tensor import Tensor, _computed, backpropagate, seed
+from .tensor import Tensor, constant, backpropagate, seed
 
 
 def grad(
@@ -81,8 +81,8 @@ def _seed(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
 
 def _gradient(x: Tensor, found: Any) -> Tensor:
     if found is None:
-        return _computed(np.zeros(x.shape, x.dtype))
-    return found if isinstance(found, Tensor) else _computed(found)
+        return constant(np.zeros(x.shape, x.dtype))
+    return found if isinstance(found, Tensor) else constant(found)
 
 
 def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
@@ -115,7 +115,7 @@ def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
     def pullback(cotangent: Any = None) -> Any:
         if not y.requires_grad:
             seed(y, cotangent)
-            gradients = tuple(like(_computed(np.zeros(x.shape, x.dtype))) for x in leaves)
+            gradients = tuple(like(constant(np.zeros(x.shape, x.dtype))) for x in leaves)
         else:
             gradients = tuple(like(g) for g in grad(y, leaves, cotangent))
         return gradients if len(gradients) != 1 else gradients[0]
@@ -152,7 +152,7 @@ def jacobian(fn: Callable[[Any], Any], x: Any) -> Any:
             cotangent = np.zeros(y.size, y.dtype)
             cotangent[row] = 1
             rows[row] = grad(y, leaf, cotangent.reshape(y.shape)).data
-    return _like((x,))(_computed(rows.reshape(y.shape + leaf.shape)))
+    return _like((x,))(constant(rows.reshape(y.shape + leaf.shape)))
 
 
 def hvp(fn: Callable[[Any], Any], x: Any, v: Any) -> Any:
@@ -177,7 +177,7 @@ def hvp(fn: Callable[[Any], Any], x: Any, v: Any) -> Any:
     leaf = _leaf(x)
     slope = grad(_evaluated(fn, [leaf]), leaf, create_graph=True)
     v = seed(slope, v)
-    product = grad(slope, leaf, v) if slope.requires_grad else _computed(np.zeros(leaf.shape, leaf.dtype))
+    product = grad(slope, leaf, v) if slope.requires_grad else constant(np.zeros(leaf.shape, leaf.dtype))
     return _like((x,))(product)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
-if TYPE_CHECKING:
-    from .context import Scope
+from .context import State
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -24,45 +25,24 @@ class Primitive:
     forward : callable
         ``forward(*arrays, **static)``.
     rules : sequence of callables
-        One for each input. A primitive with any number of inputs has one rule, which receives ``operand``.
+        One for each input.
     formulas : tuple of str
         What each rule computes, for people: the contribution to each input, in terms of ``g``, ``y`` and the inputs.
     """
 
-    __slots__ = ("formulas", "forward", "name", "rules", "symbol")
-
     def __init__(
-        self,
-        name: str,
-        symbol: str,
-        forward: Callable[..., Any],
-        *rules: tuple[str, Callable[..., Any]],
-        variadic: bool = False,
+        self, name: str, symbol: str, forward: Callable[..., Any], *rules: tuple[str, Callable[..., Any]]
     ) -> None:
-        self.name = name
-        self.symbol = symbol
-        self.forward = forward
+        self.name, self.symbol, self.forward = name, symbol, forward
         self.formulas = tuple(formula for formula, _ in rules)
         self.rules: Sequence[Callable[..., Any]] = tuple(rule for _, rule in rules)
-        if variadic:
-            self.rules = _RuleForEveryOperand(self.rules[0])
         PRIMITIVES[name] = self
 
     def __repr__(self) -> str:
         return f"Primitive({self.name!r})"
 
 
-class _RuleForEveryOperand(tuple[Callable[..., Any], ...]):
-    """The rules of a primitive with any number of inputs: one rule that is told its operand's position."""
-
-    def __new__(cls, rule: Callable[..., Any]) -> _RuleForEveryOperand:
-        return super().__new__(cls, (rule,))
-
-    def __getitem__(self, operand: Any) -> Any:
-        (rule,) = self
-        return lambda *args, **static: rule(*args, operand=operand, **static)
-
-
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Node:
     """How a Tensor was computed. A Node never refers to the Tensor it made, so graphs are freed without a collector.
 
@@ -75,28 +55,23 @@ class Node:
         The arrays (and scalars) it computed with.
     static : mapping
         Parameters that are not differentiated: axes, shapes, indices.
-    scope : Scope or None
-    order : int
-        0 for a forward operation, 1 for one of its gradient, 2 for one of the gradient's gradient.
-    differentiates : Node or None
-        In a gradient: the node whose rule made this one; for a sum of contributions, the node they add up for.
-    operand : int or None
-        In a gradient: which of that node's rules it was; None for a sum of contributions.
+    state : State
+        What surrounded it: ``scope``, ``order``, ``differentiates`` and ``operand`` are read from there.
     serial : int
         Grows with time: an input's node has a smaller one.
     """
-
-    __slots__ = ("arrays", "differentiates", "inputs", "operand", "order", "primitive", "scope", "serial", "static")
 
     primitive: Primitive
     inputs: tuple[Any, ...]
     arrays: tuple[Any, ...]
     static: Mapping[str, Any]
-    scope: Scope | None
-    order: int
-    differentiates: Node | None
-    operand: int | None
+    state: State
     serial: int
+
+    scope = property(attrgetter("state.scope"))
+    order = property(attrgetter("state.order"))
+    differentiates = property(attrgetter("state.differentiates"))
+    operand = property(attrgetter("state.operand"))
 
     def __repr__(self) -> str:
         return f"Node({self.primitive.name}, serial={self.serial})"

@@ -34,36 +34,28 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
                 break
     if not found:
         return output
-    # NumPy turns 0-d results into scalars.
-    if type(output) is not np.ndarray:
-        output = np.asarray(output)
-    result = _new_tensor(Tensor)
-    output.setflags(write=False)
-    result._data = output
-    result._grad = result.name = None
-    if needed:
-        recording, scope, order, differentiates, operand, _ = STATE.get()
-        if recording:
-            result._requires_grad = True
-            result.node = node = _new_node(Node)
-            node.primitive = primitive
-            node.inputs = inputs
-            node.arrays = arrays
-            node.static = static
-            node.scope = scope
-            node.order = order
-            node.differentiates = differentiates
-            node.operand = operand
-            node.serial = _serial()
-            return result
-    result._requires_grad = False
-    result.node = None
+    result = constant(output)
+    if needed and (state := STATE.get()).recording:
+        result._requires_grad = True
+        result.node = Node(primitive, inputs, arrays, static, state, _serial())
     return result
 
 
-def frozen(data: Any) -> Array:
+def constant(array: Any, name: str | None = None) -> Tensor:
+    """Make a Tensor of an array that nobody else will change; it is not copied."""
+    result = _new(Tensor)
+    # NumPy turns 0-d results into scalars.
+    result._data = array = array if type(array) is np.ndarray else np.asarray(array)
+    array.setflags(write=False)
+    result._requires_grad = False
+    result._grad = result.node = None
+    result.name = name
+    return result
+
+
+def frozen(data: Any, dtype: Any = None) -> Array:
     """Return a read-only copy."""
-    copy = np.array(data)
+    copy = np.array(data, dtype=dtype)
     copy.setflags(write=False)
     return copy
 
@@ -110,13 +102,10 @@ class Tensor(Operators):
     node: Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
-        data = np.array(data._data if isinstance(data, Tensor) else data, dtype=dtype)
-        if data.dtype.kind not in "biufc":
-            raise TypeError(f"a Tensor holds numbers, not {data.dtype}: {data.ravel()[:3].tolist()}")
-        data.setflags(write=False)
-        self._data = data
+        self._data = frozen(plain(data), dtype)
+        if self.dtype.kind not in "biufc":
+            raise TypeError(f"a Tensor holds numbers, not {self.dtype}: {self._data.ravel()[:3].tolist()}")
         self._grad = self.node = None
-        self._requires_grad = False
         self.name = name
         self.requires_grad = requires_grad
 
@@ -144,10 +133,8 @@ class Tensor(Operators):
         if self.node is not None:
             raise RuntimeError(f"{self._label()} was computed; use .detach() for a Tensor that needs no gradient")
         if value and (self.dtype.kind != "f" or self.dtype.itemsize > 8):
-            raise TypeError(
-                f"only float16, float32 and float64 have gradients, and {self._label()} is {self.dtype}; "
-                "convert it with .astype(np.float32)"
-            )
+            what = f"only float16, float32 and float64 have gradients, and {self._label()} is {self.dtype}"
+            raise TypeError(f"{what}; convert it with .astype(np.float32)")
         self._requires_grad = bool(value)
 
     @property
@@ -157,16 +144,15 @@ class Tensor(Operators):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None and not isinstance(value, Tensor):
+        if not (value is None or isinstance(value, Tensor)):
             raise TypeError(f".grad takes a Tensor or None, not {type(value).__name__}")
         if value is not None and value.shape != self.shape:
-            raise ValueError(f"{self._label()} has shape {self.shape}; its gradient cannot have shape {value.shape}")
+            raise ValueError(f"the gradient of {self._label()} has its shape {self.shape}, not {value.shape}")
         self._grad = value
 
     @property
     def shape(self) -> tuple[int, ...]:
-        shape: tuple[int, ...] = self._data.shape
-        return shape
+        return self._data.shape  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:
@@ -197,31 +183,27 @@ class Tensor(Operators):
 
     def detach(self) -> Tensor:
         """Return a Tensor with the same values that needs no gradient. The read-only array is shared."""
-        result = _computed(self._data)
-        result.name = self.name
-        return result
+        return constant(self._data, self.name)
 
     def numpy(self) -> Array:
         """Return a writable copy of the values."""
         return self._data.copy()
 
-    def item(self) -> Any:
-        """Return the only element as a Python number."""
-        if self.size != 1:
-            raise ValueError(f"{self._label()} has {self.size} elements, not one; use .data or .numpy()")
-        return self._data.item()
-
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers."""
         return self._data.tolist()
 
-    def __bool__(self) -> bool:
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
         if self.size != 1:
+            advice = "to ask about all of them, use .data with .all(), .any() or .tolist()"
             raise ValueError(
-                f"the truth value of {self._label()} with {self.size} elements is ambiguous; compare its .data, "
-                "and use .any() or .all() on the result"
+                f"{self._label()} has {self.size} elements, not one: as one value it is ambiguous; {advice}"
             )
-        return bool(self._data.item())
+        return self._data.item()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())
@@ -232,21 +214,11 @@ class Tensor(Operators):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.ndim == 0:
-            raise TypeError("a Tensor of shape () cannot be iterated over")
-        return (self[i] for i in range(len(self)))
-
     def __reduce__(self) -> Any:
         if self.node is not None:
-            raise TypeError(
-                f"{self._label()} was computed and belongs to a graph, so it cannot be copied or pickled; "
-                "use .detach() or .data"
-            )
-        return _restored, (type(self), self._data, self._requires_grad, self.name, self._grad)
+            reason = "was computed and belongs to a graph, so it cannot be copied or pickled"
+            raise TypeError(f"{self._label()} {reason}; use .detach() or .data")
+        return type(self), (self._data, self._requires_grad, None, self.name), (None, {"_grad": self._grad})
 
     def backward(self, cotangent: Any = None) -> None:
         """Add the gradient of this Tensor to ``.grad`` of every leaf it was computed from.
@@ -267,13 +239,11 @@ class Tensor(Operators):
             If the cotangent is missing or has another shape.
         """
         if self.node is None:
-            raise RuntimeError(
-                f"nothing was recorded for {self._label()}: it was not computed from a Tensor with "
-                "requires_grad=True, or was computed under no_grad()"
-            )
+            reason = "it was not computed from a Tensor with requires_grad=True, or was computed under no_grad()"
+            raise RuntimeError(f"nothing was recorded for {self._label()}: {reason}")
         for leaf, gradient in backpropagate([(self, seed(self, cotangent))]).items():
             before = leaf._grad
-            leaf._grad = _computed(gradient if before is None else before._data + gradient)
+            leaf._grad = constant(gradient if before is None else before._data + gradient)
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> Tensor:
@@ -289,15 +259,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str 
     return Tensor(data, requires_grad, dtype, name)
 
 
-_new_tensor = Tensor.__new__
-_new_node = Node.__new__
-
-
-def _restored(cls: type[Tensor], data: Array, requires_grad: bool, name: str | None, grad: Tensor | None) -> Tensor:
-    result = cls.__new__(cls)
-    Tensor.__init__(result, data, requires_grad, name=name)
-    result._grad = grad
-    return result
+_new = Tensor.__new__
 
 
 def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
@@ -322,11 +284,9 @@ def seed(y: Tensor, cotangent: Any) -> Any:
     """Return the cotangent of an output in its dtype, not copied; 1 where none is given and there is one element."""
     if cotangent is None:
         if y.size != 1:
-            raise ValueError(
-                f"{y._label()} has {y.size} elements, so its gradient needs a cotangent of that shape (dL/dy)"
-            )
+            raise ValueError(f"{y._label()} has {y.size} elements: its gradient needs a cotangent of that shape, dL/dy")
         return np.ones(y.shape, y.dtype)
-    g = plain(cotangent) if isinstance(cotangent, Tensor) else np.asarray(cotangent)
+    g = np.asarray(plain(cotangent))
     if g.shape != y.shape:
         raise ValueError(f"the cotangent has shape {g.shape} where {y._label()} has shape {y.shape}")
     return g.astype(y.dtype, copy=False)
@@ -433,10 +393,8 @@ def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor
 def _check_unchanged(node: Node) -> None:
     for x, array in zip(node.inputs, node.arrays, strict=True):
         if isinstance(x, Tensor) and x._data is not array:
-            raise RuntimeError(
-                f"{node.primitive.name} was computed before {x._label()} was given new data, so its gradient cannot be "
-                "recorded; compute it again, or differentiate without create_graph"
-            )
+            reason = f"{node.primitive.name} was computed before {x._label()} was given new data"
+            raise RuntimeError(f"{reason}, so its gradient cannot be recorded; compute it again")
 
 
 def _owned(g: Any, borrowed: bool) -> Array:
@@ -448,22 +406,8 @@ def _owned(g: Any, borrowed: bool) -> Array:
 
 def _distinct(g: Tensor, borrowed: bool) -> Tensor:
     """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node."""
-    if not borrowed and g._data.base is None:
+    if (not borrowed and g._data.base is None) or (g.node is None and g._requires_grad):
         return g
-    if g.node is None and g._requires_grad:
-        return g
-    twin = _computed(np.array(g._data))
-    twin.name = g.name
+    twin = constant(np.array(g._data), g.name)
     twin._requires_grad, twin.node = g._requires_grad, g.node
     return twin
-
-
-def _computed(array: Array) -> Tensor:
-    """Make a Tensor of a fresh array, which is not copied."""
-    array = np.asarray(array)
-    array.setflags(write=False)
-    result = Tensor.__new__(Tensor)
-    result._data = array
-    result._grad = result.name = result.node = None
-    result._requires_grad = False
-    return result

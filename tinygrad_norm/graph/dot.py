@@ -61,7 +61,13 @@ def to_dot(graph: Graph, rankdir: str = "TB") -> str:
             "newrank": "true",
             "tooltip": " ",
         },
-        node_attr={"fontname": "Helvetica", "fontsize": "13", "style": "filled", "penwidth": "1.2", "margin": "0.18,0.07"},
+        node_attr={
+            "fontname": "Helvetica",
+            "fontsize": "13",
+            "style": "filled",
+            "penwidth": "1.2",
+            "margin": "0.18,0.07",
+        },
         edge_attr={"fontname": "Helvetica", "fontsize": "11", "arrowsize": "0.7"},
     )
     _add_clusters(dot, graph)

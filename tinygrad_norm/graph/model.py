@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..engine.context import Scope
+from ..engine.recording import Scope
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, walk
 
@@ -129,7 +129,9 @@ def trace(*outputs: Tensor) -> Graph:
     def place(tensor: Tensor, **what: Any) -> None:
         ids[tensor] = len(vertices)
         vertices.append(
-            Vertex(len(vertices), tensor.name, tensor.shape, str(tensor.dtype), requires_grad=tensor.requires_grad, **what)
+            Vertex(
+                len(vertices), tensor.name, tensor.shape, str(tensor.dtype), requires_grad=tensor.requires_grad, **what
+            )
         )
 
     for tensor in reversed(walk(outputs)):
@@ -178,7 +180,7 @@ def _formula(node: Node) -> str | None:
     if node.differentiates is None or node.operand is None:
         return None
     formulas = node.differentiates.primitive.formulas
-    return formulas[min(node.operand, len(formulas) - 1)]
+    return str(formulas[min(node.operand, len(formulas) - 1)])
 
 
 def _detail(node: Node) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
-from ..engine.context import scope
+from ..engine.recording import scope
 from ..engine.tensor import Tensor
 from .module import Module, Parameter
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
-from ..engine.context import scope
+from ..engine.recording import scope
 from ..engine.operators import plain
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..engine.context import is_examined
+from ..engine.recording import is_examined
 from ..engine.operators import Array
 from ..engine.tensor import Tensor
 from ..norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, rms_norm

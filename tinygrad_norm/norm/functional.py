@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
-from ..engine.context import scope
+from ..engine.recording import scope
 from ..engine.tensor import named
 from .pattern import Fitted, parse
 
@@ -166,7 +166,7 @@ def batch_norm(
     if x.ndim < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
     axes = (0, *range(2, x.ndim))
-    mean, var = _channels(mean, x, "mean"), _channels(var, x, "var")
+    mean, var = _statistic(mean, x, "mean"), _statistic(var, x, "var")
     if x.size and (mean is None or var is None) and math.prod(x.shape[i] for i in axes) == 1:
         raise ValueError(
             f"batch_norm needs more than one value per channel to have statistics: shape {x.shape}, over axes {axes}"
@@ -461,12 +461,16 @@ def _channels(v: Any, x: Any, name: str) -> Any:
     """Return something given per channel so that it broadcasts against ``x``."""
     if v is None:
         return None
-    v = ops.operand(v)
+    v = _shaped(ops.operand(v), x.shape[1:2], name)
+    return v if x.ndim == 2 else ops.reshape(v, x.shape[1:2] + (1,) * (x.ndim - 2))
+
+
+def _statistic(v: Any, x: Any, name: str) -> Any:
+    """Return a given mean or variance in the shape that the batch's own would have."""
     per_channel = (1, x.shape[1]) + (1,) * (x.ndim - 2)
-    if v.shape == per_channel:
+    if v is None or ops.operand(v).shape == per_channel:
         return v
-    v = _shaped(v, x.shape[1:2], name)
-    return v if x.ndim == 2 else ops.reshape(v, per_channel[1:])
+    return ops.reshape(_channels(v, x, name), per_channel)
 
 
 def _normalized_shape(x: Any, normalized_shape: int | Sequence[int], name: str) -> tuple[int, ...]:

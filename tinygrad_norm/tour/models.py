@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..datasets import Digits
-from ..engine.context import no_grad
+from ..engine.recording import no_grad
 from ..engine.operators import Array
 from ..nn.layers import Linear, Sequential, Tanh
 from ..nn.losses import cross_entropy

@@ -71,7 +71,9 @@ def _race(figure: Any, data: dict[str, Any]) -> None:
             steps = np.arange(smooth.shape[1]) + len(window)
             label = "no normalization" if norm == "none" else f"{norm} norm"
             ax.plot(steps, smooth.mean(axis=0), color=_COLOURS[norm], linestyle=_DASHES[norm], label=label)
-            ax.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=_COLOURS[norm], alpha=0.15, linewidth=0)
+            ax.fill_between(
+                steps, smooth.min(axis=0), smooth.max(axis=0), color=_COLOURS[norm], alpha=0.15, linewidth=0
+            )
         ax.set(title=f"{depth} hidden layer{'s' if depth > 1 else ''}", xlabel="training step")
         ax.grid(alpha=0.3)
         ax.label_outer()

@@ -151,8 +151,7 @@ def page(findings: Sequence[Finding], seed: int) -> str:
             f"<h2>{escape(f.letter)}. {escape(f.title)}</h2>"
             f'<p class="claim">{escape(f.claim)}</p>'
             f'<p class="number{against}">{escape(f.number)} <em>This speaks {f.verdict.lower()} the claim.</em></p>'
-            f"<pre><code>{escape(f.code)}</code></pre>{text}{images}"
-            + "".join(table.html() for table in f.tables)
+            f"<pre><code>{escape(f.code)}</code></pre>{text}{images}" + "".join(table.html() for table in f.tables)
         )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -38,7 +38,9 @@ def one_step(digits: Digits, rng: np.random.Generator) -> Finding:
         mean_off = float(np.abs(y.mean(axis=0)).max())
         var_off = float(np.abs(y.var(axis=0) - var / (var + EPS)).max())
         constant = var == 0
-        rows.append((what, mean_off, float(y.var(axis=0).min()), float(y.var(axis=0).max()), var_off, int(constant.sum())))
+        rows.append(
+            (what, mean_off, float(y.var(axis=0).min()), float(y.var(axis=0).max()), var_off, int(constant.sum()))
+        )
         deviations.append(max(mean_off, var_off, float(np.abs(y[:, constant]).max(initial=0.0))))
     return Finding(
         "b",
@@ -55,7 +57,14 @@ def one_step(digits: Digits, rng: np.random.Generator) -> Finding:
         [
             Table(
                 "What comes out",
-                ("input", "largest |mean|", "smallest variance", "largest variance", "off var/(var+eps) by", "constant"),
+                (
+                    "input",
+                    "largest |mean|",
+                    "smallest variance",
+                    "largest variance",
+                    "off var/(var+eps) by",
+                    "constant",
+                ),
                 rows,
             )
         ],
@@ -118,7 +127,9 @@ def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
                 ("step", "loss", "its norm, statistics held constant", "loss", "its norm, gradient through them"),
                 [
                     (step, loss, norm, right_loss, right_norm)
-                    for (step, loss, norm), (_, right_loss, right_norm) in zip(bias["wrong"], bias["right"], strict=True)
+                    for (step, loss, norm), (_, right_loss, right_norm) in zip(
+                        bias["wrong"], bias["right"], strict=True
+                    )
                 ],
             ),
         ],
@@ -129,7 +140,9 @@ def _column_sum(gradient: Array) -> float:
     return float(np.abs(gradient.sum(axis=0)).max())
 
 
-def _growing_bias(digits: Digits, rng: np.random.Generator, steps: int = 1000) -> dict[str, list[tuple[int, float, float]]]:
+def _growing_bias(
+    digits: Digits, rng: np.random.Generator, steps: int = 1000
+) -> dict[str, list[tuple[int, float, float]]]:
     """Train only a bias in front of a normalization, with the wrong and with the right gradient."""
     hidden = first_hidden(digits, rng)[:256]
     labels = digits.train_labels[:256]
@@ -141,7 +154,7 @@ def _growing_bias(digits: Digits, rng: np.random.Generator, steps: int = 1000) -
         history[key] = []
         for step in range(steps + 1):
             optimizer.zero_grad()
-            x = hidden + bias
+            x = bias + hidden
             reference = x.detach() if key == "wrong" else x
             loss = tn.nn.cross_entropy(normalized_against(x, reference) @ head, labels)
             if step % (steps // 4) == 0:
@@ -156,15 +169,16 @@ def identity(digits: Digits, rng: np.random.Generator) -> Finding:
     hidden = first_hidden(digits, rng, width=4)
     here, other = hidden[:8], hidden[8:16]
     layer = tn.nn.BatchNorm1d(4, eps=EPS, momentum=1.0, dtype=np.float64)
-    layer.weight.data = np.sqrt(here.var(axis=0) + EPS)  # shown
-    layer.bias.data = here.mean(axis=0)
+    mean, var = here.mean(axis=0), here.var(axis=0)
+    weight, bias = np.sqrt(var + EPS), mean  # shown
+    layer.load_state_dict({"weight": weight, "bias": bias, "running_mean": mean, "running_var": var})
     layer.train()
     back = layer(here).data - here
     elsewhere = layer(other).data - other
     slope = tn.jacobian(layer, here).reshape(here.size, here.size)
     slope_elsewhere = tn.jacobian(layer, other).reshape(other.size, other.size)
-    # For eval mode, the stored statistics must be those that weight and bias were made from.
-    layer.running_mean, layer.running_var = here.mean(axis=0), here.var(axis=0)
+    # Training has moved the running statistics; those that weight and bias were made from come back.
+    layer.running_mean, layer.running_var = mean, var
     layer.eval()
     eval_back = layer(other).data - other
     eval_slope = tn.jacobian(layer, other).reshape(other.size, other.size)
@@ -256,19 +270,19 @@ def what_is_normalized_over(digits: Digits, rng: np.random.Generator) -> Finding
     # Each digit in four patches of 4 x 4 pixels, as four channels.
     x = images.reshape(32, 2, 4, 2, 4).transpose(0, 1, 3, 2, 4).reshape(32, 4, 4, 4)
     x = x + 0.01 * rng.normal(size=x.shape)
-    weightless = {
-        "batch": (lambda x: tn.batch_norm(x), "each channel, over the batch and space", "n c h w -> c", {}),
-        "layer": (lambda x: tn.layer_norm(x, x.shape[1:]), "each sample, over all its features", "n c h w -> n", {}),
-        "instance": (lambda x: tn.instance_norm(x), "each channel of each sample, over space", "n c h w -> n c", {}),
-        "group": (lambda x: tn.group_norm(x, 2), "each group of channels of each sample", "n (g c) h w -> n g", {"g": 2}),
-        "a new one": (None, "each row of pixels of each sample", "n c h w -> n h", {}),
-    }
+    family: list[tuple[str, str, str, dict[str, int], Array | None]] = [
+        ("batch", "each channel, over the batch and space", "n c h w -> c", {}, tn.batch_norm(x)),
+        ("layer", "each sample, over all its features", "n c h w -> n", {}, tn.layer_norm(x, x.shape[1:])),
+        ("instance", "each channel of each sample, over space", "n c h w -> n c", {}, tn.instance_norm(x)),
+        ("group", "each group of channels of each sample", "n (g c) h w -> n g", {"g": 2}, tn.group_norm(x, 2)),
+        ("a new one", "each row of pixels of each sample", "n c h w -> n h", {}, None),
+    ]
     rows, differences = [], []
-    for name, (function, wording, pattern, lengths) in weightless.items():
+    for name, wording, pattern, lengths, named_norm in family:
         fitted = parse(pattern).fit(x.shape, lengths)
         y = tn.normalize(x, pattern, **lengths)  # shown
-        if function is not None:
-            differences.append(_largest(y - function(x)))
+        if named_norm is not None:
+            differences.append(_largest(y - named_norm))
         reduced = " ".join(fitted.names[i] for i in fitted.axes)
         rows.append((name, wording, reduced, pattern, fitted.number_of_means, fitted.values_per_mean))
     counts_fit = all(row[4] * row[5] == x.size for row in rows)

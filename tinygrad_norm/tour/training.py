@@ -43,9 +43,7 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
         model = tanh_network(DEPTH, norm, rng)
         images = digits.train_images[:512]
         mean, std = layer_statistics(model, images)
-        depth_rows[norm] = [
-            (float(np.median(np.abs(m))), float(np.median(s))) for m, s in zip(mean, std, strict=True)
-        ]
+        depth_rows[norm] = [(float(np.median(np.abs(m))), float(np.median(s))) for m, s in zip(mean, std, strict=True)]
         snapshots = [(mean, std)]
 
         def snapshot(step: int, _: float, model: Module = model, into: list[tuple[Array, Array]] = snapshots) -> None:
@@ -89,9 +87,7 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
                 ("layer", "|mean|", "std", "moves", "|mean|, batch norm", "std, batch norm", "moves, batch norm"),
                 [
                     (layer + 1, *plain, float(moved["none"][layer]), *normed, float(moved["batch"][layer]))
-                    for layer, (plain, normed) in enumerate(
-                        zip(depth_rows["none"], depth_rows["batch"], strict=True)
-                    )
+                    for layer, (plain, normed) in enumerate(zip(depth_rows["none"], depth_rows["batch"], strict=True))
                 ],
             )
         ],
@@ -156,7 +152,8 @@ def _running_against_population(model: Module, images: Array) -> list[tuple[str,
                 mean, var = x.data.mean(axis=0), x.data.var(axis=0, ddof=1)
                 ratio = layer.running_var / var
                 away = np.abs(layer.running_mean - mean) / np.sqrt(var)
-                rows.append((path, *(float(v) for v in (away.max(), np.median(ratio), ratio.min(), ratio.max()))))
+                found = (float(away.max()), float(np.median(ratio)), float(ratio.min()), float(ratio.max()))
+                rows.append((path, *found))
             x = layer(x)
     return rows
 

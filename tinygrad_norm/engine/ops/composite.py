@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..operators import FUNCTIONS, Axis, plain
-from .core import astype, axes_of, count_over, matmul, mean, operand, refuse, square, sum, tanh, where
+from .core import axes_of, count_over, matmul, mean, operand, square, sum, tanh, where
 from .elementwise import erf, exp, log, log1p, sigmoid, sqrt
 
 
@@ -17,13 +17,11 @@ def var(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: fl
 
     ``ddof=1`` divides by ``n - 1``. At a constant input the gradient is 0.
     """
-    refuse(out=out)
-    x = operand(x) if dtype is None else astype(x, dtype)
-    axis = axes_of(axis, x.ndim)
-    squares = square(x - mean(x, axis=axis, keepdims=True))
+    x = operand(x)
+    squares = square(x - mean(x, axis, dtype, keepdims=True))
     if ddof == 0:
-        return mean(squares, axis=axis, keepdims=keepdims)
-    return sum(squares, axis=axis, keepdims=keepdims) / (count_over(x.shape, axis, "var") - ddof)
+        return mean(squares, axis, dtype, out, keepdims)
+    return sum(squares, axis, dtype, out, keepdims) / (count_over(x.shape, axes_of(axis, x.ndim), "var") - ddof)
 
 
 def std(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
@@ -94,7 +92,8 @@ def softplus(x: Any) -> Any:
 
 def dot(a: Any, b: Any, out: None = None) -> Any:
     """Return the product of matrices or vectors, or of anything with a scalar, like ``np.dot`` for up to two axes."""
-    refuse(out=out)
+    if out is not None:
+        raise TypeError("dot of Tensors has no out=; use its result")
     a, b = operand(a), operand(b)
     if a.ndim == 0 or b.ndim == 0:
         return a * b

@@ -16,45 +16,35 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, Axis
+from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
-from ..tensor import Tensor, frozen, record
+from ..tensor import Tensor, constant, frozen, record
 
 Rule = tuple[str, Callable[..., Any]]
 
-# np.sum and np.mean spend more time on their arguments than on small arrays.
-_add_up: Any = np.add.reduce
-
-
-# Entries: a primitive with one or two operands becomes a function, and NumPy's function leads to it.
-
 
 def unary(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Callable[[Any], Any]:
-    """Declare an elementwise primitive of one operand and return its function."""
+    """Declare an elementwise primitive of one operand, and return the function that runs it."""
     primitive = Primitive(name, symbol, forward, rule)
-
-    def function(x: Any) -> Any:
-        return record(primitive, (x,))
-
-    return _published(function, name, forward)
+    return _published(lambda x: record(primitive, (x,)), name, forward)
 
 
 def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) -> Callable[[Any, Any], Any]:
     """Declare an elementwise primitive of two operands, which are brought to one shape and dtype first."""
     primitive = Primitive(name, symbol, forward, *rules)
-
-    def function(a: Any, b: Any) -> Any:
-        return record(primitive, aligned(a, b))
-
-    return _published(function, name, forward)
+    return _published(lambda a, b: record(primitive, aligned(a, b)), name, forward)
 
 
 def _published(function: Callable[..., Any], name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Like ``np.{name}``, recorded for Tensors; plain arrays give a plain array."
-    if isinstance(forward, np.ufunc):
-        FUNCTIONS[forward] = function
+    function.__doc__ = f"Like ``np.{name}``, elementwise, and recorded for Tensors. Plain arrays give a plain array."
+    FUNCTIONS[forward] = function
     return function
+
+
+def operand(x: Any) -> Any:
+    """Return a Tensor or an array as it is, anything else as an array."""
+    return x if isinstance(x, Tensor | np.ndarray | np.generic) else np.asarray(x)
 
 
 # Broadcasting and casting.
@@ -74,12 +64,15 @@ def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
             dtype = np.result_type(dtype, x._data.dtype)
         if x._data.shape != shape:
             shape = _joint_shape(shape, x._data.shape)
-    return tuple(
-        [
-            x if not isinstance(x, Tensor) else broadcast_to(x if x._data.dtype is dtype else astype(x, dtype), shape)
-            for x in operands
-        ]
-    )
+    return tuple([broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else x for x in operands])
+
+
+def _operand(x: Any) -> Any:
+    """Return something given beside a Tensor as a Tensor, or as the Python scalar that it is or holds."""
+    if isinstance(x, Tensor):
+        return x
+    array = np.asarray(x)
+    return array.item() if array.ndim == 0 else Tensor(array)
 
 
 @lru_cache(maxsize=4096)
@@ -88,13 +81,6 @@ def _joint_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
         return np.broadcast_shapes(a, b)
     except ValueError:
         raise ValueError(f"operands of shapes {a} and {b} cannot be broadcast together") from None
-
-
-def _operand(x: Any) -> Any:
-    if isinstance(x, Tensor | bool | int | float | complex):
-        return x
-    array = np.asarray(x)
-    return Tensor(array) if array.ndim else array.item()
 
 
 def _broadcast_view(x: Array, shape: tuple[int, ...]) -> Array:
@@ -112,7 +98,7 @@ def _broadcast_strides(old: tuple[int, ...], strides: tuple[int, ...], new: tupl
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which an array of this shape was repeated."""
-    total = sum(g, axis=_repeated_axes(shape, g.shape), keepdims=g.ndim == len(shape))
+    total = sum(g, _repeated_axes(shape, g.shape), keepdims=g.ndim == len(shape))
     return total if total.shape == shape else total.reshape(shape)
 
 
@@ -132,12 +118,11 @@ _broadcast_to = Primitive(
 
 def broadcast_to(x: Any, shape: Any) -> Any:
     """Repeat along new or size-1 axes, like ``np.broadcast_to``. Its rule is a sum over the axes that were repeated."""
-    x = operand(x)
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    x, shape = operand(x), shape if type(shape) is tuple else as_shape(shape)
     if x.shape == shape:
         return x
     if isinstance(x, Tensor) and not x._requires_grad:
-        return _data_leaf(_broadcast_view(x._data, shape), x.name)
+        return constant(_broadcast_view(x._data, shape), x.name)
     return record(_broadcast_to, (x,), {"shape": shape})
 
 
@@ -154,23 +139,17 @@ def astype(x: Any, dtype: Any) -> Any:
 
     Complex values stay complex: a real floating dtype sets their precision only.
     """
-    x, dtype = operand(x), np.dtype(dtype)
+    x = operand(x)
+    if x.dtype is dtype:
+        return x
+    dtype = np.dtype(dtype)
     if x.dtype.kind == "c" and dtype.kind == "f":
         dtype = np.result_type(dtype, np.complex64)
     if x.dtype == dtype:
         return x
     if isinstance(x, Tensor) and (dtype.kind != "f" or not x._requires_grad):
-        return _data_leaf(x._data.astype(dtype), x.name)
+        return constant(x._data.astype(dtype), x.name)
     return record(_astype, (x,), {"dtype": dtype})
-
-
-def _data_leaf(array: Array, name: str | None) -> Tensor:
-    """Return what a constant becomes: not an operation, only data of its final shape and dtype."""
-    leaf = Tensor.__new__(Tensor)
-    Tensor.__init__(leaf, (), name=name)
-    array.setflags(write=False)
-    leaf._data = array
-    return leaf
 
 
 # Arithmetic.
@@ -180,9 +159,8 @@ subtract = binary("subtract", "−", np.subtract, ("g", lambda g, y, a, b: g), (
 multiply = binary(
     "multiply", "×", np.multiply, ("g * b", lambda g, y, a, b: g * b), ("g * a", lambda g, y, a, b: g * a)
 )
-divide = binary(
-    "divide", "÷", np.divide, ("g / b", lambda g, y, a, b: g / b), ("-g * y / b", lambda g, y, a, b: -g * y / b)
-)
+_by_a, _by_b = ("g / b", lambda g, y, a, b: g / b), ("-g * y / b", lambda g, y, a, b: -g * y / b)
+divide = binary("divide", "÷", np.divide, _by_a, _by_b)
 negative = unary("negative", "−", np.negative, ("-g", lambda g, y, x: -g))
 square = unary("square", "( )²", np.square, ("g * 2 * x", lambda g, y, x: g * (2 * x)))
 rsqrt = unary("rsqrt", "1/√", lambda x: 1 / np.sqrt(x), ("-g * y**3 / 2", lambda g, y, x: g * (-0.5 * y * y * y)))
@@ -204,15 +182,13 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     cotangent there and stays NaN. Where that can happen, guard the argument as well:
     ``where(x > 0, log(where(x > 0, x, 1)), 0)``.
     """
-    if isinstance(condition, Tensor):
-        condition = condition._data
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        return np.where(condition, a, b)
-    condition = frozen(condition)
+    condition = frozen(plain(condition))
     return record(_where, aligned(a, b, shape=condition.shape), {"condition": condition})
 
 
-# Reductions.
+# Reductions. np.sum and np.mean spend more time on their arguments than on small arrays.
+
+_add_up: Any = np.add.reduce
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -222,74 +198,53 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 @lru_cache
 def _sorted_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    if axis is None:
-        return tuple(range(ndim))
-    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axis, ndim)))
-
-
-def operand(x: Any) -> Any:
-    """Return a Tensor or an array as it is, anything else as an array."""
-    return x if isinstance(x, Tensor | np.ndarray | np.generic) else np.asarray(x)
+    return tuple(range(ndim)) if axis is None else tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axis, ndim)))
 
 
 def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Any:
     """Give a reduction's result, or its cotangent, the reduced axes back with size 1."""
-    if keepdims or not axis:
-        return x
-    return x.reshape(tuple(1 if i in axis else size for i, size in enumerate(shape)))
+    return x if keepdims or not axis else x.reshape(tuple(1 if i in axis else n for i, n in enumerate(shape)))
 
 
 def count_over(shape: tuple[int, ...], axis: tuple[int, ...], what: str) -> int:
     """Return how many elements a reduction combines, which must not be zero."""
-    n = math.prod(shape[i] for i in axis)
-    if n == 0:
-        raise ValueError(f"{what} over zero elements: shape {shape}, axis {axis}")
-    return n
+    if n := math.prod([shape[i] for i in axis]):
+        return n
+    raise ValueError(f"{what} over zero elements: shape {shape}, axis {axis}")
 
 
-def refuse(**options: Any) -> None:
-    """Raise for options that NumPy has and a recorded operation cannot have."""
-    for option, value in options.items():
-        if value is not None:
-            raise TypeError(f"{option}= does not work on Tensors")
+def reduction(primitive: Primitive, x: Any, axis: Axis, dtype: Any, out: None, keepdims: bool) -> Any:
+    """Run a primitive that combines elements over axes."""
+    if out is not None:
+        raise TypeError(f"{primitive.name} of Tensors has no out=; use its result")
+    x = operand(x) if dtype is None else astype(x, dtype)
+    return record(primitive, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
 
 
 _sum = Primitive(
     "sum",
     "Σ",
     lambda x, *, axis, keepdims: _add_up(x, axis=axis, keepdims=keepdims),
-    (
-        "g broadcast to the shape of x",
-        lambda g, y, x, *, axis, keepdims: broadcast_to(kept(g, x.shape, axis, keepdims), x.shape),
-    ),
+    ("g repeated", lambda g, y, x, *, axis, keepdims: broadcast_to(kept(g, x.shape, axis, keepdims), x.shape)),
 )
 
 
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
     """Add the elements over one or several axes, like ``np.sum``."""
-    refuse(out=out)
-    x = operand(x) if dtype is None else astype(x, dtype)
-    return record(_sum, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+    return reduction(_sum, x, axis, dtype, out, keepdims)
 
 
 def _mean_forward(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    n = count_over(x.shape, axis, "mean")
-    if x.dtype == np.float16:
-        return (_add_up(x, axis=axis, keepdims=keepdims, dtype=np.float32) / n).astype(np.float16)
-    return _add_up(x, axis=axis, keepdims=keepdims) / n
+    wide = np.float32 if x.dtype == np.float16 else None
+    mean = _add_up(x, axis=axis, keepdims=keepdims, dtype=wide) / count_over(x.shape, axis, "mean")
+    return mean if wide is None else mean.astype(np.float16)
 
 
-_mean = Primitive(
-    "mean",
-    "mean",
-    _mean_forward,
-    (
-        "g / n broadcast to the shape of x",
-        lambda g, y, x, *, axis, keepdims: broadcast_to(
-            kept(g, x.shape, axis, keepdims) * (1 / count_over(x.shape, axis, "mean")), x.shape
-        ),
-    ),
-)
+def _mean_rule(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return broadcast_to(kept(g, x.shape, axis, keepdims) * (1 / count_over(x.shape, axis, "mean")), x.shape)
+
+
+_mean = Primitive("mean", "mean", _mean_forward, ("g / n, repeated", _mean_rule))
 
 
 def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
@@ -300,12 +255,16 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     ValueError
         Over zero elements.
     """
-    refuse(out=out)
-    x = operand(x) if dtype is None else astype(x, dtype)
-    return record(_mean, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+    return reduction(_mean, x, axis, dtype, out, keepdims)
 
 
 # Shapes and matrices.
+
+
+def as_shape(shape: Any) -> tuple[int, ...]:
+    """Return an integer or a sequence of integers as a shape."""
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+
 
 _reshape = Primitive(
     "reshape",
@@ -315,13 +274,9 @@ _reshape = Primitive(
 )
 
 
-def reshape(x: Any, shape: Any, order: str = "C") -> Any:
+def reshape(x: Any, shape: Any) -> Any:
     """Give the elements another shape, in C order, like ``np.reshape``; one size may be -1."""
-    if order != "C":
-        raise TypeError("reshape of Tensors keeps C order; transpose first for another")
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    x = operand(x)
-    return record(_reshape, (x,), {"shape": shape})
+    return record(_reshape, (operand(x),), {"shape": as_shape(shape)})
 
 
 _transpose = Primitive(
@@ -336,8 +291,6 @@ def transpose(x: Any, axes: Any = None) -> Any:
     """Permute the axes, or reverse them, like ``np.transpose``."""
     x = operand(x)
     axes = range(x.ndim)[::-1] if axes is None else np.lib.array_utils.normalize_axis_tuple(axes, x.ndim)
-    if len(axes) != x.ndim:
-        raise ValueError(f"axes {tuple(axes)} do not match an array of {x.ndim} axes")
     return record(_transpose, (x,), {"axes": tuple(axes)})
 
 
@@ -352,32 +305,23 @@ _matmul = Primitive(
 
 def matmul(a: Any, b: Any) -> Any:
     """Multiply matrices, or stacks of them, like ``np.matmul``. Leading axes are broadcast first, and seen."""
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        return np.matmul(a, b)
-    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    a, b = operand(a), operand(b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
         raise ValueError(f"shapes {a.shape} and {b.shape} do not match in a matrix product")
     rows, columns = a.shape[:-1][-1:], b.shape[1:][-1:]
-    a = a if rows else a.reshape((1, -1))
-    b = b if columns else b.reshape((-1, 1))
-    dtype = np.result_type(a.dtype, b.dtype)
-    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a, b = (broadcast_to(astype(x, dtype), lead + x.shape[-2:]) for x in (a, b))
-    y = record(_matmul, (a, b))
+    a, b = a if rows else a.reshape((1, -1)), b if columns else b.reshape((-1, 1))
+    dtype, lead = np.result_type(a.dtype, b.dtype), _joint_shape(a.shape[:-2], b.shape[:-2])
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    y = record(_matmul, tuple(broadcast_to(astype(x, dtype), lead + x.shape[-2:]) for x in (a, b)))
     return y if rows and columns else y.reshape(lead + rows + columns)
 
 
-FUNCTIONS.update(
-    {
-        "astype": astype,
-        np.where: where,
-        np.broadcast_to: broadcast_to,
-        np.sum: sum,
-        np.add.reduce: sum,
-        np.mean: mean,
-        np.reshape: reshape,
-        np.transpose: transpose,
-        np.permute_dims: transpose,
-        np.matmul: matmul,
-    }
-)
+FUNCTIONS |= {"astype": astype, np.where: where, np.broadcast_to: broadcast_to, np.sum: sum, np.add.reduce: sum}
+FUNCTIONS |= {
+    np.mean: mean,
+    np.reshape: reshape,
+    np.transpose: transpose,
+    np.permute_dims: transpose,
+    np.matmul: matmul,
+}

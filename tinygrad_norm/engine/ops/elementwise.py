@@ -96,13 +96,16 @@ FUNCTIONS.update({np.maximum: maximum, np.minimum: minimum})
 def _power_base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * (b * a ** (b - 1)) if b else np.zeros_like(g)
-    # At b = 0 the derivative is 0 whatever a is, also where a ** -1 is infinite.
-    return g * np.where(plain(b) == 0, 0, b * a ** np.where(plain(b) == 0, 1, b - 1))
+    # At b = 0 the derivative is 0 also where a ** -1 is infinite.
+    trap = (plain(a) == 0) & (plain(b) == 0)
+    return g * np.where(trap, 0, b * np.where(trap, 1, a) ** (b - 1))
 
 
 def _power_exponent_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
     # Where 0 ** b is 0 for all b around, its derivative by b is 0, though log(0) is not.
     zero = (plain(a) == 0) & (plain(b) >= 0)
+    if isinstance(a, int | float):
+        return np.where(zero, 0, g * y * (math.log(a) if a > 0 else -math.inf if a == 0 else math.nan))
     return g * np.where(zero, 0, y * np.log(np.where(zero, 1, a)))
 
 

@@ -11,6 +11,7 @@ from ..operators import FUNCTIONS, Array
 from ..primitive import Primitive
 from ..tensor import Tensor, record
 from .core import astype, broadcast_to, operand
+from .shape import variadic
 
 
 def _einsum_rule(g: Any, y: Any, *xs: Any, terms: tuple[str, ...], result: str, operand: int) -> Any:
@@ -27,12 +28,11 @@ def _einsum_rule(g: Any, y: Any, *xs: Any, terms: tuple[str, ...], result: str, 
     return contribution
 
 
-_einsum = Primitive(
+_einsum = variadic(
     "einsum",
     "einsum",
     lambda *xs, terms, result: np.einsum(f"{','.join(terms)}->{result}", *xs),
     ("g contracted with the other operands", _einsum_rule),
-    variadic=True,
 )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..operators import FUNCTIONS, Array, Axis
 from ..primitive import Primitive
 from ..tensor import Tensor, record
-from .core import axes_of, count_over, kept, operand, refuse
+from .core import astype, axes_of, count_over, kept, operand, reduction
 
 
 def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any:
@@ -53,9 +53,7 @@ def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
     ValueError
         Over zero elements.
     """
-    refuse(out=out)
-    x = operand(x)
-    return record(_max, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+    return reduction(_max, x, axis, None, out, keepdims)
 
 
 def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
@@ -66,9 +64,7 @@ def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
     ValueError
         Over zero elements.
     """
-    refuse(out=out)
-    x = operand(x)
-    return record(_min, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+    return reduction(_min, x, axis, None, out, keepdims)
 
 
 def _reversed(x: Any, axis: int) -> Any:
@@ -88,8 +84,9 @@ _cumsum = Primitive(
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
     """Return running sums along an axis, or of the flattened array, like ``np.cumsum``."""
-    refuse(out=out, dtype=dtype)
-    x = operand(x)
+    if out is not None:
+        raise TypeError("cumsum of Tensors has no out=; use its result")
+    x = operand(x) if dtype is None else astype(x, dtype)
     if axis is None:
         x, axis = x.reshape(-1), 0
     if not isinstance(x, Tensor):

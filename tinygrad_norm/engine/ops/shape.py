@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
 from ..tensor import Tensor, frozen, record
-from .core import astype, axes_of, operand, reshape, transpose
+from .core import Rule, astype, axes_of, operand, reshape, transpose
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
@@ -112,24 +113,37 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
 # Joining: one rule, which is told which operand it is for.
 
 
+class EveryOperand(tuple[Callable[..., Any]]):
+    """The rules of a primitive with any number of operands: one rule, which receives the operand's position."""
+
+    def __getitem__(self, operand: Any) -> Any:
+        (rule,) = self
+        return partial(rule, operand=operand)
+
+
+def variadic(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Primitive:
+    """Declare a primitive that takes any number of operands."""
+    primitive = Primitive(name, symbol, forward, rule)
+    primitive.rules = EveryOperand(rule[1:])
+    return primitive
+
+
 def _part(g: Any, y: Any, *xs: Any, axis: int, operand: int) -> Any:
     start = sum(x.shape[axis] for x in xs[:operand])
     return g[(slice(None),) * axis + (slice(start, start + xs[operand].shape[axis]),)]
 
 
-_concatenate = Primitive(
+_concatenate = variadic(
     "concatenate",
     "concatenate",
     lambda *xs, axis: np.concatenate(xs, axis=axis),
     ("the operand's part of g", _part),
-    variadic=True,
 )
-_stack = Primitive(
+_stack = variadic(
     "stack",
     "stack",
     lambda *xs, axis: np.stack(xs, axis=axis),
     ("g[operand]", lambda g, y, *xs, axis, operand: g[(slice(None),) * axis + (operand,)]),
-    variadic=True,
 )
 
 

@@ -1,0 +1,134 @@
+"""The switches a user sets around operations: record nothing, or record under a name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import Any, TypeVar
+
+from .context import STATE
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Scope:
+    """One entry into ``with scope(name)``: two entries are two scopes, though their names be equal."""
+
+    __slots__ = ("name", "parent")
+
+    def __init__(self, name: str, parent: Scope | None) -> None:
+        self.name = name
+        self.parent = parent
+
+    @property
+    def path(self) -> tuple[Scope, ...]:
+        """The scopes around and including this one, outermost first."""
+        return (*self.parent.path, self) if self.parent else (self,)
+
+
+def is_recording() -> bool:
+    """Return whether operations are being recorded here."""
+    return STATE.get().recording
+
+
+def is_examined() -> bool:
+    """Return whether a checker or an explorer is running the code, so that layers leave their buffers alone."""
+    return STATE.get().examined
+
+
+class scope:  # noqa: N801 (a context manager is named like the function it stands for)
+    """Group the operations recorded in a ``with`` under a name, as one cluster of the drawing. Scopes nest.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> with tn.scope("layer 1"):
+    ...     y = tn.tensor([1.0], requires_grad=True) * 2
+    >>> y.node.scope.name
+    'layer 1'
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._before: list[Scope | None] = []
+
+    def __enter__(self) -> None:
+        state = STATE.get()
+        self._before.append(state.scope)
+        STATE.set(state._replace(scope=Scope(self._name, state.scope)))
+
+    def __exit__(self, *exception: object) -> None:
+        STATE.set(STATE.get()._replace(scope=self._before.pop()))
+
+
+class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)
+    """Record nothing in a ``with``, or in a decorated function, generator function or coroutine function.
+
+    A decorated generator is unrecorded only while it runs, not while its caller does. A ``with no_grad()`` written
+    around a ``yield`` holds for the caller too, until the generator resumes: that is how Python runs generators.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> x = tn.tensor([1.0], requires_grad=True)
+    >>> with tn.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        state = STATE.get()
+        self._before.append(state.recording)
+        STATE.set(state._replace(recording=False))
+
+    def __exit__(self, *exception: object) -> None:
+        STATE.set(STATE.get()._replace(recording=self._before.pop()))
+
+    def __call__(self, function: Function) -> Function:
+        if inspect.isasyncgenfunction(function):
+            raise TypeError("no_grad() does not decorate asynchronous generators; use `with no_grad():` between yields")
+        if inspect.isgeneratorfunction(function):
+            return _unrecorded_generator(function)  # type: ignore[return-value]
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with no_grad():
+                    return await function(*args, **kwargs)
+
+            return coroutine  # type: ignore[return-value]
+
+        @wraps(function)
+        def unrecorded(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return unrecorded  # type: ignore[return-value]
+
+
+def _unrecorded_generator(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        running = function(*args, **kwargs)
+        resume, argument = running.send, None
+        while True:
+            try:
+                with no_grad():
+                    value = resume(argument)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                resume, argument = running.send, (yield value)
+            except GeneratorExit:
+                with no_grad():
+                    running.close()
+                raise
+            except BaseException as error:
+                resume, argument = running.throw, error
+
+    return generator
