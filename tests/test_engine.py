@@ -225,11 +225,12 @@ def test_create_graph_alone_decides_whether_the_backward_pass_is_recorded():
     assert not tn.grad(y, x, g).requires_grad
 
 
-def test_gradients_depend_on_their_cotangents():
-    x, g = leaf(3), leaf(3, seed=7)
-    gradient = tn.grad(np.sin(x), x, g, create_graph=True)
-    v = random(3, seed=8)
-    equal(tn.grad(gradient, g, v), v * np.cos(x.data))
+def test_gradients_depend_on_their_cotangents_and_leave_them_alone():
+    x, g, v = leaf(3), leaf(3, seed=7), random(3, seed=8)
+    seed = 2 * g
+    gradient = tn.grad(tn.named("y", np.sin(x)), x, seed, create_graph=True)
+    equal(tn.grad(gradient, g, v), 2 * v * np.cos(x.data))
+    assert seed.name is None
 
 
 def test_nodes_know_their_order_and_what_they_differentiate():

@@ -261,7 +261,8 @@ def test_activations():
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "shape"), [(1, -1, (2, 60)), (0, -1, (120,)), (1, 2, (2, 12, 5)), (-2, -1, (2, 3, 20)), (2, 2, None)]
+    ("start", "end", "shape"),
+    [(1, -1, (2, 60)), (0, -1, (120,)), (1, 2, (2, 12, 5)), (-2, -1, (2, 3, 20)), (2, 2, None)],
 )
 def test_flatten_joins_axes(start, end, shape):
     x = random(2, 3, 4, 5)

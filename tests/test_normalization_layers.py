@@ -83,7 +83,9 @@ batch_values = st.lists(st.floats(-1e3, 1e3).map(lambda v: round(v, 3)), min_siz
 
 
 @given(
-    momentum=st.none() | st.floats(0, 1), batches=st.lists(batch_values, max_size=5), between=st.sampled_from([None, 0, 1])
+    momentum=st.none() | st.floats(0, 1),
+    batches=st.lists(batch_values, max_size=5),
+    between=st.sampled_from([None, 0, 1]),
 )
 def test_running_statistics_are_what_a_plain_loop_makes(momentum, batches, between):
     """Also with evaluation in between, and with empty batches, neither of which count."""
@@ -109,7 +111,8 @@ def test_running_statistics_are_what_a_plain_loop_makes(momentum, batches, betwe
     [
         (nn.BatchNorm1d(2), (1, 2), "(0,)"), (nn.BatchNorm1d(2), (1, 2, 1), "(0, 2)"),
         (nn.BatchNorm2d(2), (1, 2, 1, 1), "(0, 2, 3)"), (nn.BatchNorm3d(2), (1, 2, 1, 1, 1), "(0, 2, 3, 4)"),
-        (nn.BatchNorm1d(2, affine=False), (1, 2), "(0,)"), (nn.BatchNorm1d(2, track_running_stats=False), (1, 2), "(0,)"),
+        (nn.BatchNorm1d(2, affine=False), (1, 2), "(0,)"),
+        (nn.BatchNorm1d(2, track_running_stats=False), (1, 2), "(0,)"),
     ],
 )  # fmt: skip
 def test_one_value_per_channel_has_no_statistics_in_training(layer, shape, axes):
@@ -212,7 +215,9 @@ def test_an_empty_batch_gives_an_empty_output_and_is_not_counted(name, affine):
         assert_array_equal(buffers(layer)[0], np.zeros(4))
         assert_array_equal(buffers(layer)[1], np.ones(4))
         assert buffers(layer)[2] == 0
-    for parameter, gradient in zip(layer.parameters(), tn.grad(y, list(layer.parameters()), np.zeros(y.shape)), strict=True):
+    for parameter, gradient in zip(
+        layer.parameters(), tn.grad(y, list(layer.parameters()), np.zeros(y.shape)), strict=True
+    ):
         assert_array_equal(gradient.data, np.zeros(parameter.shape))
 
 

@@ -72,10 +72,15 @@ def test_one_observation_for_each_call_also_of_a_shared_layer():
 
 def test_observers_go_when_the_with_ends_also_by_an_exception():
     model = network()
-    with pytest.raises(ZeroDivisionError), tn.observe(model):
-        assert len(observers(model)) == 3
-        model(random(4, 3))
-        1 / 0
+
+    def interrupted():
+        with tn.observe(model):
+            assert len(observers(model)) == 3
+            model(random(4, 3))
+            1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
     assert observers(model) == []
     with tn.observe(model) as outer:
         with tn.observe(model) as inner:

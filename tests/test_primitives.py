@@ -313,14 +313,19 @@ def assert_rejects(test, row, **options):
         drawn()
 
 
+class Mutated:
+    """The rule of every operand, changed."""
+
+    def __init__(self, rules, mutant):
+        self.rules, self.mutant = rules, mutant
+
+    def __getitem__(self, operand):
+        return self.mutant(self.rules[operand])
+
+
 def mutate(monkeypatch, row, mutant):
     primitive = PRIMITIVES[row.name]
-    if type(primitive.rules) is tuple:
-        wrong = tuple(map(mutant, primitive.rules))
-    else:
-        (rule,) = tuple(primitive.rules)
-        wrong = type(primitive.rules)(mutant(rule))
-    monkeypatch.setattr(primitive, "rules", wrong)
+    monkeypatch.setattr(primitive, "rules", Mutated(primitive.rules, mutant))
 
 
 @over([row for row in ROWS if row.name != "sign"])  # whose gradient is 0

@@ -79,7 +79,7 @@ def test_png_and_pdf_say_in_a_sentence_what_to_install(tmp_path, kind):
 
 def test_other_endings_are_refused_before_any_work(tmp_path):
     for name in ("x.jpg", "x", "x.svg.gz", ".svg"):
-        with pytest.raises(ValueError, match="dot, .svg, .png or .pdf") as error:
+        with pytest.raises(ValueError, match=r"\.dot, \.svg, \.png or \.pdf") as error:
             tn.draw(step()).save(tmp_path / name)
         assert name in str(error.value)
     assert list(tmp_path.iterdir()) == []
@@ -123,7 +123,9 @@ def test_broken_dot_is_an_error_and_the_next_picture_works():
         assert b"</svg>" in render_dot(good)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no wheel for this platform"), ImportError("gone"), OSError("no library")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no wheel for this platform"), ImportError("gone"), OSError("no library")]
+)
 @pytest.mark.usefixtures("without_dot")
 def test_without_wasmtime_the_error_says_what_to_install(monkeypatch, error):
     """wasmtime's fallback wheel raises RuntimeError, not ImportError, when it is imported."""

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 import tinygrad_norm as tn
 
+from . import tour
+from .graph import RenderError
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status."""
@@ -16,20 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_norm {tn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    tour = commands.add_parser(
+    story = commands.add_parser(
         "tour", help="the story of batch normalization on handwritten digits, with numbers and files"
     )
-    tour.add_argument("--out", required=True, metavar="DIR", help="where to write the report and the pictures")
-    tour.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
+    story.add_argument("--out", required=True, metavar="DIR", help="where to write the report and the pictures")
+    story.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     options = parser.parse_args(arguments)
     if options.seed < 0:
         parser.error("--seed must not be negative")
-
-    from .tour import run
-
     try:
-        run(options.out, options.seed)
-    except OSError as error:
+        tour.run(options.out, options.seed)
+    except (OSError, RenderError) as error:
         print(f"tinygrad-norm: {error}", file=sys.stderr)
         return 1
     return 0

@@ -143,7 +143,9 @@ def test_layer_and_rms_norm(shape, affine, bias, dtype):
 def test_group_norm(groups, affine, bias, dtype):
     for space in ((), (5,), (3, 2)):
         if groups < 6 or space:  # groups of one element differ, and are tested as such
-            compare(*pair("GroupNorm", groups, 6, affine=affine, bias=bias, dtype=dtype), random(4, 6, *space).astype(dtype))
+            compare(
+                *pair("GroupNorm", groups, 6, affine=affine, bias=bias, dtype=dtype), random(4, 6, *space).astype(dtype)
+            )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -234,7 +236,10 @@ def test_where_we_differ_on_purpose():
 def test_losses(scale):
     logits, target, labels = random(6, 5) * scale, random(6, 5, seed=1) * scale, np.array([0, 4, 2, 2, 1, 3])
     losses = [
-        (lambda x: tn.nn.cross_entropy(x, labels), lambda x: torch.nn.functional.cross_entropy(x, torch.tensor(labels))),
+        (
+            lambda x: tn.nn.cross_entropy(x, labels),
+            lambda x: torch.nn.functional.cross_entropy(x, torch.tensor(labels)),
+        ),
         (lambda x: tn.nn.mse_loss(x, target), lambda x: torch.nn.functional.mse_loss(x, torch.tensor(target))),
     ]
     for mine, other in losses:
@@ -257,11 +262,15 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
 def test_twenty_steps_of_an_optimizer(name, options, dtype):
     """Of a model with batch norm, so that errors of gradients and of statistics would add up."""
     to = getattr(torch, np.dtype(dtype).name)
-    ours = tn.nn.Sequential(tn.nn.Linear(5, 6, dtype=dtype), tn.nn.BatchNorm1d(6, dtype=dtype), tn.nn.Linear(6, 3, dtype=dtype))
+    ours = tn.nn.Sequential(
+        tn.nn.Linear(5, 6, dtype=dtype), tn.nn.BatchNorm1d(6, dtype=dtype), tn.nn.Linear(6, 3, dtype=dtype)
+    )
     theirs = torch.nn.Sequential(
         torch.nn.Linear(5, 6, dtype=to), torch.nn.BatchNorm1d(6, dtype=to), torch.nn.Linear(6, 3, dtype=to)
     )
-    start = {key: random(*v.shape, seed=k).astype(dtype) for k, (key, v) in enumerate(ours.state_dict().items()) if v.ndim}
+    start = {
+        key: random(*v.shape, seed=k).astype(dtype) for k, (key, v) in enumerate(ours.state_dict().items()) if v.ndim
+    }
     start["1.running_var"] = np.ones(6, dtype)
     # A bias before a norm has gradient zero but for rounding, which Adam would blow up to a step: without it.
     start["0.bias"] = np.zeros(6, dtype)

@@ -6,6 +6,7 @@ caller's arrays.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,7 +81,8 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
     cannot run functions that refuse complex numbers. So its real part must be the function's value, and its slope
     along a random direction must be what differences say.
     """
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
         for which, x in enumerate(inputs):
             direction = np.asarray(rng.normal(size=x.shape))
             try:
@@ -89,7 +91,7 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
                 stepped[which] = x + 1j * COMPLEX_STEP * direction
                 moved = np.asarray(fn(*stepped))
                 slope = complex_step(fn, inputs, which, direction, cotangent)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, np.exceptions.ComplexWarning):
                 return False
             expected, bar = central_difference(fn, inputs, which, direction, cotangent)
             close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
@@ -97,3 +99,23 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
             if not (close and abs(slope - expected) <= 1e-5 * size + 10 * bar):
                 return False
     return True
+
+
+def slopes(
+    fn: Function, inputs: Sequence[Array], which: int, entries: Sequence[int], cotangent: Array, exact: bool
+) -> tuple[Array, Array]:
+    """Return the gradient at some entries of one input, and error bars, which the complex step does not need."""
+    found, bars = np.empty(len(entries)), np.zeros(len(entries))
+    for row, entry in enumerate(entries):
+        direction = np.zeros(inputs[which].shape)
+        direction.flat[entry] = 1.0
+        if exact:
+            found[row] = complex_step(fn, inputs, which, direction, cotangent)
+        else:
+            found[row], bars[row] = central_difference(fn, inputs, which, direction, cotangent)
+    return found, bars
+
+
+def nearby(x: Array, rng: np.random.Generator) -> Array:
+    """Return an array that differs by a few units in the last place: what rounding might have made of it."""
+    return x * (1 + rng.integers(-4, 5, x.shape) * np.finfo(np.float64).eps)

@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .primitive import Node
-    from .recording import Scope
+
+
+class Scope:
+    """One entry into ``with scope(name)``: two entries are two scopes, though their names be equal."""
+
+    __slots__ = ("name", "parent")
+
+    def __init__(self, name: str, parent: Scope | None) -> None:
+        self.name = name
+        self.parent = parent
+
+    @property
+    def path(self) -> tuple[Scope, ...]:
+        """The scopes around and including this one, outermost first."""
+        return (*self.parent.path, self) if self.parent else (self,)
 
 
 class State(NamedTuple):

@@ -132,4 +132,9 @@ def _dispatch(function: Any, name: str, args: Any, kwargs: dict[str, Any]) -> An
         raise TypeError(f"np.{name}(..., out=) would write into an array behind the graph's back; use its result")
     if function not in FUNCTIONS:
         raise TypeError(f"np.{name} does not work on Tensors; {FUNCTIONS['advice'](name)}")
-    return FUNCTIONS[function](*args, **kwargs)
+    try:
+        return FUNCTIONS[function](*args, **kwargs)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise TypeError(f"np.{name} of Tensors: {error}") from None

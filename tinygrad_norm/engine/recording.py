@@ -7,24 +7,9 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, TypeVar
 
-from .context import STATE
+from .context import STATE, Scope
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Scope:
-    """One entry into ``with scope(name)``: two entries are two scopes, though their names be equal."""
-
-    __slots__ = ("name", "parent")
-
-    def __init__(self, name: str, parent: Scope | None) -> None:
-        self.name = name
-        self.parent = parent
-
-    @property
-    def path(self) -> tuple[Scope, ...]:
-        """The scopes around and including this one, outermost first."""
-        return (*self.parent.path, self) if self.parent else (self,)
 
 
 def is_recording() -> bool:

@@ -320,15 +320,16 @@ def backpropagate(
             g = cotangents.pop(y, None)
             if g is None:
                 continue
-            if y in kept:
-                kept[y] = g
-                borrowed.add(y)
             node: Node = y.node  # type: ignore[assignment]
             output, values = y._data, node.arrays
             if create_graph:
                 _check_unchanged(node)
                 output, values = y, node.inputs  # type: ignore[assignment]
-                _name_cotangent(g, y)
+                if y not in borrowed:
+                    _name_cotangent(g, y)
+            if y in kept:
+                kept[y] = g
+                borrowed.add(y)
             rules, static = node.primitive.rules, node.static
             for operand, x in enumerate(node.inputs):
                 if not isinstance(x, Tensor) or not x._requires_grad or (relevant is not None and x not in relevant):
@@ -406,8 +407,10 @@ def _owned(g: Any, borrowed: bool) -> Array:
 
 def _distinct(g: Tensor, borrowed: bool) -> Tensor:
     """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node."""
-    if (not borrowed and g._data.base is None) or (g.node is None and g._requires_grad):
+    if not borrowed and g._data.base is None:
         return g
-    twin = constant(np.array(g._data), g.name)
+    if g.node is None and g._requires_grad:
+        g = g.reshape(g.shape)
+    twin = constant(np.array(g._data))
     twin._requires_grad, twin.node = g._requires_grad, g.node
     return twin

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..engine.recording import Scope
+from ..engine.context import Scope
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, walk
 

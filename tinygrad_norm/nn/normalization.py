@@ -435,7 +435,7 @@ class RMSNorm(Module):
 
 
 def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = [normalized_shape] if isinstance(normalized_shape, int | np.integer) else list(normalized_shape)
+    sizes = list(normalized_shape) if isinstance(normalized_shape, Sequence) else [normalized_shape]
     if not sizes:
         raise ValueError("normalized_shape must name at least one axis")
     return tuple(_positive("normalized_shape", size) for size in sizes)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 import tinygrad_norm as tn
 
 from ..datasets import split_digits
+from .plots import save_plots
 from .report import Finding, markdown, page
 from .statistics import identity, one_step, samples_interact, through_the_statistics, what_is_normalized_over
 from .training import does_it_help, shift, test_time, training_steps
@@ -68,8 +69,6 @@ def run(out: str | os.PathLike[str], seed: int = 0, say: Callable[[str], None] =
     by_letter["b"].files.append(forward.name)
     by_letter["c"].files.append(backward.name)
     if importlib.util.find_spec("matplotlib"):
-        from .plots import save_plots
-
         save_plots(findings, out)
     (out / "report.md").write_text(markdown(findings, seed), encoding="utf-8")
     (out / "index.html").write_text(page(findings, seed), encoding="utf-8")

@@ -86,7 +86,7 @@ def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
     through_x, through_set = pullback(cotangent)
     _, whole_pullback = tn.vjp(lambda x: tn.batch_norm(x, eps=EPS), x)
     whole = whole_pullback(cotangent)
-    report = tn.check_gradients(lambda x: tn.batch_norm(x, eps=EPS), x)  # shown
+    report = tn.check_gradients(lambda x: tn.batch_norm(x, eps=EPS), x, seed=0)  # shown
     size = float(np.linalg.norm(whole))
     split_error = float(np.abs(through_x + through_set - whole).max() / np.abs(whole).max())
     held_constant = float(np.linalg.norm(through_x - whole) / size)

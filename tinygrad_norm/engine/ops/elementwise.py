@@ -153,7 +153,7 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min:
         elif np.ndim(bound) == 0:
             bound = np.asarray(bound).item()
         else:
-            bound = frozen(bound)
+            bound = frozen(bound, x.dtype if isinstance(x, Tensor) and x.dtype.kind == "f" else None)
         bounds.append(bound)
     if not isinstance(x, Tensor):
         return _clip_forward(np.asarray(x), *bounds)

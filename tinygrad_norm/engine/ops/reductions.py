@@ -98,8 +98,10 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None)
 FUNCTIONS.update(
     {
         np.max: max,
+        np.amax: max,
         np.maximum.reduce: max,
         np.min: min,
+        np.amin: min,
         np.minimum.reduce: min,
         np.cumsum: cumsum,
     }

@@ -116,6 +116,9 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
 class EveryOperand(tuple[Callable[..., Any]]):
     """The rules of a primitive with any number of operands: one rule, which receives the operand's position."""
 
+    def __new__(cls, rule: Callable[..., Any]) -> EveryOperand:
+        return super().__new__(cls, (rule,))
+
     def __getitem__(self, operand: Any) -> Any:
         (rule,) = self
         return partial(rule, operand=operand)
@@ -124,7 +127,7 @@ class EveryOperand(tuple[Callable[..., Any]]):
 def variadic(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Primitive:
     """Declare a primitive that takes any number of operands."""
     primitive = Primitive(name, symbol, forward, rule)
-    primitive.rules = EveryOperand(rule[1:])
+    primitive.rules = EveryOperand(rule[1])
     return primitive
 
 

@@ -1,0 +1,86 @@
+"""The command line: what it answers, and how it fails."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tinygrad_norm as tn
+from tinygrad_norm import cli
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tinygrad_norm", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+
+
+def test_the_module_runs_and_knows_its_version():
+    done = command("--version")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, f"tinygrad_norm {tn.__version__}", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["tinygrad-norm", "tour", "handwritten digits"]),
+        (["tour", "--help"], ["--out DIR", "--seed", "default: 0"]),
+    ],
+)
+def test_help(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    out = " ".join(capsys.readouterr().out.split())
+    assert stop.value.code == 0
+    for word in words:
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "required: command"), (["dance"], "invalid choice: 'dance'"), (["tour"], "required: --out"),
+        (["tour", "--out", "x", "--seed", "-1"], "--seed must not be negative"), (["tour", "--out"], "expected one"),
+        (["tour", "--out", "x", "--seed", "one"], "invalid int value: 'one'"), (["tour", "--out", "x", "y"], "unrecognized"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_a_usage_error_and_make_nothing(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_and_status_1(tmp_path):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
+        done = command("tour", "--out", str(out))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("tinygrad-norm: ")
+        assert str(out) in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_tour_is_told_where_and_with_which_seed(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("tinygrad_norm.tour.run", lambda *arguments: calls.append(arguments))
+    assert cli.main(["tour", "--out", str(tmp_path)]) == 0
+    assert cli.main(["tour", "--seed", "5", "--out", str(tmp_path)]) == 0
+    assert calls == [(str(tmp_path), 0), (str(tmp_path), 5)]
+
+
+def test_a_picture_that_cannot_be_made_is_one_line_and_status_1(monkeypatch, tmp_path, capsys):
+    """Where neither `dot` nor WebAssembly works, the error says what to install; a traceback would bury it."""
+
+    def run(*arguments):
+        raise tn.graph.RenderError("install Graphviz")
+
+    monkeypatch.setattr("tinygrad_norm.tour.run", run)
+    assert cli.main(["tour", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "tinygrad-norm: install Graphviz\n"
