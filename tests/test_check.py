@@ -247,6 +247,26 @@ def test_a_gradient_that_is_not_finite_is_a_mismatch(poison, oracle):
         check_backward(lambda x: x * x, backward, random(3), oracle=oracle, seed=0)
 
 
+def test_an_unsteady_gradient_is_no_excuse_for_itself():
+    """What rounding may explain is the oracle's to say: a gradient that changes with every call is not right."""
+    rng, x = np.random.default_rng(1), random(6, 3)
+
+    def by_cancellation(g, x):
+        """A variance computed as E[x²] - E[x]², where x is 1e7 and its spread 1."""
+        mean = x.mean(axis=0)
+        inverse = 1 / np.sqrt(np.abs((x * x).mean(axis=0) - mean * mean) + EPS)
+        y = (x - mean) * inverse
+        return (g - g.mean(axis=0) - y * (g * y).mean(axis=0)) * inverse
+
+    for fn, backward, point in (
+        (np.tanh, lambda g, x: rng.normal(size=x.shape), x),
+        (np.tanh, lambda g, x: g * (1 - np.tanh(x) ** 2) * (rng.random(x.shape) < 0.9), x),
+        (lambda x: tn.batch_norm(x, eps=EPS), by_cancellation, x + 1e7),
+    ):
+        with pytest.raises(GradientMismatch):
+            check_backward(fn, backward, point, seed=0)
+
+
 def test_a_function_that_is_not_finite_is_a_mismatch_not_a_pass():
     with np.errstate(all="ignore"), pytest.raises(GradientMismatch):
         check_backward(np.log, lambda g, x: g / x, np.array([1.0, -1.0]), oracle="differences", seed=0)

@@ -9,6 +9,12 @@ import tinygrad_norm as tn
 from tinygrad_norm import cli
 
 
+def instead_of_the_tour(monkeypatch, run):
+    """Wherever the command takes it from."""
+    monkeypatch.setattr("tinygrad_norm.tour.run", run)
+    monkeypatch.setattr(cli, "run", run, raising=False)
+
+
 def command(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "tinygrad_norm", *arguments],
@@ -45,7 +51,8 @@ def test_help(arguments, words, capsys):
     [
         ([], "required: command"), (["dance"], "invalid choice: 'dance'"), (["tour"], "required: --out"),
         (["tour", "--out", "x", "--seed", "-1"], "--seed must not be negative"), (["tour", "--out"], "expected one"),
-        (["tour", "--out", "x", "--seed", "one"], "invalid int value: 'one'"), (["tour", "--out", "x", "y"], "unrecognized"),
+        (["tour", "--out", "x", "--seed", "one"], "invalid int value: 'one'"),
+        (["tour", "--out", "x", "y"], "unrecognized arguments: y"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_a_usage_error_and_make_nothing(arguments, words, capsys, tmp_path, monkeypatch):
@@ -69,7 +76,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_status_1(tmp_path):
 
 def test_the_tour_is_told_where_and_with_which_seed(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("tinygrad_norm.tour.run", lambda *arguments: calls.append(arguments))
+    instead_of_the_tour(monkeypatch, lambda *arguments: calls.append(arguments))
     assert cli.main(["tour", "--out", str(tmp_path)]) == 0
     assert cli.main(["tour", "--seed", "5", "--out", str(tmp_path)]) == 0
     assert calls == [(str(tmp_path), 0), (str(tmp_path), 5)]
@@ -81,6 +88,6 @@ def test_a_picture_that_cannot_be_made_is_one_line_and_status_1(monkeypatch, tmp
     def run(*arguments):
         raise tn.graph.RenderError("install Graphviz")
 
-    monkeypatch.setattr("tinygrad_norm.tour.run", run)
+    instead_of_the_tour(monkeypatch, run)
     assert cli.main(["tour", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "tinygrad-norm: install Graphviz\n"

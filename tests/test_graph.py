@@ -243,6 +243,15 @@ def test_x_and_centred_receive_two_contributions_each(detail):
     assert by_name(graph, "dL/d(x−μ)") in operands(graph, by_name(graph, "dL/dx"))
 
 
+@pytest.mark.parametrize("detail", ["full", "slide"])
+def test_the_cotangent_of_whatever_has_a_name_has_one_too(detail):
+    """Also where a rule passes it on unchanged, as that of σ² + eps does, or of a sum of two leaves."""
+    names = {v.name for v in tn.draw(batch_norm(), backward=True, detail=detail).graph.vertices}
+    assert {"dL/dy", "dL/dx̂", "dL/dσ²", "dL/d(x−μ)", "dL/dμ", "dL/dx", "dL/dγ", "dL/dβ"} <= names
+    graph = tn.draw(leaf(3, name="a") + leaf(3, name="b"), backward=True, detail=detail).graph
+    assert [graph.vertices[i].name for i in graph.outputs[1:]] in (["dL/da", "dL/db"], ["dL/db", "dL/da"])
+
+
 def test_cotangents_can_be_given_and_drawing_leaves_no_trace():
     x = leaf(3, name="x")
     y = tn.named("out", x * x)

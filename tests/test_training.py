@@ -1,5 +1,6 @@
 """Losses, optimizers, and a small network that learns digits."""
 
+import gc
 import math
 
 import mpmath
@@ -10,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygrad_norm as tn
 from tinygrad_norm import nn
 from tinygrad_norm.datasets import load_digits, split_digits
+from tinygrad_norm.engine.primitive import Node
 from tinygrad_norm.tour.models import accuracy, batches, tanh_network, train
 
 
@@ -240,3 +242,27 @@ def test_training_is_reproducible():
     first, second = weights(), weights()
     for key, value in first.items():
         assert_array_equal(value, second[key])
+
+
+def test_v15_a_hundred_training_steps_without_the_collector_leave_no_node_alive():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(5, 6, rng=0), nn.BatchNorm1d(6), nn.Tanh(), nn.LayerNorm(6), nn.GroupNorm(2, 6))
+    optimizer = tn.optim.Adam(model.parameters())
+
+    def nodes():
+        return sum(type(thing) is Node for thing in gc.get_objects())
+
+    gc.collect()
+    before = nodes()
+    gc.disable()
+    try:
+        for _ in range(100):
+            optimizer.zero_grad()
+            with tn.observe(model):
+                y = model(rng.normal(size=(8, 5)).astype(np.float32))
+            tn.nn.cross_entropy(y, rng.integers(0, 6, 8)).backward()
+            optimizer.step()
+        del y
+        assert nodes() == before
+    finally:
+        gc.enable()

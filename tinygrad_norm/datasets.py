@@ -11,7 +11,7 @@ from .engine.operators import Array
 
 
 class Digits(NamedTuple):
-    """Digits as rows of 64 pixels from 0 to 1, float32, with their labels from 0 to 9, divided for training and test."""
+    """Digits as rows of 64 float32 pixels from 0 to 1, with labels from 0 to 9, divided for training and test."""
 
     train_images: Array
     train_labels: Array
@@ -22,8 +22,8 @@ class Digits(NamedTuple):
 def load_digits() -> tuple[Array, Array]:
     """Return 1797 images of digits, uint8 ``(1797, 8, 8)`` from 0 to 16, and their labels, uint8 ``(1797,)``.
 
-    Source: E. Alpaydin and C. Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
-    the test part, CC BY 4.0.
+    Source: E. Alpaydin and C. Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+    Repository, the test part, CC BY 4.0.
 
     Examples
     --------

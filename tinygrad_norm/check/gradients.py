@@ -30,7 +30,7 @@ class GradientReport:
     ----------
     oracle : {"complex step", "central differences"}
     largest_relative_error : float
-        Over all inputs; beside the largest entry of that input's gradient, or what is uncertain about it if that is more.
+        Over all inputs; beside the largest entry of that input's gradient, or what is uncertain about it, if more.
     elements_checked, elements : int
         At most 256 entries of each input are checked, chosen at random.
     input, index, got, want : optional
@@ -47,7 +47,7 @@ class GradientReport:
     want: float = 0.0
 
 
-class GradientMismatch(AssertionError):
+class GradientMismatch(AssertionError):  # noqa: N818 (it says what is wrong, as AssertionErrors do)
     """A gradient differs from the oracle. Carries the ``report``."""
 
     def __init__(self, message: str, report: GradientReport | None = None) -> None:

@@ -49,7 +49,7 @@ RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6)
 def central_difference(
     fn: Function, inputs: Sequence[Array], which: int, direction: Array, cotangent: Array
 ) -> tuple[float, float]:
-    """Return the slope along a direction by extrapolated central differences, with the smallest error bar of any step."""
+    """Return the slope along a direction by extrapolated central differences, and its error bar, the smallest found."""
     x = inputs[which]
     largest = float(np.max(np.abs(x), initial=0.0))
     spread = float(np.std(x)) if x.size > 1 else 0.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from .context import surrounding
 from .operators import Array
-from .tensor import Tensor, constant, backpropagate, seed
+from .tensor import Tensor, backpropagate, constant, seed
 
 
 def grad(

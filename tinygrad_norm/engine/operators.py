@@ -23,12 +23,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 def _method(function: Any) -> Method:
     """Return a method, or a binary operator, that does what a NumPy function does to ``self`` first."""
-    return lambda self, *args, **kwargs: FUNCTIONS[function](self, *args, **kwargs)
+    # Looked up when it is called: the table is filled later.
+    return lambda self, *args, **kwargs: FUNCTIONS[function](self, *args, **kwargs)  # noqa: PLW0108
 
 
 def _operator(ufunc: np.ufunc) -> tuple[Method, Method]:
     """Return a binary operator and its reflected form."""
-    return (lambda a, b: FUNCTIONS[ufunc](a, b)), (lambda b, a: FUNCTIONS[ufunc](a, b))
+    return (lambda a, b: FUNCTIONS[ufunc](a, b)), (lambda b, a: FUNCTIONS[ufunc](a, b))  # noqa: PLW0108 (as above)
 
 
 def _in_place(ufunc: np.ufunc, sign: str) -> Method:
@@ -80,7 +81,7 @@ class Operators:
     __pow__, __rpow__ = _operator(np.power)
     __matmul__, __rmatmul__ = _operator(np.matmul)
     __neg__, __abs__ = _method(np.negative), _method(np.absolute)
-    __pos__: Callable[[Any], Tensor] = lambda self: self  # noqa: E731
+    __pos__: Callable[[Any], Tensor] = lambda self: self
     __iadd__, __isub__ = _in_place(np.add, "+"), _in_place(np.subtract, "-")
     __imul__, __itruediv__ = _in_place(np.multiply, "*"), _in_place(np.divide, "/")
     __ipow__, __imatmul__ = _in_place(np.power, "**"), _in_place(np.matmul, "@")

@@ -1,12 +1,12 @@
 """Tensor, how an operation on it is recorded, the one walk over the graph, and backpropagation.
 
-Nothing here knows a single derivative: the rules are the primitives' own. `record` runs a primitive and remembers what it did; `walk` visits what was remembered, newest first; `backpropagate`
-carries cotangents along that walk.
+Nothing here knows a single derivative: the rules are the primitives' own. `record` runs a primitive and remembers what
+it did; `walk` visits what was remembered, newest first; `backpropagate` carries cotangents along that walk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any
@@ -111,7 +111,7 @@ class Tensor(Operators):
 
     @property
     def data(self) -> Array:
-        """The values, a read-only array. A leaf's can be rebound to another array of the same shape, which is copied."""
+        """The values, read-only. A leaf's can be rebound to another array of the same shape, which is copied."""
         return self._data
 
     @data.setter
@@ -167,11 +167,11 @@ class Tensor(Operators):
         return self._data.dtype
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> Tensor:  # noqa: N802 (ndarray's name)
         return self.transpose()
 
     @property
-    def mT(self) -> Tensor:
+    def mT(self) -> Tensor:  # noqa: N802 (ndarray's name)
         """The matrix transpose: the last two axes swapped."""
         return self.swapaxes(-1, -2)
 
@@ -292,7 +292,7 @@ def seed(y: Tensor, cotangent: Any) -> Any:
     return g.astype(y.dtype, copy=False)
 
 
-def backpropagate(
+def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost more than the operations)
     seeds: Iterable[tuple[Tensor, Any]],
     inputs: Sequence[Tensor] | None = None,
     create_graph: bool = False,
@@ -312,9 +312,10 @@ def backpropagate(
     for y, g in seeds:
         cotangents[y] = g if y not in cotangents else cotangents[y] + g
         borrowed.add(y)
+    given = set(cotangents.values()) if create_graph else ()
     order = walk(cotangents)
     relevant = None if inputs is None else _leading_to(inputs, order)
-    kept = {x: None for x in inputs or ()}
+    kept = dict.fromkeys(inputs or ())
     with np.errstate(all="ignore"), _recording_order(order) if create_graph else nullcontext():
         for y in order:
             g = cotangents.pop(y, None)
@@ -325,7 +326,7 @@ def backpropagate(
             if create_graph:
                 _check_unchanged(node)
                 output, values = y, node.inputs  # type: ignore[assignment]
-                if y not in borrowed:
+                if g not in given:
                     _name_cotangent(g, y)
             if y in kept:
                 kept[y] = g

@@ -10,7 +10,7 @@ _BOOKKEEPING = {"reshape": "reshape", "broadcast_to": "broadcast", "transpose": 
 
 
 def fold(graph: Graph) -> Graph:
-    """Fold reshapes, broadcasts, transposes and casts into marks on their edges, and each gradient rule into one vertex.
+    """Fold reshapes, broadcasts, transposes and casts into marks on edges, and each gradient rule into one vertex.
 
     What has a name, or was asked for, stays.
     """

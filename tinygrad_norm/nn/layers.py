@@ -8,7 +8,6 @@ import numpy as np
 
 from ..engine import ops
 from ..engine.recording import scope
-from ..engine.tensor import Tensor
 from .module import Module, Parameter
 
 
@@ -87,7 +86,7 @@ class Flatten(Module):
     def forward(self, x: Any) -> Any:
         start, end = self.start_dim % x.ndim, self.end_dim % x.ndim
         joined = int(np.prod(x.shape[start : end + 1]))
-        return x.reshape(x.shape[:start] + (joined,) + x.shape[end + 1 :])
+        return x.reshape((*x.shape[:start], joined, *x.shape[end + 1 :]))
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
-from ..engine.recording import scope
 from ..engine.operators import plain
+from ..engine.recording import scope
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -41,7 +41,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
         raise ValueError(f"cross_entropy expects (N, classes) and (N,), got {logits.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, not {labels.dtype}")
-    if labels.size and not (0 <= labels.min() and labels.max() < logits.shape[1]):
+    if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
         raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}, got {labels.min()} to {labels.max()}")
     with scope("cross_entropy"):
         picked = ops.getitem(ops.log_softmax(logits, axis=1), (np.arange(len(labels)), labels))

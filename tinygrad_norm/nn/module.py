@@ -74,7 +74,7 @@ class Module:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def register_buffer(self, name: str, value: Any) -> None:
-        """Add an array that belongs to the state but is not trained. It is copied, and read-only; None for an absent one."""
+        """Add an array that belongs to the state but is not trained: a read-only copy, or None for an absent one."""
         self._buffers[name] = None if value is None else frozen(value)
 
     # --- what it contains

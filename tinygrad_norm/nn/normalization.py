@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..engine.recording import is_examined
-from ..engine.operators import Array
 from ..engine.tensor import Tensor
 from ..norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, rms_norm
 from .module import Module, Parameter
@@ -113,10 +112,9 @@ class _BatchNorm(_ChannelNorm):
     def forward(self, x: Any) -> Any:
         self._check_input(x)
         if not self.training and self.track_running_stats:
-            y = batch_norm(
+            return batch_norm(
                 x, weight=self.weight, bias=self.bias, mean=self.running_mean, var=self.running_var, eps=self.eps
             )
-            return y
         y, mean, var = batch_norm(x, weight=self.weight, bias=self.bias, eps=self.eps, return_statistics=True)
         if self.training and self.track_running_stats and x.size:
             self._track(mean, var, x.size // self.num_features)

@@ -81,7 +81,8 @@ def moments(x: Any, pattern: str, *, stats_dtype: Any = None, **axis_lengths: in
     Returns
     -------
     mean, var : Tensors or arrays
-        Reduced axes have size 1, and an axis in parentheses is split: ``"n (g c) h w -> n g"`` gives ``(n, g, 1, 1, 1)``.
+        Reduced axes have size 1, and an axis in parentheses is split: ``"n (g c) h w -> n g"`` gives
+        ``(n, g, 1, 1, 1)``.
 
     Raises
     ------
@@ -125,7 +126,8 @@ def batch_norm(
     eps : float
         Added to the variance, inside the square root.
     return_statistics : bool
-        Return also the mean and the biased variance that were used, of shape ``(1, C, 1, ...)``; None for an empty batch.
+        Return also the mean and the biased variance that were used, of shape ``(1, C, 1, ...)``; None for an empty
+        batch.
 
     Returns
     -------
@@ -141,9 +143,9 @@ def batch_norm(
 
     Notes
     -----
-    *Gradient.* ``x`` receives two contributions, through ``centred`` and through ``mean``; ``centred`` receives two, from
-    the numerator and from the variance. Unfolded these are four routes; variance to mean carries exactly nothing, as
-    deviations sum to zero, and the other three are the three terms of the closed form
+    *Gradient.* ``x`` receives two contributions, through ``centred`` and through ``mean``; ``centred`` receives two,
+    from the numerator and from the variance. Unfolded these are four routes; variance to mean carries exactly nothing,
+    as deviations sum to zero, and the other three are the three terms of the closed form
     ``dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / sqrt(var + eps)``, ``dx̂ = dy * weight``. So every sample's gradient
     depends on the whole batch. With given statistics only the numerator remains.
 

@@ -1,7 +1,7 @@
 """Patterns such as ``n (g c) h w -> n g``: what is normalized over, written down.
 
-To the left of the arrow stand the axes of the input; parentheses split one axis into several, and ``...`` stands for any
-number of axes. To the right stand the axes that are kept: there is one mean and one variance for each of their
+To the left of the arrow stand the axes of the input; parentheses split one axis into several, and ``...`` stands for
+any number of axes. To the right stand the axes that are kept: there is one mean and one variance for each of their
 combinations, taken over all the others.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
@@ -88,7 +88,29 @@ def parse(text: str) -> Pattern:
     left, arrow, right = text.partition("->")
     if not arrow or "->" in right:
         fail("expected one '->' between the input's axes and those that are kept, as in 'n c ... -> c'")
-    input_axes = []
+    input_axes = _input_axes(left, fail)
+    names = [name for axis in input_axes for name in axis]
+    for name in names:
+        if name != ELLIPSIS and not name.isidentifier():
+            fail(f"{name!r} is not a name for an axis; use a word such as 'c', or '...'")
+        if names.count(name) > 1:
+            fail(f"axis {name!r} occurs twice on the left")
+    if ELLIPSIS in names and (ELLIPSIS,) not in input_axes:
+        fail("'...' cannot stand inside parentheses")
+    if "(" in right or ")" in right:
+        fail("parentheses stand on the left only; on the right, name the axes that are kept")
+    kept = right.split()
+    for name in kept:
+        if name not in names:
+            fail(f"axis {name!r} is kept but is not on the left, which has {' '.join(names) or 'no axes'}")
+        if kept.count(name) > 1:
+            fail(f"axis {name!r} occurs twice on the right")
+    return Pattern(text, input_axes, frozenset(kept))
+
+
+def _input_axes(left: str, fail: Callable[[str], NoReturn]) -> tuple[tuple[str, ...], ...]:
+    """Return the names in each axis of the input: one, or several that it is split into."""
+    axes: list[tuple[str, ...]] = []
     group: list[str] | None = None
     for token in re.findall(r"[()]|[^\s()]+", left):
         if token == "(":
@@ -98,31 +120,15 @@ def parse(text: str) -> Pattern:
         elif token == ")":
             if not group:
                 fail("')' closes no group of axes")
-            input_axes.append(tuple(group))
+            axes.append(tuple(group))
             group = None
         elif group is not None:
             group.append(token)
         else:
-            input_axes.append((token,))
+            axes.append((token,))
     if group is not None:
         fail("'(' is not closed")
-    names = [name for axis in input_axes for name in axis]
-    for name in names:
-        if name != ELLIPSIS and not name.isidentifier():
-            fail(f"{name!r} is not a name for an axis; use a word such as 'c', or '...'")
-        if names.count(name) > 1:
-            fail(f"axis {name!r} occurs twice on the left")
-        if name == ELLIPSIS and (ELLIPSIS,) not in input_axes:
-            fail("'...' cannot stand inside parentheses")
-    if "(" in right or ")" in right:
-        fail("parentheses stand on the left only; on the right, name the axes that are kept")
-    kept = right.split()
-    for name in kept:
-        if name not in names:
-            fail(f"axis {name!r} is kept but is not on the left, which has {' '.join(names) or 'no axes'}")
-        if kept.count(name) > 1:
-            fail(f"axis {name!r} occurs twice on the right")
-    return Pattern(text, tuple(input_axes), frozenset(kept))
+    return tuple(axes)
 
 
 @lru_cache(maxsize=4096)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..datasets import Digits
-from ..engine.recording import no_grad
 from ..engine.operators import Array
+from ..engine.recording import no_grad
 from ..nn.layers import Linear, Sequential, Tanh
 from ..nn.losses import cross_entropy
 from ..nn.module import Module

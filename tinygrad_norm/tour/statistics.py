@@ -51,9 +51,9 @@ def one_step(digits: Digits, rng: np.random.Generator) -> Finding:
         "never vary, and come out as exactly 0.",
         max(deviations) < 1e-9 and bool(rows[2][5]),
         shown_line(one_step),
-        "The statistics run over the samples, so they are those of whatever set is at hand: a mini-batch, or the entire "
-        "training set that has reached this layer. A pixel in the corner is 0 in every image. Its variance is 0, and eps "
-        "keeps the division finite: 0 / sqrt(0 + eps) = 0.",
+        "The statistics run over the samples, so they are those of whatever set is at hand: a mini-batch, or the "
+        "entire training set that has reached this layer. A pixel in the corner is 0 in every image. Its variance "
+        "is 0, and eps keeps the division finite: 0 / sqrt(0 + eps) = 0.",
         [
             Table(
                 "What comes out",
@@ -98,19 +98,19 @@ def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
         "through the set it is normalized against. Who forgets the second part trains a bias that grows for ever.",
         f"Largest relative error of the automatic gradient against the {report.oracle}: "
         f"{report.largest_relative_error:.1e}; with the statistics held constant it would be off by "
-        f"{100 * held_constant:.0f} %, and a bias would grow to {bias['wrong'][-1][2]:.3g} in a thousand steps while the "
-        f"loss changes by {abs(bias['wrong'][-1][1] - bias['wrong'][0][1]):.0e}.",
+        f"{100 * held_constant:.0f} %, and a bias would grow to {bias['wrong'][-1][2]:.3g} in a thousand steps while "
+        f"the loss changes by {abs(bias['wrong'][-1][1] - bias['wrong'][0][1]):.0e}.",
         report.largest_relative_error < 1e-9
         and split_error < 1e-9
         and held_constant > 0.01
         and bias["wrong"][-1][2] > 10 * (bias["right"][-1][2] + 1e-9),
         shown_line(through_the_statistics),
-        "The first part, through x alone, is what an affine map with fixed mean and variance would have. The second part "
-        "is the answer of the whole set to a change of one sample: it makes the columns of the gradient sum to zero, "
-        "because adding a constant to a feature changes nothing.\n\n"
-        "That is why a bias in front of the normalization has gradient zero. Held-constant statistics give it a gradient "
-        "all the same; each step then moves the bias, the mean moves with it, the output stays where it was, and the next "
-        "step finds the same gradient again (Ioffe and Szegedy 2015, section 2).",
+        "The first part, through x alone, is what an affine map with fixed mean and variance would have. The second "
+        "part is the answer of the whole set to a change of one sample: it makes the columns of the gradient sum to "
+        "zero, because adding a constant to a feature changes nothing.\n\n"
+        "That is why a bias in front of the normalization has gradient zero. Held-constant statistics give it a "
+        "gradient all the same; each step then moves the bias, the mean moves with it, the output stays where it "
+        "was, and the next step finds the same gradient again (Ioffe and Szegedy 2015, section 2).",
         [
             Table(
                 "Norms of the parts of dL/dx",
@@ -193,8 +193,8 @@ def identity(digits: Digits, rng: np.random.Generator) -> Finding:
         "γ and β let a layer learn the identity again",
         "With weight = sqrt(var + eps) and bias = mean the layer returns x: on this batch, not on another one, and its "
         "Jacobian is still not the identity. In eval mode it is exact in value and gradient.",
-        f"|y - x| is at most {rows[0][1]:.0e} on this batch and {rows[1][1]:.2f} on another; the Jacobian is off the identity by "
-        f"{rows[0][2]:.2f}; in eval mode both are exact to {max(rows[2][1], rows[2][2]):.0e}.",
+        f"|y - x| is at most {rows[0][1]:.0e} on this batch and {rows[1][1]:.2f} on another; the Jacobian is off the "
+        f"identity by {rows[0][2]:.2f}; in eval mode both are exact to {max(rows[2][1], rows[2][2]):.0e}.",
         rows[0][1] < 1e-9 and rows[1][1] > 1e-3 and rows[0][2] > 1e-3 and max(rows[2][1], rows[2][2]) < 1e-9,
         shown_line(identity),
         "Lecture notes often say that γ must equal the variance; it is the standard deviation, sqrt(var + eps).\n\n"
@@ -228,15 +228,15 @@ def samples_interact(digits: Digits, rng: np.random.Generator) -> Finding:
         "Samples interact",
         "With mini-batches the statistics are the batch's own, so one sample's output depends on its neighbours; in "
         "layer norm it does not.",
-        f"Mean size of the blocks d y_i / d x_j, i ≠ j: {rows[0][2]:.2g} for batch norm, {rows[1][2]:.2g} for layer norm; one "
-        f"digit's x̂ spreads by {spreads[0][1]:.2f}, {spreads[1][1]:.2f} and {spreads[2][1]:.2f} over random batches of 4, 32 and "
-        "512.",
+        f"Mean size of the blocks d y_i / d x_j, i ≠ j: {rows[0][2]:.2g} for batch norm, {rows[1][2]:.2g} for layer "
+        f"norm; one digit's x̂ spreads by {spreads[0][1]:.2f}, {spreads[1][1]:.2f} and {spreads[2][1]:.2f} over "
+        "random batches of 4, 32 and 512.",
         rows[0][2] > 0 and rows[0][3] == 0 and rows[1][2] == 0 and spreads[0][1] > spreads[1][1] > spreads[2][1],
         shown_line(samples_interact),
-        "Each block of batch norm's Jacobian is diagonal in the features: features do not mix, samples do. In layer norm "
-        "it is the other way round.\n\n"
-        "The company that a digit happens to keep is noise on its representation. It shrinks with the batch, about as one "
-        "over the square root of its size.",
+        "Each block of batch norm's Jacobian is diagonal in the features: features do not mix, samples do. In layer "
+        "norm it is the other way round.\n\n"
+        "The company that a digit happens to keep is noise on its representation. It shrinks with the batch, about "
+        "as one over the square root of its size.",
         [
             Table(
                 "Blocks of the Jacobian of 8 digits with 6 features",
@@ -289,8 +289,8 @@ def what_is_normalized_over(digits: Digits, rng: np.random.Generator) -> Finding
     return Finding(
         "h",
         "What is normalized over",
-        "Batch, layer, instance and group norm are one computation over different axes, and every other choice of axes is a "
-        "new member of the family.",
+        "Batch, layer, instance and group norm are one computation over different axes, and every other choice of "
+        "axes is a new member of the family.",
         f"The four named functions and their patterns differ by at most {max(differences):.0e} on {x.shape} patches of "
         "digits.",
         max(differences) < 1e-12 and counts_fit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,10 +39,10 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
     """Step a: statistics change from layer to layer and from step to step."""
     depth_rows: dict[str, list[tuple[float, float]]] = {}
     moved: dict[str, Array] = {}
+    images = digits.train_images[:512]
     for norm in ("none", "batch"):
         rng = np.random.default_rng([seed, 1])
         model = tanh_network(DEPTH, norm, rng)
-        images = digits.train_images[:512]
         mean, std = layer_statistics(model, images)
         depth_rows[norm] = [(float(np.median(np.abs(m))), float(np.median(s))) for m, s in zip(mean, std, strict=True)]
         snapshots = [(mean, std)]
@@ -53,10 +54,7 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
 
         train(model, digits, SHIFT_STEPS, rng, snapshot)
         moved[norm] = np.array(
-            [
-                np.median(np.abs(after[0] - before[0]) / before[1], axis=1)
-                for before, after in zip(snapshots, snapshots[1:], strict=False)
-            ]
+            [np.median(np.abs(after[0] - before[0]) / before[1], axis=1) for before, after in pairwise(snapshots)]
         ).mean(axis=0)
     first, last = depth_rows["none"][0][1], depth_rows["none"][-1][1]
     bn_first, bn_last = depth_rows["batch"][0][1], depth_rows["batch"][-1][1]
@@ -66,20 +64,21 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
         "Activations shift",
         "Without normalization the mean and spread of activations change from layer to layer and from training step to "
         "training step; batch normalization holds them.",
-        f"Median standard deviation over samples from layer 1 to {DEPTH}: {first:.3f} to {last:.4f} without, {bn_first:.3f} "
-        f"to {bn_last:.3f} with batch norm; the means move by {shift_plain:.2f} and {shift_bn:.3f} standard deviations in "
-        f"{SHIFT_EVERY} steps.",
+        f"Median standard deviation over samples from layer 1 to {DEPTH}: {first:.3f} to {last:.4f} without, "
+        f"{bn_first:.3f} to {bn_last:.3f} with batch norm; the means move by {shift_plain:.2f} and {shift_bn:.3f} "
+        f"standard deviations in {SHIFT_EVERY} steps.",
         last < first / 10 and abs(bn_last - bn_first) < 0.1 and shift_bn < shift_plain,
         shown_line(layer_statistics),
-        "For each layer: the mean and standard deviation of every feature over samples, of what the tanh receives, and "
-        "of those the median over features. Statistics pooled over features would hide that all digits come out alike.\n\n"
-        "Two things are called internal covariate shift. Lecture notes often mean the change from layer to layer; Ioffe "
-        "and Szegedy (2015) mean the change of a layer's input over training steps, while the layers below learn. The table "
-        "has both. Behind a batch norm the mean is β and the standard deviation γ, so they move only as fast as those two "
-        "are trained; that is the point of it.\n\n"
-        "The effect is not in doubt: it is in these numbers. That it explains why batch normalization helps is contested: "
-        "Santurkar et al. (2018) put noise back behind the normalization, and training stayed just as fast; they credit a "
-        "smoother loss surface.",
+        "For each layer: the mean and standard deviation of every feature over samples, of what the tanh receives, "
+        "and of those the median over features. Statistics pooled over features would hide that all digits come out "
+        "alike.\n\n"
+        "Two things are called internal covariate shift. Lecture notes often mean the change from layer to layer; "
+        "Ioffe and Szegedy (2015) mean the change of a layer's input over training steps, while the layers below "
+        "learn. The table has both. Behind a batch norm the mean is β and the standard deviation γ, so they move "
+        "only as fast as those two are trained; that is the point of it.\n\n"
+        "The effect is not in doubt: it is in these numbers. That it explains why batch normalization helps is "
+        "contested: Santurkar et al. (2018) put noise back behind the normalization, and training stayed just as "
+        "fast; they credit a smoother loss surface.",
         [
             Table(
                 f"What each tanh of a {DEPTH}-layer network receives: before training, and how far it moves in "
@@ -116,14 +115,15 @@ def test_time(digits: Digits, seed: int, progress: Progress) -> Finding:
         "Test time",
         "At test time the aggregated statistics of training take the batch's place: otherwise the answer for a digit "
         "depends on the digits that happen to be asked about with it.",
-        f"Accuracy {100 * evaluated:.1f} % in eval mode; with the batch's own statistics {100 * others[0]:.1f} % on random "
-        f"batches, {100 * others[1]:.1f} % on batches sorted by class, {100 * others[2]:.1f} % on batches of 2.",
+        f"Accuracy {100 * evaluated:.1f} % in eval mode; with the batch's own statistics {100 * others[0]:.1f} % on "
+        f"random batches, {100 * others[1]:.1f} % on batches sorted by class, {100 * others[2]:.1f} % on batches of "
+        "2.",
         evaluated > 0.9 and evaluated > others[1] and evaluated > others[2],
         shown_line(test_time),
-        "Sorted by class, a batch holds one or two kinds of digit, and what they have in common is subtracted away. Of two "
-        "digits, normalization leaves one bit for each feature: which of the two was larger.\n\n"
-        "Running averages lag behind weights that still move. The table compares them with the exact statistics of the "
-        "training set at the final weights.",
+        "Sorted by class, a batch holds one or two kinds of digit, and what they have in common is subtracted away. "
+        "Of two digits, normalization leaves one bit for each feature: which of the two was larger.\n\n"
+        "Running averages lag behind weights that still move. The table compares them with the exact statistics of "
+        "the training set at the final weights.",
         [
             Table("Accuracy on 360 test digits", ("mode", "accuracy"), [(k, float(v)) for k, v in results.items()]),
             Table(
@@ -196,13 +196,14 @@ def does_it_help(digits: Digits, seed: int, progress: Progress) -> Finding:
         "g",
         "Does it help?",
         "A deep tanh network trains faster with normalization; in a shallow one it hardly matters.",
-        f"Test accuracy with Adam at 1e-3, {DEPTH} layers, {RACE_STEPS[DEPTH]} steps: {100 * deep_plain:.1f} % without, "
-        f"{100 * deep_batch:.1f} % with batch norm; one layer, {RACE_STEPS[1]} steps: {100 * shallow_plain:.1f} % and "
-        f"{100 * shallow_batch:.1f} %.",
+        f"Test accuracy with Adam at 1e-3, {DEPTH} layers, {RACE_STEPS[DEPTH]} steps: {100 * deep_plain:.1f} % "
+        f"without, {100 * deep_batch:.1f} % with batch norm; one layer, {RACE_STEPS[1]} steps: "
+        f"{100 * shallow_plain:.1f} % and {100 * shallow_batch:.1f} %.",
         bool(deep_batch > deep_plain + 0.05 and abs(shallow_batch - shallow_plain) < 0.025),
         shown_line(does_it_help),
-        "All networks of a row start from the same weights and see the same batches. Width 64, batches of 64, the default "
-        "initialization, one learning rate for all: a better-tuned network without normalization would do better too.",
+        "All networks of a row start from the same weights and see the same batches. Width 64, batches of 64, the "
+        "default initialization, one learning rate for all: a better-tuned network without normalization would do "
+        "better too.",
         tables,
         data={"curves": curves},
     )

@@ -134,6 +134,17 @@ def _clip_forward(x: Array, lower: Any, upper: Any) -> Array:
     return np.where(x.real < lower, lower, np.where(x.real > upper, upper, x))
 
 
+def _clip_bound(bound: Any, unbounded: float, x: Any) -> Any:
+    """Return a bound as a Python scalar, or as a copy in the dtype of ``x``."""
+    if isinstance(bound, Tensor) and bound.requires_grad:
+        raise TypeError("clip's bounds are constants; use np.minimum and np.maximum for bounds with a gradient")
+    if bound is None:
+        return unbounded
+    bound = np.asarray(plain(bound))
+    floating = isinstance(x, Tensor) and x.dtype.kind == "f"
+    return frozen(bound, x.dtype if floating else None) if bound.ndim else bound.item()
+
+
 def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None) -> Any:
     """Limit the values to an interval, like ``np.clip``. The gradient is 1 inside and on the bounds, 0 outside.
 
@@ -142,25 +153,14 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min:
     TypeError
         If a bound needs a gradient: bounds are constants. Use `minimum` and `maximum` then.
     """
-    bounds = []
-    for bound, unbounded in ((a_min if min is None else min, -math.inf), (a_max if max is None else max, math.inf)):
-        if isinstance(bound, Tensor):
-            if bound.requires_grad:
-                raise TypeError("clip's bounds are constants; use np.minimum and np.maximum for bounds with a gradient")
-            bound = bound.data
-        if bound is None:
-            bound = unbounded
-        elif np.ndim(bound) == 0:
-            bound = np.asarray(bound).item()
-        else:
-            bound = frozen(bound, x.dtype if isinstance(x, Tensor) and x.dtype.kind == "f" else None)
-        bounds.append(bound)
+    lower = _clip_bound(a_min if min is None else min, -math.inf, x)
+    upper = _clip_bound(a_max if max is None else max, math.inf, x)
     if not isinstance(x, Tensor):
-        return _clip_forward(np.asarray(x), *bounds)
-    shape = np.broadcast_shapes(x.shape, *(np.shape(bound) for bound in bounds))
+        return _clip_forward(np.asarray(x), lower, upper)
+    shape = np.broadcast_shapes(x.shape, np.shape(lower), np.shape(upper))
     if shape != x.shape:
         raise ValueError(f"clip's bounds of shape {shape} are larger than {x._label()}")
-    return record(_clip, (x,), {"lower": bounds[0], "upper": bounds[1]})
+    return record(_clip, (x,), {"lower": lower, "upper": upper})
 
 
 def zeros_like(x: Any, dtype: Any = None) -> Any:
