@@ -296,6 +296,15 @@ def test_folding_keeps_what_leads_to_what(backward):
         assert reachable(full) == reachable(slide)
 
 
+def test_folding_keeps_what_has_a_name_or_was_asked_for():
+    x = leaf(2, 3, name="x")
+    row = x.reshape(6)
+    graph = tn.draw(tn.named("kept", row.reshape(3, 2)).T * 2, row, detail="slide").graph
+    found = [(v.operation, v.name) for v in graph.vertices]
+    assert found == [(None, "x"), ("reshape", None), ("reshape", "kept"), ("multiply", None)]
+    assert [edge.marks for edge in graph.edges] == [(), (), ("transpose",)]
+
+
 def test_what_cannot_be_drawn_is_refused():
     y = batch_norm()
     for wrong in (np.ones(2), [y], 1.0):

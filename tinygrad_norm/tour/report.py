@@ -142,8 +142,8 @@ def page(findings: Sequence[Finding], seed: int) -> str:
     sections = []
     for f in findings:
         images = "".join(
-            f'<div class="picture"><a href="{escape(name)}"><img src="{escape(name)}" alt="{escape(f.title)}"></a></div>'
-            for name in f.files
+            f'<div class="picture"><a href="{name}"><img src="{name}" alt="{escape(f.title)}"></a></div>'
+            for name in map(escape, f.files)
         )
         against = "" if f.holds else " against"
         text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in f.text.split("\n\n"))

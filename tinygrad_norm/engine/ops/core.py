@@ -22,6 +22,8 @@ from ..tensor import Tensor, constant, frozen, record
 
 Rule = tuple[str, Callable[..., Any]]
 
+_ARRAYS = (Tensor, np.ndarray, np.generic)
+
 
 def unary(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Callable[[Any], Any]:
     """Declare an elementwise primitive of one operand, and return the function that runs it."""
@@ -32,7 +34,18 @@ def unary(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Ca
 def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) -> Callable[[Any, Any], Any]:
     """Declare an elementwise primitive of two operands, which are brought to one shape and dtype first."""
     primitive = Primitive(name, symbol, forward, *rules)
-    return _published(lambda a, b: record(primitive, aligned(a, b)), name, forward)
+
+    def function(a: Any, b: Any) -> Any:
+        # The commonest operands need no alignment.
+        if isinstance(a, Tensor) and (type(b) is float or (isinstance(b, Tensor) and _alike(a._data, b._data))):
+            return record(primitive, (a, b))
+        return record(primitive, aligned(a, b))
+
+    return _published(function, name, forward)
+
+
+def _alike(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and a.dtype is b.dtype
 
 
 def _published(function: Callable[..., Any], name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,7 +57,7 @@ def _published(function: Callable[..., Any], name: str, forward: Callable[..., A
 
 def operand(x: Any) -> Any:
     """Return a Tensor or an array as it is, anything else as an array."""
-    return x if isinstance(x, Tensor | np.ndarray | np.generic) else np.asarray(x)
+    return x if isinstance(x, _ARRAYS) else np.asarray(x)
 
 
 # Broadcasting and casting.
@@ -64,7 +77,13 @@ def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
             dtype = np.result_type(dtype, x._data.dtype)
         if x._data.shape != shape:
             shape = _joint_shape(shape, x._data.shape)
-    return tuple([broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else x for x in operands])
+    return tuple([_fitted(x, dtype, shape) if isinstance(x, Tensor) else x for x in operands])
+
+
+def _fitted(x: Tensor, dtype: Any, shape: tuple[int, ...]) -> Any:
+    if x._data.dtype is not dtype:
+        x = astype(x, dtype)
+    return x if x._data.shape == shape else broadcast_to(x, shape)
 
 
 def _operand(x: Any) -> Any:
