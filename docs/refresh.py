@@ -11,6 +11,8 @@ import tempfile
 import tokenize
 from pathlib import Path
 
+from tinygrad_norm.tour import run
+
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 
@@ -39,13 +41,21 @@ def counted(readme):
     return re.sub(r"(\]\((tinygrad_norm/[\w/]+\.py)\) \| )\d+( \|)", renew, readme)
 
 
-def main():
-    from tinygrad_norm.tour import run
+def quoted(story, findings):
+    """Return the story of the tour with the numbers of a run."""
+    numbers = {finding.letter: finding.number for finding in findings}
+    return re.sub(r"(?m)^> \*\*(\w)\.\*\* .*$", lambda line: f"> **{line[1]}.** {numbers[line[1]]}", story)
 
-    readme = ROOT / "README.md"
-    readme.write_text(counted(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+def rewrite(path, change):
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def main():
+    rewrite(ROOT / "README.md", counted)
     with tempfile.TemporaryDirectory() as folder:
-        run(folder)
+        findings = run(folder)
+        rewrite(DOCS / "the-tour.md", lambda story: quoted(story, findings))
         for name in ("batch_norm.svg", "batch_norm_backward.svg", "a_shift.png", "e_interaction.png", "g_race.png"):
             shutil.copy(Path(folder) / name, DOCS / name)
         shutil.copy(Path(folder) / "report.md", DOCS / "tour-report.md")

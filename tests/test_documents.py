@@ -1,0 +1,71 @@
+"""What the documents say is what the code does."""
+
+import doctest
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def refresh():
+    """Return docs/refresh.py as a module."""
+    spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_examples_in_documents_run(path):
+    failed, tried = doctest.testfile(str(path), module_relative=False)
+    assert failed == 0
+    assert tried > 0 or path.name in ("tour-report.md", "the-tour.md")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+def test_the_readme_counts_the_lines_of_code():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"\.py\) \| [1-9]\d* \|", readme)) == 4
+    assert refresh().counted(readme) == readme, "run python docs/refresh.py"
+
+
+def test_the_readme_holds_the_two_commands_on_lines_of_their_own():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert "    python -m pip install -e '.[plot]' && tinygrad-norm tour --out tour" in lines
+    assert "    python -m pip install -e '.[test]' && python -m pytest" in lines
+
+
+def test_the_numbers_of_the_story_are_those_of_the_report():
+    story = (ROOT / "docs" / "the-tour.md").read_text(encoding="utf-8")
+    report = (ROOT / "docs" / "tour-report.md").read_text(encoding="utf-8")
+    quotes = dict(re.findall(r"(?m)^> \*\*(\w)\.\*\* (.*)$", story))
+    assert sorted(quotes) == list("abcdefgh")
+    for letter, quote in quotes.items():
+        assert f"**Number.** {quote} This speaks" in report, letter
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run_and_are_short(path, tmp_path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+    done = subprocess.run(
+        [sys.executable, str(path), str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
