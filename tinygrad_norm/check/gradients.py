@@ -16,8 +16,8 @@ from .oracle import Function, generator, is_analytic, nearby, slopes
 
 MOST_ELEMENTS = 256
 RELATIVE_TOLERANCE = 1e-6
-# How far the oracle moves when the inputs change in their last place, at a few entries, is what a gradient that vanishes
-# by cancellation, as that of a bias before a normalization, may be off by. Its own unsteadiness is no excuse for it.
+# How far the oracle moves when the inputs change in their last place, at a few entries, is what a gradient that
+# vanishes by cancellation, as that of a bias before a normalization, may be off by. Its own unsteadiness is no excuse.
 FEW_ELEMENTS = 16
 NOISE_FACTOR = 16
 

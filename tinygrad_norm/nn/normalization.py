@@ -81,13 +81,14 @@ class _ChannelNorm(Module):
         """Move the running statistics towards a batch's: its mean, and its unbiased variance ``var * n / (n - 1)``."""
         if is_examined():
             return
-        tracked = int(self.num_batches_tracked) + 1
-        share = 1 / tracked if self.momentum is None else self.momentum
+        share = self._share_of_a_new_batch()
         mean, var = (v.data.reshape(self.num_features) for v in (mean, var))
         for name, new in (("running_mean", mean), ("running_var", var * (count / (count - 1)))):
             old = getattr(self, name)
             setattr(self, name, ((1 - share) * old + share * new).astype(old.dtype))
-        self.num_batches_tracked = np.asarray(tracked, np.int64)
+
+    def _share_of_a_new_batch(self) -> float:
+        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return (
@@ -108,6 +109,11 @@ class _BatchNorm(_ChannelNorm):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+
+    def _share_of_a_new_batch(self) -> float:
+        tracked = int(self.num_batches_tracked) + 1
+        self.num_batches_tracked = np.asarray(tracked, np.int64)
+        return 1 / tracked if self.momentum is None else self.momentum
 
     def forward(self, x: Any) -> Any:
         self._check_input(x)
@@ -133,6 +139,10 @@ class _InstanceNorm(_ChannelNorm):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+
+    def _share_of_a_new_batch(self) -> float:
+        # As in PyTorch: batches are not counted, and momentum=None is 0.
+        return self.momentum or 0.0
 
     def forward(self, x: Any) -> Any:
         unbatched = x.ndim == min(self.ranks)
@@ -210,8 +220,10 @@ _INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
     ----------
     num_features : int
         C.
-    eps, momentum, dtype
+    eps, dtype
         As in `BatchNorm1d`.
+    momentum : float or None
+        As in `BatchNorm1d`, but None means 0, and ``num_batches_tracked`` stays 0, as in PyTorch.
     affine, bias : bool
         Whether there are ``weight`` and ``bias``, of shape (C,); by default not.
     track_running_stats : bool

@@ -20,7 +20,7 @@ DEPTH = 10
 SHIFT_STEPS = 100
 SHIFT_EVERY = 10
 # The shallow network's steps are short, so it can be trained until it has converged.
-RACE_STEPS = {DEPTH: 300, 1: 600}
+RACE_STEPS = {DEPTH: 200, 1: 600}
 SEEDS = 3
 
 Progress = Callable[[int], None]
