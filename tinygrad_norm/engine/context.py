@@ -7,7 +7,7 @@ up once. Every `with` restores the field it changed, by value, and leaves the ot
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,3 +58,13 @@ def surrounding(**fields: Any) -> Iterator[None]:
         yield
     finally:
         STATE.set(STATE.get()._replace(**{field: getattr(before, field) for field in fields}))
+
+
+def differentiating(highest: int) -> AbstractContextManager[None]:
+    """Record what follows as a derivative, one order higher than the highest that is differentiated."""
+    return surrounding(recording=True, order=highest + 1, scope=None, differentiates=None, operand=None)
+
+
+def record_for(node: Node | None, operand: int | None) -> None:
+    """Record what follows beside the node it differentiates."""
+    STATE.set(STATE.get()._replace(scope=node.scope if node else None, differentiates=node, operand=operand))

@@ -7,13 +7,13 @@ it did; `walk` visits what was remembered, newest first; `backpropagate` carries
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from .context import STATE, surrounding
+from .context import STATE, differentiating, record_for
 from .operators import Array, Operators, plain
 from .primitive import Node, Primitive
 
@@ -272,12 +272,7 @@ def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
             if isinstance(x, Tensor) and x.node is not None and x not in seen:
                 seen.add(x)
                 pending.append(x)
-    pending.sort(key=_age)
-    return pending
-
-
-def _age(tensor: Tensor) -> int:
-    return -tensor.node.serial  # type: ignore[union-attr]
+    return sorted(pending, key=lambda tensor: -tensor.node.serial)  # type: ignore[union-attr]
 
 
 def seed(y: Tensor, cotangent: Any) -> Any:
@@ -316,7 +311,8 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
     order = walk(cotangents)
     relevant = None if inputs is None else _leading_to(inputs, order)
     kept = dict.fromkeys(inputs or ())
-    with np.errstate(all="ignore"), _recording_order(order) if create_graph else nullcontext():
+    highest = max((y.node.order for y in order), default=0)  # type: ignore[union-attr]
+    with np.errstate(all="ignore"), differentiating(highest) if create_graph else nullcontext():
         for y in order:
             g = cotangents.pop(y, None)
             if g is None:
@@ -336,7 +332,7 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
                 if not isinstance(x, Tensor) or not x._requires_grad or (relevant is not None and x not in relevant):
                     continue
                 if create_graph:
-                    _record_for(node, operand)
+                    record_for(node, operand)
                 contribution = rules[operand](g, output, *values, **static)
                 if visit is not None:
                     visit(node, operand, contribution)
@@ -350,7 +346,7 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
                     cotangents[x] = before
                 else:
                     if create_graph:
-                        _record_for(x.node, None)
+                        record_for(x.node, None)
                     else:
                         summed.add(x)
                     cotangents[x] = before + contribution
@@ -364,17 +360,6 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
         for x, g in gradients.items():
             _name_cotangent(g, x)
     return gradients
-
-
-def _recording_order(order: Sequence[Tensor]) -> AbstractContextManager[None]:
-    """Record what follows as the derivative of these Tensors, one order higher than the highest among them."""
-    latest = 1 + max((y.node.order for y in order), default=0)  # type: ignore[union-attr]
-    return surrounding(recording=True, order=latest, scope=None, differentiates=None, operand=None)
-
-
-def _record_for(node: Node | None, operand: int | None) -> None:
-    """Record what follows beside the node it differentiates."""
-    STATE.set(STATE.get()._replace(scope=node.scope if node else None, differentiates=node, operand=operand))
 
 
 def _name_cotangent(g: Tensor, y: Tensor) -> None:

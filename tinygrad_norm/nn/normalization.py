@@ -3,101 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from ..engine.recording import is_examined
 from ..engine.tensor import Tensor
+from ..norm.checks import finite_eps, positive
 from ..norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, rms_norm
 from .module import Module, Parameter
+from .running import ChannelNorm
 
 
-def _check_eps(eps: float) -> float:
-    if not (eps >= 0 and np.isfinite(eps)):
-        raise ValueError(f"eps must be finite and not negative, not {eps!r}")
-    return eps
-
-
-def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return int(value)
-
-
-class _ChannelNorm(Module):
-    """What batch and instance norm share: channels, an optional affine step, optional running statistics."""
-
-    ranks: ClassVar[tuple[int, ...]]
-    running_mean: Any
-    running_var: Any
-    num_batches_tracked: Any
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        bias: bool,
-        dtype: Any,
-    ) -> None:
-        super().__init__()
-        self.num_features = _positive("num_features", num_features)
-        self.eps = _check_eps(eps)
-        self.momentum = momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        self.weight = Parameter(np.ones(num_features), dtype=dtype) if affine else None
-        self.bias = Parameter(np.zeros(num_features), dtype=dtype) if affine and bias else None
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            self.register_buffer(name, None)
-        if track_running_stats:
-            self.register_buffer("running_mean", np.zeros(num_features, dtype))
-            self.register_buffer("running_var", np.ones(num_features, dtype))
-            self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
-
-    def reset_running_stats(self) -> None:
-        """Forget what was tracked: mean 0, variance 1, no batches."""
-        if self.track_running_stats:
-            self.running_mean = np.zeros_like(self.running_mean)
-            self.running_var = np.ones_like(self.running_var)
-            self.num_batches_tracked = np.zeros((), np.int64)
-
-    def _check_input(self, x: Tensor, channel_axis: int = 1) -> None:
-        name = type(self).__name__
-        if x.ndim not in self.ranks:
-            wanted = " or ".join(f"{rank}D" for rank in self.ranks)
-            raise ValueError(f"{name} expected {wanted} input, got {x.ndim}D input of shape {x.shape}")
-        if x.shape[channel_axis] != self.num_features:
-            raise ValueError(
-                f"{name} has num_features={self.num_features}, but axis {channel_axis} of an input of shape {x.shape} "
-                f"has {x.shape[channel_axis]} channels"
-            )
-        if x.dtype.kind not in "fc":
-            raise TypeError(f"{name} needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
-
-    def _track(self, mean: Any, var: Any, count: int) -> None:
-        """Move the running statistics towards a batch's: its mean, and its unbiased variance ``var * n / (n - 1)``."""
-        if is_examined():
-            return
-        share = self._share_of_a_new_batch()
-        mean, var = (v.data.reshape(self.num_features) for v in (mean, var))
-        for name, new in (("running_mean", mean), ("running_var", var * (count / (count - 1)))):
-            old = getattr(self, name)
-            setattr(self, name, ((1 - share) * old + share * new).astype(old.dtype))
-
-    def _share_of_a_new_batch(self) -> float:
-        raise NotImplementedError
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
-
-
-class _BatchNorm(_ChannelNorm):
+class _BatchNorm(ChannelNorm):
     def __init__(
         self,
         num_features: int,
@@ -110,24 +27,24 @@ class _BatchNorm(_ChannelNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
-    def _share_of_a_new_batch(self) -> float:
+    def share_of_a_new_batch(self) -> float:
         tracked = int(self.num_batches_tracked) + 1
         self.num_batches_tracked = np.asarray(tracked, np.int64)
         return 1 / tracked if self.momentum is None else self.momentum
 
     def forward(self, x: Any) -> Any:
-        self._check_input(x)
+        self.check_input(x)
         if not self.training and self.track_running_stats:
             return batch_norm(
                 x, weight=self.weight, bias=self.bias, mean=self.running_mean, var=self.running_var, eps=self.eps
             )
         y, mean, var = batch_norm(x, weight=self.weight, bias=self.bias, eps=self.eps, return_statistics=True)
         if self.training and self.track_running_stats and x.size:
-            self._track(mean, var, x.size // self.num_features)
+            self.track(mean, var, x.size // self.num_features)
         return y
 
 
-class _InstanceNorm(_ChannelNorm):
+class _InstanceNorm(ChannelNorm):
     def __init__(
         self,
         num_features: int,
@@ -140,13 +57,13 @@ class _InstanceNorm(_ChannelNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
-    def _share_of_a_new_batch(self) -> float:
+    def share_of_a_new_batch(self) -> float:
         # As in PyTorch: batches are not counted, and momentum=None is 0.
         return self.momentum or 0.0
 
     def forward(self, x: Any) -> Any:
         unbatched = x.ndim == min(self.ranks)
-        self._check_input(x, 0 if unbatched else 1)
+        self.check_input(x, 0 if unbatched else 1)
         if unbatched:
             return self._instances(x.reshape((1, *x.shape))).reshape(x.shape)
         return self._instances(x)
@@ -158,7 +75,7 @@ class _InstanceNorm(_ChannelNorm):
         y = instance_norm(x, **affine)
         if self.training and self.track_running_stats and x.size:
             mean, var = moments(x.detach(), "n c ... -> n c")
-            self._track(mean.mean(0), var.mean(0), x.size // (x.shape[0] * self.num_features))
+            self.track(mean.mean(0), var.mean(0), x.size // (x.shape[0] * self.num_features))
         return y
 
 
@@ -317,7 +234,7 @@ class LayerNorm(Module):
     ) -> None:
         super().__init__()
         self.normalized_shape = _as_shape(normalized_shape)
-        self.eps = _check_eps(eps)
+        self.eps = finite_eps(eps)
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype) if elementwise_affine else None
         self.bias = Parameter(np.zeros(self.normalized_shape), dtype=dtype) if elementwise_affine and bias else None
@@ -375,12 +292,12 @@ class GroupNorm(Module):
     ) -> None:
         super().__init__()
         self.num_groups, self.num_channels = (
-            _positive("num_groups", num_groups),
-            _positive("num_channels", num_channels),
+            positive("num_groups", num_groups),
+            positive("num_channels", num_channels),
         )
         if num_channels % num_groups:
             raise ValueError(f"num_groups={num_groups} does not divide num_channels={num_channels}")
-        self.eps = _check_eps(eps)
+        self.eps = finite_eps(eps)
         self.affine = affine
         self.weight = Parameter(np.ones(num_channels), dtype=dtype) if affine else None
         self.bias = Parameter(np.zeros(num_channels), dtype=dtype) if affine and bias else None
@@ -433,7 +350,7 @@ class RMSNorm(Module):
     ) -> None:
         super().__init__()
         self.normalized_shape = _as_shape(normalized_shape)
-        self.eps = None if eps is None else _check_eps(eps)
+        self.eps = None if eps is None else finite_eps(eps)
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype) if elementwise_affine else None
 
@@ -448,4 +365,4 @@ def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     sizes = list(normalized_shape) if isinstance(normalized_shape, Sequence) else [normalized_shape]
     if not sizes:
         raise ValueError("normalized_shape must name at least one axis")
-    return tuple(_positive("normalized_shape", size) for size in sizes)
+    return tuple(positive("normalized_shape", size) for size in sizes)

@@ -18,6 +18,7 @@ import numpy as np
 from ..engine import ops
 from ..engine.recording import scope
 from ..engine.tensor import named
+from .checks import as_statistic, ending_shape, finite_eps, floating, per_channel, shaped
 from .pattern import Fitted, parse
 
 
@@ -67,7 +68,7 @@ def normalize(x: Any, pattern: str, *, eps: float = 1e-5, stats_dtype: Any = Non
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    x = _floating(x)
+    x = floating(x)
     fitted = parse(pattern).fit(x.shape, axis_lengths)
     with scope("normalize"):
         return _normalized(x, fitted, eps, stats_dtype)
@@ -95,7 +96,7 @@ def moments(x: Any, pattern: str, *, stats_dtype: Any = None, **axis_lengths: in
     >>> tn.moments(np.array([[1.0, 2.0], [3.0, 6.0]]), "n c -> c")
     (array([[2., 4.]]), array([[1., 4.]]))
     """
-    x = _floating(x)
+    x = floating(x)
     with scope("moments"):
         mean, _, var = _centred(x, parse(pattern).fit(x.shape, axis_lengths), stats_dtype)
     return mean, var
@@ -163,12 +164,12 @@ def batch_norm(
     array([[ -1., -10.],
            [  1.,  10.]])
     """
-    x = _floating(x)
-    _check_eps(eps)
+    x = floating(x)
+    finite_eps(eps)
     if x.ndim < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
     axes = (0, *range(2, x.ndim))
-    mean, var = _statistic(mean, x, "mean"), _statistic(var, x, "var")
+    mean, var = as_statistic(mean, x, "mean"), as_statistic(var, x, "var")
     if x.size and (mean is None or var is None) and math.prod(x.shape[i] for i in axes) == 1:
         raise ValueError(
             f"batch_norm needs more than one value per channel to have statistics: shape {x.shape}, over axes {axes}"
@@ -184,7 +185,7 @@ def batch_norm(
             if var is None:
                 var = named("σ²", ops.mean(ops.square(centred), axes, keepdims=True))
             normalized = named("x̂", ops.astype(centred * ops.rsqrt(var + eps), x.dtype))
-        y = _affine(normalized, _channels(weight, x, "weight"), _channels(bias, x, "bias"))
+        y = _affine(normalized, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
     return (y, mean, var) if return_statistics else y
 
 
@@ -231,12 +232,12 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    x = _floating(x)
-    shape = _normalized_shape(x, normalized_shape, "layer_norm")
+    x = floating(x)
+    shape = ending_shape(x, normalized_shape, "layer_norm")
     pattern = parse("... " + " ".join(f"d{i}" for i in range(len(shape))) + " -> ...")
     with scope("layer_norm"):
         normalized = _normalized(x, pattern.fit(x.shape), eps)
-        return _affine(normalized, _shaped(weight, shape, "weight"), _shaped(bias, shape, "bias"))
+        return _affine(normalized, shaped(weight, shape, "weight"), shaped(bias, shape, "bias"))
 
 
 def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -279,13 +280,13 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
     array([[[-1.,  1.],
             [-1.,  1.]]])
     """
-    x = _floating(x)
+    x = floating(x)
     fitted = parse("n c ... -> n c").fit(x.shape)
     if x.size and fitted.values_per_mean == 1:
         raise ValueError(f"instance_norm needs more than one spatial element, got an input of shape {x.shape}")
     with scope("instance_norm"):
         normalized = _normalized(x, fitted, eps)
-        return _affine(normalized, _channels(weight, x, "weight"), _channels(bias, x, "bias"))
+        return _affine(normalized, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -328,7 +329,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     >>> tn.group_norm(np.array([[1.0, 3.0, 2.0, 6.0]]), 2, eps=0)
     array([[-1.,  1., -1.,  1.]])
     """
-    x = _floating(x)
+    x = floating(x)
     if x.ndim < 2:
         raise ValueError(f"group_norm expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
     if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1 or x.shape[1] % num_groups:
@@ -338,7 +339,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     fitted = parse("n (g c) ... -> n g").fit(x.shape, {"g": num_groups})
     with scope("group_norm"):
         normalized = _normalized(x, fitted, eps)
-        return _affine(normalized, _channels(weight, x, "weight"), _channels(bias, x, "bias"))
+        return _affine(normalized, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
 
 
 def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
@@ -382,17 +383,17 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     >>> tn.rms_norm(np.array([[1.0, 7.0]]), 2, eps=0)
     array([[0.2, 1.4]])
     """
-    x = _floating(x)
-    shape = _normalized_shape(x, normalized_shape, "rms_norm")
+    x = floating(x)
+    shape = ending_shape(x, normalized_shape, "rms_norm")
     axes = tuple(range(x.ndim - len(shape), x.ndim))
     with scope("rms_norm"):
         values = _for_statistics(x)
-        eps = float(np.finfo(values.dtype).eps) if eps is None else _check_eps(eps)
+        eps = float(np.finfo(values.dtype).eps) if eps is None else finite_eps(eps)
         normalized = x
         if x.size:
             mean_square = named("mean x²", ops.mean(ops.square(values), axes, keepdims=True))
             normalized = named("x̂", ops.astype(values * ops.rsqrt(mean_square + eps), x.dtype))
-        return _affine(normalized, _shaped(weight, shape, "weight"), None)
+        return _affine(normalized, shaped(weight, shape, "weight"), None)
 
 
 # The shared steps.
@@ -410,7 +411,7 @@ def _centred(x: Any, fitted: Fitted, stats_dtype: Any = None) -> tuple[Any, Any,
 
 
 def _normalized(x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None) -> Any:
-    _check_eps(eps)
+    finite_eps(eps)
     if x.size == 0:
         return x
     _, centred, var = _centred(x, fitted, stats_dtype)
@@ -435,51 +436,3 @@ def _for_statistics(x: Any, stats_dtype: Any = None) -> Any:
     elif np.dtype(stats_dtype).kind != "f":
         raise TypeError(f"stats_dtype must be a floating dtype, not {np.dtype(stats_dtype)}")
     return ops.astype(x, stats_dtype)
-
-
-# Checks at the public edge.
-
-
-def _floating(x: Any) -> Any:
-    x = ops.operand(x)
-    if x.dtype.kind not in "fc":
-        raise TypeError(f"a normalization needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
-    return x
-
-
-def _check_eps(eps: float) -> float:
-    if not (eps >= 0 and math.isfinite(eps)):
-        raise ValueError(f"eps must be finite and not negative, not {eps!r}")
-    return eps
-
-
-def _shaped(v: Any, shape: tuple[int, ...], name: str) -> Any:
-    if v is not None and ops.operand(v).shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, not {ops.operand(v).shape}")
-    return v
-
-
-def _channels(v: Any, x: Any, name: str) -> Any:
-    """Return something given per channel so that it broadcasts against ``x``."""
-    if v is None:
-        return None
-    v = _shaped(ops.operand(v), x.shape[1:2], name)
-    return v if x.ndim == 2 else ops.reshape(v, x.shape[1:2] + (1,) * (x.ndim - 2))
-
-
-def _statistic(v: Any, x: Any, name: str) -> Any:
-    """Return a given mean or variance in the shape that the batch's own would have."""
-    per_channel = (1, x.shape[1]) + (1,) * (x.ndim - 2)
-    if v is None or ops.operand(v).shape == per_channel:
-        return v
-    return ops.reshape(_channels(v, x, name), per_channel)
-
-
-def _normalized_shape(x: Any, normalized_shape: int | Sequence[int], name: str) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
-    if not shape or x.shape[-len(shape) :] != shape:
-        raise ValueError(
-            f"{name} over normalized_shape {shape} expects an input of shape (..., {', '.join(map(str, shape))}), "
-            f"got {x.shape}"
-        )
-    return shape

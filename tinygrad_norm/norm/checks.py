@@ -1,0 +1,67 @@
+"""What normalizations ask of their arguments, checked at the public edge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import ops
+
+
+def floating(x: Any) -> Any:
+    """Return an array or Tensor of floats, or of complex numbers, as it is."""
+    x = ops.operand(x)
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"a normalization needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
+    return x
+
+
+def finite_eps(eps: float) -> float:
+    """Return an eps that is finite and not negative."""
+    if not (eps >= 0 and math.isfinite(eps)):
+        raise ValueError(f"eps must be finite and not negative, not {eps!r}")
+    return eps
+
+
+def positive(name: str, value: int) -> int:
+    """Return a size that is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)
+
+
+def shaped(v: Any, shape: tuple[int, ...], name: str) -> Any:
+    """Return something that is absent or has a shape."""
+    if v is not None and ops.operand(v).shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {ops.operand(v).shape}")
+    return v
+
+
+def per_channel(v: Any, x: Any, name: str) -> Any:
+    """Return something given per channel so that it broadcasts against ``x``."""
+    if v is None:
+        return None
+    v = shaped(ops.operand(v), x.shape[1:2], name)
+    return v if x.ndim == 2 else ops.reshape(v, x.shape[1:2] + (1,) * (x.ndim - 2))
+
+
+def as_statistic(v: Any, x: Any, name: str) -> Any:
+    """Return a given mean or variance in the shape that the batch's own would have."""
+    kept = (1, x.shape[1]) + (1,) * (x.ndim - 2)
+    if v is None or ops.operand(v).shape == kept:
+        return v
+    return ops.reshape(per_channel(v, x, name), kept)
+
+
+def ending_shape(x: Any, normalized_shape: int | Sequence[int], name: str) -> tuple[int, ...]:
+    """Return the normalized shape, which the shape of ``x`` must end with."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(
+            f"{name} over normalized_shape {shape} expects an input of shape (..., {', '.join(map(str, shape))}), "
+            f"got {x.shape}"
+        )
+    return shape
