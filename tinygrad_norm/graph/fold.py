@@ -63,13 +63,14 @@ def _rules_as_one(graph: Graph) -> Graph:
         ):
             merged_into[v.id] = user
             vertices[user] = replace(vertices[user], symbol=vertices[user].formula or "", detail="")
+    heads = {follow(v) for v in merged_into}
     edges: dict[tuple[int, int], Edge] = {}
     kept: list[Edge] = []
     for edge in graph.edges:
         target = follow(edge.target)
         if follow(edge.source) == target:
             continue
-        if target not in merged_into.values():
+        if target not in heads:
             kept.append(edge)
         elif (edge.source, target) not in edges:
             # A rule that uses a value twice, as y * y * y does, is shown to use it.
