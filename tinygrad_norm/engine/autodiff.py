@@ -66,8 +66,8 @@ def grad(
     for i, x in enumerate(xs):
         if not x.requires_grad:
             raise ValueError(f"input {i}, {x._label()}, does not require a gradient; create it with requires_grad=True")
-    seeds = [(y, _seed(y, g, create_graph)) for y, g in zip(ys, cotangents, strict=True) if y.requires_grad]
-    found = backpropagate(seeds, xs, create_graph)
+    seeds = [(y, _seed(y, g, create_graph)) for y, g in zip(ys, cotangents, strict=True)]
+    found = backpropagate([(y, g) for y, g in seeds if y.requires_grad], xs, create_graph)
     gradients = tuple(_gradient(x, found.get(x)) for x in xs)
     return gradients[0] if isinstance(inputs, Tensor) else gradients
 
@@ -80,9 +80,9 @@ def _seed(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
 
 
 def _gradient(x: Tensor, found: Any) -> Tensor:
-    if found is None:
-        return constant(np.zeros(x.shape, x.dtype))
-    return found if isinstance(found, Tensor) else constant(found)
+    if isinstance(found, Tensor):
+        return found
+    return constant(np.zeros(x.shape, x.dtype) if found is None else found)
 
 
 def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
@@ -113,11 +113,7 @@ def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
     y = _evaluated(fn, leaves)
 
     def pullback(cotangent: Any = None) -> Any:
-        if not y.requires_grad:
-            seed(y, cotangent)
-            gradients = tuple(like(constant(np.zeros(x.shape, x.dtype))) for x in leaves)
-        else:
-            gradients = tuple(like(g) for g in grad(y, leaves, cotangent))
+        gradients = tuple(like(g) for g in grad(y, leaves, cotangent))
         return gradients if len(gradients) != 1 else gradients[0]
 
     return like(y.detach()), pullback

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, TypeVar
 
-from .context import STATE, Scope
+from .context import STATE, Scope, State
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -36,15 +36,19 @@ class scope:  # noqa: N801 (a context manager is named like the function it stan
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._before: list[Scope | None] = []
+        self._entered: list[tuple[State, State]] = []
 
     def __enter__(self) -> None:
-        state = STATE.get()
-        self._before.append(state.scope)
-        STATE.set(state._replace(scope=Scope(self._name, state.scope)))
+        outer = STATE.get()
+        here = Scope(self._name, outer.scope)
+        inner = State(outer.recording, here, outer.order, outer.differentiates, outer.operand, outer.examined)
+        self._entered.append((outer, inner))
+        STATE.set(inner)
 
     def __exit__(self, *exception: object) -> None:
-        STATE.set(STATE.get()._replace(scope=self._before.pop()))
+        outer, inner = self._entered.pop()
+        state = STATE.get()
+        STATE.set(outer if state is inner else state._replace(scope=outer.scope))
 
 
 class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)

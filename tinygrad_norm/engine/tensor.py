@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import count
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _NOTHING: Mapping[str, Any] = {}
 
 def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, Any] = _NOTHING) -> Any:
     """Compute a primitive; from Tensors make a Tensor, and where one of them needs a gradient remember how."""
+    if len(inputs) == 1 and not isinstance(inputs[0], Tensor):
+        return primitive.forward(inputs[0], **static)
     arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
     output = primitive.forward(*arrays, **static)
     found = needed = False
@@ -272,7 +275,7 @@ def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
             if isinstance(x, Tensor) and x.node is not None and x not in seen:
                 seen.add(x)
                 pending.append(x)
-    return sorted(pending, key=lambda tensor: -tensor.node.serial)  # type: ignore[union-attr]
+    return sorted(pending, key=attrgetter("node.serial"), reverse=True)
 
 
 def seed(y: Tensor, cotangent: Any) -> Any:

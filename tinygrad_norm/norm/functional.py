@@ -9,7 +9,6 @@ gradient, the recorded graph is the affine step alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,7 +169,7 @@ def batch_norm(
         raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
     axes = (0, *range(2, x.ndim))
     mean, var = as_statistic(mean, x, "mean"), as_statistic(var, x, "var")
-    if x.size and (mean is None or var is None) and math.prod(x.shape[i] for i in axes) == 1:
+    if x.size == x.shape[1] != 0 and (mean is None or var is None):
         raise ValueError(
             f"batch_norm needs more than one value per channel to have statistics: shape {x.shape}, over axes {axes}"
         )

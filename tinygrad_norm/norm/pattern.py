@@ -46,9 +46,9 @@ class Fitted:
         return math.prod(self.shape[i] for i in self.axes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pattern:
-    """A parsed pattern: the names in each axis of the input, and the names that are kept."""
+    """A parsed pattern: the names in each axis of the input, and the names that are kept. Each text has one."""
 
     text: str
     input_axes: tuple[tuple[str, ...], ...]

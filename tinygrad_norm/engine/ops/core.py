@@ -104,13 +104,15 @@ def _joint_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 
 def _broadcast_view(x: Array, shape: tuple[int, ...]) -> Array:
     # np.broadcast_to costs as much as several small operations, so a contiguous array's view is built directly.
-    if type(x) is np.ndarray and x.flags.c_contiguous and x.size and _joint_shape(x.shape, shape) == shape:
-        return np.ndarray(shape, x.dtype, x, 0, _broadcast_strides(x.shape, x.strides, shape))
+    if type(x) is np.ndarray and x.flags.c_contiguous and (strides := _broadcast_strides(x.shape, x.strides, shape)):
+        return np.ndarray(shape, x.dtype, x, 0, strides)
     return np.broadcast_to(x, shape)
 
 
 @lru_cache(maxsize=4096)
 def _broadcast_strides(old: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    if 0 in new or _joint_shape(old, new) != new:
+        return ()
     kept = tuple(0 if size == 1 else stride for size, stride in zip(old, strides, strict=True))
     return (0,) * (len(new) - len(old)) + kept
 
