@@ -16,7 +16,7 @@ from .engine.autodiff import grad, hvp, jacobian, vjp
 from .engine.recording import is_recording, no_grad, scope
 from .engine.tensor import Tensor, named, tensor
 from .graph import draw
-from .nn import observe, optim
+from .nn import fold_batch_norm, load, observe, optim, recalibrate, save
 from .norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, normalize, rms_norm
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ __all__ = [
     "check_backward",
     "check_gradients",
     "draw",
+    "fold_batch_norm",
     "grad",
     "group_norm",
     "hvp",
@@ -37,6 +38,7 @@ __all__ = [
     "is_recording",
     "jacobian",
     "layer_norm",
+    "load",
     "moments",
     "named",
     "nn",
@@ -45,7 +47,9 @@ __all__ = [
     "observe",
     "ops",
     "optim",
+    "recalibrate",
     "rms_norm",
+    "save",
     "scope",
     "tensor",
     "vjp",

@@ -1,5 +1,7 @@
 """Layers, losses and models under PyTorch's names."""
 
+from .checkpoint import load, save
+from .inference import fold_batch_norm, recalibrate
 from .layers import Flatten, Linear, ReLU, Sequential, Tanh
 from .losses import cross_entropy, mse_loss
 from .module import Module, Parameter
@@ -35,6 +37,10 @@ __all__ = [
     "Sequential",
     "Tanh",
     "cross_entropy",
+    "fold_batch_norm",
+    "load",
     "mse_loss",
     "observe",
+    "recalibrate",
+    "save",
 ]

@@ -50,7 +50,7 @@ class Module:
         tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in inputs]
         y: Tensor = self.forward(*tensors)
         for observer in self._observers:
-            observer(self, y)
+            observer(self, tensors, y)
         return y
 
     def forward(self, *inputs: Any) -> Any:

@@ -48,7 +48,7 @@ def observe(model: Module) -> Iterator[dict[str, list[Observation]]]:
     observers = []
     for path, module in layers:
 
-        def note(_: Module, y: Any, path: str = path) -> None:
+        def note(_: Module, inputs: Any, y: Any, path: str = path) -> None:
             values = y.data if isinstance(y, Tensor) else y
             seen[path].append(Observation(values.mean(axis=0), values.std(axis=0)))
 

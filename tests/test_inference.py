@@ -1,0 +1,107 @@
+"""Exact population statistics, and batch norms that disappear into the layers before them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tinygrad_norm as tn
+from tinygrad_norm import nn
+
+
+def network(rng, dtype=np.float64, **norm):
+    """Return two linear layers with a batch norm after each, with parameters and statistics away from the defaults."""
+    layers = (nn.Linear(5, 4, rng=rng, dtype=dtype), nn.BatchNorm1d(4, dtype=dtype, **norm), nn.Tanh())
+    model = nn.Sequential(*layers, nn.Linear(4, 3, rng=rng, dtype=dtype), nn.BatchNorm1d(3, dtype=dtype, **norm))
+    for name, p in model.named_parameters():
+        p.data = p.data + rng.normal(size=p.shape) * (0.3 if name.endswith("weight") else 1.0)
+    for _ in range(3):
+        model(rng.normal(size=(6, 5)).astype(dtype))
+    return model
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) >= 2), st.integers(0, 9))
+def test_recalibrated_statistics_are_those_of_all_data_at_once(sizes, seed):
+    """Unequal and empty batches; the second layer's are taken behind the first layer's new ones."""
+    rng = np.random.default_rng(seed)
+    model = network(rng)
+    batches = [rng.normal(3, 2, (size, 5)) for size in sizes]
+    x = np.concatenate(batches)
+    tn.recalibrate(model, iter(batches))
+    linear, first, tanh, second_linear, second = (model[i] for i in range(5))
+    hidden = linear(x).data
+    assert_allclose(first.running_mean, hidden.mean(axis=0), rtol=1e-10, atol=1e-12)
+    assert_allclose(first.running_var, hidden.var(axis=0, ddof=1), rtol=1e-10, atol=1e-12)
+    model.eval()
+    deeper = second_linear(tanh(first(hidden))).data
+    assert_allclose(second.running_mean, deeper.mean(axis=0), rtol=1e-10, atol=1e-12)
+    assert_allclose(second.running_var, deeper.var(axis=0, ddof=1), rtol=1e-9, atol=1e-12)
+
+
+def test_recalibrate_leaves_everything_else_alone():
+    rng = np.random.default_rng(0)
+    model = network(rng)
+    model[0].eval()
+    before = model.state_dict()
+    tn.recalibrate(model, [rng.normal(size=(8, 5))])
+    after = model.state_dict()
+    changed = {key for key in before if not np.array_equal(before[key], after[key])}
+    assert changed == {f"{i}.running_{what}" for i in (1, 4) for what in ("mean", "var")}
+    assert [m.training for m in (model, model[0], model[1])] == [True, False, True]
+    assert not any(m._observers for m in model.modules())
+
+
+def test_recalibrated_statistics_differ_from_averages_of_batch_variances():
+    """Batches with different means: an average of their variances leaves out how the means differ."""
+    layer = nn.BatchNorm1d(1, momentum=None, dtype=np.float64)
+    batches = [np.array([[0.0], [2.0]]), np.array([[10.0], [12.0]])]
+    for batch in batches:
+        layer(batch)
+    assert_allclose(layer.running_var, [2.0])
+    tn.recalibrate(layer, batches)
+    assert_allclose((layer.running_mean, layer.running_var), ([6.0], [np.var([0, 2, 10, 12], ddof=1)]))
+
+
+def test_large_offsets_do_no_harm():
+    rng = np.random.default_rng(0)
+    layer = nn.BatchNorm1d(2, dtype=np.float64)
+    x = rng.normal(size=(300, 2))
+    tn.recalibrate(layer, np.split(x + 1e8, [1, 7, 100]))
+    assert_allclose(layer.running_var, x.var(axis=0, ddof=1), rtol=1e-6)  # 1e8 leaves half the digits of x
+
+
+def test_recalibrate_needs_two_values():
+    with pytest.raises(ValueError, match="at least two values"):
+        tn.recalibrate(nn.BatchNorm1d(2), [np.zeros((1, 2), np.float32)])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("norm", [{}, {"affine": False}, {"bias": False}])
+def test_folding_preserves_outputs_in_eval_mode(dtype, norm):
+    rng = np.random.default_rng(0)
+    model = network(rng, dtype, **norm)
+    before = model.state_dict()
+    folded = tn.fold_batch_norm(model)
+    assert [type(layer).__name__ for _, layer in folded.children()] == ["Linear", "Tanh", "Linear"]
+    x = rng.normal(size=(7, 5)).astype(dtype)
+    assert_allclose(folded(x).data, model.eval()(x).data, rtol=0, atol=40 * np.finfo(dtype).eps)
+    for key, value in model.state_dict().items():
+        assert_array_equal(value, before[key])
+
+
+def test_folding_without_a_bias_makes_one():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(3, 2, bias=False, rng=rng), nn.BatchNorm1d(2)).train()
+    model(rng.normal(5, 2, (9, 3)).astype(np.float32))
+    folded = tn.fold_batch_norm(nn.Sequential(model, nn.Tanh()))
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    assert_allclose(folded(x).data, np.tanh(model.eval()(x).data), rtol=1e-5, atol=1e-6)
+    assert folded[0][0].bias.shape == (2,)
+
+
+def test_what_does_not_stand_behind_a_linear_layer_stays():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Tanh(), nn.BatchNorm1d(3, track_running_stats=False))
+    assert len(tn.fold_batch_norm(model)) == 3
+    untracked = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False))
+    assert len(tn.fold_batch_norm(untracked)) == 2
