@@ -224,3 +224,22 @@ ERRORS = [
 def test_errors_name_the_argument(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shape", "lengths", "words"),
+    [
+        ("n c ... -> c", (4, 3, 8, 8), {}, "one mean and variance per c; 4 × 8 × 8 = 256 values each"),
+        ("n (g c) ... -> n g", (2, 6, 5), {"g": 3}, "one mean and variance per n, g; 2 × 5 = 10 values each"),
+        ("n d -> n", (2, 6), {}, "one mean and variance per n; 6 values each"),
+        ("n d -> n d", (2, 6), {}, "one mean and variance per n, d; 1 value each"),
+        ("n d ->", (2, 6), {}, "one mean and variance in all; 2 × 6 = 12 values each"),
+    ],
+)
+def test_a_pattern_describes_itself(pattern, shape, lengths, words):
+    assert tn.describe(pattern, shape, **lengths) == words
+
+
+def test_describing_what_does_not_fit_is_the_pattern_s_own_error():
+    with pytest.raises(ValueError, match="'n c -> c': expected 2 axes"):
+        tn.describe("n c -> c", (1, 2, 3))

@@ -18,6 +18,7 @@ from .engine.tensor import Tensor, named, tensor
 from .graph import draw
 from .nn import fold_batch_norm, load, observe, optim, recalibrate, save
 from .norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, normalize, rms_norm
+from .norm.pattern import describe
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "check",
     "check_backward",
     "check_gradients",
+    "describe",
     "draw",
     "fold_batch_norm",
     "grad",

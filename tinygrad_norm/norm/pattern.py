@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
@@ -106,6 +106,34 @@ def parse(text: str) -> Pattern:
         if kept.count(name) > 1:
             fail(f"axis {name!r} occurs twice on the right")
     return Pattern(text, input_axes, frozenset(kept))
+
+
+def describe(pattern: str, shape: Sequence[int], **axis_lengths: int) -> str:
+    """Say in words what a pattern shares on a shape.
+
+    Parameters
+    ----------
+    pattern : str
+    shape : sequence of int
+    **axis_lengths : int
+        Sizes of axes in parentheses, as ``g=2``.
+
+    Raises
+    ------
+    ValueError
+        If the pattern is malformed or does not fit.
+
+    Examples
+    --------
+    >>> describe("n c h w -> c", (4, 3, 8, 8))
+    'one mean and variance per c; 4 × 8 × 8 = 256 values each'
+    """
+    fitted = parse(pattern).fit(tuple(shape), axis_lengths)
+    kept = pattern.partition("->")[2].split()
+    sizes = " × ".join(str(fitted.shape[i]) for i in fitted.axes)
+    values = f"{sizes} = {fitted.values_per_mean}" if len(fitted.axes) > 1 else str(fitted.values_per_mean)
+    noun = "value" if fitted.values_per_mean == 1 else "values"
+    return f"one mean and variance {'per ' + ', '.join(kept) if kept else 'in all'}; {values} {noun} each"
 
 
 def _input_axes(left: str, fail: Callable[[str], NoReturn]) -> tuple[tuple[str, ...], ...]:
