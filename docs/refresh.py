@@ -1,4 +1,4 @@
-"""Renew what the documents take from a run: the pictures, the report of the tour, the line counts of the README.
+"""Renew what the documents take from a run: pictures, the report of the tour, the family table, the README's line counts.
 
 Run it from anywhere: ``python docs/refresh.py``.
 """
@@ -11,6 +11,7 @@ import tempfile
 import tokenize
 from pathlib import Path
 
+from tinygrad_norm.nn.family import family_tables
 from tinygrad_norm.tour import run
 
 DOCS = Path(__file__).resolve().parent
@@ -41,6 +42,12 @@ def counted(readme):
     return re.sub(r"(\]\((tinygrad_norm/[\w/]+\.py)\) \| )\d+( \|)", renew, readme)
 
 
+def tabulated(page):
+    """Return the page of the family with its tables renewed."""
+    tables = "\n\n".join(table.markdown() for table in family_tables())
+    return re.sub(r"(?s)(<!-- family -->\n).*(<!-- /family -->)", lambda match: f"{match[1]}{tables}\n{match[2]}", page)
+
+
 def quoted(story, findings):
     """Return the story of the tour with the numbers of a run."""
     numbers = {finding.letter: finding.number for finding in findings}
@@ -53,6 +60,7 @@ def rewrite(path, change):
 
 def main():
     rewrite(ROOT / "README.md", counted)
+    rewrite(DOCS / "family.md", tabulated)
     with tempfile.TemporaryDirectory() as folder:
         findings = run(folder)
         rewrite(DOCS / "the-tour.md", lambda story: quoted(story, findings))

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import tinygrad_norm as tn
 from tinygrad_norm import cli
+from tinygrad_norm.nn.family import FAMILY
 
 
 def instead_of_the_tour(monkeypatch, run):
@@ -91,3 +93,34 @@ def test_a_picture_that_cannot_be_made_is_one_line_and_status_1(monkeypatch, tmp
     instead_of_the_tour(monkeypatch, run)
     assert cli.main(["tour", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "tinygrad-norm: install Graphviz\n"
+
+
+def test_info_says_what_is_installed(capsys):
+    assert cli.main(["info"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["numpy"] == np.__version__
+    assert lines["tinygrad_norm"] == tn.__version__
+    assert {"graphviz", "wasmtime", "matplotlib", "safetensors", "scipy", "dot"} <= set(lines)
+
+
+def test_info_says_how_to_get_what_is_missing(capsys, monkeypatch):
+    def version(package):
+        if package == "safetensors":
+            raise cli.metadata.PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(cli.metadata, "version", version)
+    assert cli.main(["info"]) == 0
+    assert "not installed (state files; pip install 'tinygrad_norm[files]')" in capsys.readouterr().out
+
+
+def test_info_norms_prints_the_family(capsys):
+    assert cli.main(["info", "norms"]) == 0
+    out = capsys.readouterr().out
+    for member in FAMILY:
+        row = next(line for line in out.splitlines() if line.startswith(f"{member.name}  "))
+        for words in (member.wording, member.reduced, member.pattern, member.means):
+            assert words in row
+        assert f"\n{member.name}\n  function " in out
+        assert member.paper in out
+    assert max(map(len, out.splitlines())) <= 140

@@ -132,16 +132,28 @@ def test_the_engine_with_its_core_has_at_most_700_lines_of_code() -> None:
     assert sum(counts.values()) <= 700, counts
 
 
+def test_no_norm_is_longer_than_fifteen_lines_of_code() -> None:
+    """The functional module reads like the textbook: each body without its docstring."""
+    source = MODULES[f"{ROOT.name}.norm.functional"].read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    assert {"batch_norm", "normalize", "standardized"} <= {function.name for function in functions}
+    for function in functions:
+        body = function.body[bool(ast.get_docstring(function)) :]
+        assert code_lines("\n".join(map(ast.unparse, body))) <= 15, function.name
+        assert body[-1].end_lineno - body[0].lineno < 15, function.name
+
+
 # Imports.
 
-PARTS = ["engine", "norm", "graph", "check", "nn", "datasets"]
+PARTS = ["engine", "norm", "graph", "check", "nn", "datasets", "table"]
 MAY_IMPORT: dict[str, set[str]] = {
     "engine": set(),
+    "table": set(),
     "datasets": {"engine"},
     "norm": {"engine"},
     "graph": {"engine"},
     "check": {"engine"},
-    "nn": {"engine", "norm"},
+    "nn": {"engine", "norm", "table"},
     "tour": {*PARTS, ""},
     "cli": {*PARTS, "tour", ""},
     "__main__": {"cli"},

@@ -41,6 +41,12 @@ def test_the_readme_counts_the_lines_of_code():
     assert refresh().counted(readme) == readme, "run python docs/refresh.py"
 
 
+def test_the_family_table_is_the_codes():
+    page = (ROOT / "docs" / "family.md").read_text(encoding="utf-8")
+    assert page.count("| batch norm |") == 2
+    assert refresh().tabulated(page) == page, "run python docs/refresh.py"
+
+
 def test_the_readme_holds_the_two_commands_on_lines_of_their_own():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert "    python -m pip install -e '.[plot]' && tinygrad-norm tour --out tour" in lines

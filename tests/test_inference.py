@@ -15,7 +15,7 @@ def network(rng, dtype=np.float64, **norm):
     layers = (nn.Linear(5, 4, rng=rng, dtype=dtype), nn.BatchNorm1d(4, dtype=dtype, **norm), nn.Tanh())
     model = nn.Sequential(*layers, nn.Linear(4, 3, rng=rng, dtype=dtype), nn.BatchNorm1d(3, dtype=dtype, **norm))
     for name, p in model.named_parameters():
-        p.data = p.data + rng.normal(size=p.shape) * (0.3 if name.endswith("weight") else 1.0)
+        p.data = (p.data + rng.normal(size=p.shape) * (0.3 if name.endswith("weight") else 1.0)).astype(dtype)
     for _ in range(3):
         model(rng.normal(size=(6, 5)).astype(dtype))
     return model
@@ -105,3 +105,80 @@ def test_what_does_not_stand_behind_a_linear_layer_stays():
     assert len(tn.fold_batch_norm(model)) == 3
     untracked = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False))
     assert len(tn.fold_batch_norm(untracked)) == 2
+
+
+def convolutional(rng, dtype, options, **norm):
+    """Return three convolutions with a batch norm after each, with parameters and statistics away from the defaults."""
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, rng=rng, dtype=dtype, **options),
+        nn.BatchNorm2d(4, dtype=dtype, **norm),
+        nn.ReLU(),
+        nn.Sequential(nn.Conv2d(4, 6, (2, 3), stride=2, rng=rng, dtype=dtype)),
+        nn.BatchNorm2d(6, dtype=dtype, **norm),
+        nn.Conv2d(6, 4, 1, rng=rng, dtype=dtype, **options),
+        nn.BatchNorm2d(4, dtype=dtype, **norm),
+    )
+    for name, p in model.named_parameters():
+        p.data = (p.data + rng.normal(size=p.shape) * (0.3 if name.endswith("weight") else 1.0)).astype(dtype)
+    for _ in range(3):
+        model(rng.normal(1, 2, size=(4, 2, 6, 7)).astype(dtype))
+    return model
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("norm", [{}, {"affine": False}, {"bias": False}, {"eps": 0.5}])
+@pytest.mark.parametrize("options", [{}, {"groups": 2}, {"groups": 2, "bias": False}])
+def test_convolutions_take_their_batch_norms_in(dtype, norm, options):
+    """All but the one whose convolution ends a `Sequential` of its own."""
+    rng = np.random.default_rng(0)
+    model = convolutional(rng, dtype, options, **norm)
+    before = model.state_dict()
+    folded = tn.fold_batch_norm(model)
+    assert [type(layer).__name__ for _, layer in folded.children()] == [
+        "Conv2d", "ReLU", "Sequential", "BatchNorm2d", "Conv2d",
+    ]  # fmt: skip
+    assert {p.dtype for p in folded.parameters()} == {np.dtype(dtype)}
+    x = rng.normal(1, 2, size=(5, 2, 6, 7)).astype(dtype)
+    y = model.eval()(x).data
+    assert_allclose(folded(x).data, y, rtol=0, atol=40 * np.finfo(dtype).eps * np.abs(y).max())
+    for key, value in model.state_dict().items():
+        assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Linear(3, 3), nn.BatchNorm2d(3)), (nn.Conv2d(3, 3, 1), nn.BatchNorm1d(3)),
+        (nn.Conv2d(3, 3, 1), nn.BatchNorm3d(3)), (nn.Conv2d(3, 3, 1), nn.GroupNorm(3, 3)),
+        (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)),
+        (nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)),
+    ],
+)  # fmt: skip
+def test_only_the_batch_norm_of_its_own_rank_right_behind_is_folded(layers):
+    assert len(tn.fold_batch_norm(nn.Sequential(*layers))) == len(layers)
+
+
+@pytest.mark.parametrize("share", ["layer", "weight"])
+def test_what_is_shared_is_folded_where_the_norm_is_and_nowhere_else(share):
+    """A convolution runs twice, or its weight does, and only the first time is a batch norm right behind it."""
+    rng = np.random.default_rng(0)
+    first, second = (nn.Conv2d(3, 3, 1, rng=rng, dtype=np.float64) for _ in range(2))
+    second.weight = first.weight
+    again = first if share == "layer" else second
+    model = nn.Sequential(first, nn.BatchNorm2d(3, dtype=np.float64), nn.Tanh(), again)
+    for _ in range(3):
+        model(rng.normal(1, 2, size=(4, 3, 5, 5)))
+    x = rng.normal(size=(2, 3, 5, 5))
+    folded = tn.fold_batch_norm(model)
+    assert len(folded) == 3
+    assert_allclose(folded(x).data, model.eval()(x).data, rtol=1e-12)
+
+
+def test_recalibrated_statistics_behind_a_convolution():
+    rng = np.random.default_rng(0)
+    model = convolutional(rng, np.float64, {})
+    batches = [rng.normal(3, 2, (size, 2, 6, 7)) for size in (1, 4, 0, 2)]
+    tn.recalibrate(model, batches)
+    hidden = model[0](np.concatenate(batches)).data
+    assert_allclose(model[1].running_mean, hidden.mean(axis=(0, 2, 3)), rtol=1e-10)
+    assert_allclose(model[1].running_var, hidden.var(axis=(0, 2, 3), ddof=1), rtol=1e-10)

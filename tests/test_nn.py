@@ -1,6 +1,7 @@
 """Modules: what they contain, their state, their copies, and the layers without statistics."""
 
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_norm as tn
 from tinygrad_norm import nn
+from tinygrad_norm.engine.tensor import walk
 
 
 def random(*shape, seed=0):
@@ -260,6 +262,102 @@ def test_activations():
     tn.check_gradients(nn.Tanh(), random(4, 3), seed=1)
 
 
+def exact_gelu(x):
+    return x * np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x.ravel()]).reshape(x.shape)
+
+
+def tanh_gelu(x):
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+ACTIVATIONS = {
+    "Sigmoid": (nn.Sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
+    "LeakyReLU": (nn.LeakyReLU(), lambda x: np.where(x > 0, x, 0.01 * x)),
+    "LeakyReLU(0.3)": (nn.LeakyReLU(0.3), lambda x: np.where(x > 0, x, 0.3 * x)),
+    "SiLU": (nn.SiLU(), lambda x: x / (1 + np.exp(-x))),
+    "GELU": (nn.GELU(), exact_gelu),
+    "GELU(tanh)": (nn.GELU(approximate="tanh"), tanh_gelu),
+    "Softmax": (nn.Softmax(), lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
+    "Softmax(0)": (nn.Softmax(dim=0), lambda x: np.exp(x) / np.exp(x).sum(axis=0)),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_their_formulas_and_have_their_gradients(name):
+    layer, formula = ACTIVATIONS[name]
+    if name == "GELU":
+        pytest.importorskip("scipy", reason="the exact GELU takes erf from SciPy")
+    x = 2 * random(4, 3)
+    assert_allclose(layer(x).data, formula(x), rtol=1e-12)
+    tn.check_gradients(layer, x, seed=1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_activations_keep_the_dtype(dtype):
+    for layer in (nn.ReLU(), nn.Tanh(), *(layer for name, (layer, _) in ACTIVATIONS.items() if name != "GELU")):
+        x = tn.tensor(random(4, 3), dtype=dtype, requires_grad=True)
+        y = layer(x)
+        y.backward(random(4, 3, seed=1))
+        assert (y.dtype, x.grad.dtype) == (dtype, dtype)
+
+
+def test_an_activation_of_several_operations_is_one_cluster_of_the_drawing():
+    for layer in (nn.LeakyReLU(), nn.SiLU(), nn.GELU("tanh"), nn.Softmax(), nn.Dropout(rng=0)):
+        y = layer(tn.tensor(random(3, 2), requires_grad=True))
+        scopes = {tensor.node.scope.name.replace("_", "") for tensor in walk([y])}
+        assert scopes == {type(layer).__name__.lower()}
+
+
+def test_gelu_knows_two_forms():
+    with pytest.raises(ValueError, match="'none' or 'tanh', not 'erf'"):
+        nn.GELU("erf")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_dropout_zeroes_or_scales_and_so_does_its_gradient(dtype):
+    layer = nn.Dropout(0.2, rng=0)
+    x, g = tn.tensor(random(40, 50) + 5, dtype=dtype, requires_grad=True), random(40, 50, seed=1).astype(dtype)
+    y = layer(x)
+    stays = y.data != 0
+    assert y.dtype == dtype
+    assert_array_equal(y.data, np.where(stays, x.data * dtype(1.25), 0))
+    # The standard deviation of a share of 2,000 draws is 0.009; five of them.
+    assert abs(stays.mean() - 0.8) < 0.045
+    y.backward(g)
+    assert x.grad.dtype == dtype
+    assert_array_equal(x.grad.data, np.where(stays, g * dtype(1.25), 0))
+
+
+def test_dropout_draws_anew_in_every_call_and_the_same_from_the_same_seed():
+    x = np.ones((20, 30))
+    first, second = ((layer(x).data, layer(x).data) for layer in (nn.Dropout(rng=3), nn.Dropout(rng=3)))
+    assert not np.array_equal(*first)
+    assert_array_equal(first, second)
+    assert not np.array_equal(nn.Dropout()(x).data, nn.Dropout()(x).data)
+    shared = np.random.default_rng(3)
+    assert not np.array_equal(nn.Dropout(rng=shared)(x).data, nn.Dropout(rng=shared)(x).data)
+
+
+def test_dropout_is_the_identity_in_eval_mode_and_for_p_0():
+    x = tn.tensor(random(4, 3), requires_grad=True)
+    for layer in (nn.Dropout(0.9).eval(), nn.Dropout(1.0).eval(), nn.Dropout(0.0)):
+        assert layer(x) is x
+
+
+def test_dropout_of_everything_is_zero_also_of_what_is_not_finite():
+    x, g = tn.tensor([1.0, np.inf, np.nan], requires_grad=True), random(3)
+    y = nn.Dropout(1.0)(x)
+    assert_array_equal(y.data, [0, 0, 0])
+    y.backward(g)
+    assert_array_equal(x.grad.data, [0, 0, 0])
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, np.nan, np.inf])
+def test_dropout_takes_a_probability(p):
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        nn.Dropout(p)
+
+
 @pytest.mark.parametrize(
     ("start", "end", "shape"),
     [(1, -1, (2, 60)), (0, -1, (120,)), (1, 2, (2, 12, 5)), (-2, -1, (2, 3, 20)), (2, 2, None)],
@@ -306,4 +404,8 @@ def test_repr_nests():
     assert "3, eps=1e-05, momentum=0.1, affine=True" in repr(nn.BatchNorm1d(3))
     assert repr(nn.GroupNorm(2, 4)) == "GroupNorm(2, 4, eps=1e-05, affine=True)"
     assert repr(nn.LayerNorm(4)) == "LayerNorm((4,), eps=1e-05, elementwise_affine=True)"
+    assert repr(nn.LeakyReLU(0.2)) == "LeakyReLU(negative_slope=0.2)"
+    assert repr(nn.GELU()) == "GELU(approximate='none')"
+    assert repr(nn.Softmax(1)) == "Softmax(dim=1)"
+    assert repr(nn.Dropout(0.25)) == "Dropout(p=0.25)"
     assert repr(nn.RMSNorm(4)) == "RMSNorm((4,), eps=None, elementwise_affine=True)"

@@ -389,6 +389,24 @@ def test_float16_statistics_are_computed_in_float32():
     assert_allclose(layer.running_var, wide.var(axis=(0, 2), ddof=1), rtol=1e-4, atol=1e-12)
 
 
+@every_layer
+def test_v01_stats_dtype_reaches_every_layer(name):
+    """float32 rows such as 1e4 + i * 1e-3 keep their digits where statistics are float64; running ones are cast."""
+    layer, x = LAYERS[name](affine=False, stats_dtype=np.float64), input_of(name) * 1e-3 + 1e4
+    if name == "RMSNorm":  # no mean is subtracted, and nothing cancels: overflow is what float64 saves it from
+        x = x * 1e20
+    x = x.astype(np.float32)
+    exact = LAYERS[name](affine=False, dtype=np.float64)(x.astype(np.float64)).data
+    with np.errstate(over="ignore"):
+        plain = np.abs(LAYERS[name](affine=False)(x).data - exact).max()
+    y = layer(x)
+    assert y.dtype == np.float32
+    assert np.abs(y.data - exact).max() <= 1e-5 < plain
+    if name.startswith("Batch"):
+        assert layer.running_mean.dtype == np.float32
+        assert_allclose(layer.running_mean, 0.1 * x.astype(float).mean(axis=reduced(x)), rtol=1e-6)
+
+
 def test_without_affine_there_is_nothing_to_train():
     for name, make in LAYERS.items():
         assert not list(make(affine=False).parameters())

@@ -17,7 +17,16 @@ from .engine.recording import is_recording, no_grad, scope
 from .engine.tensor import Tensor, named, tensor
 from .graph import draw
 from .nn import fold_batch_norm, load, observe, optim, recalibrate, save
-from .norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, normalize, rms_norm
+from .norm.functional import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    moments,
+    normalize,
+    rms_norm,
+)
 from .norm.pattern import describe
 
 __version__ = "0.1.0"
@@ -41,6 +50,7 @@ __all__ = [
     "jacobian",
     "layer_norm",
     "load",
+    "local_response_norm",
     "moments",
     "named",
     "nn",

@@ -1,8 +1,10 @@
 """Layers, losses and models under PyTorch's names."""
 
+from . import more
 from .checkpoint import load, save
+from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .inference import fold_batch_norm, recalibrate
-from .layers import Flatten, Linear, ReLU, Sequential, Tanh
+from .layers import GELU, Dropout, Flatten, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
 from .losses import cross_entropy, mse_loss
 from .module import Module, Parameter
 from .normalization import (
@@ -14,31 +16,46 @@ from .normalization import (
     InstanceNorm2d,
     InstanceNorm3d,
     LayerNorm,
+    LocalResponseNorm,
     RMSNorm,
 )
-from .observe import Observation, observe
+from .observe import Observation, Observations, observe
+from .pattern_norm import Norm
 
 __all__ = [
+    "GELU",
+    "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Conv2d",
+    "Dropout",
     "Flatten",
     "GroupNorm",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
+    "MaxPool2d",
     "Module",
+    "Norm",
     "Observation",
+    "Observations",
     "Parameter",
     "RMSNorm",
     "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
     "Tanh",
     "cross_entropy",
     "fold_batch_norm",
     "load",
+    "more",
     "mse_loss",
     "observe",
     "recalibrate",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
 
 from ..engine.operators import Array
 from ..engine.recording import no_grad
+from .convolution import Conv2d
 from .layers import Linear, Sequential
 from .module import Module, Parameter
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 _BATCH_NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+# Which batch norm sees the outputs of which layer as its channels.
+_FOLDED = ((Linear, BatchNorm1d), (Conv2d, BatchNorm2d))
 
 
 @no_grad()
@@ -104,16 +107,17 @@ def _merged(count: int, mean: Array, squares: Array, values: Array) -> tuple[int
 
 
 def fold_batch_norm(model: Module) -> Module:
-    """Return a copy of a model for inference, with each batch norm merged into the linear layer right before it.
+    """Return a copy of a model for inference, with each batch norm merged into the layer right before it.
 
-    In eval mode a batch norm is an affine map of each channel, so it can change the weights instead:
-    ``weight * γ / sqrt(var + eps)`` and ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal to
-    rounding.
+    In eval mode a batch norm is an affine map of each channel, so a linear layer before a `BatchNorm1d`, or a
+    convolution before a `BatchNorm2d`, can change its weights instead: ``weight * γ / sqrt(var + eps)`` for each output
+    channel, and ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal to rounding.
 
     Parameters
     ----------
     model : Module
-        Left as it is. Only pairs inside a `Sequential` are folded: there it is known that one follows the other.
+        Left as it is. Only pairs inside a `Sequential` are folded: there it is known that one follows the other. What
+        reaches a `BatchNorm1d` behind a `Linear` is taken to have shape (N, C).
 
     Returns
     -------
@@ -123,9 +127,9 @@ def fold_batch_norm(model: Module) -> Module:
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
-    >>> model = tn.nn.Sequential(tn.nn.Linear(3, 2, rng=0), tn.nn.BatchNorm1d(2), tn.nn.Tanh()).eval()
+    >>> model = tn.nn.Sequential(tn.nn.Conv2d(3, 2, 3, rng=0), tn.nn.BatchNorm2d(2), tn.nn.ReLU()).eval()
     >>> folded = tn.fold_batch_norm(model)
-    >>> x = np.ones((1, 3), np.float32)
+    >>> x = np.ones((1, 3, 8, 8), np.float32)
     >>> len(folded), bool(np.allclose(folded(x).data, model(x).data))
     (2, True)
     """
@@ -139,20 +143,27 @@ def _folded(model: Module) -> Module:
         return model
     layers: list[Module] = []
     for _, layer in model.children():
-        before = layers[-1] if layers else None
-        if isinstance(layer, BatchNorm1d) and layer.track_running_stats and isinstance(before, Linear):
-            _merge_into(before, layer)
+        if layers and _can_fold(layers[-1], layer):
+            layers[-1] = _with_norm(layers[-1], layer)
         else:
             layers.append(layer)
     return Sequential(*layers)
 
 
-def _merge_into(linear: Linear, norm: BatchNorm1d) -> None:
+def _can_fold(layer: Module, norm: Module) -> bool:
+    fits = any(isinstance(layer, before) and isinstance(norm, after) for before, after in _FOLDED)
+    return fits and bool(norm.track_running_stats)
+
+
+def _with_norm(layer: Any, norm: Any) -> Module:
+    """Return a layer that does what two did. It has parameters of its own: others may share the old ones."""
     scale = 1 / np.sqrt(norm.running_var + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight.data
-    shift = -norm.running_mean if linear.bias is None else linear.bias.data - norm.running_mean
+    shift = -norm.running_mean if layer.bias is None else layer.bias.data - norm.running_mean
     bias = shift * scale if norm.bias is None else shift * scale + norm.bias.data
-    weight = linear.weight
-    weight.data = (weight.data * scale[:, None]).astype(weight.dtype)
-    linear.bias = Parameter(bias, dtype=weight.dtype, name="bias")
+    both: Module = copy(layer)
+    dtype = layer.weight.dtype
+    both.weight = Parameter(np.einsum("o...,o->o...", layer.weight.data, scale), dtype=dtype, name="weight")
+    both.bias = Parameter(bias, dtype=dtype, name="bias")
+    return both

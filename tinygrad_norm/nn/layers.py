@@ -1,4 +1,4 @@
-"""Linear, activations, and what strings layers together."""
+"""Linear, activations, dropout, and what strings layers together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import numpy as np
 from ..engine import ops
 from ..engine.recording import scope
 from .module import Module, Parameter
+
+
+def uniform(rng: np.random.Generator, shape: int | tuple[int, ...], terms: int, dtype: Any) -> Parameter:
+    """Return a parameter drawn within one over the root of how many terms a sum of its layer has."""
+    bound = 1 / np.sqrt(terms)
+    return Parameter(rng.uniform(-bound, bound, shape), dtype=dtype)
 
 
 class Linear(Module):
@@ -47,9 +53,8 @@ class Linear(Module):
             raise ValueError(f"in_features and out_features must be positive, not {in_features} and {out_features}")
         self.in_features, self.out_features = in_features, out_features
         rng = np.random.default_rng(rng)
-        bound = 1 / np.sqrt(in_features)
-        self.weight = Parameter(rng.uniform(-bound, bound, (out_features, in_features)), dtype=dtype)
-        self.bias = Parameter(rng.uniform(-bound, bound, out_features), dtype=dtype) if bias else None
+        self.weight = uniform(rng, (out_features, in_features), in_features, dtype)
+        self.bias = uniform(rng, out_features, in_features, dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
         if x.ndim < 1 or x.shape[-1] != self.in_features:
@@ -74,6 +79,169 @@ class Tanh(Module):
 
     def forward(self, x: Any) -> Any:
         return ops.tanh(x)
+
+
+class Sigmoid(Module):
+    """``1 / (1 + exp(-x))``, without overflow."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.sigmoid(x)
+
+
+class LeakyReLU(Module):
+    """``x`` where positive, else ``negative_slope * x``; the gradient at 0 is ``negative_slope``.
+
+    Parameters
+    ----------
+    negative_slope : float
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.LeakyReLU(0.5)(np.array([-2.0, 2.0]))
+    Tensor([-1.,  2.])
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any) -> Any:
+        with scope("leaky_relu"):
+            return ops.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class SiLU(Module):
+    """``x * sigmoid(x)``, also called swish (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.SiLU()(np.array([-1.0, 0.0, 1.0])).data.round(4)
+    array([-0.2689,  0.    ,  0.7311])
+    """
+
+    def forward(self, x: Any) -> Any:
+        with scope("silu"):
+            return ops.silu(x)
+
+
+class GELU(Module):
+    """``x * Phi(x)``, Phi the normal distribution function (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        "tanh" is ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))`` and needs NumPy only; the exact form
+        takes ``erf`` from SciPy.
+
+    Raises
+    ------
+    ValueError
+        For another ``approximate``.
+    ImportError
+        When it is called, for the exact form where SciPy is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.GELU(approximate="tanh")(np.array([-1.0, 0.0, 1.0])).data.round(4)
+    array([-0.1588,  0.    ,  0.8412])
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Any:
+        with scope("gelu"):
+            return ops.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class Softmax(Module):
+    """``exp(x) / sum(exp(x))`` along an axis, without overflow.
+
+    Parameters
+    ----------
+    dim : int
+        The axis whose values are to sum to 1; the last by default.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.Softmax()(np.log([[1.0, 3.0], [4.0, 1.0]])).data.round(4)
+    array([[0.25, 0.75],
+           [0.8 , 0.2 ]])
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        with scope("softmax"):
+            return ops.softmax(x, axis=self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Dropout(Module):
+    """In training, 0 with probability ``p`` and ``x / (1 - p)`` otherwise, so that the mean stays ``x``; else ``x``.
+
+    Which elements stay is drawn anew in every call. It is data: the gradient is the cotangent where ``x`` stayed,
+    scaled alike, and 0 elsewhere.
+
+    Parameters
+    ----------
+    p : float
+        From 0 to 1, where nothing is left.
+    rng : numpy.random.Generator or int, optional
+        What the draws come from.
+
+    Raises
+    ------
+    ValueError
+        For another ``p``.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014, JMLR 15.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> layer = tn.nn.Dropout(0.5, rng=0)
+    >>> layer(np.ones(6)), layer(np.ones(6))
+    (Tensor([2., 0., 0., 0., 2., 2.]), Tensor([2., 2., 2., 2., 2., 0.]))
+    >>> layer.eval()(np.ones(6))
+    Tensor([1., 1., 1., 1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5, rng: np.random.Generator | int | None = None) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is a probability, from 0 to 1, not {p!r}")
+        self.p = p
+        self.rng = np.random.default_rng(rng)
+
+    def forward(self, x: Any) -> Any:
+        if not self.training or self.p == 0:
+            return x
+        with scope("dropout"):
+            stays = self.rng.random(x.shape) >= self.p
+            return ops.where(stays, x, 0) * (1 / (1 - self.p) if self.p < 1 else 0.0)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
 
 
 class Flatten(Module):

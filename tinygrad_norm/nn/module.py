@@ -99,10 +99,14 @@ class Module:
         """Yield every parameter once, with its path, as ``"0.weight"``."""
         seen: set[Parameter] = set()
         for path, module in self.named_modules():
-            for name, value in module.__dict__.items():
-                if isinstance(value, Parameter) and value not in seen:
+            for name, value in module._own_parameters():
+                if value not in seen:
                     seen.add(value)
                     yield (f"{path}.{name}" if path else name), value
+
+    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield the parameters that are attributes, with their names."""
+        return ((name, value) for name, value in self.__dict__.items() if isinstance(value, Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter once."""
@@ -139,9 +143,8 @@ class Module:
         state: dict[str, Array] = {}
         for path, module in self.named_modules():
             prefix = f"{path}." if path else ""
-            for name, value in module.__dict__.items():
-                if isinstance(value, Parameter):
-                    state[prefix + name] = value.numpy()
+            for name, value in module._own_parameters():
+                state[prefix + name] = value.numpy()
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     state[prefix + name] = buffer.copy()
@@ -189,7 +192,7 @@ class Module:
         buffers: dict[str, tuple[Module, str]] = {}
         for path, module in self.named_modules():
             prefix = f"{path}." if path else ""
-            parameters |= {prefix + name: v for name, v in module.__dict__.items() if isinstance(v, Parameter)}
+            parameters |= {prefix + name: parameter for name, parameter in module._own_parameters()}
             buffers |= {prefix + name: (module, name) for name in module._buffers}
         return parameters, buffers
 

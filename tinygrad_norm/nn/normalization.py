@@ -9,12 +9,22 @@ import numpy as np
 
 from ..engine.tensor import Tensor
 from ..norm.checks import finite_eps, positive
-from ..norm.functional import batch_norm, group_norm, instance_norm, layer_norm, moments, rms_norm
+from ..norm.functional import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    moments,
+    rms_norm,
+)
 from .module import Module, Parameter
-from .running import ChannelNorm
+from .running import ChannelNorm, unbiased
 
 
-class _BatchNorm(ChannelNorm):
+class BatchNorm(ChannelNorm):
+    """What batch norms of every rank do."""
+
     def __init__(
         self,
         num_features: int,
@@ -24,23 +34,20 @@ class _BatchNorm(ChannelNorm):
         track_running_stats: bool = True,
         bias: bool = True,
         dtype: Any = np.float32,
+        *,
+        stats_dtype: Any = None,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
-
-    def share_of_a_new_batch(self) -> float:
-        tracked = int(self.num_batches_tracked) + 1
-        self.num_batches_tracked = np.asarray(tracked, np.int64)
-        return 1 / tracked if self.momentum is None else self.momentum
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
 
     def forward(self, x: Any) -> Any:
         self.check_input(x)
-        if not self.training and self.track_running_stats:
-            return batch_norm(
-                x, weight=self.weight, bias=self.bias, mean=self.running_mean, var=self.running_var, eps=self.eps
-            )
-        y, mean, var = batch_norm(x, weight=self.weight, bias=self.bias, eps=self.eps, return_statistics=True)
+        affine: dict[str, Any] = {"weight": self.weight, "bias": self.bias}
+        options: dict[str, Any] = {"eps": self.eps, "stats_dtype": self.stats_dtype}
+        if self.uses_running_stats:
+            return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
+        y, mean, var = batch_norm(x, return_statistics=True, **affine, **options)
         if self.training and self.track_running_stats and x.size:
-            self.track(mean, var, x.size // self.num_features)
+            self.track(mean.data, unbiased(var, x.size // self.num_features))
         return y
 
 
@@ -54,8 +61,10 @@ class _InstanceNorm(ChannelNorm):
         track_running_stats: bool = False,
         bias: bool = True,
         dtype: Any = np.float32,
+        *,
+        stats_dtype: Any = None,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
 
     def share_of_a_new_batch(self) -> float:
         # As in PyTorch: batches are not counted, and momentum=None is 0.
@@ -69,13 +78,15 @@ class _InstanceNorm(ChannelNorm):
         return self._instances(x)
 
     def _instances(self, x: Tensor) -> Any:
-        affine: dict[str, Any] = {"weight": self.weight, "bias": self.bias, "eps": self.eps}
-        if not self.training and self.track_running_stats:
-            return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine)
-        y = instance_norm(x, **affine)
+        affine: dict[str, Any] = {"weight": self.weight, "bias": self.bias}
+        options: dict[str, Any] = {"eps": self.eps, "stats_dtype": self.stats_dtype}
+        if self.uses_running_stats:
+            return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
+        y = instance_norm(x, **affine, **options)
         if self.training and self.track_running_stats and x.size:
-            mean, var = moments(x.detach(), "n c ... -> n c")
-            self.track(mean.mean(0), var.mean(0), x.size // (x.shape[0] * self.num_features))
+            mean, var = moments(x.detach(), "n c ... -> n c", stats_dtype=self.stats_dtype)
+            count = x.size // (x.shape[0] * self.num_features)
+            self.track(mean.data.mean(axis=0), unbiased(var, count).mean(axis=0))
         return y
 
 
@@ -100,6 +111,8 @@ _BATCH = """Batch normalization of {shapes}: pattern ``n c ... -> c``.
         If False, eval mode also uses the batch's own statistics.
     dtype : dtype
         Of parameters and buffers.
+    stats_dtype : dtype, optional
+        In which statistics are computed; by default that of the input, and float32 for float16.
 
     Raises
     ------
@@ -137,7 +150,7 @@ _INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
     ----------
     num_features : int
         C.
-    eps, dtype
+    eps, dtype, stats_dtype
         As in `BatchNorm1d`.
     momentum : float or None
         As in `BatchNorm1d`, but None means 0, and ``num_batches_tracked`` stays 0, as in PyTorch.
@@ -164,17 +177,17 @@ _INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
     """
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     __doc__ = _BATCH.format(name="BatchNorm1d", shapes="(N, C) or (N, C, L)", space=" and L", example="2, 1")
     ranks = (2, 3)
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(BatchNorm):
     __doc__ = _BATCH.format(name="BatchNorm2d", shapes="(N, C, H, W)", space=", H and W", example="2, 1, 1, 1")
     ranks = (4,)
 
 
-class BatchNorm3d(_BatchNorm):
+class BatchNorm3d(BatchNorm):
     __doc__ = _BATCH.format(name="BatchNorm3d", shapes="(N, C, D, H, W)", space=", D, H and W", example="2, 1, 1, 1, 1")
     ranks = (5,)
 
@@ -207,6 +220,8 @@ class LayerNorm(Module):
     elementwise_affine, bias : bool
         Whether there are ``weight`` and ``bias``, of shape ``normalized_shape``.
     dtype : dtype
+    stats_dtype : dtype, optional
+        As in `BatchNorm1d`.
 
     Raises
     ------
@@ -231,8 +246,11 @@ class LayerNorm(Module):
         elementwise_affine: bool = True,
         bias: bool = True,
         dtype: Any = np.float32,
+        *,
+        stats_dtype: Any = None,
     ) -> None:
         super().__init__()
+        self.stats_dtype = stats_dtype
         self.normalized_shape = _as_shape(normalized_shape)
         self.eps = finite_eps(eps)
         self.elementwise_affine = elementwise_affine
@@ -240,7 +258,7 @@ class LayerNorm(Module):
         self.bias = Parameter(np.zeros(self.normalized_shape), dtype=dtype) if elementwise_affine and bias else None
 
     def forward(self, x: Any) -> Any:
-        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps, stats_dtype=self.stats_dtype)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
@@ -262,6 +280,8 @@ class GroupNorm(Module):
     affine, bias : bool
         Whether there are ``weight`` and ``bias``, of shape (C,).
     dtype : dtype
+    stats_dtype : dtype, optional
+        As in `BatchNorm1d`.
 
     Raises
     ------
@@ -289,8 +309,11 @@ class GroupNorm(Module):
         affine: bool = True,
         bias: bool = True,
         dtype: Any = np.float32,
+        *,
+        stats_dtype: Any = None,
     ) -> None:
         super().__init__()
+        self.stats_dtype = stats_dtype
         self.num_groups, self.num_channels = (
             positive("num_groups", num_groups),
             positive("num_channels", num_channels),
@@ -305,7 +328,7 @@ class GroupNorm(Module):
     def forward(self, x: Any) -> Any:
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"GroupNorm has num_channels={self.num_channels}, got an input of shape {x.shape}")
-        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps, stats_dtype=self.stats_dtype)
 
     def extra_repr(self) -> str:
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
@@ -324,6 +347,8 @@ class RMSNorm(Module):
     elementwise_affine : bool
         Whether there is a ``weight``, of shape ``normalized_shape``.
     dtype : dtype
+    stats_dtype : dtype, optional
+        As in `BatchNorm1d`.
 
     Raises
     ------
@@ -347,18 +372,65 @@ class RMSNorm(Module):
         eps: float | None = None,
         elementwise_affine: bool = True,
         dtype: Any = np.float32,
+        *,
+        stats_dtype: Any = None,
     ) -> None:
         super().__init__()
+        self.stats_dtype = stats_dtype
         self.normalized_shape = _as_shape(normalized_shape)
         self.eps = None if eps is None else finite_eps(eps)
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype) if elementwise_affine else None
 
     def forward(self, x: Any) -> Any:
-        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
+        return rms_norm(x, self.normalized_shape, self.weight, self.eps, stats_dtype=self.stats_dtype)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class LocalResponseNorm(Module):
+    """Local response normalization of (N, C, ...): each value by the channels around it.
+
+    ``y = x / (k + alpha * mean(x²)) ** beta``, the mean over channels ``c - size // 2 .. c + (size - 1) // 2``, where
+    those that do not exist count as 0.
+
+    Parameters
+    ----------
+    size : int
+        How many channels a mean runs over.
+    alpha, beta, k : float
+    stats_dtype : dtype, optional
+        As in `BatchNorm1d`.
+
+    Raises
+    ------
+    TypeError
+        For input that is not floating.
+    ValueError
+        For fewer than 3 axes, or a ``size`` that is not a positive integer.
+
+    Notes
+    -----
+    *Gradient.* See `tinygrad_norm.local_response_norm`.
+
+    References
+    ----------
+    Krizhevsky, Sutskever and Hinton 2012, section 3.3.
+    """
+
+    def __init__(
+        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, stats_dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.size = positive("size", size)
+        self.alpha, self.beta, self.k, self.stats_dtype = alpha, beta, k, stats_dtype
+
+    def forward(self, x: Any) -> Any:
+        return local_response_norm(x, self.size, self.alpha, self.beta, self.k, stats_dtype=self.stats_dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -1,29 +1,224 @@
-"""Watching a model at work: the mean and spread of every layer's output."""
+"""Watching a model at work: the mean and spread of every layer's output, what is saturated or dead, the gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
-from ..engine.operators import Array
-from ..engine.tensor import Tensor
+import numpy as np
+
+from ..engine.autodiff import grad
+from ..engine.operators import Array, plain
+from ..engine.tensor import Tensor, walk
+from ..table import Table
+from .layers import ReLU, Sigmoid, Tanh
 from .module import Module
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-class Observation(NamedTuple):
-    """Statistics of one output: for each feature its mean and standard deviation over samples."""
+BOUNDS: Mapping[type[Module], tuple[float, float]] = {Tanh: (-1.0, 1.0), Sigmoid: (0.0, 1.0)}
+"""What the output of a saturating layer stays between."""
+
+MARGIN = 0.01
+"""How close to a bound an element counts as saturated."""
+
+
+@dataclass(eq=False, slots=True)
+class Observation:
+    """Statistics of one output ``y`` of a layer; ``mean, std = observation`` unpacks the two that every layer has.
+
+    Samples are the first axis of ``y``; each place along the others is a feature.
+
+    Attributes
+    ----------
+    mean, std : ndarray of shape y.shape[1:]
+        Over samples, for each feature; NaN where there is no sample.
+    saturated : float or None
+        The share of elements less than 0.01 from a bound: ``|y| > 0.99`` behind a Tanh, ``y < 0.01`` or ``y > 0.99``
+        behind a Sigmoid. There the slope is nearly zero. None behind other layers.
+    dead : float or None
+        The share of features that are 0 for every sample, behind a ReLU: no gradient passes. None behind other layers.
+    gradient_norm : float or None
+        ``‖dL/dy‖``, the Euclidean norm over all elements; None until `Observations.backward` has come by.
+    """
 
     mean: Array
     std: Array
+    saturated: float | None = None
+    dead: float | None = None
+    gradient_norm: float | None = None
+
+    def __iter__(self) -> Iterator[Array]:
+        yield self.mean
+        yield self.std
+
+    def summary(self) -> tuple[float | None, ...]:
+        """Return one number for each of `SUMMARY`: of mean and std the median over features."""
+        center, spread = (float(np.median(values)) if values.size else np.nan for values in (abs(self.mean), self.std))
+        return center, spread, self.saturated, self.dead, self.gradient_norm
+
+
+SUMMARY = ("|mean|", "std", "saturated", "dead", "gradient norm")
+
+PANELS: Mapping[str, tuple[list[int], str]] = {
+    "Median std over samples": ([1], "log"),
+    "Median |mean| over samples": ([0], "linear"),
+    "Share saturated or dead": ([2, 3], "linear"),
+    "Gradient norm": ([4], "log"),
+}
+"""What a plot shows: by title the places in `SUMMARY`, and the scale."""
+
+
+class Observations(dict[str, list[Observation]]):
+    """What `observe` saw: for the path of each layer one Observation for each of its calls.
+
+    Attributes
+    ----------
+    layers : dict from path to str
+        What kind of layer is there.
+    """
+
+    def __init__(self, layers: Mapping[str, Module]) -> None:
+        super().__init__({path: [] for path in layers})
+        self.layers = {path: type(layer).__name__ for path, layer in layers.items()}
+        # By the serial number of the output's node: it finds the output again in a graph and keeps no graph alive.
+        self._by_serial: dict[int, list[Observation]] = {}
+
+    def _note(self, path: str, layer: Module, inputs: Any, y: Any) -> None:
+        observation = _observed(layer, np.asarray(plain(y)))
+        self[path].append(observation)
+        if isinstance(y, Tensor) and y.node is not None:
+            self._by_serial.setdefault(y.node.serial, []).append(observation)
+
+    def backward(self, loss: Tensor, cotangent: Any = None) -> None:
+        """Do what ``loss.backward(cotangent)`` does, and note the norm of the gradient at every observed output.
+
+        These are the outputs that the loss was computed from, whichever call they belong to; others keep what they had.
+        It is one backward pass, which holds the gradients of all these outputs until its end. What was computed under
+        ``no_grad`` has no gradient.
+
+        Parameters
+        ----------
+        loss : Tensor
+        cotangent : array_like, optional
+            ``dL/dy`` for this Tensor ``y``, of its shape. Needed unless it has one element.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was recorded for the loss.
+        ValueError
+            If the cotangent is missing or has another shape.
+
+        Examples
+        --------
+        >>> import numpy as np, tinygrad_norm as tn
+        >>> model = tn.nn.Sequential(tn.nn.ReLU(), tn.nn.Tanh())
+        >>> x = tn.tensor([[-1.0, 0.5]], requires_grad=True)
+        >>> with tn.observe(model) as seen:
+        ...     y = model(x)
+        >>> seen.backward(y, np.array([[3.0, 4.0]]))
+        >>> x.grad.data.round(4)
+        array([[0.    , 3.1458]])
+        >>> [round(seen[path][0].gradient_norm, 4) for path in ("0", "1")]
+        [4.347, 5.0]
+        """
+        reached = {y: y.node for y in walk([loss]) if y.node is not None}
+        if not reached:
+            loss.backward(cotangent)  # raises, and says why
+        outputs = {y: self._by_serial[n.serial] for y, n in reached.items() if n.serial in self._by_serial}
+        inputs = (x for node in reached.values() for x in node.inputs if isinstance(x, Tensor))
+        leaves = dict.fromkeys(x for x in inputs if x.node is None and x.requires_grad)
+        gradients = grad(loss, [*outputs, *leaves], cotangent)
+        for observations, gradient in zip(outputs.values(), gradients, strict=False):
+            for observation in observations:
+                observation.gradient_norm = _norm(gradient.data)
+        for leaf, gradient in zip(leaves, gradients[len(outputs) :], strict=True):
+            # Detached, because a backward pass never records.
+            leaf.grad = gradient if leaf.grad is None else leaf.grad.detach() + gradient
+
+    def table(self, steps: Sequence[int] | None = None) -> Table:
+        """Return the statistics of each layer at some of its calls; ``print(seen.table().text())`` shows them.
+
+        Parameters
+        ----------
+        steps : sequence of int, optional
+            Which calls of each layer, counted from 0, or from the end if negative: the first and the last unless given.
+            A layer that was not called so often has no row.
+
+        Returns
+        -------
+        Table
+            With a row for each layer and step: path, kind of layer, step, the median over features of ``|mean|`` and of
+            ``std``, the shares saturated and dead, and the gradient norm; "-" where there is no such number.
+
+        Examples
+        --------
+        >>> import numpy as np, tinygrad_norm as tn
+        >>> model = tn.nn.Sequential(tn.nn.ReLU(), tn.nn.Tanh())
+        >>> x = tn.tensor([[-1.0, 0.5, 1.0], [-2.0, 0.0, 2.0]], requires_grad=True)
+        >>> with tn.observe(model) as seen:
+        ...     for step in range(100):
+        ...         y = model(x * (step + 1))
+        ...         seen.backward((y * y).sum())
+        >>> print(seen.table().text())
+        Every layer's output: |mean| and std over samples are medians over features
+        layer  kind  step  |mean|    std  saturated   dead  gradient norm
+        0      ReLU     0    0.25   0.25          -  0.333          0.978
+        0      ReLU    99      25     25          -  0.333              0
+        1      Tanh     0   0.231  0.101          0      -           2.63
+        1      Tanh    99     0.5      0        0.5      -           3.46
+        """
+        chosen = (0, -1) if steps is None else steps
+        rows = [
+            (path, self.layers[path], call, *observations[call].summary())
+            for path, observations in self.items()
+            for calls in [range(len(observations))]
+            for call in dict.fromkeys(calls[step] for step in chosen if -len(calls) <= step < len(calls))
+        ]
+        title = "Every layer's output: |mean| and std over samples are medians over features"
+        return Table(title, ("layer", "kind", "step", *SUMMARY), rows)
+
+    def plot(self) -> Figure:
+        """Draw the statistics over the steps, a line for each layer; the extra ``plot`` is needed.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            With panels for the spread, the mean, what is saturated or dead, and the gradient norm, as far as there are
+            such numbers. ``figure.savefig("layers.png")`` writes it.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib: ``pip install 'tinygrad_norm[plot]'``.
+        ValueError
+            If no layer was called, or never with a sample.
+        """
+        series = {path: np.array([o.summary() for o in seen], np.float64) for path, seen in self.items() if seen}
+        measured = sum(np.count_nonzero(~np.isnan(values), axis=0) for values in series.values())
+        panels = [(title, *panel) for title, panel in PANELS.items() if series and measured[panel[0]].any()]
+        if not panels:
+            raise ValueError("there is nothing to plot: no layer was called with samples while it was observed")
+        return _figure({f"{path} {self.layers[path]}".lstrip(): values for path, values in series.items()}, panels)
 
 
 @contextmanager
-def observe(model: Module) -> Iterator[dict[str, list[Observation]]]:
-    """Record, for each layer inside a model, the mean and standard deviation of its output for each feature.
+def observe(model: Module) -> Iterator[Observations]:
+    """Record statistics of the output of each layer inside a model: mean, spread, what is saturated or dead.
 
-    They are taken over samples, the first axis, and keep every other axis: statistics pooled over features would hide
-    a collapse, where all samples come out alike. Nothing is added to the graph.
+    Mean and standard deviation are taken over samples, the first axis, and keep every other axis: statistics pooled
+    over features would hide a collapse, where all samples come out alike. Nothing is added to the graph, and no graph
+    is kept alive.
+
+        mean = 1/n Σ_i y_i        std = sqrt(1/n Σ_i (y_i - mean)²)
+
+    An output without samples has the mean NaN; an output without axes is one sample.
 
     Parameters
     ----------
@@ -31,31 +226,90 @@ def observe(model: Module) -> Iterator[dict[str, list[Observation]]]:
 
     Yields
     ------
-    dict from path to list of Observations
-        One Observation for each call of that layer; a model without layers inside has the path "".
+    Observations
+        A dict from the path of each layer, such as "1.0", to a list with one Observation for each of its calls; a model
+        without layers inside has the path "". A layer that stands in two places is seen under both paths.
+        ``seen.backward(loss)`` in the place of ``loss.backward()`` adds the gradient norms; ``seen.table()`` and
+        ``seen.plot()`` show everything.
 
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
     >>> model = tn.nn.Sequential(tn.nn.Tanh())
-    >>> with tn.nn.observe(model) as seen:
-    ...     y = model(np.array([[0.0, 1.0], [0.0, -1.0]]))
+    >>> with tn.observe(model) as seen:
+    ...     y = model(np.array([[0.0, 1.0], [0.0, -1.0], [0.0, 9.0]]))
     >>> seen["0"][0].std.round(4)
-    array([0.    , 0.7616])
+    array([0.    , 0.7803])
+    >>> seen["0"][0].saturated
+    0.16666666666666666
     """
-    layers = [(path, module) for path, module in model.named_modules() if not any(module.children())]
-    seen: dict[str, list[Observation]] = {path: [] for path, _ in layers}
-    observers = []
-    for path, module in layers:
-
-        def note(_: Module, inputs: Any, y: Any, path: str = path) -> None:
-            values = y.data if isinstance(y, Tensor) else y
-            seen[path].append(Observation(values.mean(axis=0), values.std(axis=0)))
-
-        module._observers.append(note)
-        observers.append((module, note))
+    layers = {path: module for path, module in model.named_modules() if not any(module.children())}
+    seen = Observations(layers)
+    observers = [(layer, partial(seen._note, path)) for path, layer in layers.items()]
+    for layer, note in observers:
+        layer._observers.append(note)
     try:
         yield seen
     finally:
-        for module, note in observers:
-            module._observers.remove(note)
+        for layer, note in observers:
+            layer._observers.remove(note)
+
+
+def _observed(layer: Module, y: Array) -> Observation:
+    y = np.atleast_1d(y)
+    bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(layer, kind)), None)
+    saturated = dead = None
+    # A network that diverges is the one to watch: inf and NaN are statistics like any other.
+    with np.errstate(all="ignore"):
+        mean, std = (y.mean(axis=0), y.std(axis=0)) if len(y) else [np.full(y.shape[1:], np.nan)] * 2
+        if bounds is not None:
+            saturated = _share((y < bounds[0] + MARGIN) | (y > bounds[1] - MARGIN))
+        if isinstance(layer, ReLU):
+            dead = _share((y <= 0).all(axis=0)) if len(y) else np.nan
+    return Observation(np.asarray(mean), np.asarray(std), saturated, dead)
+
+
+def _share(holds: Any) -> float:
+    """Return for how many of the elements it holds, from 0 to 1."""
+    return float(np.mean(holds)) if np.size(holds) else np.nan
+
+
+def _norm(values: Array) -> float:
+    # In float64: the squares of a float16 gradient overflow at 256.
+    return float(np.linalg.norm(values.ravel().astype(np.float64)))
+
+
+def _figure(series: Mapping[str, Array], panels: Sequence[tuple[str, list[int], str]]) -> Figure:
+    """Draw some columns of every series in each panel, over the rows, and one legend beside them all."""
+    try:
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise ImportError("a plot needs matplotlib: pip install 'tinygrad_norm[plot]'") from error
+    rows = 1 if len(panels) < 4 else 2
+    names_wide = 1 + (len(series) - 1) // (12 * rows)
+    size = (3.6 * len(panels) / rows + 2 * names_wide, 3 * rows + 0.4)
+    figure = Figure(size, dpi=120, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    grid = figure.subplots(rows, len(panels) // rows, sharex=True, squeeze=False)
+    # Dark to light from the first layer to the last, so that their order survives a grey print, but not so light that
+    # it fades; neighbours differ in style as well.
+    colours = colormaps["plasma"](np.linspace(0, 0.85, len(series)))
+    looks = list(zip(series.values(), colours, cycle(("-", "--", "-.", ":")), strict=False))
+    for axes, (title, columns, scale) in zip(grid.flat, panels, strict=True):
+        drawn = np.concatenate([values[:, columns] for values in series.values()])
+        # Where a network has died, everything is zero, and a logarithm has nothing to show.
+        axes.set(title=title, yscale=scale if ((drawn > 0) & np.isfinite(drawn)).any() else "linear")
+        axes.grid(alpha=0.3)
+        lines = [
+            axes.plot(values[:, columns], color=colour, linestyle=style, marker="." if len(values) < 20 else "")[0]
+            for values, colour, style in looks
+        ]
+        if axes.get_yscale() == "linear":
+            axes.axhline(0, color="0.7", linewidth=0.8, zorder=1)  # so that the panel reaches down to zero
+    for axes in grid[-1]:
+        axes.set(xlabel="step", xlim=(-0.5, max(map(len, series.values())) - 0.5))
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    beside = {"ncols": names_wide, "borderaxespad": 1, "frameon": False, "handlelength": 3.5}
+    figure.legend(lines, [*series], loc="outside right upper", **beside)
+    return figure

@@ -6,19 +6,68 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..engine.operators import Array
 from ..engine.recording import is_examined
 from ..engine.tensor import Tensor
 from ..norm.checks import finite_eps, positive
 from .module import Module, Parameter
 
 
-class ChannelNorm(Module):
-    """What batch and instance norm share: channels, an optional affine step, optional running statistics."""
+class Running(Module):
+    """A layer with buffers that move towards the statistics of each training batch."""
 
-    ranks: ClassVar[tuple[int, ...]]
+    statistics: ClassVar[tuple[str, ...]] = ("running_mean", "running_var")
     running_mean: Any
     running_var: Any
     num_batches_tracked: Any
+
+    def __init__(self, momentum: float | None, track_running_stats: bool) -> None:
+        super().__init__()
+        self.momentum, self.track_running_stats = momentum, track_running_stats
+        for name in (*self.statistics, "num_batches_tracked"):
+            self.register_buffer(name, None)
+
+    def start_tracking(self, shape: tuple[int, ...], dtype: Any) -> None:
+        """Make the buffers: mean 0, variance 1, no batches."""
+        for name in self.statistics:
+            setattr(self, name, np.full(shape, name != "running_mean", dtype))
+        self.num_batches_tracked = np.zeros((), np.int64)
+
+    def reset_running_stats(self) -> None:
+        """Forget what was tracked: mean 0, variance 1, no batches."""
+        if self.running_mean is not None:
+            self.start_tracking(self.running_mean.shape, self.running_mean.dtype)
+
+    def track(self, *batch: Array) -> None:
+        """Move the running statistics towards those of a batch, unless a checker or an explorer is at work."""
+        if is_examined():
+            return
+        share = self.share_of_a_new_batch()
+        for name, new in zip(self.statistics, batch, strict=True):
+            old = getattr(self, name)
+            setattr(self, name, ((1 - share) * old + share * new.reshape(old.shape)).astype(old.dtype))
+
+    def share_of_a_new_batch(self) -> float:
+        """Count a batch, and return the weight of its statistics: the momentum, or that of a plain average."""
+        self.num_batches_tracked = np.asarray(int(self.num_batches_tracked) + 1, np.int64)
+        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+    @property
+    def uses_running_stats(self) -> bool:
+        """Whether a call takes the running statistics: in eval mode, where there are any."""
+        return self.track_running_stats and not self.training
+
+
+def unbiased(var: Any, count: int) -> Array:
+    """Return the unbiased variance of a biased one, as an array: ``var * n / (n - 1)``."""
+    values: Array = var.data if isinstance(var, Tensor) else var
+    return values * (count / (count - 1))
+
+
+class ChannelNorm(Running):
+    """What batch and instance norm share: channels, an optional affine step, optional running statistics."""
+
+    ranks: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
@@ -29,27 +78,16 @@ class ChannelNorm(Module):
         track_running_stats: bool,
         bias: bool,
         dtype: Any,
+        stats_dtype: Any = None,
     ) -> None:
-        super().__init__()
+        super().__init__(momentum, track_running_stats)
         self.num_features = positive("num_features", num_features)
         self.eps = finite_eps(eps)
-        self.momentum = momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
+        self.affine, self.stats_dtype = affine, stats_dtype
         self.weight = Parameter(np.ones(num_features), dtype=dtype) if affine else None
         self.bias = Parameter(np.zeros(num_features), dtype=dtype) if affine and bias else None
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            self.register_buffer(name, None)
         if track_running_stats:
-            self.register_buffer("running_mean", np.zeros(num_features, dtype))
-            self.register_buffer("running_var", np.ones(num_features, dtype))
-            self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
-
-    def reset_running_stats(self) -> None:
-        """Forget what was tracked: mean 0, variance 1, no batches."""
-        if self.track_running_stats:
-            self.running_mean = np.zeros_like(self.running_mean)
-            self.running_var = np.ones_like(self.running_var)
-            self.num_batches_tracked = np.zeros((), np.int64)
+            self.start_tracking((num_features,), dtype)
 
     def check_input(self, x: Tensor, channel_axis: int = 1) -> None:
         name = type(self).__name__
@@ -63,19 +101,6 @@ class ChannelNorm(Module):
             )
         if x.dtype.kind not in "fc":
             raise TypeError(f"{name} needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
-
-    def track(self, mean: Any, var: Any, count: int) -> None:
-        """Move the running statistics towards a batch's: its mean, and its unbiased variance ``var * n / (n - 1)``."""
-        if is_examined():
-            return
-        share = self.share_of_a_new_batch()
-        mean, var = (v.data.reshape(self.num_features) for v in (mean, var))
-        for name, new in (("running_mean", mean), ("running_var", var * (count / (count - 1)))):
-            old = getattr(self, name)
-            setattr(self, name, ((1 - share) * old + share * new).astype(old.dtype))
-
-    def share_of_a_new_batch(self) -> float:
-        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
+from .pattern import Fitted
 
 
 def floating(x: Any) -> Any:
@@ -17,6 +18,31 @@ def floating(x: Any) -> Any:
     if x.dtype.kind not in "fc":
         raise TypeError(f"a normalization needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
     return x
+
+
+def with_channels(x: Any, name: str) -> Any:
+    """Return an array or Tensor of floats whose second axis are the channels."""
+    x = floating(x)
+    if x.ndim < 2:
+        raise ValueError(f"{name} expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
+    return x
+
+
+def several_values(x: Any, fitted: Fitted, name: str, what: str) -> None:
+    """Refuse an input that has one value for each mean: its variance says nothing."""
+    if x.size and fitted.values_per_mean == 1:
+        raise ValueError(
+            f"{name} needs more than one {what} to have statistics: shape {x.shape}, over axes {fitted.axes}"
+        )
+
+
+def for_statistics(x: Any, stats_dtype: Any = None) -> Any:
+    """Return the values in the dtype that statistics are computed in: at least float32."""
+    if stats_dtype is None:
+        stats_dtype = np.float32 if x.dtype == np.float16 else x.dtype
+    elif np.dtype(stats_dtype).kind != "f":
+        raise TypeError(f"stats_dtype must be a floating dtype, not {np.dtype(stats_dtype)}")
+    return ops.astype(x, stats_dtype)
 
 
 def finite_eps(eps: float) -> float:
@@ -33,6 +59,15 @@ def positive(name: str, value: int) -> int:
     return int(value)
 
 
+def groups_of(channels: int, num_groups: int) -> int:
+    """Return a number of groups that divides the channels."""
+    if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1 or channels % num_groups:
+        raise ValueError(
+            f"num_groups must be a positive integer that divides the {channels} channels, not {num_groups!r}"
+        )
+    return num_groups
+
+
 def shaped(v: Any, shape: tuple[int, ...], name: str) -> Any:
     """Return something that is absent or has a shape."""
     if v is not None and ops.operand(v).shape != shape:
@@ -46,6 +81,12 @@ def per_channel(v: Any, x: Any, name: str) -> Any:
         return None
     v = shaped(ops.operand(v), x.shape[1:2], name)
     return v if x.ndim == 2 else ops.reshape(v, x.shape[1:2] + (1,) * (x.ndim - 2))
+
+
+def per_sample_channel(v: Any, x: Any, name: str) -> Any:
+    """Return something given per sample and channel so that it broadcasts against ``x``."""
+    v = shaped(ops.operand(v), x.shape[:2], name)
+    return v if x.ndim == 2 else ops.reshape(v, x.shape[:2] + (1,) * (x.ndim - 2))
 
 
 def as_statistic(v: Any, x: Any, name: str) -> Any:

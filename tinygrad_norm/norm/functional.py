@@ -17,7 +17,19 @@ import numpy as np
 from ..engine import ops
 from ..engine.recording import scope
 from ..engine.tensor import named
-from .checks import as_statistic, ending_shape, finite_eps, floating, per_channel, shaped
+from .checks import (
+    as_statistic,
+    ending_shape,
+    finite_eps,
+    floating,
+    for_statistics,
+    groups_of,
+    per_channel,
+    positive,
+    several_values,
+    shaped,
+    with_channels,
+)
 from .pattern import Fitted, parse
 
 
@@ -70,7 +82,7 @@ def normalize(x: Any, pattern: str, *, eps: float = 1e-5, stats_dtype: Any = Non
     x = floating(x)
     fitted = parse(pattern).fit(x.shape, axis_lengths)
     with scope("normalize"):
-        return _normalized(x, fitted, eps, stats_dtype)
+        return normalized(x, fitted, eps, stats_dtype)
 
 
 def moments(x: Any, pattern: str, *, stats_dtype: Any = None, **axis_lengths: int) -> tuple[Any, Any]:
@@ -96,8 +108,9 @@ def moments(x: Any, pattern: str, *, stats_dtype: Any = None, **axis_lengths: in
     (array([[2., 4.]]), array([[1., 4.]]))
     """
     x = floating(x)
+    fitted = parse(pattern).fit(x.shape, axis_lengths)
     with scope("moments"):
-        mean, _, var = _centred(x, parse(pattern).fit(x.shape, axis_lengths), stats_dtype)
+        mean, _, var = _moments(_values(x, fitted, stats_dtype), fitted.axes)
     return mean, var
 
 
@@ -109,6 +122,7 @@ def batch_norm(
     mean: Any = None,
     var: Any = None,
     eps: float = 1e-5,
+    stats_dtype: Any = None,
     return_statistics: bool = False,
 ) -> Any:
     """Normalize each channel over the batch and space: pattern ``n c ... -> c``.
@@ -125,6 +139,8 @@ def batch_norm(
         Statistics to use instead of the batch's own, as at test time.
     eps : float
         Added to the variance, inside the square root.
+    stats_dtype : dtype, optional
+        As in `normalize`.
     return_statistics : bool
         Return also the mean and the biased variance that were used, of shape ``(1, C, 1, ...)``; None for an empty
         batch.
@@ -149,8 +165,6 @@ def batch_norm(
     ``dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / sqrt(var + eps)``, ``dx̂ = dy * weight``. So every sample's gradient
     depends on the whole batch. With given statistics only the numerator remains.
 
-    Statistics of float16 input are computed in float32.
-
     References
     ----------
     Ioffe and Szegedy 2015, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
@@ -163,33 +177,24 @@ def batch_norm(
     array([[ -1., -10.],
            [  1.,  10.]])
     """
-    x = floating(x)
-    finite_eps(eps)
-    if x.ndim < 2:
-        raise ValueError(f"batch_norm expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
-    axes = (0, *range(2, x.ndim))
+    fitted = parse("n c ... -> c").fit(with_channels(x, "batch_norm").shape)
     mean, var = as_statistic(mean, x, "mean"), as_statistic(var, x, "var")
-    if x.size == x.shape[1] != 0 and (mean is None or var is None):
-        raise ValueError(
-            f"batch_norm needs more than one value per channel to have statistics: shape {x.shape}, over axes {axes}"
-        )
+    if mean is None or var is None:
+        several_values(x, fitted, "batch_norm", "value per channel")
     with scope("batch_norm"):
-        if x.size == 0:
-            normalized = x
-        else:
-            values = _for_statistics(x)
-            if mean is None:
-                mean = named("μ", ops.mean(values, axes, keepdims=True))
-            centred = named("x−μ", values - mean)
-            if var is None:
-                var = named("σ²", ops.mean(ops.square(centred), axes, keepdims=True))
-            normalized = named("x̂", ops.astype(centred * ops.rsqrt(var + eps), x.dtype))
-        y = _affine(normalized, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        x_hat, mean, var = standardized(x, fitted, eps, stats_dtype, mean, var)
+        y = affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
     return (y, mean, var) if return_statistics else y
 
 
 def layer_norm(
-    x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+    x: Any,
+    normalized_shape: int | Sequence[int],
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    *,
+    stats_dtype: Any = None,
 ) -> Any:
     """Normalize each sample over its own last axes: pattern ``... a b -> ...``.
 
@@ -203,6 +208,8 @@ def layer_norm(
         The sizes of the axes that are normalized over.
     weight, bias : Tensor or array of shape normalized_shape, optional
     eps : float
+    stats_dtype : dtype, optional
+        As in `normalize`.
 
     Returns
     -------
@@ -235,11 +242,11 @@ def layer_norm(
     shape = ending_shape(x, normalized_shape, "layer_norm")
     pattern = parse("... " + " ".join(f"d{i}" for i in range(len(shape))) + " -> ...")
     with scope("layer_norm"):
-        normalized = _normalized(x, pattern.fit(x.shape), eps)
-        return _affine(normalized, shaped(weight, shape, "weight"), shaped(bias, shape, "bias"))
+        x_hat = normalized(x, pattern.fit(x.shape), eps, stats_dtype)
+        return affine(x_hat, shaped(weight, shape, "weight"), shaped(bias, shape, "bias"))
 
 
-def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 1e-5, stats_dtype: Any = None) -> Any:
     """Normalize each channel of each sample over space: pattern ``n c ... -> n c``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``.
@@ -250,6 +257,8 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
         Shape ``(N, C, ...)`` with at least one spatial axis.
     weight, bias : Tensor or array of shape (C,), optional
     eps : float
+    stats_dtype : dtype, optional
+        As in `normalize`.
 
     Returns
     -------
@@ -279,16 +288,16 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
     array([[[-1.,  1.],
             [-1.,  1.]]])
     """
-    x = floating(x)
-    fitted = parse("n c ... -> n c").fit(x.shape)
-    if x.size and fitted.values_per_mean == 1:
-        raise ValueError(f"instance_norm needs more than one spatial element, got an input of shape {x.shape}")
+    fitted = parse("n c ... -> n c").fit(with_channels(x, "instance_norm").shape)
+    several_values(x, fitted, "instance_norm", "spatial element")
     with scope("instance_norm"):
-        normalized = _normalized(x, fitted, eps)
-        return _affine(normalized, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        x_hat = normalized(x, fitted, eps, stats_dtype)
+        return affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
 
 
-def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def group_norm(
+    x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, stats_dtype: Any = None
+) -> Any:
     """Normalize each group of channels of each sample: pattern ``n (g c) ... -> n g``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``. Groups of one element give exactly ``bias``.
@@ -301,6 +310,8 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
         Divides C.
     weight, bias : Tensor or array of shape (C,), optional
     eps : float
+    stats_dtype : dtype, optional
+        As in `normalize`.
 
     Returns
     -------
@@ -328,20 +339,21 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     >>> tn.group_norm(np.array([[1.0, 3.0, 2.0, 6.0]]), 2, eps=0)
     array([[-1.,  1., -1.,  1.]])
     """
-    x = floating(x)
-    if x.ndim < 2:
-        raise ValueError(f"group_norm expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
-    if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1 or x.shape[1] % num_groups:
-        raise ValueError(
-            f"num_groups must be a positive integer that divides the {x.shape[1]} channels, not {num_groups!r}"
-        )
-    fitted = parse("n (g c) ... -> n g").fit(x.shape, {"g": num_groups})
+    x = with_channels(x, "group_norm")
+    fitted = parse("n (g c) ... -> n g").fit(x.shape, {"g": groups_of(x.shape[1], num_groups)})
     with scope("group_norm"):
-        normalized = _normalized(x, fitted, eps)
-        return _affine(normalized, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        x_hat = normalized(x, fitted, eps, stats_dtype)
+        return affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
 
 
-def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+def rms_norm(
+    x: Any,
+    normalized_shape: int | Sequence[int],
+    weight: Any = None,
+    eps: float | None = None,
+    *,
+    stats_dtype: Any = None,
+) -> Any:
     """Divide each sample by the root of the mean square of its last axes; the mean is not subtracted.
 
     ``y = x / sqrt(mean(x²) + eps) * weight``.
@@ -354,6 +366,8 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     weight : Tensor or array of shape normalized_shape, optional
     eps : float, optional
         By default the machine epsilon of the dtype that statistics are computed in.
+    stats_dtype : dtype, optional
+        As in `normalize`.
 
     Returns
     -------
@@ -386,52 +400,119 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     shape = ending_shape(x, normalized_shape, "rms_norm")
     axes = tuple(range(x.ndim - len(shape), x.ndim))
     with scope("rms_norm"):
-        values = _for_statistics(x)
+        values, x_hat = for_statistics(x, stats_dtype), x
         eps = float(np.finfo(values.dtype).eps) if eps is None else finite_eps(eps)
-        normalized = x
         if x.size:
             mean_square = named("mean x²", ops.mean(ops.square(values), axes, keepdims=True))
-            normalized = named("x̂", ops.astype(values * ops.rsqrt(mean_square + eps), x.dtype))
-        return _affine(normalized, shaped(weight, shape, "weight"), None)
+            x_hat = named("x̂", ops.astype(values * ops.rsqrt(mean_square + eps), x.dtype))
+        return affine(x_hat, shaped(weight, shape, "weight"))
+
+
+def local_response_norm(
+    x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, stats_dtype: Any = None
+) -> Any:
+    """Divide each value by a power of the mean square of the channels around it, at its own position.
+
+    ``y = x / (k + alpha * mean(x²)) ** beta``, the mean over channels ``c - size // 2 .. c + (size - 1) // 2``, where
+    those that do not exist count as 0.
+
+    Parameters
+    ----------
+    x : Tensor or array, floating
+        Shape ``(N, C, ...)`` with at least one spatial axis.
+    size : int
+        How many channels a mean runs over.
+    alpha, beta, k : float
+    stats_dtype : dtype, optional
+        As in `normalize`.
+
+    Returns
+    -------
+    Tensor or array
+        Of the shape and dtype of ``x``.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is not floating.
+    ValueError
+        If ``x`` has fewer than 3 axes, or ``size`` is not a positive integer.
+
+    Notes
+    -----
+    *Gradient.* Two paths: through the numerator, and through the mean square of every window that holds the value, so
+    neighbouring channels interact. No mean is subtracted.
+
+    References
+    ----------
+    Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks", section
+    3.3. As in PyTorch, ``alpha`` multiplies the mean; in the paper it multiplies the sum.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.local_response_norm(np.array([[[3.0], [4.0], [0.0]]]), 2, alpha=2, beta=0.5, k=0).round(3)
+    array([[[1. ],
+            [0.8],
+            [0. ]]])
+    """
+    x, positions = floating(x), positive("size", size)
+    if x.ndim < 3:
+        raise ValueError(f"local_response_norm expects (N, C, ...) with a spatial axis, got shape {x.shape}")
+    if x.size == 0:
+        return x
+    with scope("local_response_norm"):
+        values = for_statistics(x, stats_dtype)
+        around = [(0, 0)] * (x.ndim - 1) + [(positions // 2, (positions - 1) // 2)]
+        squares = ops.pad(ops.moveaxis(ops.square(values), 1, -1), around)
+        mean_square = named("mean x²", ops.mean(ops.sliding_windows(squares, (positions,)), -1))
+        divisor = (k + alpha * ops.moveaxis(mean_square, -1, 1)) ** beta
+        return named("y", ops.astype(values / divisor, x.dtype))
 
 
 # The shared steps.
 
 
-def _centred(x: Any, fitted: Fitted, stats_dtype: Any = None) -> tuple[Any, Any, Any]:
-    """Return the mean, the deviations from it and their mean square, over the axes that a pattern reduces."""
-    values = _for_statistics(x, stats_dtype)
-    if fitted.shape != x.shape:
-        values = ops.reshape(values, fitted.shape)
-    mean = named("μ", ops.mean(values, fitted.axes, keepdims=True))
-    centred = named("x−μ", values - mean)
-    var = named("σ²", ops.mean(ops.square(centred), fitted.axes, keepdims=True))
-    return mean, centred, var
-
-
-def _normalized(x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None) -> Any:
+def standardized(
+    x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None, mean: Any = None, var: Any = None
+) -> tuple[Any, Any, Any]:
+    """Return ``(x - mean) / sqrt(var + eps)`` in a pattern's axes, and the mean and variance: those of x, or given."""
     finite_eps(eps)
     if x.size == 0:
-        return x
-    _, centred, var = _centred(x, fitted, stats_dtype)
-    normalized = ops.astype(centred * ops.rsqrt(var + eps), x.dtype)
-    if fitted.shape != x.shape:
-        normalized = ops.reshape(normalized, x.shape)
-    return named("x̂", normalized)
+        return in_shape(x, fitted.shape), mean, var
+    mean, centred, var = _moments(_values(x, fitted, stats_dtype), fitted.axes, mean, var)
+    return named("x̂", ops.astype(centred * ops.rsqrt(var + eps), x.dtype)), mean, var
 
 
-def _affine(normalized: Any, weight: Any, bias: Any) -> Any:
+def normalized(x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None) -> Any:
+    """Return x̂ in the shape of ``x``."""
+    x_hat, _, _ = standardized(x, fitted, eps, stats_dtype)
+    return named("x̂", in_shape(x_hat, x.shape))
+
+
+def affine(x_hat: Any, weight: Any = None, bias: Any = None) -> Any:
     """Scale by γ and shift by β, where they are given."""
     if weight is None and bias is None:
-        return normalized
-    y = normalized if weight is None else normalized * weight
+        return x_hat
+    y = x_hat if weight is None else x_hat * weight
     return named("y", y if bias is None else y + bias)
 
 
-def _for_statistics(x: Any, stats_dtype: Any = None) -> Any:
-    """Return the values in the dtype that statistics are computed in: at least float32."""
-    if stats_dtype is None:
-        stats_dtype = np.float32 if x.dtype == np.float16 else x.dtype
-    elif np.dtype(stats_dtype).kind != "f":
-        raise TypeError(f"stats_dtype must be a floating dtype, not {np.dtype(stats_dtype)}")
-    return ops.astype(x, stats_dtype)
+def _moments(values: Any, axes: tuple[int, ...], mean: Any = None, var: Any = None) -> tuple[Any, Any, Any]:
+    """Return the mean, the deviations from it and their mean square; a statistic that is given stays as it is."""
+    if mean is None:
+        mean = named("μ", ops.mean(values, axes, keepdims=True))
+    centred = named("x−μ", values - mean)
+    if var is None:
+        var = named("σ²", ops.mean(ops.square(centred), axes, keepdims=True))
+    return mean, centred, var
+
+
+def _values(x: Any, fitted: Fitted, stats_dtype: Any) -> Any:
+    """Return the values in the axes of a pattern, in the dtype that statistics are computed in."""
+    return in_shape(for_statistics(x, stats_dtype), fitted.shape)
+
+
+def in_shape(x: Any, shape: tuple[int, ...]) -> Any:
+    """Return the elements in a shape, recorded only where it differs."""
+    return x if x.shape == shape else ops.reshape(x, shape)

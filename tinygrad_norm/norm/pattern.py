@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
 ELLIPSIS = "..."
+
+Terms = tuple[tuple[str, ...], ...]
+"""Axes, each with its name, or with the names of the axes that it is split into."""
+
+
+def among(name: str, names: Collection[str]) -> bool:
+    """Return whether an axis of a fitted pattern is one of those named, where ``...`` names several."""
+    return name in names or (ELLIPSIS in names and name.startswith(ELLIPSIS))
 
 
 @dataclass(frozen=True)
@@ -45,17 +53,39 @@ class Fitted:
         """How many values share a mean."""
         return math.prod(self.shape[i] for i in self.axes)
 
+    @property
+    def shares(self) -> str:
+        """How many values share a mean, in words: ``"4 × 8 × 8 = 256 values each"``."""
+        sizes = " × ".join(str(self.shape[i]) for i in self.axes)
+        total = f"{sizes} = {self.values_per_mean}" if len(self.axes) > 1 else str(self.values_per_mean)
+        return f"{total} {'value' if self.values_per_mean == 1 else 'values'} each"
+
+    def sizes(self, terms: Terms) -> tuple[int, ...]:
+        """Return the shape of an array with one axis for each term; axes in parentheses are joined, ``...`` is not."""
+        sizes: list[int] = []
+        for term in terms:
+            parts = [size for name, size in zip(self.names, self.shape, strict=True) if among(name, term)]
+            sizes += parts if term == (ELLIPSIS,) else [math.prod(parts)]
+        return tuple(sizes)
+
+    def beside(self, terms: Terms) -> tuple[int, ...]:
+        """Return the shape in which such an array stands beside one of ``shape``: its own axes, and 1 elsewhere."""
+        chosen = [name for term in terms for name in term]
+        return tuple(size if among(name, chosen) else 1 for name, size in zip(self.names, self.shape, strict=True))
+
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
     """A parsed pattern: the names in each axis of the input, and the names that are kept. Each text has one."""
 
     text: str
-    input_axes: tuple[tuple[str, ...], ...]
-    kept: frozenset[str]
+    input_axes: Terms
+    kept: tuple[str, ...]
 
-    def _fail(self, reason: str) -> NoReturn:
-        raise ValueError(f"pattern {self.text!r}: {reason}")
+    @property
+    def sharing(self) -> str:
+        """What is shared, in words: ``"one mean and variance per n, g"``."""
+        return f"one mean and variance {'per ' + ', '.join(self.kept) if self.kept else 'in all'}"
 
     def fit(self, shape: tuple[int, ...], lengths: Mapping[str, int] | None = None) -> Fitted:
         """Apply the pattern to a shape; ``lengths`` gives sizes of axes, as ``g=8``.
@@ -63,9 +93,100 @@ class Pattern:
         Raises
         ------
         ValueError
-            If the number of axes or a length does not fit. The message quotes the pattern and names the axis.
+            If the number of axes or a length does not fit. The message quotes the pattern and points at the axis.
         """
         return _fit(self, shape, tuple(sorted((lengths or {}).items())))
+
+    def check_lengths(self, lengths: Mapping[str, int]) -> None:
+        """Refuse sizes of axes that it does not have, and sizes that are none."""
+        known = {name for axis in self.input_axes for name in axis}
+        for name, length in lengths.items():
+            if name not in known:
+                self.fail(f"a length is given for {name!r}, which is not one of its axes")
+            if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+                self.fail(f"the length of axis {name!r} must be a positive integer, not {length!r}", name)
+
+    def select(self, text: str, what: str) -> Terms:
+        """Parse some of the pattern's axes, in its order: ``"c"``, ``"(g c)"`` joined, ``"g c"`` apart.
+
+        Raises
+        ------
+        ValueError
+            If one is not an axis of the pattern, or stands in another order.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"{what} names axes of the pattern, as {what}='c', and is not {text!r}")
+        names = [name for axis in self.input_axes for name in axis]
+        quoted = _Quoted(text, what)
+        terms = quoted.axes(text)
+        position = -1
+        for name in (name for term in terms for name in term):
+            if name not in names:
+                quoted.fail(f"{name!r} is not an axis of {self.text!r}", name)
+            if names.index(name) < position:
+                quoted.fail(f"axis {name!r} stands in another order in {self.text!r}", name)
+            position = names.index(name)
+        return terms
+
+    def fail(self, reason: str, *names: str) -> NoReturn:
+        """Raise the error for a shape that does not fit, pointing at an axis."""
+        _Quoted(self.text).fail(reason, *names)
+
+
+@dataclass(frozen=True)
+class _Quoted:
+    """A text that may be wrong, and the errors that quote it and point into it."""
+
+    text: str
+    what: str = "pattern"
+
+    def fail_at(self, reason: str, start: int, stop: int) -> NoReturn:
+        shown = re.sub(r"\s", " ", self.text)
+        pointer = " " * start + "^" * max(stop - start, 1)
+        raise ValueError(f"{self.what} {self.text!r}: {reason}\n  {shown}\n  {pointer}")
+
+    def fail(self, reason: str, *names: str) -> NoReturn:
+        """Point at the first place of a name, or of several in parentheses; without a name, at all axes."""
+        words = r"\s+".join(map(re.escape, names))
+        sought = rf"\(\s*{words}\s*\)" if len(names) > 1 else rf"(?<![^\s()]){words}(?![^\s()-])"
+        found = re.search(sought, self.text) if names else None
+        if found is None:
+            left = self.text.partition("->")[0].rstrip()
+            self.fail_at(reason, len(left) - len(left.lstrip()), len(left))
+        self.fail_at(reason, *found.span())
+
+    def axes(self, left: str) -> Terms:
+        """Return the names in each axis of a text that starts this one: one name, or several in parentheses."""
+        axes: list[tuple[str, ...]] = []
+        group: list[str] | None = None
+        seen: set[str] = set()
+        for match in re.finditer(r"[()]|[^\s()]+", left):
+            token, span = match[0], match.span()
+            if token == "(":
+                if group is not None:
+                    self.fail_at("parentheses do not nest", *span)
+                group, opened = [], span
+            elif token == ")":
+                if not group:
+                    self.fail_at("')' closes no group of axes", *span)
+                axes.append(tuple(group))
+                group = None
+            else:
+                if token != ELLIPSIS and not token.isidentifier():
+                    self.fail_at(f"{token!r} is not a name for an axis; use a word such as 'c', or '...'", *span)
+                if token in seen:
+                    where = " on the left" if self.what == "pattern" else ""
+                    self.fail_at(f"axis {token!r} occurs twice{where}", *span)
+                if token == ELLIPSIS and group is not None:
+                    self.fail_at("'...' cannot stand inside parentheses", *span)
+                seen.add(token)
+                if group is None:
+                    axes.append((token,))
+                else:
+                    group.append(token)
+        if group is not None:
+            self.fail_at("'(' is not closed", *opened)
+        return tuple(axes)
 
 
 @lru_cache(maxsize=1024)
@@ -75,37 +196,41 @@ def parse(text: str) -> Pattern:
     Raises
     ------
     ValueError
-        If it is malformed. The message quotes it and names what is wrong.
+        If it is malformed. The message quotes it and points at what is wrong.
 
     Examples
     --------
     >>> parse("n (g c) ... -> n g").fit((2, 6, 5, 5), {"g": 3})
     Fitted(shape=(2, 3, 2, 5, 5), names=('n', 'g', 'c', '...0', '...1'), axes=(2, 3, 4))
+    >>> parse("n c h w -> k")
+    Traceback (most recent call last):
+        ...
+    ValueError: pattern 'n c h w -> k': axis 'k' is kept but is not on the left, which has n c h w
+      n c h w -> k
+                 ^
     """
     if not isinstance(text, str):
         raise TypeError(f"a pattern is a string such as 'n c ... -> c', not {type(text).__name__}")
-    fail = Pattern(text, (), frozenset())._fail
+    quoted = _Quoted(text)
     left, arrow, right = text.partition("->")
     if not arrow or "->" in right:
-        fail("expected one '->' between the input's axes and those that are kept, as in 'n c ... -> c'")
-    input_axes = _input_axes(left, fail)
+        start = text.rindex("->") if arrow else len(text)
+        reason = "expected one '->' between the input's axes and those that are kept, as in 'n c ... -> c'"
+        quoted.fail_at(reason, start, start + 2 * bool(arrow))
+    input_axes = quoted.axes(left)
     names = [name for axis in input_axes for name in axis]
-    for name in names:
-        if name != ELLIPSIS and not name.isidentifier():
-            fail(f"{name!r} is not a name for an axis; use a word such as 'c', or '...'")
-        if names.count(name) > 1:
-            fail(f"axis {name!r} occurs twice on the left")
-    if ELLIPSIS in names and (ELLIPSIS,) not in input_axes:
-        fail("'...' cannot stand inside parentheses")
-    if "(" in right or ")" in right:
-        fail("parentheses stand on the left only; on the right, name the axes that are kept")
-    kept = right.split()
-    for name in kept:
+    kept: list[str] = []
+    for match in re.finditer(r"[()]|[^\s()]+", right):
+        name, span = match[0], [len(left) + 2 + end for end in match.span()]
+        if name in "()":
+            quoted.fail_at("parentheses stand on the left only; on the right, name the axes that are kept", *span)
         if name not in names:
-            fail(f"axis {name!r} is kept but is not on the left, which has {' '.join(names) or 'no axes'}")
-        if kept.count(name) > 1:
-            fail(f"axis {name!r} occurs twice on the right")
-    return Pattern(text, input_axes, frozenset(kept))
+            known = " ".join(names) or "no axes"
+            quoted.fail_at(f"axis {name!r} is kept but is not on the left, which has {known}", *span)
+        if name in kept:
+            quoted.fail_at(f"axis {name!r} occurs twice on the right", *span)
+        kept.append(name)
+    return Pattern(text, input_axes, tuple(kept))
 
 
 def describe(pattern: str, shape: Sequence[int], **axis_lengths: int) -> str:
@@ -128,52 +253,20 @@ def describe(pattern: str, shape: Sequence[int], **axis_lengths: int) -> str:
     >>> describe("n c h w -> c", (4, 3, 8, 8))
     'one mean and variance per c; 4 × 8 × 8 = 256 values each'
     """
-    fitted = parse(pattern).fit(tuple(shape), axis_lengths)
-    kept = pattern.partition("->")[2].split()
-    sizes = " × ".join(str(fitted.shape[i]) for i in fitted.axes)
-    values = f"{sizes} = {fitted.values_per_mean}" if len(fitted.axes) > 1 else str(fitted.values_per_mean)
-    noun = "value" if fitted.values_per_mean == 1 else "values"
-    return f"one mean and variance {'per ' + ', '.join(kept) if kept else 'in all'}; {values} {noun} each"
-
-
-def _input_axes(left: str, fail: Callable[[str], NoReturn]) -> tuple[tuple[str, ...], ...]:
-    """Return the names in each axis of the input: one, or several that it is split into."""
-    axes: list[tuple[str, ...]] = []
-    group: list[str] | None = None
-    for token in re.findall(r"[()]|[^\s()]+", left):
-        if token == "(":
-            if group is not None:
-                fail("parentheses do not nest")
-            group = []
-        elif token == ")":
-            if not group:
-                fail("')' closes no group of axes")
-            axes.append(tuple(group))
-            group = None
-        elif group is not None:
-            group.append(token)
-        else:
-            axes.append((token,))
-    if group is not None:
-        fail("'(' is not closed")
-    return tuple(axes)
+    parsed = parse(pattern)
+    return f"{parsed.sharing}; {parsed.fit(tuple(shape), axis_lengths).shares}"
 
 
 @lru_cache(maxsize=4096)
 def _fit(pattern: Pattern, shape: tuple[int, ...], lengths: tuple[tuple[str, int], ...]) -> Fitted:
     given = dict(lengths)
-    known = {name for axis in pattern.input_axes for name in axis}
-    for name, length in given.items():
-        if name not in known:
-            pattern._fail(f"a length is given for {name!r}, which is not one of its axes")
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            pattern._fail(f"the length of axis {name!r} must be a positive integer, not {length!r}")
+    pattern.check_lengths(given)
     has_ellipsis = (ELLIPSIS,) in pattern.input_axes
     extra = len(shape) - len(pattern.input_axes) + has_ellipsis
     if extra < 0 or (extra and not has_ellipsis):
         least = "at least " if has_ellipsis else ""
         wanted = len(pattern.input_axes) - has_ellipsis
-        pattern._fail(f"expected {least}{wanted} axes, but the input has shape {shape}")
+        pattern.fail(f"expected {least}{wanted} axes, but the input has shape {shape}")
     sizes: list[int] = []
     names: list[str] = []
     position = 0
@@ -186,8 +279,8 @@ def _fit(pattern: Pattern, shape: tuple[int, ...], lengths: tuple[tuple[str, int
             sizes += _split(pattern, axis, shape[position], given)
             names += axis
             position += 1
-    kept = tuple(name in pattern.kept or (ELLIPSIS in pattern.kept and name.startswith(ELLIPSIS)) for name in names)
-    return Fitted(tuple(sizes), tuple(names), tuple(i for i, keep in enumerate(kept) if not keep))
+    reduced = tuple(i for i, name in enumerate(names) if not among(name, pattern.kept))
+    return Fitted(tuple(sizes), tuple(names), reduced)
 
 
 def _split(pattern: Pattern, axis: tuple[str, ...], size: int, given: Mapping[str, int]) -> list[int]:
@@ -197,9 +290,10 @@ def _split(pattern: Pattern, axis: tuple[str, ...], size: int, given: Mapping[st
     what = f"axis {axis[0]!r}" if len(axis) == 1 else f"axis ({' '.join(axis)})"
     lengths = ", ".join(f"{name}={given[name]}" for name in axis if name in given)
     if len(unknown) > 1:
-        pattern._fail(f"{what} of size {size} needs a length for {' or '.join(map(repr, unknown))}, as in {axis[0]}=2")
+        reason = f"{what} of size {size} needs a length for {' or '.join(map(repr, unknown))}, as in {axis[0]}=2"
+        pattern.fail(reason, *axis)
     if unknown and size % product:
-        pattern._fail(f"{what} has size {size}, which {lengths} does not divide")
+        pattern.fail(f"{what} has size {size}, which {lengths} does not divide", *axis)
     if not unknown and size != product:
-        pattern._fail(f"{what} has size {size}, which does not match {lengths}")
+        pattern.fail(f"{what} has size {size}, which does not match {lengths}", *axis)
     return [given.get(name, size // product) for name in axis]

@@ -8,35 +8,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from ..table import Table
+
 MARK = "# shown"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under headings; numbers are shown with three significant digits."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: Sequence[Sequence[Any]]
-
-    def cells(self) -> list[list[str]]:
-        """Return every cell as text."""
-        return [[shown(cell) for cell in row] for row in self.rows]
-
-    def markdown(self) -> str:
-        """Return the table in Markdown."""
-        lines = [self.headings, ["---"] * len(self.headings), *self.cells()]
-        rows = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        return f"**{self.title}**\n\n" + "\n".join(rows)
-
-    def html(self) -> str:
-        """Return the table in HTML."""
-        head = "".join(f"<th>{escape(heading)}</th>" for heading in self.headings)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.cells())
-        return (
-            f'<div class="table"><table><caption>{escape(self.title)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
 
 
 @dataclass(frozen=True)
@@ -88,13 +62,6 @@ class Finding:
             f"   code    {self.code}\n"
             f"   file    {', '.join([*self.files, 'report.md'])}"
         )
-
-
-def shown(value: Any) -> str:
-    """Return a number with three significant digits, anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
-    return f"{value:.3g}"
 
 
 def shown_line(function: Callable[..., Any]) -> str:

@@ -11,8 +11,9 @@ import tinygrad_norm as tn
 from ..datasets import Digits, load_digits
 from ..engine.operators import Array
 from ..norm.pattern import parse
+from ..table import Table
 from .models import CLASSES, WIDTH
-from .report import Finding, Table, shown_line
+from .report import Finding, shown_line
 
 EPS = 1e-5
 

@@ -13,8 +13,9 @@ import tinygrad_norm as tn
 from ..datasets import Digits
 from ..engine.operators import Array
 from ..nn.module import Module
+from ..table import Table
 from .models import NORMS, accuracy, tanh_network, train
-from .report import Finding, Table, shown_line
+from .report import Finding, shown_line
 
 DEPTH = 10
 SHIFT_STEPS = 100

@@ -43,7 +43,8 @@ def _erf_forward(x: Array) -> Any:
         raise ImportError(
             "erf, and so the exact GELU, needs SciPy: `pip install scipy`, or use gelu(x, approximate='tanh')"
         ) from None
-    return erf(x)
+    # SciPy gives float32 for float16.
+    return erf(x).astype(x.dtype)
 
 
 erf = unary(

@@ -1,0 +1,171 @@
+"""Norm: a normalization of your own, as a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..engine import ops
+from ..engine.recording import scope
+from ..norm.checks import finite_eps, floating, several_values
+from ..norm.functional import affine as affine_step
+from ..norm.functional import in_shape, standardized
+from ..norm.pattern import Fitted, Terms, among, parse
+from .module import Parameter
+from .running import Running, unbiased
+
+
+class Norm(Running):
+    """Normalize over whatever a pattern drops: one mean and one variance for each combination of the axes it keeps.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``. Batch, layer, instance and group norm are four patterns; any
+    other is a new member of the family.
+
+    Parameters
+    ----------
+    pattern : str
+        As in `tinygrad_norm.normalize`: ``"n (g c) ... -> n g"``.
+    affine : str, optional
+        The axes along which there are a ``weight`` (γ) and a ``bias`` (β), in the pattern's order: ``"(g c)"`` joined
+        in one axis, as in GroupNorm; ``"c"`` shared by the groups; ``"c h w"`` with an axis each. By default there are
+        none.
+    bias : bool
+        Whether there is a bias beside the weight.
+    eps : float
+        Added to the variance, inside the square root.
+    momentum : float or None
+        The weight of the new value in the running statistics; None for the plain average of all batches.
+    track_running_stats : bool
+        Whether running averages of the mean and of the unbiased variance are kept, and used in eval mode. Axes that
+        come from the input's first axis, the batch, are averaged over: ``"n c ... -> n c"`` tracks a mean for each
+        ``c``.
+    stats_dtype : dtype, optional
+        In which statistics are computed; by default that of the input, and float32 for float16.
+    dtype : dtype
+        Of parameters and buffers.
+    **axis_lengths : int
+        Sizes of axes, as ``g=8``. Where a size that the parameters or buffers need is not given, the first call decides
+        it; until then asking for parameters or a state is an error.
+
+    Raises
+    ------
+    TypeError
+        For input that is not floating.
+    ValueError
+        For a pattern that is malformed or does not fit, which is quoted and pointed into; for a bad ``eps``; for sizes
+        that differ from those of the parameters; when tracking, for one value for each mean.
+
+    Notes
+    -----
+    *Gradient.* See `tinygrad_norm.normalize`. In eval mode with tracked statistics it is that of an affine map.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> layer = tn.nn.Norm("n (g c) ... -> n g", g=2, affine="(g c)")
+    >>> y = layer(np.random.default_rng(0).normal(size=(4, 6, 8, 8)))
+    >>> layer.weight.shape
+    (6,)
+    >>> tn.nn.Norm("n (g c) ... -> n g", g=2)
+    Norm('n (g c) ... -> n g', g=2, eps=1e-05: one mean and variance per n, g)
+    >>> tn.describe("n (g c) ... -> n g", (4, 6, 8, 8), g=2)
+    'one mean and variance per n, g; 3 × 8 × 8 = 192 values each'
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        *,
+        affine: str | None = None,
+        bias: bool = True,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        track_running_stats: bool = False,
+        stats_dtype: Any = None,
+        dtype: Any = np.float32,
+        **axis_lengths: int,
+    ) -> None:
+        super().__init__(momentum, track_running_stats)
+        self._pattern = parse(pattern)
+        self._pattern.check_lengths(axis_lengths)
+        self.pattern, self.axis_lengths, self.affine, self.eps = pattern, axis_lengths, affine, finite_eps(eps)
+        self.stats_dtype, self.dtype, self._has_bias = stats_dtype, np.dtype(dtype), bias
+        self._affine = None if affine is None else self._pattern.select(affine, "affine")
+        self.weight: Parameter | None = None
+        self.bias: Parameter | None = None
+        self._is_made = False
+        self._last: Fitted | None = None
+        if self._sized_axes <= axis_lengths.keys():
+            self._make(Fitted(tuple(axis_lengths.values()), tuple(axis_lengths), ()))
+
+    @property
+    def _batch(self) -> tuple[str, ...]:
+        """What the input's first axis is made of; running statistics are averages over it."""
+        return self._pattern.input_axes[0] if self._pattern.input_axes else ()
+
+    @property
+    def _tracked(self) -> Terms:
+        names = [name for axis in self._pattern.input_axes for name in axis]
+        return tuple((name,) for name in names if name in self._pattern.kept and name not in self._batch)
+
+    @property
+    def _sized_axes(self) -> set[str]:
+        """The axes whose sizes parameters and buffers have."""
+        terms = (*(self._affine or ()), *(self._tracked if self.track_running_stats else ()))
+        return {name for term in terms for name in term}
+
+    def _make(self, fitted: Fitted) -> None:
+        if self._affine is not None:
+            shape = fitted.sizes(self._affine)
+            self.weight = Parameter(np.ones(shape), dtype=self.dtype)
+            self.bias = Parameter(np.zeros(shape), dtype=self.dtype) if self._has_bias else None
+        if self.track_running_stats:
+            self.start_tracking(fitted.sizes(self._tracked), self.dtype)
+        self._is_made = True
+
+    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        if not self._is_made:
+            unknown = ", ".join(repr(name) for name in sorted(self._sized_axes - self.axis_lengths.keys()))
+            raise ValueError(
+                f"{self!r} does not know the size of {unknown} yet, and so has no parameters and no state: give the "
+                "size, as c=64, or call the layer once first"
+            )
+        return super()._own_parameters()
+
+    def forward(self, x: Any) -> Any:
+        fitted = self._pattern.fit(floating(x).shape, self.axis_lengths)
+        if not self._is_made:
+            self._make(fitted)
+        weight, bias = (self._beside(p, self._affine or (), fitted, x) for p in (self.weight, self.bias))
+        mean = var = None
+        if self.uses_running_stats:
+            mean, var = (self._beside(v, self._tracked, fitted, x) for v in (self.running_mean, self.running_var))
+        tracks = self.training and self.track_running_stats and x.size > 0
+        if tracks:
+            several_values(x, fitted, "Norm", "value for each mean")
+        self._last = fitted
+        with scope("norm"):
+            x_hat, mean, var = standardized(x, fitted, self.eps, self.stats_dtype, mean, var)
+            y = in_shape(affine_step(x_hat, weight, bias), x.shape)
+        if tracks:
+            over = tuple(i for i, name in enumerate(fitted.names) if i not in fitted.axes and among(name, self._batch))
+            self.track(mean.data.mean(axis=over), unbiased(var, fitted.values_per_mean).mean(axis=over))
+        return y
+
+    def _beside(self, v: Any, terms: Terms, fitted: Fitted, x: Any) -> Any:
+        """Return a parameter or a statistic in the shape in which it stands beside the input."""
+        if v is None:
+            return None
+        if v.shape != fitted.sizes(terms):
+            axes = " ".join(f"({' '.join(term)})" if len(term) > 1 else term[0] for term in terms)
+            raise ValueError(f"{self!r} has {axes} of shape {v.shape}, and an input of shape {x.shape} wants another")
+        return ops.reshape(v, fitted.beside(terms))
+
+    def extra_repr(self) -> str:
+        lengths = "".join(f", {name}={size}" for name, size in self.axis_lengths.items())
+        affine = "" if self.affine is None else f", affine={self.affine!r}"
+        tracking = ", track_running_stats=True" if self.track_running_stats else ""
+        shares = "" if self._last is None else f"; {self._last.shares}"
+        return f"{self.pattern!r}{lengths}{affine}, eps={self.eps}{tracking}: {self._pattern.sharing}{shares}"
