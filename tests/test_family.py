@@ -497,6 +497,17 @@ def test_conditions_start_without_effect_and_then_differ_by_sample():
     assert recalibrated.norm.num_batches_tracked == 1
 
 
+def test_recalibrate_reaches_batch_norms_of_the_wider_family():
+    """Also inside other layers, and those of virtual batches: the statistics are those of all values at once."""
+    ghost = GhostBatchNorm(3, 2, dtype=float)
+    model = nn.Sequential(ghost, nn.Tanh())
+    batches = [random(4, 3, seed=s) + s for s in range(3)]
+    tn.recalibrate(model, batches)
+    everything = np.concatenate(batches)
+    assert_allclose(ghost.running_mean, everything.mean(axis=0), rtol=1e-12)
+    assert_allclose(ghost.running_var, everything.var(axis=0, ddof=1), rtol=1e-12)
+
+
 def test_adain_gives_the_styles_statistics_to_the_content():
     content, style = random(2, 3, 40), random(2, 3, 7, seed=1) * 3 + 2
     y = AdaIN(eps=0.0)(content, style).data

@@ -13,9 +13,8 @@ from ..engine.recording import no_grad
 from .convolution import Conv2d
 from .layers import Linear, Sequential
 from .module import Module, Parameter
-from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from .normalization import BatchNorm, BatchNorm1d, BatchNorm2d
 
-_BATCH_NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
 # Which batch norm sees the outputs of which layer as its channels.
 _FOLDED = ((Linear, BatchNorm1d), (Conv2d, BatchNorm2d))
 
@@ -67,7 +66,7 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
 
 def _in_running_order(model: Module, batches: list[Any]) -> list[Any]:
     order: dict[Module, None] = {}
-    layers = [m for m in model.modules() if isinstance(m, _BATCH_NORMS) and m.track_running_stats]
+    layers = [m for m in model.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
     for layer in layers:
         layer._observers.append(lambda module, inputs, y: order.setdefault(module))
     try:
