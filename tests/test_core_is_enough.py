@@ -151,7 +151,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "table": set(),
     "datasets": {"engine"},
     "norm": {"engine"},
-    "graph": {"engine"},
+    "graph": {"engine", "norm"},
     "check": {"engine"},
     "nn": {"engine", "norm", "table"},
     "tour": {*PARTS, ""},

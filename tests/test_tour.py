@@ -22,7 +22,8 @@ from tinygrad_norm.tour.report import Finding, markdown, page
 SVG = "{http://www.w3.org/2000/svg}"
 EPS = 1e-5
 LETTERS = list("abcdefgh")
-PICTURES = {"batch_norm.svg", "batch_norm_backward.svg"}
+PICTURES = {"batch_norm.svg", "batch_norm_backward.svg", "norms.svg"}
+PAGES = {"bn.html"}
 PLOTS = {"a_shift.png", "e_interaction.png", "g_race.png"} if importlib.util.find_spec("matplotlib") else set()
 
 
@@ -57,9 +58,9 @@ def nodes_of(path):
 
 
 def test_all_files_are_there_and_the_findings_name_them(tour):
-    assert {path.name for path in tour.out.iterdir()} == {"report.md", "index.html"} | PICTURES | PLOTS
+    assert {path.name for path in tour.out.iterdir()} == {"report.md", "index.html"} | PICTURES | PAGES | PLOTS
     assert [f.letter for f in tour.findings] == LETTERS
-    assert {name for f in tour.findings for name in f.files} == PICTURES | PLOTS
+    assert {name for f in tour.findings for name in f.files} == PICTURES | PAGES | PLOTS
     for name in PLOTS:
         assert (tour.out / name).read_bytes().startswith(b"\x89PNG")
 
@@ -122,7 +123,7 @@ def test_the_page_is_complete_and_asks_nobody_for_anything(tour):
     source = (tour.out / "index.html").read_text(encoding="utf-8")
     page = Page(source)
     assert page.open == []
-    assert set(page.references) == PICTURES | PLOTS
+    assert set(page.references) == PICTURES | PAGES | PLOTS
     assert all((tour.out / name).is_file() for name in page.references)
     assert not {"script", "link", "iframe"} & set(page.names)
     assert not re.search(r"https?:|url\(|@import", source)
@@ -153,12 +154,12 @@ def test_the_code_shown_is_a_line_of_the_source(tour):
 
 
 def test_a_seed_settles_every_number_with_and_without_matplotlib(tour, again):
-    assert {path.name for path in again.iterdir()} == {"report.md", "index.html"} | PICTURES
-    for name in ("report.md", "batch_norm.svg", "batch_norm_backward.svg"):
+    assert {path.name for path in again.iterdir()} == {"report.md", "index.html"} | PICTURES | PAGES
+    for name in ("report.md", *PICTURES, *PAGES):
         first = re.sub(r"!\[[^\]]*\]\(\w+\.png\)\n*", "", (tour.out / name).read_text(encoding="utf-8"))
         second = (again / name).read_text(encoding="utf-8")
         assert [a for a, b in zip(first.split(), second.split(), strict=True) if a != b] == []
-    assert set(Page((again / "index.html").read_text(encoding="utf-8")).references) == PICTURES
+    assert set(Page((again / "index.html").read_text(encoding="utf-8")).references) == PICTURES | PAGES
 
 
 def test_another_seed_gives_other_numbers(tour, tmp_path, monkeypatch):
@@ -327,6 +328,6 @@ def test_what_is_written_is_escaped_and_a_failed_claim_says_so():
 
 def test_the_pictures_can_be_saved_alone(tmp_path):
     forward, backward = package.save_pictures(tmp_path)
-    assert {forward.name, backward.name} == PICTURES
+    assert {forward.name, backward.name} == PICTURES - {"norms.svg"}
     assert all(isinstance(path, Path) and path.parent == tmp_path for path in (forward, backward))
     assert tn.is_recording()

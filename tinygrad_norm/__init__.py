@@ -15,7 +15,7 @@ from .engine import ops
 from .engine.autodiff import grad, hvp, jacobian, vjp
 from .engine.recording import is_recording, no_grad, scope
 from .engine.tensor import Tensor, named, tensor
-from .graph import draw
+from .graph import draw, draw_jacobian, draw_pattern, explore
 from .nn import fold_batch_norm, load, observe, optim, recalibrate, save
 from .norm.functional import (
     batch_norm,
@@ -41,6 +41,9 @@ __all__ = [
     "check_gradients",
     "describe",
     "draw",
+    "draw_jacobian",
+    "draw_pattern",
+    "explore",
     "fold_batch_norm",
     "grad",
     "group_norm",

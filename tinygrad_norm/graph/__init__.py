@@ -1,7 +1,25 @@
 """Recorded steps as data, and their pictures."""
 
+from .cube import draw_norms, draw_pattern
 from .drawing import Drawing, draw
+from .explorer import Page, explore
+from .jacobian import draw_jacobian
 from .model import Edge, Graph, Vertex, trace
+from .picture import Picture
 from .render import RenderError
 
-__all__ = ["Drawing", "Edge", "Graph", "RenderError", "Vertex", "draw", "trace"]
+__all__ = [
+    "Drawing",
+    "Edge",
+    "Graph",
+    "Page",
+    "Picture",
+    "RenderError",
+    "Vertex",
+    "draw",
+    "draw_jacobian",
+    "draw_norms",
+    "draw_pattern",
+    "explore",
+    "trace",
+]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine import ops
 from ..engine.recording import scope
+from ..engine.tensor import named
 from ..norm.checks import finite_eps, floating, several_values
 from ..norm.functional import affine as affine_step
 from ..norm.functional import in_shape, standardized
@@ -148,7 +149,7 @@ class Norm(Running):
         self._last = fitted
         with scope("norm"):
             x_hat, mean, var = standardized(x, fitted, self.eps, self.stats_dtype, mean, var)
-            y = in_shape(affine_step(x_hat, weight, bias), x.shape)
+            y = in_shape(affine_step(named("x̂", x_hat), weight, bias), x.shape)
         if tracks:
             over = tuple(i for i, name in enumerate(fitted.names) if i not in fitted.axes and among(name, self._batch))
             self.track(mean.data.mean(axis=over), unbiased(var, fitted.values_per_mean).mean(axis=over))

@@ -183,7 +183,7 @@ def batch_norm(
         several_values(x, fitted, "batch_norm", "value per channel")
     with scope("batch_norm"):
         x_hat, mean, var = standardized(x, fitted, eps, stats_dtype, mean, var)
-        y = affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        y = affine(named("x̂", x_hat), per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
     return (y, mean, var) if return_statistics else y
 
 
@@ -481,7 +481,7 @@ def standardized(
     if x.size == 0:
         return in_shape(x, fitted.shape), mean, var
     mean, centred, var = _moments(_values(x, fitted, stats_dtype), fitted.axes, mean, var)
-    return named("x̂", ops.astype(centred * ops.rsqrt(var + eps), x.dtype)), mean, var
+    return ops.astype(centred * ops.rsqrt(var + eps), x.dtype), mean, var
 
 
 def normalized(x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None) -> Any:

@@ -264,7 +264,7 @@ def batch_renorm(
             std = ops.sqrt(var + eps)
             r = np.clip(_constant(std) / old_std, 1 / r_max, r_max)
             d = np.clip((_constant(mean) - old_mean) / old_std, -d_max, d_max)
-            x_hat = x_hat * r.astype(x.dtype) + d.astype(x.dtype)
+            x_hat = named("x̂", x_hat) * r.astype(x.dtype) + d.astype(x.dtype)
         y = affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
     return (y, mean, std) if return_statistics else y
 

@@ -13,6 +13,8 @@ from tqdm import tqdm
 import tinygrad_norm as tn
 
 from ..datasets import split_digits
+from ..graph import draw_norms
+from ..graph.explorer import explore_norm
 from .plots import save_plots
 from .report import Finding, markdown, page
 from .statistics import identity, one_step, samples_interact, through_the_statistics, what_is_normalized_over
@@ -27,8 +29,8 @@ def run(out: str | os.PathLike[str], seed: int = 0, say: Callable[[str], None] =
     Parameters
     ----------
     out : path
-        A folder, made if need be: ``batch_norm.svg``, ``batch_norm_backward.svg``, ``report.md``, ``index.html`` and,
-        with matplotlib, plots.
+        A folder, made if need be: ``batch_norm.svg``, ``batch_norm_backward.svg``, ``norms.svg``, ``bn.html``,
+        ``report.md``, ``index.html`` and, with matplotlib, plots.
     seed : int
         The same seed gives the same numbers.
     say : callable
@@ -67,7 +69,8 @@ def run(out: str | os.PathLike[str], seed: int = 0, say: Callable[[str], None] =
     by_letter = {finding.letter: finding for finding in findings}
     forward, backward = save_pictures(out)
     by_letter["b"].files.append(forward.name)
-    by_letter["c"].files.append(backward.name)
+    by_letter["c"].files.extend([backward.name, explore_norm("batch_norm").save(out / "bn.html").name])
+    by_letter["h"].files.append(draw_norms().save(out / "norms.svg").name)
     if importlib.util.find_spec("matplotlib"):
         save_plots(findings, out)
     (out / "report.md").write_text(markdown(findings, seed), encoding="utf-8")

@@ -32,7 +32,7 @@ class Finding:
         What the number means.
     tables : sequence of Tables
     files : list of str
-        Pictures, by name.
+        Pictures and pages, by name.
     data : dict
         Series for the plots.
     """
@@ -84,8 +84,17 @@ def markdown(findings: Sequence[Finding], seed: int) -> str:
         parts.append(f"**Claim.** {f.claim}\n\n**Number.** {f.number} This speaks {f.verdict.lower()} the claim.")
         parts.append(f"```python\n{f.code}\n```\n\n{f.text}")
         parts += [table.markdown() for table in f.tables]
-        parts += [f"![{f.title}]({name})" for name in f.files]
+        parts += [f"[{WALK}]({name})" if name.endswith(".html") else f"![{f.title}]({name})" for name in f.files]
     return "\n\n".join(parts) + "\n"
+
+
+WALK = "Walk through this step, forward and backward, edge by edge"
+
+
+def _shown_file(name: str, title: str) -> str:
+    if name.endswith(".html"):
+        return f'<p class="claim"><a href="{name}">{WALK}</a></p>'
+    return f'<div class="picture"><a href="{name}"><img src="{name}" alt="{title}"></a></div>'
 
 
 _STYLE = """
@@ -108,10 +117,7 @@ def page(findings: Sequence[Finding], seed: int) -> str:
     """Return the report as one page, which shows the pictures beside it."""
     sections = []
     for f in findings:
-        images = "".join(
-            f'<div class="picture"><a href="{name}"><img src="{name}" alt="{escape(f.title)}"></a></div>'
-            for name in map(escape, f.files)
-        )
+        images = "".join(_shown_file(escape(name), escape(f.title)) for name in f.files)
         against = "" if f.holds else " against"
         text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in f.text.split("\n\n"))
         sections.append(

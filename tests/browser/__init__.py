@@ -1,0 +1,1 @@
+"""The pages in headless Chromium, where it and Playwright are installed."""

@@ -1,0 +1,268 @@
+"""explore: a page that walks through a function and its gradient, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from ...engine.operators import Array, plain
+from ...engine.tensor import Tensor
+from ...norm import functional
+from .data import as_json, page_data
+from .picture import dot_of, svg_of
+from .scenes import (
+    Norm,
+    Scene,
+    example,
+    norms,
+    scenes_of_family,
+    scenes_of_function,
+    scenes_of_norm,
+)
+
+_NORM_OF = {getattr(functional, name): name for name in norms()}
+_EQUATION = (
+    '<math display="block" alttext="y = γ x̂ + β, x̂ = (x − μ) / √(σ² + ε)"><mi>y</mi><mo>=</mo><mi>γ</mi><mo>·</mo>'
+    "<mi>x̂</mi><mo>+</mo><mi>β</mi><mo>,</mo><mspace "
+    "width='2em'/><mi>x̂</mi><mo>=</mo><mfrac><mrow><mi>x</mi><mo>−</mo>"
+    "<mi>μ</mi></mrow><msqrt><mrow><msup><mi>σ</mi><mn>2</mn></msup><mo>+</mo><mi>ε</mi></mrow></msqrt></mfrac></math>"
+)
+_FOOTER = "Made with tinygrad_norm. The numbers were computed by its engine when the page was made."
+
+
+class Page:
+    """A page of one file: no library, no request, readable offline.
+
+    Attributes
+    ----------
+    html : str
+    """
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to a file ending in .html, and return its path.
+
+        Raises
+        ------
+        ValueError
+            For another ending.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"a page is saved as .html, not {path.name!r}")
+        path.write_text(self.html, encoding="utf-8")
+        return path
+
+    def _repr_html_(self) -> str:
+        frame = 'sandbox="allow-scripts" width="100%" height="900" style="border:0" title="tinygrad_norm explorer"'
+        return f'<iframe {frame} srcdoc="{escape(self.html, quote=True)}"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"Page({len(self.html.encode()) / 1000:.0f} kB)"
+
+
+def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
+    """Make a page that steps through a function, forward node by node and backward edge by edge.
+
+    Every number on it is computed now, by the engine: values, the contribution of every edge before and after it is
+    summed over repeated axes, which cells each cell depends on, gradients by central differences beside them, and
+    variants of the input. The cotangent is random with a fixed seed.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes as many Tensors as there are inputs, returns a Tensor. ``tn.batch_norm``, ``layer_norm``, ``group_norm``
+        and ``instance_norm`` are known: their pages add the terms of the closed form, constant statistics, test time
+        and the identity. They take ``x``, or ``x, weight, bias``.
+    *inputs : arrays or Tensors
+        Converted to float64. Small ones: arrays of more than 64 elements are not examined cell by cell, of more than
+        256 not shown in full.
+
+    Returns
+    -------
+    Page
+        With ``.html`` and ``.save("x.html")``; notebooks show it in a sandboxed frame.
+
+    Raises
+    ------
+    ValueError
+        If there is no input, or nothing is recorded.
+    RenderError
+        If the graph cannot be laid out.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> page = tn.explore(lambda x: np.tanh(x) * x, np.array([[0.5, -1.0]]))
+    >>> page.html[:15]
+    '<!doctype html>'
+    """
+    if not inputs:
+        raise ValueError("explore needs at least one input")
+    if fn in _NORM_OF:
+        return explore_norm(_NORM_OF[fn], [np.asarray(plain(x), np.float64) for x in inputs])
+    named = dict(zip(_names(fn, inputs), (plain(x) for x in inputs), strict=True))
+    title = getattr(fn, "__name__", type(fn).__name__)
+    title = "A function" if title == "<lambda>" else title
+    return _page(f"{title}, step by step", "", scenes_of_function(fn, named), [])
+
+
+def explore_norm(
+    name: str, inputs: Sequence[Array] | None = None, shape: tuple[int, ...] = (4, 3), seed: int = 0
+) -> Page:
+    """Make the page of a norm, on given ``x, weight, bias`` or on an example of a shape.
+
+    Parameters
+    ----------
+    name : {"batch_norm", "layer_norm", "instance_norm", "group_norm"}
+    inputs : sequence of one or three arrays, optional
+        Where weight and bias have the norm's own shapes.
+    shape : tuple of int
+    seed : int
+    """
+    norm = norms(images=len(shape if inputs is None else inputs[0].shape) > 2)[name]
+    numbers = example(norm, shape, seed) if inputs is None else dict(zip(("x", "γ", "β"), inputs, strict=False))
+    return _page(f"{norm.title}, step by step", _EQUATION, scenes_of_norm(norm, numbers), _questions(norm, numbers))
+
+
+def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: int = 0) -> Page:
+    """Make the page that compares the four classic norms on the same numbers.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(N, C, ...)`` with space.
+    groups : int
+        Divides C.
+    seed : int
+    """
+    lead = (
+        "<p>The same numbers, normalized over four different sets. Choose a norm below, and point at a cell of y "
+        "or of a "
+        "gradient to see what it depends on.</p>"
+    )
+    return _page("Four norms on the same numbers", lead + _EQUATION, scenes_of_family(shape, groups, seed), [])
+
+
+def _page(title: str, lead: str, scenes: Sequence[Scene], questions: Sequence[dict[str, Any]]) -> Page:
+    sources = [dot_of(scene.recording) for scene in scenes]
+    distinct = list(dict.fromkeys(sources))
+    pictures = "".join(
+        f'<div id="picture-{i}" hidden>{svg_of(dot, f"p{i}-", "the graph: each box goes to its step")}</div>'
+        for i, dot in enumerate(distinct)
+    )
+    data = page_data(title, scenes, [distinct.index(source) for source in sources])
+    if questions:
+        data["questions"] = list(questions)
+    parts = {name: (files(__package__) / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
+    policy = (
+        f"default-src 'none'; script-src '{_digest(parts['js'])}'; style-src '{_digest(parts['css'])}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return Page(
+        Template(parts["html"]).substitute(
+            title=escape(title),
+            policy=policy,
+            style=parts["css"],
+            lead=lead,
+            pictures=pictures,
+            data=as_json(data),
+            script=parts["js"],
+            footer=_FOOTER,
+        )
+    )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _names(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
+    """Return a name for each input: a Tensor's own, or the function's parameter's; no two alike."""
+    try:
+        parameters = list(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    names: list[str] = []
+    for i, x in enumerate(inputs):
+        own = x.name if isinstance(x, Tensor) else None
+        name = own or (parameters[i] if i < len(parameters) and parameters[i] not in ("args", "inputs") else f"x{i}")
+        names.append(name if name not in names else f"{name} ({i})")
+    return names
+
+
+def _questions(norm: Norm, inputs: dict[str, Array]) -> list[dict[str, Any]]:
+    """Return what a learner should be able to answer after the page, with the answers and where they are seen."""
+    questions: list[dict[str, Any]] = [
+        {
+            "question": "By which routes does y depend on x, and what does each contribute?",
+            "answer": [
+                "Four: through the numerator x−μ directly; through μ, which every value that shares it helped to make; "
+                "through the variance σ², which is made of x−μ; and through the μ inside the variance.",
+                "They carry dx̂/σ, −mean(dx̂)/σ, −x̂ · mean(dx̂ · x̂)/σ and 0. The last is exactly nothing, because "
+                "deviations from a mean sum to zero.",
+            ],
+            "tab": "routes",
+        },
+        {
+            "question": "Why does dx sum to zero?",
+            "answer": [
+                f"Add the same constant to a whole {norm.unit}: the mean moves along, and y stays. So the slope "
+                "in that "
+                "direction, which is the sum of dx over it, is zero, whatever the cotangent."
+            ],
+            "tab": "checks",
+        },
+        {
+            "question": "What changes if the statistics are constants?",
+            "answer": [
+                "y does not, but of dx only dx̂/σ is left: the routes through μ and σ² are cut. Cells no longer "
+                "depend on "
+                "their company. This is what happens at test time, with stored statistics."
+            ],
+            "tab": "compare",
+        },
+    ]
+    if "γ" in inputs:
+        questions.insert(
+            1,
+            {
+                "question": "Where does the sum in ∂L/∂γ come from?",
+                "answer": [
+                    f"γ has shape {' × '.join(map(str, inputs['γ'].shape))} and multiplies an x̂ of shape "
+                    f"{' × '.join(map(str, inputs['x'].shape))}: it was repeated along the axes that it lacks. "
+                    "Every copy "
+                    "gets a gradient, and they are copies of one γ, so their gradients add up. The rule of "
+                    "repeating is "
+                    "a sum: see the backward step to γ, before and after it."
+                ],
+                "tab": "steps",
+            },
+        )
+    if norm.name == "batch_norm":
+        questions.append(
+            {
+                "question": "Which γ and β restore the identity?",
+                "answer": [
+                    "γ = √(var + eps), the standard deviation and not the variance, and β = mean. In training "
+                    "that holds for "
+                    "this batch's values only, and the gradient is still not that of the identity. With stored "
+                    "statistics "
+                    "it is exact in both."
+                ],
+                "tab": "identity",
+            }
+        )
+    return questions

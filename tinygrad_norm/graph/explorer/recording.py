@@ -1,0 +1,305 @@
+"""One run of a function with its gradient, edge by edge: everything that a page shows was computed here, by the engine.
+
+Reshapes, broadcasts, transposes and casts are folded into the edges they stand on: a contribution is shown as the rule
+makes it, and as it arrives, summed over the axes that were repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...engine.autodiff import grad
+from ...engine.context import surrounding
+from ...engine.operators import Array
+from ...engine.primitive import Node
+from ...engine.tensor import Tensor, backpropagate, walk
+from . import formulas
+from .formulas import Formula
+
+_BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype")
+MOST_CELLS = 64
+"""Arrays with more elements are not examined cell by cell: neither what they depend on nor by differences."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One operand of an operation, with the bookkeeping between it and what it was made from.
+
+    Attributes
+    ----------
+    source, target : Tensor
+    operand : int
+        Its position among the target's operands.
+    chain : tuple of Tensors
+        The folded ones, from the target to the source.
+    before, after : ndarray or None
+        The contribution as the target's rule makes it, and as it arrives at the source; None where no gradient goes.
+    """
+
+    source: Tensor
+    target: Tensor
+    operand: int
+    chain: tuple[Tensor, ...]
+    before: Array | None
+    after: Array | None
+
+
+class Recording:
+    """A function run on named inputs, and ``<cotangent, y>`` differentiated back through every edge.
+
+    Attributes
+    ----------
+    leaves : dict from name to Tensor
+    y : Tensor
+    cotangent : ndarray
+    tensors : list of Tensors
+        What is shown, in topological order; `place` says where each stands.
+    links : list of Links
+        Between them, in the order in which contributions arrive.
+    gradients : dict from Tensor to ndarray
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        inputs: Mapping[str, Any],
+        cotangent: Array | None = None,
+        axes: Sequence[str] = (),
+    ) -> None:
+        self.leaves = {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
+        with surrounding(recording=True, examined=True):
+            self.y = fn(*self.leaves.values())
+        if not isinstance(self.y, Tensor) or self.y.node is None:
+            raise ValueError("explore needs a function that computes a Tensor from its inputs")
+        self.y.name = self.y.name or "y"
+        self.axis_names = {len(names.split()): names.split() for names in axes}
+        self.cotangent = _cotangent(self.y, cotangent)
+        self._computed = list(reversed(walk([self.y])))
+        self._folded = self._bookkeeping()
+        self.tensors = self._shown()
+        self.place = {t: i for i, t in enumerate(self.tensors)}
+        self.links = self._links()
+        wanted = [t for t in self.tensors if t.requires_grad]
+        self.gradients = {t: g.data for t, g in zip(wanted, grad(self.y, wanted, self.cotangent), strict=True)}
+
+    # --- the graph
+
+    def _bookkeeping(self) -> set[Tensor]:
+        users: dict[Tensor, int] = {}
+        for t in self._computed:
+            for x in _operands(t):
+                users[x] = users.get(x, 0) + 1
+        return {
+            t
+            for t in self._computed
+            if _node(t).primitive.name in _BOOKKEEPING and t.name is None and users.get(t) == 1
+        }
+
+    def _shown(self) -> list[Tensor]:
+        shown: dict[Tensor, None] = {}
+        for t in self._computed:
+            shown |= dict.fromkeys(x for x in _operands(t) if x not in self._folded)
+            if t not in self._folded:
+                shown[t] = None
+        return list(shown)
+
+    def _links(self) -> list[Link]:
+        """Run the backward pass once, watching, and return every edge in the order of arrival; those without last."""
+        contributions: dict[tuple[Node, int], Array] = {}
+
+        def visit(node: Node, operand: int, contribution: Any) -> None:
+            contributions[node, operand] = np.array(contribution)
+
+        backpropagate([(self.y, self.cotangent)], visit=visit)
+        arrival = {edge: i for i, edge in enumerate(contributions)}
+        links = []
+        for t in self.tensors:
+            for operand, source in enumerate(t.node.inputs if t.node else ()):
+                if not isinstance(source, Tensor):
+                    continue
+                chain = self._chain(source)
+                x = _operands(chain[-1])[0] if chain else source
+                before = contributions.get((_node(t), operand))
+                last = (_node(chain[-1]), 0) if chain else (_node(t), operand)
+                when = arrival.get(last, len(arrival))
+                links.append((when, Link(x, t, operand, tuple(chain), before, contributions.get(last))))
+        return [link for _, link in sorted(links, key=lambda pair: pair[0])]
+
+    def _chain(self, x: Tensor) -> list[Tensor]:
+        """Return the folded Tensors from an operand on towards its source."""
+        chain: list[Tensor] = []
+        while x in self._folded:
+            chain.append(x)
+            (x,) = _operands(x)
+        return chain
+
+    # --- words
+
+    def over(self, axes: Sequence[int], ndim: int) -> str:
+        """Return the names of some axes of an array, or their numbers."""
+        names = self.axis_names.get(ndim)
+        if names is None:
+            return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes))}"
+        return ", ".join(names[i] for i in axes)
+
+    def called(self, t: Tensor) -> Formula:
+        """Return the name of a Tensor, or a short formula of named ones."""
+        if t.name:
+            return formulas.name(t.name)
+        if t.node is None:
+            return formulas.number(float(t.item())) if t.size == 1 else formulas.name("data")
+        found = self.computed_by(t)
+        return found if len(found.text) <= formulas.LONGEST else formulas.name(f"t{self.place[t]}")
+
+    def computed_by(self, t: Tensor) -> Formula:
+        """Return the formula of the operation that made a Tensor."""
+        node = _node(t)
+        operands = [self._operand(x) for x in node.inputs]
+        over = ""
+        if "axis" in node.static and isinstance(node.static["axis"], tuple):
+            over = self.over(node.static["axis"], node.arrays[0].ndim)
+        return formulas.operation(node.primitive.name, node.primitive.symbol, operands, over)
+
+    def _operand(self, x: Any) -> Formula:
+        if not isinstance(x, Tensor):
+            return formulas.number(float(x))
+        chain = self._chain(x)
+        return self.called(_operands(chain[-1])[0] if chain else x)
+
+    def rule(self, link: Link) -> Formula:
+        """Return the local derivative of a link: what its target's rule computes."""
+        node = _node(link.target)
+        texts = node.primitive.formulas
+        operands = [self._operand(x) for x in node.inputs]
+        letters = ["x"] if len(operands) == 1 else ["a", "b"]
+        target = self.called(link.target)
+        names = {"g": formulas.slope(target), "y": target, **dict(zip(letters, operands, strict=False))}
+        if node.primitive.name == "mean":
+            names["n"] = formulas.number(node.arrays[0].size // max(link.target.size, 1))
+        return formulas.rule(texts[min(link.operand, len(texts) - 1)], names)
+
+    def arriving(self, link: Link) -> str:
+        """Say what bookkeeping does to a contribution on its way: ``"summed over n, along which γ was repeated"``."""
+        words = []
+        for t in link.chain:
+            (x,) = _operands(t)
+            if _node(t).primitive.name == "broadcast_to":
+                axes = _repeated(x.shape, t.shape)
+                words.append(
+                    f"summed over {self.over(axes, t.ndim)}, along which {self.called(link.source).text} was repeated"
+                )
+            else:
+                words.append(
+                    {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}[
+                        _node(t).primitive.name
+                    ]
+                )
+        return "; ".join(words)
+
+    # --- numbers that judge the gradient
+
+    def along(self, path: Sequence[Link]) -> Array:
+        """Carry the cotangent along one path only, by the rules of its edges."""
+        g: Any = self.cotangent
+        for link in path:
+            for t, operand in [(link.target, link.operand), *((t, 0) for t in link.chain)]:
+                node = _node(t)
+                with np.errstate(all="ignore"):
+                    g = node.primitive.rules[operand](g, t.data, *node.arrays, **node.static)
+        return np.array(g)
+
+    def paths(self, leaf: Tensor, most: int = 16) -> list[list[Link]]:
+        """Return every path from y to a leaf, or nothing if there are more than ``most``."""
+        into: dict[Tensor, list[Link]] = {}
+        for link in self.links:
+            if link.before is not None:
+                into.setdefault(link.target, []).append(link)
+        found: list[list[Link]] = []
+        pending: list[list[Link]] = [[link] for link in reversed(into.get(self.y, []))]
+        while pending and len(found) <= most:
+            path = pending.pop()
+            if path[-1].source is leaf:
+                found.append(path)
+            pending += [[*path, link] for link in reversed(into.get(path[-1].source, []))]
+        return found if len(found) <= most else []
+
+    def by_differences(self, t: Tensor) -> Array:
+        """Return the gradient at one Tensor by central differences: it is moved, and what follows computed anew."""
+        found = np.empty(t.shape)
+        sizes = np.maximum(np.abs(t.data), 1e-2 * np.abs(t.data).max(initial=0.1))
+        for place in np.ndindex(*t.shape):
+            slopes = []
+            for step in (1e-3 * sizes[place], 5e-4 * sizes[place]):
+                ends = []
+                for distance in (step, -step):
+                    moved = t.numpy()
+                    moved[place] += distance
+                    ends.append(self._value_with(t, moved))
+                slopes.append((ends[0] - ends[1]) / (2 * step))
+            found[place] = (4 * slopes[1] - slopes[0]) / 3
+        return found
+
+    def _value_with(self, changed: Tensor, value: Array) -> float:
+        values: dict[Tensor, Any] = {changed: value}
+        for t in self._computed:
+            node = _node(t)
+            moved = [isinstance(x, Tensor) and x in values for x in node.inputs]
+            if t not in values and any(moved):
+                arrays = [values[x] if m else a for x, a, m in zip(node.inputs, node.arrays, moved, strict=True)]
+                values[t] = node.primitive.forward(*arrays, **node.static)
+        return float(np.sum(self.cotangent * values.get(self.y, self.y.data)))
+
+    def depends(self, leaf: Tensor) -> dict[Tensor, tuple[Array, Array]]:
+        """Return, for each Tensor shown, which cells of a leaf each of its cells, and of its gradient, depends on.
+
+        Boolean arrays of shape (size, leaf.size), by exact derivatives: of the value, and of the recorded gradient.
+        """
+        shown = [t for t in self.tensors if t.size <= MOST_CELLS]
+        wanted = [t for t in shown if t.requires_grad]
+        recorded = grad(self.y, wanted, self.cotangent, create_graph=True)
+        slopes = dict(zip(wanted, recorded, strict=True))
+        return {t: (_dependence(t, leaf), _dependence(slopes.get(t), leaf, t.size)) for t in shown}
+
+
+def _dependence(t: Tensor | None, leaf: Tensor, size: int = 0) -> Array:
+    if t is leaf:
+        return np.eye(leaf.size, dtype=bool)
+    if t is None or t.node is None:
+        return np.zeros((size if t is None else t.size, leaf.size), bool)
+    rows = np.empty((t.size, leaf.size))
+    for i in range(t.size):
+        one = np.zeros(t.size)
+        one[i] = 1
+        rows[i] = grad(t, leaf, one.reshape(t.shape)).data.ravel()
+    # What cancels leaves rounding errors: a dependence is one that is not small beside the largest.
+    depends: Array = np.abs(rows) > 1e-12 * np.abs(rows).max(initial=0.0)
+    return depends
+
+
+def _cotangent(y: Tensor, given: Array | None) -> Array:
+    if given is None:
+        # Not a seed that data are likely to come from: a cotangent like x would have a gradient of zero.
+        return np.random.default_rng(1502_03167).normal(size=y.shape).round(2)
+    found: Array = np.asarray(given, np.float64)
+    if found.shape != y.shape:
+        raise ValueError(f"the cotangent has shape {found.shape} where the output has {y.shape}")
+    return found
+
+
+def _node(t: Tensor) -> Node:
+    assert t.node is not None
+    return t.node
+
+
+def _operands(t: Tensor) -> list[Tensor]:
+    return [x for x in _node(t).inputs if isinstance(x, Tensor)]
+
+
+def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes of the new shape along which an array of the old one was repeated."""
+    lead = len(new) - len(old)
+    return tuple(i for i, size in enumerate(new) if i < lead or old[i - lead] != size)
