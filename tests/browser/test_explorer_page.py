@@ -139,7 +139,7 @@ def lit(page, scope):
 
 @pytest.mark.parametrize("how", ["hover", "focus"])
 def test_a_cell_lights_exactly_the_cells_of_the_true_jacobian(open_page, how):
-    """Batch norm a column, layer norm a row, and so on: by differences of a recomputed function, not the page's data."""
+    """Batch norm a column, layer norm a row, and so on: by differences of a recomputed function."""
     seen = open_page(explore_norms((2, 4, 2, 2), 2).html)
     page = seen.page
     page.click("#tab-compare")

@@ -91,10 +91,10 @@ def per_sample_channel(v: Any, x: Any, name: str) -> Any:
 
 def as_statistic(v: Any, x: Any, name: str) -> Any:
     """Return a given mean or variance in the shape that the batch's own would have."""
+    if v is None:
+        return None
     kept = (1, x.shape[1]) + (1,) * (x.ndim - 2)
-    if v is None or ops.operand(v).shape == kept:
-        return v
-    return ops.reshape(per_channel(v, x, name), kept)
+    return v if ops.operand(v).shape == kept else ops.reshape(per_channel(v, x, name), kept)
 
 
 def ending_shape(x: Any, normalized_shape: int | Sequence[int], name: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ gradient, the recorded graph is the affine step alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from .checks import (
     shaped,
     with_channels,
 )
-from .pattern import Fitted, parse
+from .pattern import Fitted, Pattern, parse
 
 
 def normalize(x: Any, pattern: str, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int) -> Any:
@@ -240,9 +241,9 @@ def layer_norm(
     """
     x = floating(x)
     shape = ending_shape(x, normalized_shape, "layer_norm")
-    pattern = parse("... " + " ".join(f"d{i}" for i in range(len(shape))) + " -> ...")
+    fitted = _over_last(len(shape)).fit(x.shape)
     with scope("layer_norm"):
-        x_hat = normalized(x, pattern.fit(x.shape), eps, stats_dtype)
+        x_hat = normalized(x, fitted, eps, stats_dtype)
         return affine(x_hat, shaped(weight, shape, "weight"), shaped(bias, shape, "bias"))
 
 
@@ -471,6 +472,12 @@ def local_response_norm(
 
 
 # The shared steps.
+
+
+@lru_cache
+def _over_last(count: int) -> Pattern:
+    """Return ``... d0 d1 -> ...``."""
+    return parse(f"... {' '.join(f'd{i}' for i in range(count))} -> ...")
 
 
 def standardized(

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NoReturn
 
 ELLIPSIS = "..."
@@ -48,7 +48,7 @@ class Fitted:
         """How many means, and variances, there are."""
         return math.prod(size for i, size in enumerate(self.shape) if i not in self.axes)
 
-    @property
+    @cached_property
     def values_per_mean(self) -> int:
         """How many values share a mean."""
         return math.prod(self.shape[i] for i in self.axes)
@@ -95,7 +95,7 @@ class Pattern:
         ValueError
             If the number of axes or a length does not fit. The message quotes the pattern and points at the axis.
         """
-        return _fit(self, shape, tuple(sorted((lengths or {}).items())))
+        return _fit(self, shape, tuple(sorted(lengths.items())) if lengths else ())
 
     def check_lengths(self, lengths: Mapping[str, int]) -> None:
         """Refuse sizes of axes that it does not have, and sizes that are none."""

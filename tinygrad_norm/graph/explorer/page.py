@@ -8,7 +8,6 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -166,7 +165,8 @@ def _page(title: str, lead: str, scenes: Sequence[Scene], questions: Sequence[di
     data = page_data(title, scenes, [distinct.index(source) for source in sources])
     if questions:
         data["questions"] = list(questions)
-    parts = {name: (files(__package__) / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
+    here = Path(__file__)
+    parts = {kind: here.with_suffix(f".{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
     policy = (
         f"default-src 'none'; script-src '{_digest(parts['js'])}'; style-src '{_digest(parts['css'])}'; "
         "base-uri 'none'; form-action 'none'"
