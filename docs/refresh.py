@@ -11,9 +11,22 @@ import tempfile
 import tokenize
 from pathlib import Path
 
+import numpy as np
+
+import tinygrad_norm as tn
+from tinygrad_norm.graph import draw_jacobian
 from tinygrad_norm.nn.family import family_tables
 from tinygrad_norm.tour import run
 
+FILES = (
+    "batch_norm.svg",
+    "batch_norm_backward.svg",
+    "norms.svg",
+    "bn.html",
+    "a_shift.png",
+    "e_interaction.png",
+    "g_race.png",
+)
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 
@@ -64,9 +77,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         findings = run(folder)
         rewrite(DOCS / "the-tour.md", lambda story: quoted(story, findings))
-        for name in ("batch_norm.svg", "batch_norm_backward.svg", "a_shift.png", "e_interaction.png", "g_race.png"):
+        for name in FILES:
             shutil.copy(Path(folder) / name, DOCS / name)
         shutil.copy(Path(folder) / "report.md", DOCS / "tour-report.md")
+    x = np.random.default_rng(1).normal(size=(4, 3))
+    draw_jacobian(tn.batch_norm, x).save(DOCS / "jacobian_batch_norm.svg")
+    draw_jacobian(lambda x: tn.layer_norm(x, 3), x, title="dy/dx of layer_norm").save(DOCS / "jacobian_layer_norm.svg")
 
 
 if __name__ == "__main__":
