@@ -124,3 +124,32 @@ def test_info_norms_prints_the_family(capsys):
         assert f"\n{member.name}\n  function " in out
         assert member.paper in out
     assert max(map(len, out.splitlines())) <= 140
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["batch_norm", "--shape", "4,3"], ["layer_norm"], ["group_norm", "--shape", "2,6,2", "--groups", "3"],
+        ["norms", "--shape", "2,4,2,2", "--groups", "2"], ["numpy:tanh", "--shape", "2,2"],
+    ],
+)  # fmt: skip
+def test_explore_writes_one_page(arguments, capsys, tmp_path):
+    assert cli.main(["explore", *arguments, "-o", str(tmp_path / "x.html")]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'x.html'}: Page(")
+    assert (tmp_path / "x.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nope"], "'nope' is neither"), (["batch_norm", "--shape", "4,3", "--shape", "3"], "one --shape, not 2"),
+        (["instance_norm", "--shape", "4,3"], "more than one spatial element"), (["numpy:tanh"], "give --shape"),
+        (["nowhere:fn", "--shape", "2"], "No module named 'nowhere'"),
+    ],
+)  # fmt: skip
+def test_explore_says_in_one_line_what_it_cannot_do(arguments, words, capsys, tmp_path):
+    assert cli.main(["explore", *arguments, "-o", str(tmp_path / "x.html")]) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,16 +1,24 @@
-"""Pictures with and without Graphviz on the machine, and what is said where neither way works."""
+"""Pictures with and without Graphviz on the machine, what is said where neither way works; looks, values, goldens."""
 
+import dataclasses
+import os
+import re
 import subprocess
 import sys
 import time
 import types
+from functools import cache
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from test_graph import HOSTILE, batch_norm, leaf, lines, marked, read, svg_texts
 
 import tinygrad_norm as tn
 from tinygrad_norm.graph import RenderError, render
+from tinygrad_norm.graph.dot import THEMES, Look
+from tinygrad_norm.graph.model import FIGURE_SPACE
 from tinygrad_norm.graph.render import render as render_dot
 
 FAKE = """#!{python}
@@ -171,11 +179,220 @@ def test_importing_the_package_imports_no_renderer():
     assert done.stdout.strip() == "[]"
 
 
-def test_notebooks_show_svg():
-    drawing = tn.draw(step())
-    bundle = drawing._repr_mimebundle_(include=None, exclude=None)
-    assert bundle == {"image/svg+xml": drawing.svg(), "text/plain": repr(drawing)}
+def ids_and_references(svg):
+    """Every id, and every id that is referred to."""
+    elements = list(ElementTree.fromstring(svg).iter())
+    ids = [element.get("id") for element in elements if element.get("id")]
+    values = [value for element in elements for value in element.attrib.values()]
+    return ids, [found for value in values for found in re.findall(r"^#(.+)|url\(#(.+?)\)", value)]
+
+
+def test_notebooks_show_svg_with_ids_of_its_own_each_time():
+    drawing = tn.draw(step(), backward=True)
+    first, second = (drawing._repr_mimebundle_(include=None, exclude=None) for _ in range(2))
+    assert list(first) == ["image/svg+xml", "text/plain"]
+    assert first["text/plain"] == repr(drawing)
     assert repr(drawing) == f"Drawing({len(drawing.graph.vertices)} boxes, {len(drawing.graph.edges)} edges)"
+    ids = [*ids_and_references(first["image/svg+xml"])[0], *ids_and_references(second["image/svg+xml"])[0]]
+    assert len(set(ids)) == len(ids) > 2 * len(drawing.graph.vertices)
+    (prefix,) = {re.match(r"drawing\d+-", i)[0] for i in ids_and_references(first["image/svg+xml"])[0]}
+    assert first["image/svg+xml"] == drawing.svg(prefix)
+
+
+def test_a_prefix_changes_ids_and_nothing_else():
+    drawing = tn.draw(step(), backward=True)
+    plain, prefixed = drawing.svg(), drawing.svg("a-")
+    ids, _ = ids_and_references(plain)
+    assert {f"n{v.id}" for v in drawing.graph.vertices} <= set(ids)
+    assert {f"e{e.source}_{e.target}_{e.operand}" for e in drawing.graph.edges} <= set(ids)
+    assert ids_and_references(prefixed)[0] == [f"a-{i}" for i in ids]
+    assert prefixed.replace('id="a-', 'id="') == plain == drawing.svg()
+    assert svg_texts(prefixed, "node") == svg_texts(plain, "node")
+    for wrong in ('"', "a b", "1a", "é", "a\n"):
+        with pytest.raises(ValueError, match="prefix"):
+            drawing.svg(wrong)
+
+
+def test_a_prefix_reaches_references_but_no_text(monkeypatch):
+    svg = '<svg><g id="a"><path fill="url(#b)"/><use xlink:href="#b" href="#b"/>&quot; id=&quot;</g></svg>'
+    drawing = tn.draw(step())
+    with monkeypatch.context() as patch:
+        patch.setattr("tinygrad_norm.graph.drawing.render", lambda source: svg.encode())
+        want = '<svg><g id="p-a"><path fill="url(#p-b)"/><use xlink:href="#p-b" href="#p-b"/>&quot; id=&quot;</g></svg>'
+        assert drawing.svg("p-") == want
+    for name in ('<g id="x">', '="url(#x)"', ' href="#x"', 'a id="b', *HOSTILE):
+        plain, prefixed = tn.draw(marked(name, name)).svg(), tn.draw(marked(name, name)).svg("p")
+        for kind in ("node", "cluster", "edge"):
+            assert svg_texts(plain, kind) == svg_texts(prefixed, kind)
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def contrast(a, b):
+    """As WCAG 2 defines it."""
+    dark, light = sorted([luminance(a), luminance(b)])
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_contrast_formula_knows_its_ends():
+    assert round(contrast("#ffffff", "#000000"), 6) == 21
+    assert round(contrast("#777777", "#ffffff"), 2) == 4.48  # a grey that is known to fail by a hair
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_themes_keep_their_contrast(name):
+    """WCAG AA: 4.5 for text on what is beneath it, 3 for lines on the background and around what they enclose."""
+    theme = THEMES[name]
+    looks = {f.name: getattr(theme, f.name) for f in dataclasses.fields(theme)}
+    background = looks.pop("background")
+    assert contrast(looks.pop("text"), background) >= 4.5
+    assert len(looks) == 8
+    for kind, look in looks.items():
+        assert isinstance(look, Look)
+        assert contrast(look.text, look.fill) >= 4.5, kind
+        assert contrast(look.line, background) >= 3, kind
+        assert contrast(look.line, look.fill) >= 3, kind
+        assert look.fill == background or kind in ("leaf", "forward", "backward")
+
+
+def test_the_colours_in_the_picture_are_the_themes_and_the_only_difference():
+    light, dark = (tn.draw(batch_norm(), backward=True, theme=name).source for name in ("light", "dark"))
+    for theme, source in ((THEMES["light"], light), (THEMES["dark"], dark)):
+        looks = [look for look in dataclasses.astuple(theme) if isinstance(look, tuple)]
+        assert set(re.findall("#[0-9a-f]{6}", source)) <= {theme.background, theme.text, *sum(looks, ())}
+    assert re.sub("#[0-9a-f]{6}", "#", light) == re.sub("#[0-9a-f]{6}", "#", dark)
+    assert light != dark
+
+
+def test_colour_is_never_the_only_sign():
+    drawing = tn.draw(batch_norm(), backward=True)
+    styles = {}
+    for v in drawing.graph.vertices:
+        style = read(drawing.source).nodes[f"n{v.id}"].get("style", "filled")
+        styles.setdefault((v.operation is None, v.order), set()).add(style)
+    expected = {(True, 0): {"filled,rounded"}, (True, 1): {"filled,rounded"}}
+    assert styles == {**expected, (False, 0): {"filled"}, (False, 1): {"filled,dashed"}}
+    assert drawing.source.count("style=dashed") + drawing.source.count("style=dotted") == sum(
+        drawing.graph.vertices[e.target].order for e in drawing.graph.edges
+    )
+
+
+def labels(*outputs, **options):
+    dot = read(tn.draw(*outputs, values=True, **options).source)
+    return [lines(dot, node) for node in dot.nodes]
+
+
+def test_values_of_small_arrays_stand_in_rows():
+    x = tn.tensor([[1.0, -0.5], [1e-5, 123456.0]], requires_grad=True, dtype="float32", name="x")
+    space = FIGURE_SPACE
+    rows = [f"{space * 7}1  {space * 4}-0.5", f"{space * 3}1e-05  1.23e+05"]
+    assert labels(x)[0] == ["x", "2×2 float32", *rows]
+    assert labels(x * 2)[1] == ["× 2", "2×2 float32", f"{space * 7}2  {space * 6}-1", f"{space * 3}2e-05  2.47e+05"]
+    assert labels(tn.tensor(1 / 3))[0] == ["data", "scalar float64", "0.333"]
+    assert labels(tn.tensor([True, False]))[0][2:] == [f"{space}True  False"]
+    assert labels(tn.tensor([12345, -6]))[0][2:] == [f"12345  {space * 3}-6"]
+    assert labels(tn.tensor([np.nan, np.inf, -np.inf, -0.0]))[0][2:] == [f"{space}nan  {space}inf  -inf  {space * 3}0"]
+    assert labels(tn.tensor(np.zeros((0, 3))))[0] == ["data", "0×3 float64"]
+    assert labels(tn.tensor(np.zeros(6)))[0][2:] == ["  ".join("000000")]
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 1), (4, 4), (13,), (2, 6, 7)])
+def test_values_of_larger_arrays_are_extremes_and_mean(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    (label,) = labels(tn.tensor(x))
+    assert label[2:] == [f"min {x.min():.3g}, mean {x.mean():.3g}, max {x.max():.3g}"]
+    assert labels(tn.tensor(np.full(70_000, 300, np.float16)))[0][2:] == ["min 300, mean 300, max 300"]
+    assert labels(tn.tensor(np.full(20, 3e38, np.float32)))[0][2:] == ["min 3e+38, mean 3e+38, max 3e+38"]
+    assert labels(tn.tensor(np.arange(20) % 2 == 0))[0][2:] == ["min 0, mean 0.5, max 1"]
+    assert labels(tn.tensor(np.full(20, np.nan)))[0][2:] == ["min nan, mean nan, max nan"]
+    assert labels(tn.tensor(np.full(20, 1 + 2j)))[0][2:] == ["mean 1+2j"]
+
+
+def test_no_values_unless_asked_for():
+    plain = tn.draw(batch_norm(), backward=True)
+    assert all((v.values, v.gradient_norm) == (None, None) for v in plain.graph.vertices)
+    assert "float" not in re.sub(r'tooltip="[^"]*"', "", plain.source)
+
+
+@pytest.mark.parametrize("detail", ["full", "slide"])
+def test_forward_boxes_show_the_norm_of_their_gradient(detail):
+    x, gamma, g = leaf(4, 3, name="x"), leaf(3, name="γ", seed=1), np.random.default_rng(5).normal(size=(4, 3))
+    y = tn.batch_norm(x, weight=gamma)
+    drawing = tn.draw(y, backward=True, cotangents=[g], values=True, detail=detail)
+    shown = {v.name: v.gradient_norm for v in drawing.graph.vertices if v.order == 0 and v.name}
+    for tensor in (x, gamma):
+        want = f"{np.linalg.norm(tn.grad(y, tensor, g).data):.3g}"
+        assert shown[tensor.name] == want
+        assert f"gradient norm {want}" in [
+            line for node in svg_texts(drawing.svg(), "node") for line in node[0] if tensor.name == node[0][0]
+        ]
+    assert shown["y"] == f"{np.linalg.norm(g):.3g}"
+    assert all((v.gradient_norm is None) == (v.order > 0) for v in drawing.graph.vertices)
+    assert x.grad is None
+
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+def grid(*shape, name):
+    """Values that are exact in binary, so that a golden is the same on every machine."""
+    size = int(np.prod(shape))
+    return tn.tensor((np.arange(size).reshape(shape) % 5 - 2) / 4, requires_grad=True, name=name)
+
+
+def network():
+    h = tn.tensor(np.arange(8.0).reshape(4, 2) / 8, name="x")
+    for i in range(2):
+        with tn.scope("block"):
+            h = np.maximum(tn.layer_norm(h @ grid(2, 2, name=f"W{i}"), 2), 0.0)
+    return tn.named("loss", (h * h).mean())
+
+
+GOLDEN_NAMES = (
+    "batch_norm_slide", "batch_norm_slide_backward", "layer_norm_backward", "group_norm_images_dark",
+    "network_collapsed", "network_repeated", "values",
+)  # fmt: skip
+
+
+@cache
+def goldens():
+    """The drawings whose DOT is kept, by name."""
+    return dict(zip(GOLDEN_NAMES, golden_drawings(), strict=True))
+
+
+def golden_drawings():
+    x, images = grid(8, 3, name="x"), grid(2, 4, 2, 2, name="x")
+    y = tn.batch_norm(x, weight=grid(3, name="γ"), bias=grid(3, name="β"))
+    names = ("n c", "n c h w", "n g c h w")
+    yield tn.draw(y, detail="slide", axes=names)
+    yield tn.draw(y, detail="slide", backward=True, axes=names)
+    yield tn.draw(tn.layer_norm(x, 3, grid(3, name="γ"), grid(3, name="β")), backward=True)
+    affine = grid(4, name="γ"), grid(4, name="β")
+    yield tn.draw(tn.group_norm(images, 2, *affine), axes=names, theme="dark")
+    yield tn.draw(network(), backward=True, collapse=0)
+    yield tn.draw(network(), collapse="block", repeat=True)
+    small = tn.named("y", (grid(3, 2, name="x") @ grid(2, 2, name="W") + grid(2, name="b")).sum(0))
+    yield tn.draw(small, values=True, backward=True, cotangents=[[1.0, -0.5]], axes="n c")
+
+
+@pytest.mark.parametrize("name", GOLDEN_NAMES)
+def test_the_dot_of_goldens_is_the_same_byte_for_byte(name):
+    """Renew with TINYGRAD_NORM_RENEW_GOLDENS=1, look at the pictures, and read the difference before committing it."""
+    drawing = goldens()[name]
+    path = GOLDENS / f"{name}.dot"
+    if os.environ.get("TINYGRAD_NORM_RENEW_GOLDENS"):
+        path.write_bytes(drawing.source.encode())
+    assert drawing.source.encode() == path.read_bytes()
+    assert len(read(drawing.source).nodes) == len(drawing.graph.vertices)
+    assert len(svg_texts(drawing.svg(), "node")) == len(drawing.graph.vertices)
+
+
+def test_every_golden_file_is_one_that_is_drawn():
+    assert {path.name for path in GOLDENS.iterdir()} == {f"{name}.dot" for name in GOLDEN_NAMES}
 
 
 def test_the_error_is_a_runtime_error_with_one_public_home():

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
+import os
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
 
 import tinygrad_norm as tn
 
 from . import tour
 from .graph import RenderError
+from .graph.explorer import explore_norm, explore_norms
+from .graph.explorer.scenes import norms
 from .nn.family import family_tables
 
 
@@ -29,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     story.add_argument("--out", required=True, metavar="DIR", help="where to write the report and the pictures")
     story.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     story.set_defaults(run=lambda options: tour.run(options.out, options.seed))
+    _add_draw(commands)
+    _add_explore(commands)
     info = commands.add_parser("info", help="what is installed, or the family of normalizations")
     info.add_argument("topic", nargs="?", choices=["norms"], help="norms: what each is normalized over, and made of")
     info.set_defaults(run=lambda options: print(_family() if options.topic else _installed()))
@@ -37,10 +48,196 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--seed must not be negative")
     try:
         options.run(options)
-    except (OSError, RenderError) as error:
+    except (OSError, RenderError, UsageError) as error:
         print(f"tinygrad-norm: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+class UsageError(Exception):
+    """What the command was asked for cannot be done; the message says why, in one line."""
+
+
+class Example(NamedTuple):
+    """A norm as it is drawn: the shape of x, unless given, which of its axes γ and β have, and the call."""
+
+    shape: tuple[int, ...]
+    affine: slice
+    parameters: str
+    call: Callable[..., Any]
+
+
+CHANNELS, FEATURES = slice(1, 2), slice(1, None)
+EXAMPLES = {
+    "batch_norm": Example((8, 3), CHANNELS, "γβ", lambda x, w, b, groups: tn.batch_norm(x, weight=w, bias=b)),
+    "layer_norm": Example((8, 3), FEATURES, "γβ", lambda x, w, b, groups: tn.layer_norm(x, x.shape[1:], w, b)),
+    "instance_norm": Example((4, 3, 8), CHANNELS, "γβ", lambda x, w, b, groups: tn.instance_norm(x, weight=w, bias=b)),
+    "group_norm": Example((4, 6, 8), CHANNELS, "γβ", lambda x, w, b, groups: tn.group_norm(x, groups, w, b)),
+    "rms_norm": Example((8, 3), FEATURES, "γ", lambda x, w, groups: tn.rms_norm(x, x.shape[1:], w)),
+    "local_response_norm": Example((4, 6, 8), CHANNELS, "", lambda x, groups: tn.local_response_norm(x, 3)),
+}
+AXES = ("n c", "n c l", "n c h w", "n c d h w")
+
+
+def _add_draw(commands: Any) -> None:
+    """Declare ``tinygrad-norm draw``."""
+    picture = commands.add_parser("draw", help="the computation graph of a normalization, or of a function of your own")
+    picture.add_argument(
+        "target", metavar="TARGET", help=f"{', '.join(EXAMPLES)}, or module:function, found from this directory"
+    )
+    picture.add_argument("-o", "--out", required=True, metavar="FILE", help="ending in .svg, .dot, .png or .pdf")
+    picture.add_argument(
+        "--shape", action="append", type=_shape, metavar="N,C,...", help="of an input; once for each of a function's"
+    )
+    picture.add_argument("--groups", type=int, default=2, help="of group_norm (default: 2)")
+    picture.add_argument("--seed", type=int, default=0, help="of the values (default: 0)")
+    picture.add_argument("--backward", action="store_true", help="draw the gradient, too")
+    picture.add_argument("--values", action="store_true", help="write dtypes and values into the boxes")
+    picture.add_argument("--detail", choices=["full", "slide"], default="full", help="slide: reshapes and casts folded")
+    picture.add_argument("--collapse", type=_depth_or_name, metavar="N|NAME", help="scopes that become one box each")
+    picture.add_argument("--repeat", action="store_true", help="draw equal boxes that follow each other once")
+    picture.add_argument("--axes", action="append", metavar="'N C H W'", help="names of the axes, for a rank")
+    picture.add_argument("--theme", choices=["light", "dark"], default="light")
+    picture.add_argument("--max-nodes", type=int, default=400, metavar="N", help="collapse above it (default: 400)")
+    picture.set_defaults(run=_draw)
+
+
+def _add_explore(commands: Any) -> None:
+    """Declare ``tinygrad-norm explore``."""
+    page = commands.add_parser("explore", help="a page that steps through a normalization, or a function of your own")
+    known = ", ".join((*norms(), "norms"))
+    page.add_argument("target", metavar="TARGET", help=f"{known} (all four beside each other), or module:function")
+    page.add_argument("-o", "--out", required=True, metavar="FILE", help="ending in .html")
+    page.add_argument(
+        "--shape", action="append", type=_shape, metavar="N,C,...", help="of an input; once for each of a function's"
+    )
+    page.add_argument("--groups", type=int, default=2, help="of group_norm and norms (default: 2)")
+    page.add_argument("--seed", type=int, default=0, help="of the values (default: 0)")
+    page.set_defaults(run=_explore)
+
+
+def _explore(options: argparse.Namespace) -> None:
+    try:
+        if options.target in norms() or options.target == "norms":
+            if len(options.shape or ()) > 1:
+                raise UsageError(f"{options.target} has one input: give one --shape, not {len(options.shape)}")
+            images = options.target in ("norms", "instance_norm", "group_norm")
+            shape = options.shape[0] if options.shape else (2, 4, 2, 2) if images else (4, 3)
+            if options.target == "norms":
+                page = explore_norms(shape, options.groups, options.seed)
+            else:
+                page = explore_norm(options.target, None, shape, options.seed, options.groups)
+        else:
+            function, inputs = _own_function(options)
+            page = tn.explore(function, *inputs)
+        print(f"{page.save(options.out)}: {page!r}")
+    except (UsageError, OSError, RenderError):
+        raise
+    except Exception as error:
+        # The user's own code can raise anything.
+        raise _told(options.target, error) from error
+
+
+def _told(target: str, error: Exception) -> UsageError:
+    """Return an error of somebody's code in one line."""
+    return UsageError(f"{target}: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.split(",")
+    if not all(size.isdecimal() for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape, as 8,3 is")
+    return tuple(map(int, sizes))
+
+
+def _depth_or_name(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _draw(options: argparse.Namespace) -> None:
+    axes = options.axes
+    try:
+        if options.target in EXAMPLES:
+            y = _norm(options)
+            axes = axes or _axes_of_norm(options)
+        else:
+            y = _own(options)
+    except UsageError:
+        raise
+    except Exception as error:
+        # The user's own code can raise anything.
+        raise _told(options.target, error) from error
+    try:
+        drawing = tn.draw(
+            *(y if isinstance(y, tuple | list) else (y,)),
+            backward=options.backward,
+            values=options.values,
+            detail=options.detail,
+            collapse=options.collapse,
+            repeat=options.repeat,
+            axes=axes,
+            theme=options.theme,
+            max_nodes=options.max_nodes,
+        )
+        print(f"{drawing.save(options.out)}: {drawing!r}")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{options.target}: {error}") from error
+
+
+def _norm(options: argparse.Namespace) -> Any:
+    """Return a norm of random values."""
+    example = EXAMPLES[options.target]
+    shapes = options.shape or [example.shape]
+    if len(shapes) != 1:
+        raise UsageError(f"{options.target} has one input: give one --shape, not {len(shapes)}")
+    affine = shapes[0][example.affine]
+    names, shapes = ["x", *example.parameters], [shapes[0], *[affine] * len(example.parameters)]
+    return example.call(*_inputs(names, shapes, options.seed), groups=options.groups)
+
+
+def _axes_of_norm(options: argparse.Namespace) -> list[str]:
+    """Return the axis names of the input, and of the groups that group_norm makes of its channels."""
+    rank = len((options.shape or [EXAMPLES[options.target].shape])[0])
+    names = [text for text in AXES if len(text.split()) == rank]
+    return names + [text.replace("c", "g c") for text in names if options.target == "group_norm"]
+
+
+def _own(options: argparse.Namespace) -> Any:
+    """Return what a function of the user's makes of random values."""
+    function, inputs = _own_function(options)
+    return function(*inputs)
+
+
+def _own_function(options: argparse.Namespace) -> tuple[Any, list[tn.Tensor]]:
+    """Import a function of the user's, and make random values for it."""
+    module, _, name = options.target.partition(":")
+    if not (module and name):
+        known = ", ".join(EXAMPLES)
+        raise UsageError(f"TARGET is one of {known}, or module:function; {options.target!r} is neither")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    function = attrgetter(name)(importlib.import_module(module))
+    shapes = options.shape or []
+    return function, _inputs(_names(options.target, function, len(shapes)), shapes, options.seed)
+
+
+def _names(target: str, function: Any, count: int) -> list[str]:
+    """Return the names of a function's first ``count`` parameters; refuse a number that it does not take."""
+    parameters = [*inspect.signature(function).parameters.values()]
+    single = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in single)
+    more = [f"{p.name}{i}" for p in parameters if p.kind is p.VAR_POSITIONAL for i in range(count - len(single))]
+    names = [*(p.name for p in single), *more]
+    if not needed <= count <= len(names):
+        takes = ", ".join(names) or "nothing"
+        raise UsageError(f"{target} takes {takes}: give --shape for each, as in --shape 8,3 --shape 3, not {count}")
+    return names[:count]
+
+
+def _inputs(names: Sequence[str], shapes: Sequence[tuple[int, ...]], seed: int) -> list[tn.Tensor]:
+    random = np.random.default_rng(seed)
+    pairs = zip(names, shapes, strict=True)
+    return [tn.tensor(random.normal(size=shape), requires_grad=True, name=name) for name, shape in pairs]
 
 
 def _family() -> str:

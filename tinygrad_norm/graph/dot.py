@@ -4,18 +4,70 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from .model import Edge, Graph, Vertex
 
 LONGEST_NAME = 80
 
-_FORWARD = {"fillcolor": "#e6effb", "color": "#1f5aa6", "fontcolor": "#10243f"}
-_LEAF = {"fillcolor": "#fff6d6", "color": "#8a6d00", "fontcolor": "#3a2e00"}
-_BACKWARD = {"fillcolor": "#fdeae6", "color": "#b3361e", "fontcolor": "#47110a"}
-_FORWARD_EDGE = {"color": "#3b4a5e", "fontcolor": "#3b4a5e"}
-_BACKWARD_EDGE = {"color": "#b3361e", "fontcolor": "#8f2a17", "style": "dashed"}
-_LENT_EDGE = {"color": "#a3867f", "fontcolor": "#7a6762", "style": "dotted", "arrowsize": "0.6"}
+# Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
+LAYOUT_LIMIT = {"nslimit": "5"}
+
+
+class Look(NamedTuple):
+    """The colours of a kind of box, line or cluster; ``fill`` is what its text stands on."""
+
+    fill: str
+    line: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours that keep their contrast: text 4.5 to 1 on what is beneath it, lines 3 to 1 on the background.
+
+    No colour is the only sign of anything: leaves are rounded, what belongs to the gradient is dashed, what it borrows
+    from the forward pass is dotted.
+    """
+
+    background: str
+    text: str
+    leaf: Look
+    forward: Look
+    backward: Look
+    forward_edge: Look
+    backward_edge: Look
+    lent_edge: Look
+    forward_cluster: Look
+    backward_cluster: Look
+
+
+LIGHT = Theme(
+    background="#ffffff",
+    text="#1b2430",
+    leaf=Look("#fff6d6", "#8a6d00", "#3a2e00"),
+    forward=Look("#e6effb", "#1f5aa6", "#10243f"),
+    backward=Look("#fdeae6", "#b3361e", "#47110a"),
+    forward_edge=Look("#ffffff", "#3b4a5e", "#3b4a5e"),
+    backward_edge=Look("#ffffff", "#b3361e", "#8f2a17"),
+    lent_edge=Look("#ffffff", "#967a72", "#7a6762"),
+    forward_cluster=Look("#ffffff", "#7893b8", "#1f5aa6"),
+    backward_cluster=Look("#ffffff", "#bf7868", "#8f2a17"),
+)
+DARK = Theme(
+    background="#10171f",
+    text="#e8edf3",
+    leaf=Look("#3a3110", "#d8b43a", "#fff1c2"),
+    forward=Look("#152c4a", "#7fb4f5", "#e3efff"),
+    backward=Look("#43201a", "#f5957f", "#ffe7e1"),
+    forward_edge=Look("#10171f", "#b4c2d3", "#c9d4e1"),
+    backward_edge=Look("#10171f", "#f5957f", "#f8b3a3"),
+    lent_edge=Look("#10171f", "#a08a84", "#b9a59f"),
+    forward_cluster=Look("#10171f", "#5a7ba6", "#9cc4f7"),
+    backward_cluster=Look("#10171f", "#a8604f", "#f8b3a3"),
+)
+THEMES = {"light": LIGHT, "dark": DARK}
 
 
 def literal(text: str) -> str:
@@ -44,24 +96,30 @@ def _drawable(character: str) -> str:
     return character
 
 
-def to_dot(graph: Graph, rankdir: str = "TB") -> str:
+def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "") -> str:
     """Return the DOT text of a graph: deterministic, one node for each vertex, one edge for each operand.
 
-    ``rankdir`` is the direction of the forward pass: "TB" from top to bottom, "LR" from left to right.
+    ``rankdir`` is the direction of the forward pass: "TB" from top to bottom, "LR" from left to right. The caption
+    stands below the picture.
     """
     import graphviz
 
+    below = {"label": graphviz.nohtml(literal(caption)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
             "rankdir": rankdir,
-            "bgcolor": "white",
+            "bgcolor": theme.background,
             "fontname": "Helvetica",
+            "fontcolor": theme.text,
             "nodesep": "0.35",
             "ranksep": "0.4" if rankdir == "TB" else "0.25",
             "newrank": "true",
             "tooltip": " ",
+            **LAYOUT_LIMIT,
+            **below,
         },
         node_attr={
+            "shape": "box",
             "fontname": "Helvetica",
             "fontsize": "13",
             "style": "filled",
@@ -70,25 +128,24 @@ def to_dot(graph: Graph, rankdir: str = "TB") -> str:
         },
         edge_attr={"fontname": "Helvetica", "fontsize": "11", "arrowsize": "0.7"},
     )
-    _add_clusters(dot, graph)
-    by_id = graph.vertices
+    _add_clusters(dot, graph, theme)
     for edge in graph.edges:
-        _add_edge(dot, edge, by_id[edge.source], by_id[edge.target])
-    for vertex in by_id:
-        if vertex.order and vertex.differentiates is not None:
-            beside = f"{{rank=same; n{vertex.differentiates}; n{vertex.id}}}"
-            if _first_of_its_rule(graph, vertex):
-                dot.body.append(f"\t{beside}\n")
+        _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme)
+    _tie_halves(dot, graph)
     return str(dot.source)
 
 
-def _first_of_its_rule(graph: Graph, vertex: Vertex) -> bool:
-    return not any(
-        v.differentiates == vertex.differentiates and v.order == vertex.order for v in graph.vertices[: vertex.id]
-    )
+def _tie_halves(dot: Any, graph: Graph) -> None:
+    """Put the first vertex of every gradient rule beside the vertex that it differentiates."""
+    tied = set()
+    for vertex in graph.vertices:
+        rule = (vertex.differentiates, vertex.order)
+        if vertex.order and vertex.differentiates is not None and rule not in tied:
+            tied.add(rule)
+            dot.body.append(f"\t{{rank=same; n{vertex.differentiates}; n{vertex.id}}}\n")
 
 
-def _add_clusters(dot: Any, graph: Graph) -> None:
+def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
     """Write vertices inside the clusters of their scopes; forward and backward parts of a scope are two clusters."""
     import graphviz
 
@@ -102,19 +159,19 @@ def _add_clusters(dot: Any, graph: Graph) -> None:
     def write(parent: Any, level: Mapping[Any, Any]) -> None:
         for key, value in level.items():
             if isinstance(value, Vertex):
-                _add_vertex(parent, value)
+                _add_vertex(parent, value, graph, theme)
                 continue
             order, scope = key
-            suffix = "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
+            look = theme.backward_cluster if order else theme.forward_cluster
             with parent.subgraph(name=f"cluster_{order}_{scope}") as cluster:
                 cluster.attr(
-                    label=graphviz.nohtml(literal(graph.scopes[scope]) + suffix),
-                    style="rounded" if order == 0 else "rounded,dashed",
-                    color="#9db4d3" if order == 0 else "#dba79c",
-                    fontcolor="#1f5aa6" if order == 0 else "#8f2a17",
+                    label=graphviz.nohtml(literal(graph.scopes[scope]) + _half(order)),
+                    style="rounded,dashed" if order else "rounded",
+                    color=look.line,
+                    fontcolor=look.text,
                     fontsize="13",
                     labeljust="l",
-                    labelloc="t" if order == 0 else "b",
+                    labelloc="b" if order else "t",
                     margin="20",
                 )
                 write(cluster, value)
@@ -122,47 +179,94 @@ def _add_clusters(dot: Any, graph: Graph) -> None:
     write(dot, tree)
 
 
-def _add_vertex(dot: Any, vertex: Vertex) -> None:
+def _half(order: int) -> str:
+    return "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
+
+
+def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
     import graphviz
 
-    shape = "×".join(map(str, vertex.shape)) or "scalar"
-    name = literal(vertex.name) if vertex.name else None
-    if vertex.operation is None:
-        lines = [name or "data", shape]
-        look = {"shape": "box", **(_BACKWARD if vertex.order else _LEAF)}
-        look["style"] = "filled,rounded"
-    else:
-        # "mean" and "over axis 0" make two lines, "+ 1e-05" one.
-        separator = "\n" if vertex.detail.startswith("over") else " "
-        action = separator.join(part for part in (vertex.symbol, vertex.detail) if part)
-        lines = [*([name] if name else ()), *map(_escaped, action.split("\n")), shape]
-        look = {"shape": "box", **(_BACKWARD if vertex.order else _FORWARD)}
-        if vertex.order:
-            look["style"] = "filled,dashed"
-    whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
-    if vertex.formula:
-        whole += f": {vertex.formula}"
+    leaf = vertex.operation is None
+    look = theme.backward if vertex.order else theme.leaf if leaf else theme.forward
+    style = ["filled", *(["rounded"] if leaf else ["dashed"] if vertex.order else [])]
+    extra = {"style": ",".join(style)} if len(style) > 1 else {}
+    if vertex.holds:
+        extra |= {"shape": "box3d", "margin": "0.2,0.14"}
+    if vertex.unbroadcast:
+        extra["peripheries"] = "2"
     dot.node(
         f"n{vertex.id}",
-        graphviz.nohtml("\\n".join(lines)),
+        graphviz.nohtml("\\n".join(_label(vertex))),
         id=f"n{vertex.id}",
-        tooltip=graphviz.nohtml(_escaped(whole)),
-        **look,
+        tooltip=graphviz.nohtml(_escaped(_tooltip(vertex, graph))),
+        fillcolor=look.fill,
+        color=look.line,
+        fontcolor=look.text,
+        **extra,
     )
 
 
-def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex) -> None:
+def _label(vertex: Vertex) -> list[str]:
+    """Return the lines of a box, ready for DOT."""
+    if vertex.holds:
+        each = f" × {vertex.times}" if vertex.times > 1 else ""
+        return [
+            (literal(vertex.symbol) or "scope") + _half(vertex.order) + each,
+            _escaped(holding(vertex)),
+            _escaped(vertex.detail),
+        ]
+    lines = [literal(vertex.name)] if vertex.name else []
+    if vertex.operation is not None:
+        lines.append(_escaped(" ".join(part for part in (vertex.symbol, vertex.detail) if part)))
+    elif not lines:
+        lines.append("data")
+    if vertex.unbroadcast:
+        lines.append("undoes broadcast")
+    lines.append(in_words(vertex.shape) + (f" {vertex.dtype}" if vertex.values is not None else ""))
+    lines += map(_escaped, vertex.values.split("\n") if vertex.values else ())
+    if vertex.gradient_norm is not None:
+        lines.append(f"gradient norm {vertex.gradient_norm}")
+    return lines
+
+
+def in_words(shape: tuple[int, ...]) -> str:
+    """Return a shape as pictures show it: ``8×3``, ``scalar``."""
+    return "×".join(map(str, shape)) or "scalar"
+
+
+def holding(vertex: Vertex) -> str:
+    """Say how many operations a box holds: ``12 operations``."""
+    return f"{vertex.holds} operation{'' if vertex.holds == 1 else 's'}{' each' if vertex.times > 1 else ''}"
+
+
+def _tooltip(vertex: Vertex, graph: Graph) -> str:
+    if vertex.holds:
+        return f"{vertex.symbol}{_half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
+    whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
+    if vertex.formula:
+        whole += f": {vertex.formula}"
+    if vertex.differentiates is not None:
+        source = graph.vertices[vertex.differentiates]
+        whole += f", beside {source.name or ''} {source.symbol or source.operation or ''}"
+    return whole
+
+
+def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme) -> None:
     import graphviz
 
-    attributes = {"tooltip": f"operand {edge.operand}"}
-    lent = source.order == 0 and target.order > 0
+    tail, head = f"n{source.id}", f"n{target.id}"
+    attributes = {"id": f"e{source.id}_{target.id}_{edge.operand}", "tooltip": f"operand {edge.operand}"}
+    lent = source.order < target.order
     if edge.marks and not lent:
         attributes["label"] = graphviz.nohtml(f"  {', '.join(edge.marks)}  ")
     if lent:
         # A value that the gradient borrows from the forward pass.
-        dot.edge(f"n{source.id}", f"n{target.id}", constraint="false", **attributes, **_LENT_EDGE)
-    elif target.order > 0:
+        look = theme.lent_edge
+        attributes |= {"constraint": "false", "style": "dotted", "arrowsize": "0.6"}
+    elif target.order:
         # The backward half runs upwards beside the forward one.
-        dot.edge(f"n{target.id}", f"n{source.id}", dir="back", **attributes, **_BACKWARD_EDGE)
+        look, tail, head = theme.backward_edge, head, tail
+        attributes |= {"dir": "back", "style": "dashed"}
     else:
-        dot.edge(f"n{source.id}", f"n{target.id}", **attributes, **_FORWARD_EDGE)
+        look = theme.forward_edge
+    dot.edge(tail, head, color=look.line, fontcolor=look.text, **attributes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,16 @@ import numpy as np
 
 from ..engine.autodiff import grad
 from ..engine.tensor import Tensor, walk
-from .dot import to_dot
+from .collapse import Collapse, closing, collapsed, depths, too_much
+from .dot import THEMES, to_dot
 from .fold import fold
 from .model import Graph, trace
 from .render import FORMATS, render
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
 COTANGENT_SEED = 1502_03167
+
+_serial = count().__next__
 
 
 class Drawing:
@@ -29,15 +34,37 @@ class Drawing:
         What it shows, as data.
     source : str
         As DOT text, the same for the same graph.
+    caption : str
+        What stands below it: whether it was collapsed to be small enough.
     """
 
-    def __init__(self, graph: Graph, rankdir: str = "TB") -> None:
+    def __init__(self, graph: Graph, rankdir: str = "TB", theme: str = "light", caption: str = "") -> None:
+        if theme not in THEMES:
+            raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {theme!r}")
         self.graph = graph
-        self.source = to_dot(graph, rankdir)
+        self.caption = caption
+        self.source = to_dot(graph, rankdir, THEMES[theme], caption)
 
-    def svg(self) -> str:
-        """Return the picture as SVG text."""
-        return render(self.source).decode()
+    def svg(self, prefix: str = "") -> str:
+        """Return the picture as SVG text.
+
+        Parameters
+        ----------
+        prefix : str
+            Put before every id in it, so that several pictures can stand in one page.
+
+        Raises
+        ------
+        RenderError
+            If it cannot be laid out.
+        ValueError
+            If the prefix is not made of letters, digits, ``-`` and ``_``, a letter first.
+        """
+        if prefix and not re.fullmatch(r"[A-Za-z][\w-]*", prefix, re.ASCII):
+            raise ValueError(f"prefix is made of letters, digits, - and _, a letter first, not {prefix!r}")
+        # In text there are no quotes and no <: what looks like an attribute is one.
+        text = re.sub(r'(<\w+\b[^<>]*?\sid=")', rf"\g<1>{prefix}", render(self.source).decode())
+        return re.sub(r'(="url\(#|\shref="#|:href="#)', rf"\g<1>{prefix}", text)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file ending in .svg, .dot, .png or .pdf, and return its path.
@@ -58,24 +85,30 @@ class Drawing:
         return path
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+        return {"image/svg+xml": self.svg(f"drawing{_serial()}-"), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return f"Drawing({len(self.graph.vertices)} boxes, {len(self.graph.edges)} edges)"
+        said = f", {self.caption}" if self.caption else ""
+        return f"Drawing({len(self.graph.vertices)} boxes, {len(self.graph.edges)} edges{said})"
 
 
 def draw(
     *outputs: Tensor,
     backward: bool = False,
     cotangents: Sequence[Any] | None = None,
+    values: bool = False,
     detail: str = "full",
+    collapse: Collapse | None = None,
+    repeat: bool = False,
+    axes: str | Iterable[str] | None = None,
+    theme: str = "light",
     max_nodes: int = 400,
 ) -> Drawing:
     """Draw the recorded step that led to the outputs.
 
     Each operation is a box with its symbol, its axes and the name and shape of its result; each operand is an edge, so
-    ``x * x`` has two. Scopes are clusters. Broadcasts are boxes, too: their gradient is the sum that appears beside
-    them.
+    ``x * x`` has two. Scopes are clusters. Broadcasts are boxes, too: their gradient is the sum, in a double frame,
+    that appears beside them.
 
     Parameters
     ----------
@@ -86,10 +119,25 @@ def draw(
         own, each operation beside the one it differentiates.
     cotangents : sequence of arrays, optional
         ``dL/dy`` for each output, for ``backward``; drawn from a fixed seed if not given.
+    values : bool
+        Write dtypes and values into the boxes: each element of a small array, else its extremes and mean; with
+        ``backward`` also the length of each gradient.
     detail : {"full", "slide"}
         "slide" runs from left to right and folds reshapes, broadcasts, transposes and casts into marks on their edges.
+    collapse : int, str, collection of str, or callable, optional
+        Which scopes become one box that says how many operations it holds: those deeper than a depth (with 0 every
+        outermost scope, with 1 every scope inside one), those of some names, or those for which a function of the path
+        of names, as ``("encoder", "block")``, is true. Parameters that only one box uses are in it.
+    repeat : bool
+        Show a chain of boxes that hold the same operations once, with its length: "block × 12". Without ``collapse``
+        the outermost scopes become boxes.
+    axes : str or several, optional
+        Names of axes by rank, as ``"n c h w"`` or ``("n c", "n c h w")``: what reductions run over is said in them.
+    theme : {"light", "dark"}
     max_nodes : int
-        More boxes than that are an error: layouts of large graphs take minutes.
+        Where there would be more boxes than that, or three times as many edges, or edges past 25 times as many
+        rows of boxes, scopes are collapsed, as few as will do, and the picture says so: layouts of large graphs take
+        minutes.
 
     Returns
     -------
@@ -101,7 +149,8 @@ def draw(
     TypeError
         If an output is not a Tensor.
     ValueError
-        If there are no outputs, too many boxes, or another ``detail``; if ``backward`` has nothing to differentiate.
+        If there are no outputs, too many boxes or edges even so, or an argument is not one of those above; if
+        ``backward`` has nothing to differentiate.
 
     Examples
     --------
@@ -109,6 +158,8 @@ def draw(
     >>> x = tn.tensor([[1.0], [2.0]], requires_grad=True, name="x")
     >>> tn.draw(tn.batch_norm(x), detail="slide")
     Drawing(8 boxes, 9 edges)
+    >>> tn.draw(tn.batch_norm(x), collapse=0)
+    Drawing(2 boxes, 1 edges)
     """
     if not outputs:
         raise ValueError("draw needs at least one Tensor")
@@ -119,20 +170,53 @@ def draw(
         raise ValueError(f"detail is 'full' or 'slide', not {detail!r}")
     if cotangents is not None and not backward:
         raise ValueError("cotangents are for backward=True")
-    graph = trace(*outputs, *(_gradients(outputs, cotangents) if backward else ()))
-    slide = detail == "slide"
-    if slide:
-        graph = fold(graph)
-    if len(graph.vertices) > max_nodes:
-        raise ValueError(
-            f"the graph has {len(graph.vertices)} boxes, more than max_nodes={max_nodes}: draw a smaller step, use "
-            "detail='slide', or raise max_nodes if you can wait for the layout"
-        )
-    return Drawing(graph, "LR" if slide else "TB")
+    recorded, lengths = outputs, None
+    if backward:
+        seeds = _seeds(outputs, cotangents)
+        recorded = (*outputs, *grad(outputs, _leaves(outputs), seeds, create_graph=True))
+        lengths = _gradients(outputs, seeds) if values else None
+    graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
+    view = fold if detail == "slide" else _as_it_is
+    if collapse is not None or repeat:
+        graph = collapsed(graph, closing(0 if collapse is None else collapse, graph), repeat)
+        shown, caption = view(graph), ""
+        if reason := too_much(shown, max_nodes):
+            raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
+    else:
+        shown, caption = _small_enough(graph, view, max_nodes)
+    return Drawing(shown, "LR" if detail == "slide" else "TB", theme, caption)
 
 
-def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> tuple[Tensor, ...]:
-    """Record the gradients of the outputs with respect to every leaf they depend on."""
+_ADVICE = (
+    "draw a smaller step, put its parts in scopes (with tn.scope(...)) and choose which of them become one box with "
+    "collapse=, use detail='slide', or raise max_nodes if you can wait for the layout"
+)
+
+
+def _as_it_is(graph: Graph) -> Graph:
+    return graph
+
+
+def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) -> tuple[Graph, str]:
+    """Return what to show of a graph, with as few scopes collapsed as will do, and a caption that says which."""
+    shown = view(graph)
+    reason = too_much(shown, max_nodes)
+    if reason is None:
+        return shown, ""
+    operations = sum(v.operation is not None for v in graph.vertices)
+    # Repeats are shown once only where nothing else helps, as then the picture is no longer the whole.
+    ways = [*((depth, False) for depth in depths(graph, max_nodes)), (0, True)] if graph.scopes else []
+    for depth, repeat in ways:
+        smaller = view(collapsed(graph, closing(depth, graph), repeat))
+        if too_much(smaller, max_nodes) is None:
+            once = ", repeated boxes once" if repeat else ""
+            return smaller, f"collapsed to depth {depth}{once}: {operations} operations"
+    vain = "collapsing its scopes does not help" if graph.scopes else "it has no scopes to collapse"
+    raise ValueError(f"the graph has {reason}, and {vain}: {_ADVICE}")
+
+
+def _leaves(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return every leaf that the outputs depend on and that needs a gradient."""
     leaves: dict[Tensor, None] = {}
     for y in reversed(walk(outputs)):
         for x in y.node.inputs:  # type: ignore[union-attr]
@@ -140,6 +224,11 @@ def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> t
                 leaves[x] = None
     if not leaves:
         raise ValueError("backward=True needs outputs that were computed from a Tensor with requires_grad=True")
+    return list(leaves)
+
+
+def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> list[Tensor]:
+    """Return the cotangents as named leaves."""
     if cotangents is None:
         random = np.random.default_rng(COTANGENT_SEED)
         cotangents = [random.normal(size=y.shape) for y in outputs]
@@ -150,4 +239,10 @@ def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> t
         # So that what depends on the seed alone, as dL/dβ does, is recorded too.
         seed.requires_grad = True
         seeds.append(seed)
-    return grad(outputs, list(leaves), seeds, create_graph=True)  # type: ignore[no-any-return]
+    return seeds
+
+
+def _gradients(outputs: Sequence[Tensor], seeds: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+    """Return the gradient of every Tensor on the way to the outputs."""
+    tensors = [*_leaves(outputs), *walk(outputs)]
+    return dict(zip(tensors, grad(outputs, tensors, [seed.data for seed in seeds]), strict=True))

@@ -33,7 +33,7 @@ def _without_bookkeeping(graph: Graph) -> Graph:
             marks.insert(0, folded[source])
             source = into[source][0].source
         edges.append(replace(edge, source=source, marks=tuple(marks)))
-    return _renumbered(graph, [v for v in graph.vertices if v.id not in folded], edges)
+    return renumbered(graph, [v for v in graph.vertices if v.id not in folded], edges)
 
 
 def _rules_as_one(graph: Graph) -> Graph:
@@ -75,14 +75,15 @@ def _rules_as_one(graph: Graph) -> Graph:
         elif (edge.source, target) not in edges:
             # A rule that uses a value twice, as y * y * y does, is shown to use it.
             edges[edge.source, target] = replace(edge, target=target, operand=len(edges))
-    return _renumbered(
+    return renumbered(
         graph,
         [vertices[v.id] for v in graph.vertices if v.id not in merged_into],
         sorted([*kept, *edges.values()], key=lambda e: (e.target, e.operand)),
     )
 
 
-def _renumbered(graph: Graph, vertices: list[Vertex], edges: list[Edge]) -> Graph:
+def renumbered(graph: Graph, vertices: list[Vertex], edges: list[Edge]) -> Graph:
+    """Return a graph of some of the vertices, numbered anew, and of edges between them."""
     new = {v.id: i for i, v in enumerate(vertices)}
     return Graph(
         tuple(

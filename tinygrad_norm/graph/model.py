@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..engine.context import Scope
+from ..engine.operators import Array
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, walk
+
+# Of a small array every element is shown, in at most six rows and columns.
+MOST_ELEMENTS = 12
+MOST_IN_LINE = 6
+# As wide as a digit, so that numbers stand in columns.
+FIGURE_SPACE = "\u2007"
+
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -29,14 +40,25 @@ class Vertex:
         The primitive's sign, and its static parameters and constants in words: ``"over axis 0"``, ``"1e-05"``.
     formula : str or None
         In a gradient: what the rule that made it computes.
+    local : tuple of str
+        The local derivatives: what each operand's rule makes of a cotangent ``g``.
     scope : tuple of int
         The scopes it was recorded in, outermost first, by their number.
     order : int
-        0 for the forward pass, 1 for its gradient.
+        0 for the forward pass, 1 for its gradient; ``phase`` is the same in a word, "forward" or "backward".
     differentiates, operand : int or None
         In a gradient: the vertex whose rule made it, and which of its operands the rule is for; no operand for a sum of
         contributions.
-    requires_grad : bool
+    requires_grad, parameter : bool
+        Whether it needs a gradient; and is a leaf of a kind of its own, as the parameters of layers are.
+    unbroadcast : bool
+        In a gradient: a sum over the axes along which the forward pass repeated an array.
+    values, gradient_norm : str or None
+        On request: the elements, or their extremes and mean, to 3 digits; and the length of the gradient.
+    holds : int
+        In a simplified picture: how many operations were put into this one box; 0 for what was recorded.
+    times : int
+        How many such boxes, one after the other, it stands for.
     """
 
     id: int
@@ -52,6 +74,17 @@ class Vertex:
     differentiates: int | None = None
     operand: int | None = None
     requires_grad: bool = False
+    parameter: bool = False
+    local: tuple[str, ...] = ()
+    unbroadcast: bool = False
+    values: str | None = None
+    gradient_norm: str | None = None
+    holds: int = 0
+    times: int = 1
+
+    @property
+    def phase(self) -> str:
+        return "backward" if self.order else "forward"
 
 
 @dataclass(frozen=True)
@@ -66,12 +99,15 @@ class Edge:
         Its position among the target's operands.
     marks : tuple of str
         Operations that a simplified picture folded into this edge.
+    shape : tuple of int
+        Of what leaves the source.
     """
 
     source: int
     target: int
     operand: int
     marks: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,18 +133,58 @@ class Graph:
             result[edge.source].append(edge)
         return result
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the graph as dicts, lists, strings and integers, ready for JSON; ``"version"`` grows with changes.
 
-def trace(*outputs: Tensor) -> Graph:
+        Examples
+        --------
+        >>> import json
+        >>> import tinygrad_norm as tn
+        >>> x = tn.tensor([1.0, 2.0], requires_grad=True, name="x")
+        >>> data = json.loads(json.dumps(trace(x * x).to_dict()))
+        >>> data["version"], data["vertices"][1]["symbol"], data["edges"][0]["shape"]
+        (1, '×', [2])
+        """
+        return {
+            "version": VERSION,
+            "vertices": [{**_plain(vertex), "phase": vertex.phase} for vertex in self.vertices],
+            "edges": [_plain(edge) for edge in self.edges],
+            "scopes": list(self.scopes),
+            "outputs": list(self.outputs),
+        }
+
+
+def _plain(part: Vertex | Edge) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(part).items()}
+
+
+def trace(
+    *outputs: Tensor,
+    values: bool = False,
+    gradients: Mapping[Tensor, Tensor] | None = None,
+    axes: str | Iterable[str] | None = None,
+) -> Graph:
     """Return everything that was recorded on the way to the outputs.
 
     Parameters
     ----------
     *outputs : Tensors
         One that was not recorded is a vertex by itself.
+    values : bool
+        Note the values of the Tensors, too.
+    gradients : mapping of Tensors, optional
+        Gradients of some Tensors, whose lengths are noted.
+    axes : str or several, optional
+        Names of the axes, for each rank: ``"n c h w"`` names those of every Tensor with four.
 
     Returns
     -------
     Graph
+
+    Raises
+    ------
+    ValueError
+        If ``axes`` names the axes of one rank twice.
 
     Examples
     --------
@@ -119,25 +195,41 @@ def trace(*outputs: Tensor) -> Graph:
     ['x', 'multiply']
     >>> [(edge.source, edge.target, edge.operand) for edge in graph.edges]
     [(0, 1, 0), (0, 1, 1)]
+    >>> graph.vertices[1].local
+    ('g * b', 'g * a')
     """
+    names = axis_names(axes)
     scopes: dict[Scope, int] = {}
+    paths: dict[Scope | None, tuple[int, ...]] = {None: ()}
     ids: dict[Tensor, int] = {}
     made_by: dict[Node, int] = {}
     vertices: list[Vertex] = []
     edges: list[Edge] = []
+    lengths = {x: number(np.linalg.norm(g.data.astype(np.float64))) for x, g in (gradients or {}).items()}
 
     def place(tensor: Tensor, **what: Any) -> None:
-        ids[tensor] = len(vertices)
+        i = ids[tensor] = len(vertices)
+        if values:
+            what["values"] = in_digits(tensor.data)
         vertices.append(
             Vertex(
-                len(vertices), tensor.name, tensor.shape, str(tensor.dtype), requires_grad=tensor.requires_grad, **what
+                i,
+                tensor.name,
+                tensor.shape,
+                str(tensor.dtype),
+                requires_grad=tensor.requires_grad,
+                gradient_norm=lengths.get(tensor),
+                parameter=type(tensor) is not Tensor,
+                **what,
             )
         )
 
     for tensor in reversed(walk(outputs)):
         node = tensor.node
         assert node is not None  # a walk visits computed Tensors only
-        path = tuple(scopes.setdefault(scope, len(scopes)) for scope in (node.scope.path if node.scope else ()))
+        path = paths.get(node.scope)
+        if path is None:
+            path = paths[node.scope] = tuple(scopes.setdefault(scope, len(scopes)) for scope in node.scope.path)
         source = node.differentiates
         for x in node.inputs:
             if isinstance(x, Tensor) and x not in ids:
@@ -147,17 +239,19 @@ def trace(*outputs: Tensor) -> Graph:
             tensor,
             operation=node.primitive.name,
             symbol=node.primitive.symbol,
-            detail=_detail(node),
+            detail=_detail(node, names),
             formula=_formula(node),
+            local=node.primitive.formulas,
             scope=path,
             order=node.order,
             differentiates=None if source is None else made_by.get(source),
             operand=node.operand,
+            unbroadcast=node.primitive.name == "sum" and source is not None and source.primitive.name == "broadcast_to",
         )
         made_by.setdefault(node, ids[tensor])
         for operand, x in enumerate(node.inputs):
             if isinstance(x, Tensor):
-                edges.append(Edge(ids[x], ids[tensor], operand))
+                edges.append(Edge(ids[x], ids[tensor], operand, shape=x.shape))
     for tensor in outputs:
         if tensor not in ids:
             place(tensor)
@@ -183,21 +277,68 @@ def _formula(node: Node) -> str | None:
     return str(formulas[min(node.operand, len(formulas) - 1)])
 
 
-def _detail(node: Node) -> str:
+def _detail(node: Node, names: Mapping[int, list[str]]) -> str:
     """Put the constants and the static parameters of an operation into words."""
     words = [f"{x:g}" if isinstance(x, float) else str(x) for x in node.inputs if not isinstance(x, Tensor)]
-    return " ".join([*words, *_in_words(node.static)])
-
-
-def _in_words(static: Mapping[str, Any]) -> list[str]:
-    words = []
+    static = node.static
     if "axis" in static:
-        axes = static["axis"] if isinstance(static["axis"], tuple) else (static["axis"],)
-        words.append(f"over ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}")
+        words.append(_over(static["axis"], names.get(np.ndim(node.arrays[0]))))
     if "axes" in static:
         words.append(str(static["axes"]))
     if "dtype" in static:
         words.append(f"to {static['dtype']}")
     if "terms" in static:
         words.append(f"{','.join(static['terms'])}->{static['result']}")
-    return words
+    return " ".join(words)
+
+
+def _over(axis: int | tuple[int, ...], names: list[str] | None) -> str:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if names is not None and axes:
+        return f"over {', '.join(names[i] for i in axes)}"
+    return f"over ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
+
+
+def axis_names(axes: str | Iterable[str] | None) -> dict[int, list[str]]:
+    """Return the names of axes by rank, from ``"n c h w"`` or several such.
+
+    Examples
+    --------
+    >>> axis_names(("n c", "n c l"))
+    {2: ['n', 'c'], 3: ['n', 'c', 'l']}
+    """
+    names: dict[int, list[str]] = {}
+    for text in (axes,) if isinstance(axes, str) else axes or ():
+        found = text.split()
+        if len(found) in names:
+            raise ValueError(f"axes: {' '.join(names[len(found)])!r} and {text!r} name the same {len(found)} axes")
+        names[len(found)] = found
+    return names
+
+
+def number(value: Any) -> str:
+    """Return a number to 3 digits; the sign of zero is not shown."""
+    return f"{value:.3g}" if value else "0"
+
+
+def in_digits(array: Array) -> str:
+    """Return an array as rows of numbers of equal width, a larger one as its extremes and mean, an empty one as "".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> in_digits(np.arange(100.0))
+    'min 0, mean 49.5, max 99'
+    """
+    if array.size == 0:
+        return ""
+    rows = array.reshape(-1, array.shape[-1] if array.ndim else 1)
+    if array.size <= MOST_ELEMENTS and max(rows.shape) <= MOST_IN_LINE:
+        texts = [[str(x) if array.dtype.kind in "bui" else number(x) for x in row] for row in rows.tolist()]
+        width = max(len(text) for row in texts for text in row)
+        return "\n".join("  ".join(text.rjust(width, FIGURE_SPACE) for text in row) for row in texts)
+    if array.dtype.kind == "c":
+        return f"mean {number(array.mean())}"
+    with np.errstate(all="ignore"):
+        wide = array.astype(np.float64)
+        return f"min {number(wide.min())}, mean {number(wide.mean())}, max {number(wide.max())}"

@@ -119,7 +119,11 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
 
 
 def explore_norm(
-    name: str, inputs: Sequence[Array] | None = None, shape: tuple[int, ...] = (4, 3), seed: int = 0
+    name: str,
+    inputs: Sequence[Array] | None = None,
+    shape: tuple[int, ...] = (4, 3),
+    seed: int = 0,
+    groups: int = 2,
 ) -> Page:
     """Make the page of a norm, on given ``x, weight, bias`` or on an example of a shape.
 
@@ -130,8 +134,10 @@ def explore_norm(
         Where weight and bias have the norm's own shapes.
     shape : tuple of int
     seed : int
+    groups : int
+        Of group_norm.
     """
-    norm = norms(images=len(shape if inputs is None else inputs[0].shape) > 2)[name]
+    norm = norms(groups, images=len(shape if inputs is None else inputs[0].shape) > 2)[name]
     numbers = example(norm, shape, seed) if inputs is None else dict(zip(("x", "γ", "β"), inputs, strict=False))
     return _page(f"{norm.title}, step by step", _EQUATION, scenes_of_norm(norm, numbers), _questions(norm, numbers))
 

@@ -1,0 +1,380 @@
+"""Scopes as one box each, repeated boxes as one, and whether a picture can be laid out at all."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from .dot import in_words
+from .fold import renumbered
+from .model import Edge, Graph, Vertex
+
+Closed = Callable[[tuple[str, ...]], bool]
+Collapse = int | str | Collection[str] | Closed
+
+# Layouts of more edges, or of longer ones, than these for each box that is allowed take minutes.
+EDGES_PER_BOX = 3
+ROWS_PER_BOX = 25
+MOST_DEPTHS = 10
+
+
+class Box(NamedTuple):
+    """What becomes one box: a scope, in one phase, as far as it differentiates vertices of one order."""
+
+    order: int
+    differentiated: int
+    scope: int
+
+
+@dataclass
+class Content:
+    """The vertices of a box, and where what they use and make comes from and goes to."""
+
+    members: list[Vertex] = field(default_factory=list)
+    sources: dict[int, int] = field(default_factory=dict)
+    results: dict[int, None] = field(default_factory=dict)
+    inside: list[Hashable] = field(default_factory=list)
+
+    @property
+    def operations(self) -> int:
+        return sum(v.operation is not None for v in self.members)
+
+
+def closing(collapse: Collapse, graph: Graph) -> Closed:
+    """Return which scopes become one box, as a function of a scope's path of names.
+
+    Parameters
+    ----------
+    collapse : int, str, collection of str, or callable
+        The depth of the deepest scopes that stay open, names of scopes, or such a function.
+    graph : Graph
+        For the names there are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, a negative depth, or a name that no scope has.
+    """
+    if isinstance(collapse, bool):
+        raise TypeError(f"collapse is a depth, names or a function of a scope's path, not {collapse}")
+    if isinstance(collapse, int):
+        depth = collapse
+        if depth < 0:
+            raise ValueError(f"collapse is the depth of the deepest open scope, 0 or more, not {depth}")
+        return lambda path: len(path) > depth
+    if callable(collapse):
+        return collapse
+    if not isinstance(collapse, Collection):
+        raise TypeError(f"collapse is a depth, names or a function of a scope's path, not {type(collapse).__name__}")
+    names = {collapse} if isinstance(collapse, str) else set(collapse)
+    if unknown := names - set(graph.scopes):
+        there = ", ".join(map(repr, sorted(set(graph.scopes)))) or "none"
+        raise ValueError(f"collapse: no scope is called {', '.join(map(repr, sorted(unknown)))}; there are {there}")
+    return lambda path: path[-1] in names
+
+
+def collapsed(graph: Graph, closed: Closed, repeat: bool = False) -> Graph:
+    """Return the graph with every closed scope as one box; its forward and its backward part are two.
+
+    Parameters
+    ----------
+    graph : Graph
+    closed : callable
+        ``closed(("encoder", "block"))`` says whether the scope with this path of names is one box.
+    repeat : bool
+        Show boxes that hold the same operations and follow each other in a chain as one, with their number.
+
+    Notes
+    -----
+    The result can be laid out, as no path leads from a box back into it: scopes for which that is not so, as they were
+    entered in turns, stay open. Parameters that only one box uses are in it. Edges into a box are one for each Tensor.
+    The sum of a leaf's contributions, as a weight has that many boxes share, is one vertex with many operands.
+    """
+    graph = _with_sums_joined(graph)
+    box_of = _boxes(graph, closed)
+    graph = _with_inputs_outside(graph, box_of)
+    items, order = _without_cycles(graph, box_of)
+    contents = _contents(graph, items, box_of)
+    first = _runs(graph, items, order, contents) if repeat else {}
+    return _contracted(graph, [first.get(item, item) for item in items], contents, box_of)
+
+
+def _with_sums_joined(graph: Graph) -> Graph:
+    """Join the additions that sum the contributions to one leaf."""
+    users = graph.outputs_of()
+    into: dict[int, int] = {}
+    for v in reversed(graph.vertices):
+        if _sums_for_a_leaf(v) and len(users[v.id]) == 1 and v.id not in graph.outputs:
+            user = users[v.id][0].target
+            if _sums_for_a_leaf(graph.vertices[user]):
+                into[v.id] = into.get(user, user)
+    edges: list[Edge] = []
+    arriving: dict[int, int] = {}
+    for e in graph.edges:
+        if e.source not in into:
+            target = into.get(e.target, e.target)
+            edges.append(replace(e, target=target, operand=arriving.get(target, 0)))
+            arriving[target] = edges[-1].operand + 1
+    return renumbered(graph, [v for v in graph.vertices if v.id not in into], edges) if into else graph
+
+
+def _sums_for_a_leaf(v: Vertex) -> bool:
+    return v.order > 0 and v.operation == "add" and v.operand is None and v.differentiates is None
+
+
+def _boxes(graph: Graph, closed: Closed) -> dict[int, Box]:
+    """Return, for each vertex in a closed scope, the outermost of these."""
+    outermost: dict[tuple[int, ...], int | None] = {}
+
+    def of(path: tuple[int, ...]) -> int | None:
+        names = tuple(graph.scopes[scope] for scope in path)
+        return next((scope for depth, scope in enumerate(path, 1) if closed(names[:depth])), None)
+
+    boxes = {}
+    for v in graph.vertices:
+        if v.scope not in outermost:
+            outermost[v.scope] = of(v.scope)
+        if (scope := outermost[v.scope]) is not None:
+            differentiated = 0 if v.differentiates is None else graph.vertices[v.differentiates].order
+            boxes[v.id] = Box(v.order, differentiated, scope)
+    return boxes
+
+
+def _with_inputs_outside(graph: Graph, box_of: dict[int, Box]) -> Graph:
+    """Take out seeds and, where a box would have no input, leaves that are data, or no parameters, or all of them."""
+    fed = {box_of[e.target] for e in graph.edges if e.target in box_of and box_of.get(e.source) != box_of[e.target]}
+    outside: list[Vertex] = []
+    alone: dict[Box, list[Vertex]] = {}
+    for i, box in box_of.items():
+        v = graph.vertices[i]
+        if v.operation is not None:
+            continue
+        if v.order and v.requires_grad:
+            outside.append(v)
+        elif not v.order and box not in fed:
+            alone.setdefault(box, []).append(v)
+    for leaves in alone.values():
+        data = [v for v in leaves if not v.requires_grad]
+        outside += data or [v for v in leaves if not v.parameter] or leaves
+    vertices = list(graph.vertices)
+    for v in outside:
+        vertices[v.id] = replace(v, scope=v.scope[: v.scope.index(box_of.pop(v.id).scope)])
+    return replace(graph, vertices=tuple(vertices))
+
+
+def _without_cycles(graph: Graph, box_of: dict[int, Box]) -> tuple[list[int], list[int]]:
+    """Return the item that each vertex is part of, and the items in order; open boxes that lead back to themselves."""
+    while True:
+        # An item, a box or a vertex, has the number of its first vertex.
+        heads: dict[Box, int] = {}
+        items = [heads.setdefault(box_of[v.id], v.id) if v.id in box_of else v.id for v in graph.vertices]
+        pairs = {(items[e.source], items[e.target]) for e in graph.edges} - {(i, i) for i in heads.values()}
+        order = _sorted(set(items), pairs)
+        if len(order) == len(set(items)):
+            return items, order
+        tangled = set(items) - set(order)
+        tangled -= set(_sorted(tangled, {(b, a) for a, b in pairs if a in tangled and b in tangled}))
+        for i in [i for i in box_of if items[i] in tangled]:
+            del box_of[i]
+
+
+def _sorted(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the items in topological order, small numbers first; those on and behind cycles are left out."""
+    waiting = dict.fromkeys(items, 0)
+    after: dict[int, list[int]] = {}
+    for a, b in pairs:
+        waiting[b] += 1
+        after.setdefault(a, []).append(b)
+    ready = [item for item, count in waiting.items() if count == 0]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for b in after.get(order[-1], ()):
+            waiting[b] -= 1
+            if not waiting[b]:
+                heapq.heappush(ready, b)
+    return order
+
+
+def _contents(graph: Graph, items: Sequence[int], box_of: Mapping[int, Box]) -> dict[int, Content]:
+    """Describe every box so that two with equal ``inside`` hold the same operations, connected in the same way."""
+    contents: dict[int, Content] = {}
+    place: dict[int, int] = {}
+    into = graph.inputs_of()
+    for v in graph.vertices:
+        if v.id not in box_of:
+            continue
+        content = contents.setdefault(items[v.id], Content())
+        place[v.id] = len(content.members)
+        content.members.append(v)
+        operands: list[Hashable] = []
+        for edge in into[v.id]:
+            if items[edge.source] == items[v.id]:
+                operands.append((edge.operand, "inside", place[edge.source]))
+            elif graph.vertices[edge.source].order == v.order:
+                position = content.sources.setdefault(edge.source, len(content.sources))
+                operands.append((edge.operand, "outside", position, edge.shape))
+            else:
+                operands.append((edge.operand, "lent", edge.shape))
+        content.inside.append((v.operation, v.detail, v.shape, v.dtype, tuple(operands)))
+    for edge in graph.edges:
+        leaves = edge.source in box_of and items[edge.source] != items[edge.target]
+        if leaves and graph.vertices[edge.target].order == graph.vertices[edge.source].order:
+            contents[items[edge.source]].results.setdefault(edge.source)
+    return contents
+
+
+def _runs(graph: Graph, items: list[int], order: list[int], contents: Mapping[int, Content]) -> dict[int, int]:
+    """Return, for each box that repeats the one before it, the first of the run."""
+    users: dict[int, set[int]] = {item: set() for item in contents}
+    sources: dict[int, set[int]] = {item: set() for item in contents}
+    for e in graph.edges:
+        a, b = items[e.source], items[e.target]
+        if a != b and graph.vertices[e.source].order == graph.vertices[e.target].order:
+            users.get(a, set()).add(b)
+            sources.get(b, set()).add(a)
+    shown = {items[i] for i in graph.outputs if graph.vertices[i].order == 0}
+    first: dict[int, int] = {}
+    for a in order:
+        if a not in contents or a in shown:
+            continue
+        # Both may use what both share, as a weight, and add to what both add to, as its gradient.
+        following = [
+            b
+            for b in users[a]
+            if b in contents
+            and sources[b] - {a} <= sources[a]
+            and users[a] - {b} <= users[b]
+            and _same(graph, contents[a], contents[b])
+        ]
+        if len(following) == 1:
+            first[following[0]] = first.get(a, a)
+    return first
+
+
+def _same(graph: Graph, a: Content, b: Content) -> bool:
+    one, other = a.members[-1], b.members[-1]
+    around = [[graph.scopes[s] for s in v.scope] for v in (one, other)]
+    return a.inside == b.inside and one.order == other.order and around[0] == around[1]
+
+
+def _contracted(graph: Graph, items: list[int], contents: Mapping[int, Content], box_of: Mapping[int, Box]) -> Graph:
+    pairs = {(items[e.source], items[e.target]) for e in graph.edges}
+    order = _sorted(set(items), {(a, b) for a, b in pairs if a != b})
+    new = {item: i for i, item in enumerate(order)}
+    together: dict[int, int] = {}
+    for item in contents:
+        together[items[item]] = together.get(items[item], 0) + 1
+
+    def vertex(item: int) -> Vertex:
+        v = graph.vertices[item]
+        if item in box_of:
+            v = _box(graph, contents[item], box_of[item], together[item])
+        source = v.differentiates
+        return replace(v, id=new[item], differentiates=None if source is None else new[items[source]])
+
+    edges: dict[tuple[int, int, int | None], Edge] = {}
+    arriving: dict[int, int] = {}
+    for e in graph.edges:
+        a, b = items[e.source], items[e.target]
+        if a == b:
+            continue
+        operand = e.operand
+        if b in box_of:
+            lent = graph.vertices[e.source].order < graph.vertices[e.target].order
+            key = (a, b, None if lent else e.source)
+            operand = arriving.get(b, 0)
+            if key in edges:
+                continue
+            arriving[b] = operand + 1
+        else:
+            # Equal boxes that are drawn once have one edge to what they all lead to.
+            key = (a, b, None if together.get(a, 1) > 1 else -1 - e.operand)
+        edges[key] = replace(e, source=new[a], target=new[b], operand=operand)
+    return Graph(
+        tuple(map(vertex, order)),
+        tuple(sorted(edges.values(), key=lambda e: (e.target, e.operand))),
+        graph.scopes,
+        tuple(new[items[i]] for i in graph.outputs),
+    )
+
+
+def _box(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
+    """Return a box as a vertex: the scope's name, how much it holds, the shapes of its inputs and outputs."""
+    members = {v.id: v for v in content.members}
+    asked = [i for i in graph.outputs if i in members]
+    results = [members[i] for i in content.results or asked] or content.members[-1:]
+    last = results[-1]
+    path = content.members[-1].scope
+    return Vertex(
+        id=last.id,
+        name=None,
+        shape=last.shape,
+        dtype=last.dtype,
+        operation="scope",
+        symbol=graph.scopes[box.scope],
+        detail=f"{_shapes(graph.vertices[i] for i in content.sources)} → {_shapes(results)}".lstrip(),
+        scope=path[: path.index(box.scope)],
+        order=box.order,
+        differentiates=next((v.differentiates for v in content.members if v.differentiates is not None), None),
+        requires_grad=last.requires_grad,
+        holds=content.operations,
+        times=times,
+    )
+
+
+def _shapes(vertices: Iterable[Vertex]) -> str:
+    shapes = [in_words(v.shape) for v in vertices]
+    return ", ".join(shapes) if len(shapes) <= 3 else f"{len(shapes)} tensors"
+
+
+# What can be laid out.
+
+
+def too_much(graph: Graph, max_nodes: int) -> str | None:
+    """Say why a layout of the graph would take too long, or return None."""
+    if len(graph.vertices) > max_nodes:
+        return f"{len(graph.vertices)} boxes, more than max_nodes={max_nodes}"
+    if len(graph.edges) > EDGES_PER_BOX * max_nodes:
+        return f"{len(graph.edges)} edges, more than {EDGES_PER_BOX} × max_nodes={max_nodes}"
+    rows = _rows_passed(graph)
+    if rows > ROWS_PER_BOX * max_nodes:
+        return f"edges that pass {rows} rows of boxes, more than {ROWS_PER_BOX} × max_nodes={max_nodes}"
+    return None
+
+
+def _rows_passed(graph: Graph) -> int:
+    """Estimate how many rows the edges span together, which is what a layered layout spends its time on."""
+    above: dict[int, list[int]] = {v.id: [] for v in graph.vertices}
+    below: dict[int, list[int]] = {v.id: [] for v in graph.vertices}
+    for e in graph.edges:
+        orders = graph.vertices[e.source].order, graph.vertices[e.target].order
+        if orders[0] == orders[1]:
+            upper, lower = (e.target, e.source) if orders[0] else (e.source, e.target)
+            above[lower].append(upper)
+            below[upper].append(lower)
+    # The gradient runs upwards.
+    downwards = sorted(below, key=lambda i: -i if graph.vertices[i].order else i)
+    row: dict[int, int] = {}
+    for i in downwards:
+        row[i] = 1 + max((row[j] for j in above[i]), default=-1)
+    for i in reversed(downwards):
+        # A layout makes edges short: a weight stands above its use.
+        if below[i] and len(above[i]) <= len(below[i]):
+            row[i] = min(row[j] for j in below[i]) - 1
+    return sum(abs(row[e.source] - row[e.target]) for e in graph.edges)
+
+
+def depths(graph: Graph, max_nodes: int) -> list[int]:
+    """Return depths at which the scopes of a graph can be collapsed to at most so many boxes, deepest first."""
+    deepest = max((len(v.scope) for v in graph.vertices), default=0)
+    found = []
+    for depth in range(deepest - 1, -1, -1):
+        boxes = {(v.order, v.scope[depth]) if len(v.scope) > depth else v.id for v in graph.vertices}
+        if len(boxes) <= max_nodes:
+            found.append(depth)
+    # Of very many, as a recursion makes, a few are tried.
+    return found[:: 1 + len(found) // MOST_DEPTHS]
