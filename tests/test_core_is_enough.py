@@ -151,7 +151,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "table": set(),
     "datasets": {"engine"},
     "norm": {"engine"},
-    "graph": {"engine", "norm"},
+    "graph": {"engine", "norm", "check"},
     "check": {"engine"},
     "nn": {"engine", "norm", "table"},
     "tour": {*PARTS, ""},

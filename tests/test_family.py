@@ -545,3 +545,96 @@ def test_v14_float16_lengths_are_computed_in_float32():
     assert_array_equal(more.l2_normalize(x), np.full((1, 4), 0.5, np.float16))
     assert np.isfinite(more.weight_norm(x, np.ones((1, 1), np.float16))).all()
     assert np.isfinite(tn.local_response_norm(x[:, :, None], 3)).all()
+
+
+# What is refused leaves everything as it was.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"dim": 2}, ValueError, "dim: axis 2 is out of bounds"), ({"dim": 1.0}, TypeError, "dim must be an integer"),
+        ({"name": "wieght"}, ValueError, "Linear has no parameter 'wieght'"),
+        ({"name": ["weight"]}, ValueError, "Linear has no parameter"),
+    ],
+)  # fmt: skip
+def test_weight_norm_takes_nothing_over_before_it_knows_all_is_well(arguments, error, message):
+    layer = nn.Linear(3, 2)
+    weight = layer.weight
+    with pytest.raises(error, match=message):
+        WeightNorm(layer, **arguments)
+    assert layer.weight is weight
+    for wrapper in (WeightNorm, WeightStandardization):
+        with pytest.raises(TypeError, match=f"{wrapper.__name__} takes a Module, not int"):
+            wrapper(3)
+
+
+@pytest.mark.parametrize("wrong", [np.ones((3, 2)), np.ones((4, 5)), np.ones(4)])
+def test_a_wrong_condition_does_not_move_the_running_statistics(wrong):
+    layer = ConditionalBatchNorm(3, 2)
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match=r"gamma must have shape|expects 2 features"):
+        layer(random(4, 3), wrong)
+    for key, value in layer.state_dict().items():
+        assert_array_equal(value, before[key])
+
+
+def test_sizes_of_conditional_layers_are_positive_integers():
+    for make in (FiLM, ConditionalBatchNorm):
+        for wrong in (0, 2.0, True):
+            with pytest.raises(ValueError, match="num_features must be a positive integer"):
+                make(wrong, 2)
+            with pytest.raises(ValueError, match="condition_features must be a positive integer"):
+                make(2, wrong)
+
+
+@pytest.mark.parametrize("name", ["r_max", "d_max"])
+def test_corrections_are_real_numbers(name):
+    x = random(4, 3)
+    for wrong in ("3", None):
+        with pytest.raises(TypeError, match=f"{name} must be a real number"):
+            BatchRenorm(3, **{name: wrong})
+        with pytest.raises(TypeError, match=f"{name} must be a real number"):
+            more.batch_renorm(x, np.zeros(3), np.ones(3), **{name: wrong})
+    with pytest.raises(ValueError, match="r_max must be at least 1 and d_max at least 0"):
+        BatchRenorm(3, **{name: np.nan})
+    assert_allclose(more.batch_renorm(x, np.zeros(3), np.ones(3), r_max=np.inf, d_max=np.inf), x, rtol=1e-12)
+
+
+def test_lists_are_arrays():
+    x, c = random(4, 3), random(4, 3, seed=1)
+    for call in (
+        lambda f: more.batch_renorm(f(x), f(c[0]), f(c[1] ** 2)), lambda f: more.ghost_batch_norm(f(x), 2),
+        lambda f: more.conditional_batch_norm(f(x), f(c), f(c)), lambda f: more.film(f(x), f(c), f(c)),
+        lambda f: more.l2_normalize(f(x)), lambda f: more.scale_norm(f(x), 2.0),
+        lambda f: more.weight_norm(f(x), f(c[:, :1])), lambda f: more.weight_standardization(f(x)),
+        lambda f: more.adaptive_instance_norm(f(x[None]), f(c[None])),
+    ):  # fmt: skip
+        assert_array_equal(call(np.ndarray.tolist), call(np.asarray))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-7, 1e-25, 1e-38, 1.0, 1e4, 1e30])
+@pytest.mark.parametrize("eps", [0.0, 1e-38, 1e-12, 1.0, 1e30, 1e200])
+def test_lengths_neither_overflow_nor_underflow(dtype, size, eps):
+    """Next to the same in the widest floats; below the normal numbers fewer digits are left."""
+    with np.errstate(over="ignore"):
+        x = (random(3, 4) * size).astype(dtype)
+    if not (np.isfinite(x).all() and x.any(axis=1).all()):
+        return
+    computed_in = np.finfo(np.promote_types(dtype, np.float32))
+    values = x.astype(np.longdouble)
+    expected = values / np.maximum(length(values, 1), min(eps, float(computed_in.max)))
+    y = more.l2_normalize(x, eps=eps)
+    assert y.dtype == dtype
+    info = np.finfo(dtype)
+    assert_allclose(y.astype(float), expected.astype(float), rtol=8 * info.eps, atol=2 * float(info.smallest_subnormal))
+
+
+def test_the_gradient_at_zero_is_the_cotangent_over_eps_however_small():
+    for dtype, eps in ((np.float32, 1e-30), (np.float64, 1e-200), (np.float64, 1e200)):
+        x, g = tn.tensor(np.zeros((1, 3)), dtype=dtype, requires_grad=True), random(1, 3).astype(dtype)
+        y = more.l2_normalize(x, eps=eps)
+        y.backward(g)
+        assert_array_equal(y.data, 0)
+        assert_allclose(x.grad.data, g / dtype(eps), rtol=1e-6)

@@ -76,6 +76,10 @@ def test_recalibrate_needs_two_values():
         tn.recalibrate(nn.BatchNorm1d(2), [np.zeros((1, 2), np.float32)])
 
 
+def kinds(model):
+    return [type(layer).__name__ for _, layer in model.children()]
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("norm", [{}, {"affine": False}, {"bias": False}])
 def test_folding_preserves_outputs_in_eval_mode(dtype, norm):
@@ -83,7 +87,9 @@ def test_folding_preserves_outputs_in_eval_mode(dtype, norm):
     model = network(rng, dtype, **norm)
     before = model.state_dict()
     folded = tn.fold_batch_norm(model)
-    assert [type(layer).__name__ for _, layer in folded.children()] == ["Linear", "Tanh", "Linear"]
+    assert kinds(folded) == [
+        "Linear", "Identity", "Tanh", "Linear", "Identity",
+    ]  # fmt: skip
     x = rng.normal(size=(7, 5)).astype(dtype)
     assert_allclose(folded(x).data, model.eval()(x).data, rtol=0, atol=40 * np.finfo(dtype).eps)
     for key, value in model.state_dict().items():
@@ -102,9 +108,9 @@ def test_folding_without_a_bias_makes_one():
 
 def test_what_does_not_stand_behind_a_linear_layer_stays():
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Tanh(), nn.BatchNorm1d(3, track_running_stats=False))
-    assert len(tn.fold_batch_norm(model)) == 3
+    assert kinds(tn.fold_batch_norm(model)) == kinds(model)
     untracked = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False))
-    assert len(tn.fold_batch_norm(untracked)) == 2
+    assert kinds(tn.fold_batch_norm(untracked)) == kinds(untracked)
 
 
 def convolutional(rng, dtype, options, **norm):
@@ -134,8 +140,8 @@ def test_convolutions_take_their_batch_norms_in(dtype, norm, options):
     model = convolutional(rng, dtype, options, **norm)
     before = model.state_dict()
     folded = tn.fold_batch_norm(model)
-    assert [type(layer).__name__ for _, layer in folded.children()] == [
-        "Conv2d", "ReLU", "Sequential", "BatchNorm2d", "Conv2d",
+    assert kinds(folded) == [
+        "Conv2d", "Identity", "ReLU", "Sequential", "BatchNorm2d", "Conv2d", "Identity",
     ]  # fmt: skip
     assert {p.dtype for p in folded.parameters()} == {np.dtype(dtype)}
     x = rng.normal(1, 2, size=(5, 2, 6, 7)).astype(dtype)
@@ -155,7 +161,7 @@ def test_convolutions_take_their_batch_norms_in(dtype, norm, options):
     ],
 )  # fmt: skip
 def test_only_the_batch_norm_of_its_own_rank_right_behind_is_folded(layers):
-    assert len(tn.fold_batch_norm(nn.Sequential(*layers))) == len(layers)
+    assert kinds(tn.fold_batch_norm(nn.Sequential(*layers))) == [type(layer).__name__ for layer in layers]
 
 
 @pytest.mark.parametrize("share", ["layer", "weight"])
@@ -170,7 +176,7 @@ def test_what_is_shared_is_folded_where_the_norm_is_and_nowhere_else(share):
         model(rng.normal(1, 2, size=(4, 3, 5, 5)))
     x = rng.normal(size=(2, 3, 5, 5))
     folded = tn.fold_batch_norm(model)
-    assert len(folded) == 3
+    assert kinds(folded) == ["Conv2d", "Identity", "Tanh", "Conv2d"]
     assert_allclose(folded(x).data, model.eval()(x).data, rtol=1e-12)
 
 
@@ -182,3 +188,182 @@ def test_recalibrated_statistics_behind_a_convolution():
     hidden = model[0](np.concatenate(batches)).data
     assert_allclose(model[1].running_mean, hidden.mean(axis=(0, 2, 3)), rtol=1e-10)
     assert_allclose(model[1].running_var, hidden.var(axis=(0, 2, 3), ddof=1), rtol=1e-10)
+
+
+# Folding knows what it folds.
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Shifted(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def trained(model, x):
+    """Return a model whose running statistics are away from where they start, in eval mode."""
+    for _ in range(3):
+        model(x * 2 + 1)
+    return model.eval()
+
+
+def pair(layer=nn.Linear, norm=nn.BatchNorm1d):
+    return layer(3, 3, rng=0, dtype=np.float64), norm(3, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (nn.Sequential(*pair(Scaled)), ["Scaled", "BatchNorm1d"]),
+        (nn.Sequential(*pair(norm=Shifted)), ["Linear", "Shifted"]),
+        (Residual(*pair()), ["Linear", "BatchNorm1d"]),
+        (Residual(nn.Sequential(*pair()), nn.Tanh()), ["Sequential", "Tanh"]),
+    ],
+)
+def test_subclasses_compute_what_they_like_and_stay_as_they_are(model, found):
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    folded = tn.fold_batch_norm(trained(model, x))
+    assert type(folded) is type(model)
+    assert kinds(folded) == found
+    assert_allclose(folded(x).data, model(x).data, rtol=1e-12, atol=1e-14)
+
+
+def test_folding_inside_a_subclass_reaches_the_sequentials_there():
+    folded = tn.fold_batch_norm(Residual(nn.Sequential(*pair()), nn.Tanh()))
+    assert kinds(folded[0]) == ["Linear", "Identity"]
+
+
+def test_positions_and_names_stay_and_the_norm_s_place_is_an_identity():
+    model = nn.Sequential(*pair(), nn.Tanh(), nn.Linear(3, 2, rng=1, dtype=np.float64))
+    folded = tn.fold_batch_norm(model)
+    assert isinstance(folded[1], nn.Identity)
+    assert isinstance(folded[2], nn.Tanh)
+    assert list(folded.state_dict()) == ["0.weight", "0.bias", "3.weight", "3.bias"]
+    assert_array_equal(folded[3].weight.data, model[3].weight.data)
+
+
+def test_channels_that_are_not_the_layer_s_outputs_are_left_alone():
+    """Behind a Linear on (N, C, L) the channels are the second axis, not the last."""
+    x = np.random.default_rng(0).normal(size=(6, 4, 3))
+    model = trained(nn.Sequential(nn.Linear(3, 5, rng=0, dtype=np.float64), nn.BatchNorm1d(4, dtype=np.float64)), x)
+    folded = tn.fold_batch_norm(model)
+    assert kinds(folded) == ["Linear", "BatchNorm1d"]
+    assert_array_equal(folded(x).data, model(x).data)
+
+
+def test_an_identity_ignores_its_arguments_as_pytorch_s_does():
+    x = tn.tensor([1.0, 2.0], requires_grad=True)
+    assert nn.Identity(54, unused=0.1)(x) is x
+
+
+# Recalibration sees all batches, and changes all or nothing.
+
+
+class Branches(nn.Module):
+    """Positive batches go through one norm, others through another; a third follows, and is listed first."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.up, self.down = (nn.BatchNorm1d(2, dtype=np.float64) for _ in range(3))
+
+    def forward(self, x):
+        return self.last((self.up if x.data[0, 0] > 0 else self.down)(x))
+
+
+def test_a_branch_may_run_later_only():
+    rng = np.random.default_rng(0)
+    up, down = rng.normal(size=(5, 2)) + 9, 4 * rng.normal(size=(7, 2)) - 20
+    model = Branches()
+    tn.recalibrate(model, [up, down])
+    for norm, x in ((model.up, up), (model.down, down)):
+        assert_allclose(norm.running_mean, x.mean(axis=0), rtol=1e-12)
+        assert_allclose(norm.running_var, x.var(axis=0, ddof=1), rtol=1e-12)
+    model.eval()
+    arriving = np.concatenate([model.up(up).data, model.down(down).data])
+    assert_allclose(model.last.running_mean, arriving.mean(axis=0), atol=1e-14)
+    assert_allclose(model.last.running_var, arriving.var(axis=0, ddof=1), rtol=1e-12)
+
+
+class Order(Branches):
+    def forward(self, x):
+        layers = (self.up, self.down) if x.data[0, 0] > 0 else (self.down, self.up)
+        return layers[1](layers[0](x))
+
+
+def state_of(model):
+    return model.state_dict(), [module.training for module in model.modules()]
+
+
+@pytest.mark.parametrize(
+    ("model", "batches", "message"),
+    [
+        (Branches(), [np.ones((3, 2)), -np.ones((1, 2))], "at least two values"),
+        (Order(), [np.ones((3, 2)), -np.ones((3, 2))], "one order"),
+        (Branches(), [np.ones((3, 2)), -np.ones((3, 3))], "num_features=2"),
+        (Branches(), [], "at least one batch"),
+    ],
+)
+def test_after_an_error_everything_is_as_it_was(model, batches, message):
+    model.up.eval()
+    state, modes = state_of(model)
+    with pytest.raises(ValueError, match=message):
+        tn.recalibrate(model, batches)
+    after, modes_after = state_of(model)
+    assert modes_after == modes
+    for key, value in state.items():
+        assert_array_equal(after[key], value)
+    assert not any(m._observers for m in model.modules())
+
+
+@pytest.mark.parametrize("batches", [np.ones((4, 2)), tn.tensor(np.ones((4, 2)))])
+def test_one_array_is_not_a_list_of_batches(batches):
+    with pytest.raises(TypeError, match=r"batches must be several inputs.* shape \(4, 2\)"):
+        tn.recalibrate(nn.BatchNorm1d(2), batches)
+
+
+@pytest.mark.parametrize("function", [tn.fold_batch_norm, lambda model: tn.recalibrate(model, [])])
+def test_what_is_not_a_module_is_refused_by_name(function):
+    with pytest.raises(TypeError, match=r"(fold_batch_norm|recalibrate) takes a Module, not function"):
+        function(lambda x: x)
+
+
+def test_a_tuple_is_several_inputs():
+    rng = np.random.default_rng(0)
+    layer = nn.more.ConditionalBatchNorm(2, 3, dtype=np.float64)
+    batches = [(rng.normal(1, 2, size=(n, 2, 4)), rng.normal(size=(n, 3))) for n in (2, 5)]
+    tn.recalibrate(layer, batches)
+    values = np.concatenate([x for x, _ in batches])
+    assert_allclose(layer.norm.running_mean, values.mean(axis=(0, 2)), rtol=1e-12)
+    assert_allclose(layer.norm.running_var, values.var(axis=(0, 2), ddof=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("c", [{}, {"c": 3}])
+def test_norms_that_keep_nothing_of_the_batch_are_recalibrated_too(c):
+    """Also one that learns its sizes here; in the order of the pattern's axes, with an axis of its own for each."""
+    rng = np.random.default_rng(0)
+    layer = nn.Norm("n h (g c) ... -> c h", g=2, track_running_stats=True, dtype=np.float64, **c)
+    batches = [rng.normal(1, 2, size=(n, 4, 6, 5)) for n in (2, 3)]
+    tn.recalibrate(layer, batches)
+    values = np.concatenate(batches).reshape(5, 4, 2, 3, 5)
+    assert layer.running_mean.shape == (4, 3)
+    assert_allclose(layer.running_mean, values.mean(axis=(0, 2, 4)), rtol=1e-12)
+    assert_allclose(layer.running_var, values.var(axis=(0, 2, 4), ddof=1), rtol=1e-12)
+
+
+def test_what_averages_over_instances_is_left_alone():
+    model = nn.Sequential(
+        nn.Norm("n c ... -> n c", c=2, track_running_stats=True), nn.InstanceNorm1d(2, track_running_stats=True),
+        nn.more.BatchRenorm(2),
+    )  # fmt: skip
+    before = model.state_dict()
+    tn.recalibrate(model, [np.random.default_rng(0).normal(size=(4, 2, 5))])
+    for key, value in model.state_dict().items():
+        assert_array_equal(value, before[key])

@@ -245,8 +245,12 @@ def test_linear_starts_within_one_over_the_root_of_its_inputs():
 
 
 def test_linear_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="in_features and out_features must be positive, not 0 and 2"):
-        nn.Linear(0, 2)
+    for wrong in (0, -1, 2.0, True, "3", None):
+        with pytest.raises(ValueError, match="in_features must be a positive integer"):
+            nn.Linear(wrong, 2)
+        with pytest.raises(ValueError, match="out_features must be a positive integer"):
+            nn.Linear(2, wrong)
+    assert nn.Linear(np.int64(3), np.int32(2)).weight.shape == (2, 3)
     for x in (np.zeros((3, 4)), np.zeros(())):
         with pytest.raises(ValueError, match="expects 3 features"):
             nn.Linear(3, 2)(x)
@@ -409,3 +413,112 @@ def test_repr_nests():
     assert repr(nn.Softmax(1)) == "Softmax(dim=1)"
     assert repr(nn.Dropout(0.25)) == "Dropout(p=0.25)"
     assert repr(nn.RMSNorm(4)) == "RMSNorm((4,), eps=None, elementwise_affine=True)"
+
+
+# What a module refuses.
+
+
+@pytest.mark.parametrize("wrong", [np.ones(2), 3.0, tn.tensor([1.0, 2.0]), [1.0, 2.0]])
+def test_a_parameter_is_not_replaced_by_what_is_none(wrong):
+    layer = nn.Linear(2, 1)
+    before = layer.weight
+    with pytest.raises(TypeError, match=r"Linear\.weight is a parameter and cannot become"):
+        layer.weight = wrong
+    assert layer.weight is before
+    layer.weight = nn.Parameter(np.ones((1, 2)))
+    layer.bias = None
+    assert list(layer.state_dict()) == ["weight"]
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.int64, complex])
+def test_a_state_of_an_unsupported_dtype_is_part_of_the_one_error_and_nothing_is_loaded(dtype):
+    layer = nn.BatchNorm1d(2)
+    before = snapshot(layer)
+    state = {key: value + 1 for key, value in before.items()}
+    state["bias"] = state["bias"].astype(dtype)
+    state["running_var"] = state["running_var"].astype(dtype)
+    with pytest.raises(ValueError, match=rf"'bias' has dtype {np.dtype(dtype)}.*'running_var' has dtype"):
+        layer.load_state_dict(state)
+    assert_same_state(layer, before)
+
+
+class Unreadable:
+    """As PyTorch's bfloat16 tensors are to NumPy."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no such type")
+
+
+def test_what_cannot_be_read_is_part_of_the_one_error_too():
+    layer = nn.BatchNorm1d(2)
+    state = layer.state_dict() | {"weight": Unreadable(), "running_mean": [[1.0], [1.0, 2.0]], "more": 1}
+    with pytest.raises(ValueError, match="does not fit this BatchNorm1d") as error:
+        layer.load_state_dict(state)
+    for words in (
+        "'weight' cannot be read as an array: no such type",
+        "'running_mean' cannot be read",
+        "unknown key 'more'",
+    ):
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [int, bool, complex, "float128", "nonsense", np.longdouble, object])
+def test_the_dtype_of_a_layer_is_one_that_has_gradients(dtype):
+    for make in DTYPED:
+        with pytest.raises(TypeError, match=r"^dtype must be"):
+            make(dtype=dtype)
+
+
+def test_no_dtype_is_float32():
+    for make in DTYPED:
+        layer = make(dtype=None)
+        floats = {value.dtype for value in layer.state_dict().values() if value.dtype.kind != "i"}
+        assert floats == {np.dtype(np.float32)}
+
+
+DTYPED = [
+    lambda **k: nn.Linear(3, 2, **k), lambda **k: nn.Conv2d(3, 2, 1, **k), lambda **k: nn.BatchNorm2d(3, **k),
+    lambda **k: nn.BatchNorm1d(3, affine=False, **k), lambda **k: nn.InstanceNorm1d(3, track_running_stats=True, **k),
+    lambda **k: nn.LayerNorm(3, **k), lambda **k: nn.GroupNorm(1, 3, **k), lambda **k: nn.RMSNorm(3, **k),
+    lambda **k: nn.Norm("n c -> c", c=3, track_running_stats=True, **k), lambda **k: nn.more.GhostBatchNorm(4, 2, **k),
+    lambda **k: nn.more.BatchRenorm(3, **k), lambda **k: nn.more.FiLM(3, 2, **k), lambda **k: nn.more.ScaleNorm(3, **k),
+    lambda **k: nn.more.ConditionalBatchNorm(3, 2, **k),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["0.1", None, [0.1], True, 1j])
+def test_numbers_of_layers_are_real(wrong):
+    for name, make in (("negative_slope", nn.LeakyReLU), ("p", nn.Dropout)):
+        with pytest.raises(TypeError, match=f"^{name} must be a real number, not"):
+            make(wrong)
+    assert nn.Dropout(np.float32(0.5)).p == 0.5
+
+
+def test_a_slope_is_finite():
+    with pytest.raises(ValueError, match="negative_slope must be finite, not nan"):
+        nn.LeakyReLU(np.nan)
+
+
+@pytest.mark.parametrize(("start", "end", "name"), [(3, -1, "start_dim"), (-4, -1, "start_dim"), (0, 3, "end_dim")])
+def test_flatten_names_the_axis_that_is_not_there(start, end, name):
+    for kind in (IndexError, ValueError):
+        with pytest.raises(kind, match=rf"{name}: axis -?\d is out of bounds for array of dimension 3"):
+            nn.Flatten(start, end)(random(2, 3, 4))
+
+
+def test_flatten_as_pytorch_of_no_axes_and_the_wrong_way_round():
+    assert nn.Flatten(0)(np.float64(3)).shape == (1,)
+    with pytest.raises(IndexError, match="start_dim: axis 1 is out of bounds for array of dimension 1"):
+        nn.Flatten()(np.float64(3))
+    with pytest.raises(ValueError, match="start_dim=2 comes after end_dim=1"):
+        nn.Flatten(2, 1)(random(2, 3, 4))
+    with pytest.raises(TypeError, match=r"end_dim must be an integer, not 1\.0"):
+        nn.Flatten(0, 1.0)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(5000, 2, dtype=np.float16), nn.Linear(3, 2, dtype=np.float16)])
+def test_bias_gradients_in_float16_are_added_up_in_float32(layer):
+    """V14: ones in float16 add up to 2048 and no further."""
+    rows = 4096
+    layer(np.zeros((rows, layer.in_features), np.float16)).backward(np.ones((rows, 2), np.float16))
+    assert_array_equal(layer.bias.grad.data, np.full(2, rows, np.float16))

@@ -415,3 +415,48 @@ def test_without_affine_there_is_nothing_to_train():
         if name != "RMSNorm":
             options = {"affine": True, "bias": False}
             assert [path for path, _ in make(**options).named_parameters()] == ["weight"]
+
+
+TRACKING = [
+    nn.BatchNorm1d, nn.InstanceNorm1d, nn.more.BatchRenorm, lambda c, **k: nn.more.GhostBatchNorm(c, 2, **k),
+    lambda c, **k: nn.more.ConditionalBatchNorm(c, 2, **k), lambda c, **k: nn.Norm("n c -> c", c=c, **k),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", TRACKING)
+def test_momentum_is_a_finite_number_or_none(make):
+    for wrong in ("0.1", [0.1], True, 1j):
+        with pytest.raises(TypeError, match="momentum must be a real number"):
+            make(3, momentum=wrong)
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="momentum must be finite"):
+            make(3, momentum=wrong)
+    # As in PyTorch, no range is asked for.
+    for right in (None, 1, np.float32(0.5), 1.5, -0.5):
+        make(3, momentum=right)
+
+
+@pytest.mark.parametrize("wrong", [int, "nonsense", complex])
+@every_layer
+def test_stats_dtype_is_checked_when_the_layer_is_made(name, wrong):
+    with pytest.raises(TypeError, match="stats_dtype must be a floating dtype"):
+        LAYERS[name](stats_dtype=wrong)
+
+
+@every_layer
+def test_an_empty_input_keeps_its_name_and_is_not_the_output(name):
+    x = tn.tensor(np.zeros((0, *SHAPES[name[-2:]][1:])), requires_grad=True, name="mine")
+    for layer in (LAYERS[name](affine=False), LAYERS[name](affine=False).eval()):
+        y = layer(x)
+        assert y is not x
+        assert x.name == "mine"
+        y.backward(np.zeros(y.shape))
+    assert nn.LocalResponseNorm(2)(x[..., None]) is not x
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta", "k"])
+def test_constants_of_local_response_norm_are_finite_numbers(name):
+    with pytest.raises(TypeError, match=f"{name} must be a real number, not '1'"):
+        nn.LocalResponseNorm(2, **{name: "1"})
+    with pytest.raises(ValueError, match=f"{name} must be finite, not inf"):
+        nn.LocalResponseNorm(2, **{name: np.inf})

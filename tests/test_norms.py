@@ -396,3 +396,64 @@ ERRORS = [
 def test_errors_name_the_argument(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+# An empty input is not the output.
+
+FUNCTIONS = {
+    **NORMS,
+    "normalize": lambda x: tn.normalize(x, "n c ... -> c"),
+    "local_response_norm": lambda x: tn.local_response_norm(x, 3),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_output_for_an_empty_input_is_another_tensor_connected_to_it(name: str) -> None:
+    x = tn.tensor(np.zeros((0, 4, 2)), requires_grad=True, name="mine")
+    y = FUNCTIONS[name](x)
+    assert y is not x
+    assert x.name == "mine"
+    y.backward(np.zeros(y.shape))
+    assert x.grad.shape == x.shape
+    plain = np.zeros((0, 4, 2))
+    assert FUNCTIONS[name](plain) is not plain
+
+
+# Arguments of other kinds.
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_lists_are_arrays(name: str) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 2))
+    call = FUNCTIONS[name]
+    if name in ("layer_norm", "rms_norm"):
+        call = partial(getattr(tn, name), normalized_shape=[4, 2])
+    assert_array_equal(call(x.tolist()), call(x))
+
+
+WRONG_KINDS = [
+    *((partial(norm, X4, eps=eps), TypeError, "eps must be a real number, not")
+      for norm in NORMS.values() for eps in ("1e-5", [1e-5], True, 1j)),
+    *((partial(NORMS[name], X4, eps=None), TypeError, "eps must be a real number, not None") for name in CENTRED),
+    *((partial(tn.local_response_norm, X4, 3, **{name: wrong}), TypeError, f"{name} must be a real number")
+      for name in ("alpha", "beta", "k") for wrong in ("1", None)),
+    *((partial(tn.local_response_norm, X4, 3, **{name: np.nan}), ValueError, f"{name} must be finite")
+      for name in ("alpha", "beta", "k")),
+    *((partial(norm, X2, shape), ValueError, "normalized_shape must be an integer .*or a sequence")
+      for norm in (tn.layer_norm, tn.rms_norm) for shape in (4.0, None, (), (4.0,), True, "4", (-4,))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "message"), WRONG_KINDS)
+def test_what_is_of_the_wrong_kind_is_named(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_numpy_integers_are_sizes_and_floats_are_not_whatever_was_asked_before() -> None:
+    expected = tn.group_norm(X2, 2)
+    assert_array_equal(tn.group_norm(X2, np.int64(2)), expected)
+    assert_array_equal(tn.layer_norm(X2, (np.int32(4),)), tn.layer_norm(X2, 4))
+    for wrong in (2.0, np.float64(2), "2", [2], None):
+        with pytest.raises(ValueError, match="num_groups must be a positive integer"):
+            tn.group_norm(X2, wrong)

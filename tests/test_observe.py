@@ -450,3 +450,22 @@ def test_a_plot_of_nothing_and_one_without_matplotlib_are_errors(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'tinygrad_norm\[plot\]'"):
         observed_training().plot()
+
+
+def test_statistics_of_float16_do_not_overflow():
+    y = np.array([[-60000.0, 1.0], [60000.0, 3.0]], np.float16)
+    layer = nn.Identity()
+    with tn.observe(layer) as seen:
+        layer(y)
+    (observation,) = seen[""]
+    assert_allclose(observation.mean, [0, 2])
+    assert_allclose(observation.std, [60000, 1], rtol=1e-6)
+    many = np.ones((5000, 1), np.float16)
+    with tn.observe(layer) as seen:
+        layer(many)
+    assert_allclose(seen[""][0].mean, 1)
+
+
+def test_what_is_not_a_module_cannot_be_observed():
+    with pytest.raises(TypeError, match="observe takes a Module, not function"), tn.observe(lambda x: x):
+        pass

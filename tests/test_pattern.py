@@ -243,3 +243,44 @@ def test_a_pattern_describes_itself(pattern, shape, lengths, words):
 def test_describing_what_does_not_fit_is_the_pattern_s_own_error():
     with pytest.raises(ValueError, match="'n c -> c': expected 2 axes"):
         tn.describe("n c -> c", (1, 2, 3))
+
+
+# Names and kinds of arguments.
+
+
+def test_axes_may_have_any_name_that_is_not_an_argument() -> None:
+    x = np.random.default_rng(0).standard_normal((6, 4))
+    expected = tn.normalize(x, "(a b) c -> a", a=2)
+    for name in ("x", "pattern", "shape", "self"):
+        pattern = f"({name} b) c -> {name}"
+        assert_array_equal(tn.normalize(x, pattern, **{name: 2}), expected)
+        assert_array_equal(tn.moments(x, pattern, **{name: 2})[0], tn.moments(x, "(a b) c -> a", a=2)[0])
+        assert tn.describe(pattern, (6, 4), **{name: 2}).endswith("3 × 4 = 12 values each")
+    for function in (tn.normalize, tn.moments):
+        with pytest.raises(ValueError, match="'eps' is an argument here; call the axis otherwise"):
+            function(x, "(eps b) c -> eps", eps=2)
+    assert tn.describe("n eps -> n", (2, 3)) == "one mean and variance per n; 3 values each"
+
+
+@pytest.mark.parametrize("wrong", [("n", "c"), ["n", "c"], None, 3, b"n c -> c", {}])
+def test_whatever_is_not_a_string_is_no_pattern(wrong: Any) -> None:
+    for call in (parse, partial(tn.normalize, X2), lambda pattern: tn.describe(pattern, (3, 4))):
+        with pytest.raises(TypeError, match=rf"a pattern is a string such as .* not {type(wrong).__name__}"):
+            call(wrong)
+
+
+@pytest.mark.parametrize("wrong", [2.0, True, "2", [2], {}, None, np.float64(2), np.bool_(True)])
+def test_lengths_are_integers_whatever_was_asked_before(wrong: Any) -> None:
+    for right in (1, 2, np.int64(2), np.uint8(1)):
+        assert parse("n (g c) -> g").fit((2, 6), {"g": right}).shape == (2, right, 6 // right)
+    with pytest.raises(ValueError, match="axis 'g' must be a positive integer, not"):
+        parse("n (g c) -> g").fit((2, 6), {"g": wrong})
+
+
+@pytest.mark.parametrize("wrong", [3, None, "34", (3.0, 4), (3, -4), (True, 4), (3, None), ([3], 4)])
+def test_a_shape_is_a_sequence_of_sizes(wrong: Any) -> None:
+    for call in (partial(tn.describe, "a b -> a"), parse("a b -> a").fit):
+        call((3, 4))
+        with pytest.raises(TypeError, match="a shape is a sequence of integers that are not negative"):
+            call(wrong)
+    assert tn.describe("a b -> a", [np.int64(3), 4]) == tn.describe("a b -> a", (3, 4))

@@ -203,8 +203,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "words", "pointer"), WRONG)
 def test_errors_quote_the_pattern_and_point_at_the_axis(arguments, words, pointer):
+    pattern, options = arguments["pattern"], {k: v for k, v in arguments.items() if k != "pattern"}
     with pytest.raises(ValueError, match=r".") as caught:
-        nn.Norm(**arguments)
+        nn.Norm(pattern, **options)
     assert words in str(caught.value)
     assert pointer in str(caught.value)
 
@@ -267,3 +268,48 @@ def test_dtypes_and_stats_dtype(dtype):
     named = nn.LayerNorm(16, elementwise_affine=False, stats_dtype=np.float64)(x)
     assert_array_equal(named.data, y.data)
     assert nn.Norm("n d -> n", affine="d")(x).dtype == np.promote_types(dtype, np.float32)
+
+
+# What a call that fails leaves behind, and names.
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 3)), np.zeros((2, 3, 1)), np.zeros((2, 3), int)])
+def test_a_call_that_fails_teaches_no_sizes(wrong):
+    layer = nn.Norm("n c -> c", affine="c", track_running_stats=True)
+    with pytest.raises((ValueError, TypeError)):
+        layer(wrong)
+    with pytest.raises(ValueError, match="does not know the size of 'c' yet"):
+        layer.state_dict()
+    layer(random(4, 5))
+    assert layer.weight.shape == (5,)
+
+
+def test_buffers_of_unknown_size_are_asked_for_in_vain_as_parameters_are():
+    layer = nn.Norm("n c -> c", track_running_stats=True)
+    for ask in (layer.named_buffers, layer.named_parameters):
+        with pytest.raises(ValueError, match="does not know the size of 'c' yet"):
+            list(ask())
+
+
+def test_tracking_asks_for_the_batch_by_name():
+    with pytest.raises(
+        ValueError, match=r"averaged over the batch, which '\.\.\.' .*; name the first axis, as in 'n \.\.\.'"
+    ):
+        nn.Norm("... c -> ...", track_running_stats=True)
+    nn.Norm("... c -> ...")
+    # Nothing that is tracked comes from the dots here: channels last, of any rank.
+    layer, x = nn.Norm("... c -> c", track_running_stats=True, momentum=1.0, dtype=float), random(4, 5, 3)
+    layer(x)
+    assert_allclose(layer.running_mean, x.mean(axis=(0, 1)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["affine", "bias", "eps", "momentum", "track_running_stats", "stats_dtype", "dtype"])
+def test_an_axis_is_not_called_like_an_argument(name):
+    with pytest.raises(ValueError, match=f"'{name}' is an argument here; call the axis otherwise"):
+        nn.Norm(f"n {name} -> n")
+
+
+def test_lengths_may_be_called_pattern_and_be_numpy_s():
+    layer = nn.Norm("n (pattern self) -> n pattern", pattern=np.int64(2), self=3, affine="self")
+    assert repr(layer).startswith("Norm('n (pattern self) -> n pattern', pattern=2, self=3")
+    assert layer(random(4, 6)).shape == (4, 6)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_array_equal
 from primitive_table import COMPOSITES, ROWS, assert_close, central_difference, check_derivatives, random_directions
 from strategies import NONZERO, SMOOTH, arrays, generators, views
 
@@ -355,3 +356,17 @@ def test_v08_rejects_gradients_that_are_not_owned(monkeypatch):
     for row in ROWS:
         if row.name in ("add", "sum", "reshape", "transpose", "concatenate", "broadcast_to", "mean"):
             assert_rejects(test_v08_gradients_own_their_memory, row)
+
+
+def test_float16_is_added_up_in_float32():
+    """Ones in float16 add up to 2048 at most: 2048 + 1 rounds to 2048."""
+    ones = np.ones((4097, 2), np.float16)
+    x = tn.tensor(ones, requires_grad=True)
+    for total in (x.sum(axis=0), tn.ops.sum(ones, axis=0), np.cumsum(x, axis=0)[-1], tn.ops.cumsum(ones, axis=0)[-1]):
+        assert total.dtype == np.float16
+        assert_array_equal(np.asarray(getattr(total, "data", total)), np.full(2, 4096, np.float16))
+    # What was repeated adds up its cotangents, and a running sum those of the later ones.
+    row = tn.tensor(ones[:1], requires_grad=True)
+    (row + tn.tensor(ones)).backward(ones)
+    assert_array_equal(row.grad.data, np.full((1, 2), 4096, np.float16))
+    assert_array_equal(tn.grad(np.cumsum(x, axis=0), x, ones).data[0], np.full(2, 4096, np.float16))

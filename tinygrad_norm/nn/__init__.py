@@ -4,7 +4,7 @@ from . import more
 from .checkpoint import load, save
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .inference import fold_batch_norm, recalibrate
-from .layers import GELU, Dropout, Flatten, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
+from .layers import GELU, Dropout, Flatten, Identity, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
 from .losses import cross_entropy, mse_loss
 from .module import Module, Parameter
 from .normalization import (
@@ -32,6 +32,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GroupNorm",
+    "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",

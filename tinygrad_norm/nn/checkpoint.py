@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine.operators import Array, plain
-from .module import Module
+from ..engine.operators import Array
+from .module import Module, array_of
+
+_DTYPES = {
+    "BOOL": np.dtype("?"), "U8": np.dtype("u1"), "U16": np.dtype("<u2"), "U32": np.dtype("<u4"), "U64": np.dtype("<u8"),
+    "I8": np.dtype("i1"), "I16": np.dtype("<i2"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8"),
+    "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "C64": np.dtype("<c8"),
+}  # fmt: skip
+"""The dtypes of a safetensors file that NumPy has, by their names there."""
 
 
 def save(path: str | os.PathLike[str], state: Module | Mapping[str, Any]) -> None:
@@ -28,6 +35,8 @@ def save(path: str | os.PathLike[str], state: Module | Mapping[str, Any]) -> Non
     ------
     ImportError
         Without safetensors: ``pip install 'tinygrad_norm[files]'``.
+    TypeError, ValueError
+        For a key or a value that the file cannot hold, before anything is written; the message names it.
 
     Examples
     --------
@@ -41,16 +50,28 @@ def save(path: str | os.PathLike[str], state: Module | Mapping[str, Any]) -> Non
     from safetensors.numpy import save as to_bytes
 
     entries = state.state_dict() if isinstance(state, Module) else dict(state)
-    arrays = {key: np.require(plain(value), requirements="C") for key, value in entries.items()}
+    content = to_bytes({key: _storable(key, value) for key, value in entries.items()})
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(to_bytes(arrays))
+        with open(temporary, "xb") as file:
+            file.write(content)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _storable(key: Any, value: Any) -> Array:
+    """Return an entry as an array that a safetensors file holds."""
+    if not isinstance(key, str):
+        raise TypeError(f"the keys of a state are strings, not {key!r}")
+    if key == "__metadata__":
+        raise ValueError("the key '__metadata__' is reserved by the file format; call the entry otherwise")
+    array = np.require(array_of(key, value), requirements="C")
+    if array.dtype.newbyteorder("<") not in _DTYPES.values():
+        raise TypeError(f"{key!r} has dtype {array.dtype}, which a state file does not hold")
+    return array
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -68,15 +89,19 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     ------
     FileNotFoundError
     ValueError
-        If the file is not a complete safetensors file: truncated, damaged, or of another kind, such as a pickle.
+        If the file is not a complete safetensors file: truncated, damaged, or of another kind, such as a pickle; and if
+        it holds a dtype that NumPy has not, such as bfloat16. The message says where.
     ImportError
         Without safetensors: ``pip install 'tinygrad_norm[files]'``.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
+    from safetensors import SafetensorError, deserialize
 
     content = Path(path).read_bytes()
     try:
-        return dict(from_bytes(content))
-    except (SafetensorError, KeyError, ValueError) as error:
+        entries: list[tuple[str, dict[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} is not a complete safetensors file ({error})") from None
+    foreign = [f"{key!r} has dtype {entry['dtype']}" for key, entry in entries if entry["dtype"] not in _DTYPES]
+    if foreign:
+        raise ValueError(f"{os.fspath(path)} holds what NumPy has no dtype for: {'; '.join(foreign)}")
+    return {key: np.frombuffer(e["data"], _DTYPES[e["dtype"]]).reshape(e["shape"]) for key, e in entries}

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..engine import ops
 from ..engine.recording import scope
-from ..norm.checks import positive, shaped
+from ..norm.arguments import is_size, positive
+from ..norm.checks import shaped
 from .layers import uniform
 from .module import Module
 
@@ -309,7 +310,6 @@ def _pooling(kernel_size: Size, stride: Size | None, padding: Size) -> tuple[Pai
 def _pair(name: str, value: Size, least: int = 1) -> Pair:
     """Return a size given once for height and width, or for each."""
     sizes = tuple(value) if isinstance(value, Sequence) else (value, value)
-    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n >= least for n in sizes)
-    if len(sizes) != 2 or not whole:
+    if len(sizes) != 2 or not all(is_size(n, least) for n in sizes):
         raise ValueError(f"{name} must be an integer of at least {least}, or a pair of them, not {value!r}")
     return int(sizes[0]), int(sizes[1])

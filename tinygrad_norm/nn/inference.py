@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy, deepcopy
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..engine.operators import Array
 from ..engine.recording import no_grad
+from ..engine.tensor import Tensor
 from .convolution import Conv2d
-from .layers import Linear, Sequential
-from .module import Module, Parameter
-from .normalization import BatchNorm, BatchNorm1d, BatchNorm2d
+from .layers import Identity, Linear, Sequential
+from .module import Module, Parameter, as_model
+from .normalization import BatchNorm1d, BatchNorm2d
+from .running import Running
 
 # Which batch norm sees the outputs of which layer as its channels.
-_FOLDED = ((Linear, BatchNorm1d), (Conv2d, BatchNorm2d))
+_FOLDED = {Linear: BatchNorm1d, Conv2d: BatchNorm2d}
 
 
 @no_grad()
@@ -27,17 +32,27 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
     the order in which the layers run: what reaches a later layer depends on the statistics of the earlier ones. Ioffe
     and Szegedy 2015 average the variances of batches instead, which leaves out how the batches' means differ.
 
+    These are the layers that track running statistics of whole batches: `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`,
+    `GhostBatchNorm`, the one inside a `ConditionalBatchNorm`, and a `Norm` whose pattern keeps nothing of the first
+    axis. Layers that no batch reaches, `BatchRenorm`, and what averages over instances (InstanceNorm, other Norms) are
+    not touched.
+
     Parameters
     ----------
     model : Module
-        Modes are left as they are; parameters and ``num_batches_tracked``, too.
-    batches : iterable of arrays
-        Inputs of the model, of any sizes; kept in memory, since they are gone through once for each layer.
+        Modes are left as they are; parameters and ``num_batches_tracked``, too. After an error the statistics are what
+        they were.
+    batches : iterable of arrays or Tensors, or of tuples of them
+        Inputs of the model, of any sizes, a tuple where it takes several; kept in memory, since they are gone through
+        once for each layer.
 
     Raises
     ------
+    TypeError
+        If ``model`` is not a Module, or ``batches`` is a single array.
     ValueError
-        If a layer sees fewer than two values per channel.
+        If there are no batches, a layer sees fewer than two values per channel, or layers run in one order for one
+        batch and in another for the next.
 
     Examples
     --------
@@ -47,49 +62,94 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
     >>> layer.running_mean, layer.running_var
     (array([2.]), array([4.]))
     """
+    as_model("recalibrate", model)
+    if isinstance(batches, np.ndarray | Tensor):
+        raise TypeError(f"batches must be several inputs, as a list, and not one array of shape {batches.shape}")
     batches = list(batches)
+    if not batches:
+        raise ValueError("recalibrate needs at least one batch")
+    with _in_eval_mode(model):
+        layers = _in_running_order(model, batches)
+        with _unchanged_after_an_error(layers):
+            for layer in layers:
+                _set_statistics(model, layer, batches)
+
+
+@contextmanager
+def _in_eval_mode(model: Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        for layer in _in_running_order(model, batches):
-            count, mean, squares = 0, np.zeros(layer.num_features), np.zeros(layer.num_features)
-            for values in _arriving(model, layer, batches):
-                count, mean, squares = _merged(count, mean, squares, values)
-            if count < 2:
-                raise ValueError(f"recalibrate needs at least two values per channel, and a layer received {count}")
-            layer.running_mean = mean.astype(layer.running_mean.dtype)
-            layer.running_var = (squares / (count - 1)).astype(layer.running_var.dtype)
+        yield
     finally:
         for module, training in modes:
             module.training = training
 
 
-def _in_running_order(model: Module, batches: list[Any]) -> list[Any]:
-    order: dict[Module, None] = {}
-    layers = [m for m in model.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
-    for layer in layers:
-        layer._observers.append(lambda module, inputs, y: order.setdefault(module))
+@contextmanager
+def _unchanged_after_an_error(layers: list[Running]) -> Iterator[None]:
+    before = [(layer, layer.running_mean, layer.running_var) for layer in layers]
     try:
-        for batch in batches[:1]:
-            model(batch)
+        yield
+    except BaseException:
+        for layer, mean, var in before:
+            layer.running_mean, layer.running_var = mean, var
+        raise
+
+
+def _in_running_order(model: Module, batches: list[Any]) -> list[Running]:
+    """Return the layers that pool, each after those that run before it for any batch."""
+    layers = [m for m in model.modules() if isinstance(m, Running) and m.pools]
+    before: dict[Running, set[Running]] = {}
+    called: dict[Running, None] = {}
+    with _observing(layers, lambda layer, inputs, y: called.setdefault(layer)):
+        for batch in batches:
+            called.clear()
+            _run(model, batch)
+            order = list(called)
+            for i, layer in enumerate(order):
+                before.setdefault(layer, set()).update(order[max(i - 1, 0) : i])
+    try:
+        return list(TopologicalSorter(before).static_order())
+    except CycleError:
+        raise ValueError("recalibrate needs layers that run in one order, and here it differs by batch") from None
+
+
+def _set_statistics(model: Module, layer: Running, batches: list[Any]) -> None:
+    zero = np.zeros(layer.running_mean.shape)
+    count, mean, squares = 0, zero, zero
+    for values in _arriving(model, layer, batches):
+        count, mean, squares = _merged(count, mean, squares, values)
+    if count < 2:
+        raise ValueError(f"recalibrate needs at least two values per channel, and a layer received {count}")
+    layer.running_mean = mean.astype(layer.running_mean.dtype)
+    layer.running_var = (squares / (count - 1)).astype(layer.running_var.dtype)
+
+
+def _arriving(model: Module, layer: Running, batches: list[Any]) -> Iterator[Array]:
+    """Yield what reaches a layer, as (values, *statistics), batch by batch."""
+    seen: list[Array] = []
+    with _observing([layer], lambda layer, inputs, y: seen.append(inputs[0].data)):
+        for batch in batches:
+            _run(model, batch)
+            while seen:
+                yield layer.pooled(seen.pop()).astype(np.float64)
+
+
+@contextmanager
+def _observing(layers: Iterable[Module], observer: Any) -> Iterator[None]:
+    layers = list(layers)
+    for layer in layers:
+        layer._observers.append(observer)
+    try:
+        yield
     finally:
         for layer in layers:
-            layer._observers.pop()
-    return list(order)
+            layer._observers.remove(observer)
 
 
-def _arriving(model: Module, layer: Module, batches: list[Any]) -> Iterable[Array]:
-    """Yield what reaches a layer, as (values, channels), batch by batch."""
-    seen: list[Array] = []
-    layer._observers.append(lambda module, inputs, y: seen.append(inputs[0].data))
-    try:
-        for batch in batches:
-            model(batch)
-            while seen:
-                x = seen.pop()
-                yield np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]).astype(np.float64)
-    finally:
-        layer._observers.pop()
+def _run(model: Module, batch: Any) -> None:
+    model(*batch if isinstance(batch, tuple) else (batch,))
 
 
 def _merged(count: int, mean: Array, squares: Array, values: Array) -> tuple[int, Array, Array]:
@@ -115,13 +175,20 @@ def fold_batch_norm(model: Module) -> Module:
     Parameters
     ----------
     model : Module
-        Left as it is. Only pairs inside a `Sequential` are folded: there it is known that one follows the other. What
-        reaches a `BatchNorm1d` behind a `Linear` is taken to have shape (N, C).
+        Left as it is. Only pairs inside a `Sequential` are folded, and only of exactly these classes: there it is known
+        that one follows the other, and what each computes; subclasses may do otherwise. What reaches a `BatchNorm1d`
+        behind a `Linear` is taken to have shape (N, C); where the channels do not fit, both layers stay.
 
     Returns
     -------
     Module
-        In eval mode.
+        In eval mode. An `Identity` stands in the place of each merged norm, so positions and names of the others are
+        the same.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is not a Module.
 
     Examples
     --------
@@ -129,29 +196,28 @@ def fold_batch_norm(model: Module) -> Module:
     >>> model = tn.nn.Sequential(tn.nn.Conv2d(3, 2, 3, rng=0), tn.nn.BatchNorm2d(2), tn.nn.ReLU()).eval()
     >>> folded = tn.fold_batch_norm(model)
     >>> x = np.ones((1, 3, 8, 8), np.float32)
-    >>> len(folded), bool(np.allclose(folded(x).data, model(x).data))
-    (2, True)
+    >>> folded[1], bool(np.allclose(folded(x).data, model(x).data))
+    (Identity(), True)
     """
-    return _folded(deepcopy(model)).eval()
+    folded: Module = deepcopy(as_model("fold_batch_norm", model))
+    for module in list(folded.modules()):
+        if type(module) is Sequential:
+            _fold_pairs(module)
+    return folded.eval()
 
 
-def _folded(model: Module) -> Module:
-    for name, child in list(model.children()):
-        setattr(model, name, _folded(child))
-    if not isinstance(model, Sequential):
-        return model
-    layers: list[Module] = []
-    for _, layer in model.children():
-        if layers and _can_fold(layers[-1], layer):
-            layers[-1] = _with_norm(layers[-1], layer)
-        else:
-            layers.append(layer)
-    return Sequential(*layers)
+def _fold_pairs(model: Sequential) -> None:
+    places = list(model.children())
+    for (name, layer), (norm_name, norm) in pairwise(places):
+        if _can_fold(layer, norm):
+            setattr(model, name, _with_norm(layer, norm))
+            setattr(model, norm_name, Identity())
 
 
-def _can_fold(layer: Module, norm: Module) -> bool:
-    fits = any(isinstance(layer, before) and isinstance(norm, after) for before, after in _FOLDED)
-    return fits and bool(norm.track_running_stats)
+def _can_fold(layer: Any, norm: Any) -> bool:
+    if type(layer) not in _FOLDED or type(norm) is not _FOLDED[type(layer)]:
+        return False
+    return norm.running_mean is not None and len(layer.weight) == norm.num_features
 
 
 def _with_norm(layer: Any, norm: Any) -> Module:

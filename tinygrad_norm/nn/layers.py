@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..engine import ops
 from ..engine.recording import scope
+from ..norm.arguments import axis_of, finite, integer, parameter_dtype, positive, real
 from .module import Module, Parameter
 
 
 def uniform(rng: np.random.Generator, shape: int | tuple[int, ...], terms: int, dtype: Any) -> Parameter:
     """Return a parameter drawn within one over the root of how many terms a sum of its layer has."""
     bound = 1 / np.sqrt(terms)
-    return Parameter(rng.uniform(-bound, bound, shape), dtype=dtype)
+    return Parameter(rng.uniform(-bound, bound, shape), dtype=parameter_dtype(dtype))
 
 
 class Linear(Module):
@@ -33,6 +35,13 @@ class Linear(Module):
     weight : Parameter of shape (out_features, in_features)
     bias : Parameter of shape (out_features,) or None
 
+    Raises
+    ------
+    TypeError
+        For a ``dtype`` that is not float16, float32 or float64.
+    ValueError
+        For sizes that are not positive integers, and input that does not fit.
+
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
@@ -49,9 +58,8 @@ class Linear(Module):
         rng: np.random.Generator | int | None = None,
     ) -> None:
         super().__init__()
-        if min(in_features, out_features) < 1:
-            raise ValueError(f"in_features and out_features must be positive, not {in_features} and {out_features}")
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = positive("in_features", in_features)
+        self.out_features = positive("out_features", out_features)
         rng = np.random.default_rng(rng)
         self.weight = uniform(rng, (out_features, in_features), in_features, dtype)
         self.bias = uniform(rng, out_features, in_features, dtype) if bias else None
@@ -65,6 +73,23 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Identity(Module):
+    """``x`` itself, for the place of a layer that is not needed; arguments are ignored, as PyTorch's are.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.Identity()(np.array([1.0, 2.0]))
+    Tensor([1., 2.])
+    """
+
+    def __init__(self, *ignored: Any, **also_ignored: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        return x
 
 
 class ReLU(Module):
@@ -104,7 +129,7 @@ class LeakyReLU(Module):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = negative_slope
+        self.negative_slope = finite("negative_slope", negative_slope)
 
     def forward(self, x: Any) -> Any:
         with scope("leaky_relu"):
@@ -228,9 +253,9 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | int | None = None) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
+        self.p = real("p", p)
+        if not 0 <= self.p <= 1:
             raise ValueError(f"p is a probability, from 0 to 1, not {p!r}")
-        self.p = p
         self.rng = np.random.default_rng(rng)
 
     def forward(self, x: Any) -> Any:
@@ -245,16 +270,37 @@ class Dropout(Module):
 
 
 class Flatten(Module):
-    """Join the axes from ``start_dim`` to ``end_dim`` into one."""
+    """Join the axes from ``start_dim`` to ``end_dim``, inclusive, into one.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        Counted from the end if negative. An input without axes counts as having one.
+
+    Raises
+    ------
+    TypeError
+        If one is not an integer.
+    IndexError, ValueError
+        When it is called, for an axis that the input does not have, and for ``start_dim`` after ``end_dim``.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.Flatten()(np.zeros((2, 3, 4))).shape
+    (2, 12)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim, self.end_dim = integer("start_dim", start_dim), integer("end_dim", end_dim)
 
     def forward(self, x: Any) -> Any:
-        start, end = self.start_dim % x.ndim, self.end_dim % x.ndim
-        joined = int(np.prod(x.shape[start : end + 1]))
-        return x.reshape((*x.shape[:start], joined, *x.shape[end + 1 :]))
+        shape = x.shape or (1,)
+        start, end = (axis_of(name, getattr(self, name), len(shape)) for name in ("start_dim", "end_dim"))
+        if start > end:
+            raise ValueError(f"start_dim={self.start_dim} comes after end_dim={self.end_dim} in shape {x.shape}")
+        return x.reshape((*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

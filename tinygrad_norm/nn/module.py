@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.operators import Array
+from ..engine.operators import Array, plain
 from ..engine.tensor import Tensor, frozen
 
 
@@ -18,6 +18,21 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None, name: str | None = None) -> None:
         super().__init__(data, requires_grad, dtype, name)
+
+
+def array_of(key: str, value: Any) -> Array:
+    """Return an entry of a state as an array, or say which one is none."""
+    try:
+        return np.asarray(plain(value))
+    except Exception as error:  # whatever the library that it comes from raises
+        raise TypeError(f"{key!r} cannot be read as an array: {error}") from None
+
+
+def as_model(name: str, model: Any) -> Any:
+    """Return what is a module; ``name`` is the function that was called with it."""
+    if not isinstance(model, Module):
+        raise TypeError(f"{name} takes a Module, not {type(model).__name__}")
+    return model
 
 
 class Module:
@@ -58,6 +73,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(self.__dict__.get(name), Parameter) and not isinstance(value, Parameter | Module | None):
+            what = f"{type(self).__name__}.{name} is a parameter and cannot become {type(value).__name__}"
+            raise TypeError(f"{what}; assign a Parameter or None, or bind its values: module.{name}.data = ...")
         if name in self.__dict__.get("_buffers", ()):
             self._buffers[name] = None if value is None else frozen(value)
         else:
@@ -115,9 +133,12 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Yield every buffer that is present, with its path."""
         for path, module in self.named_modules():
-            for name, value in module._buffers.items():
-                if value is not None:
-                    yield (f"{path}.{name}" if path else name), value
+            for name, value in module._own_buffers():
+                yield (f"{path}.{name}" if path else name), value
+
+    def _own_buffers(self) -> Iterator[tuple[str, Array]]:
+        """Yield the buffers that are present, with their names."""
+        return ((name, value) for name, value in self._buffers.items() if value is not None)
 
     # --- modes and gradients
 
@@ -145,9 +166,8 @@ class Module:
             prefix = f"{path}." if path else ""
             for name, value in module._own_parameters():
                 state[prefix + name] = value.numpy()
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    state[prefix + name] = buffer.copy()
+            for name, buffer in module._own_buffers():
+                state[prefix + name] = buffer.copy()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,8 +178,8 @@ class Module:
         Raises
         ------
         ValueError
-            One error that lists every unknown or missing key, wrong shape and wrong kind of dtype. Nothing is loaded
-            then.
+            One error that lists every unknown or missing key, wrong shape and wrong kind of dtype, and what NumPy
+            cannot read, as PyTorch's bfloat16. Nothing is loaded then.
         """
         parameters, buffers = self._places()
         present = {path: owner._buffers[name] for path, (owner, name) in buffers.items()}
@@ -172,10 +192,15 @@ class Module:
                     problems.append(f"missing key {key!r}")
                 arrays[key] = np.zeros((), np.int64)
                 continue
-            array = state[key].data if isinstance(state[key], Tensor) else np.asarray(state[key])
+            try:
+                array = array_of(key, state[key])
+            except TypeError as error:
+                problems.append(str(error))
+                continue
             if array.shape != value.shape:
                 problems.append(f"{key!r} has shape {array.shape} where {value.shape} is expected")
-            if array.dtype.kind != value.dtype.kind:
+            too_wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+            if array.dtype.kind != value.dtype.kind or too_wide:
                 problems.append(f"{key!r} has dtype {array.dtype} where {value.dtype} is expected")
             arrays[key] = array
         if problems:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
-from ..norm.checks import finite_eps, positive
+from ..norm.arguments import axis_of, corrections, finite_eps, integer, parameter_dtype, positive
+from ..norm.checks import shaped
 from ..norm.functional import batch_norm
 from ..norm.more import (
     adaptive_instance_norm,
@@ -21,7 +22,7 @@ from ..norm.more import (
     weight_standardization,
 )
 from .layers import Linear
-from .module import Module, Parameter
+from .module import Module, Parameter, as_model
 from .normalization import BatchNorm
 from .running import ChannelNorm, unbiased
 
@@ -45,7 +46,8 @@ class _Reweighted(Module):
 
     def __init__(self, layer: Module, name: str) -> None:
         super().__init__()
-        if not isinstance(layer.__dict__.get(name), Parameter):
+        as_model(type(self).__name__, layer)
+        if not isinstance(name, str) or not isinstance(layer.__dict__.get(name), Parameter):
             raise ValueError(f"{type(layer).__name__} has no parameter {name!r}")
         self.layer, self.name = layer, name
 
@@ -80,8 +82,10 @@ class WeightNorm(_Reweighted):
 
     Raises
     ------
+    TypeError
+        If ``layer`` is not a Module, or ``dim`` not an integer. Whatever the error, the layer stays as it was.
     ValueError
-        If the layer has no such parameter.
+        If the layer has no such parameter, or the parameter no axis ``dim``.
 
     Notes
     -----
@@ -101,10 +105,13 @@ class WeightNorm(_Reweighted):
 
     def __init__(self, layer: Module, name: str = "weight", dim: int | None = 0) -> None:
         super().__init__(layer, name)
-        weight: Array = layer.__dict__.pop(name).data
-        axes = tuple(i for i in range(weight.ndim) if dim is None or i != dim % weight.ndim)
+        weight: Array = getattr(layer, name).data
+        self.dim = None if dim is None else integer("dim", dim)
+        kept = None if dim is None else axis_of("dim", dim, weight.ndim)
+        axes = tuple(i for i in range(weight.ndim) if i != kept)
         length = np.sqrt(np.sum(np.square(weight.astype(np.float64)), axis=axes, keepdims=dim is not None))
-        self.dim = dim
+        # Nothing can go wrong any more: the layer's own parameter is taken over.
+        del layer.__dict__[name]
         self.weight_v = Parameter(weight, name=f"{name}_v")
         self.weight_g = Parameter(length, dtype=weight.dtype, name=f"{name}_g")
 
@@ -254,7 +261,7 @@ class BatchRenorm(ChannelNorm):
     TypeError
         For input that is not floating.
     ValueError
-        As in `BatchNorm1d`, and in training for ``r_max < 1`` or ``d_max < 0``.
+        As in `BatchNorm1d`, and for ``r_max < 1`` or ``d_max < 0``.
 
     Notes
     -----
@@ -292,7 +299,7 @@ class BatchRenorm(ChannelNorm):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, True, bias, dtype)
-        self.r_max, self.d_max = r_max, d_max
+        self.r_max, self.d_max = corrections(r_max, d_max)
 
     def forward(self, x: Any) -> Any:
         self.check_input(x)
@@ -351,7 +358,9 @@ class FiLM(Module):
 
     def __init__(self, num_features: int, condition_features: int, dtype: Any = np.float32) -> None:
         super().__init__()
-        self.num_features, self.condition_features = num_features, condition_features
+        self.num_features = positive("num_features", num_features)
+        self.condition_features = positive("condition_features", condition_features)
+        dtype = parameter_dtype(dtype)
         self.gamma, self.beta = (Linear(condition_features, num_features, dtype=dtype) for _ in range(2))
         for linear, start in ((self.gamma, 1.0), (self.beta, 0.0)):
             linear.weight.data = np.zeros(linear.weight.shape, dtype)
@@ -413,7 +422,11 @@ class ConditionalBatchNorm(Module):
         self.film = FiLM(num_features, condition_features, dtype)
 
     def forward(self, x: Any, condition: Any) -> Any:
-        return self.film(self.norm(x), condition)
+        # In this order: what does not fit must not move the running statistics.
+        self.norm.check_input(x)
+        gamma = shaped(self.film.gamma(condition), x.shape[:2], "gamma")
+        beta = shaped(self.film.beta(condition), x.shape[:2], "beta")
+        return film(self.norm(x), gamma, beta)
 
 
 class _BatchNormOfAnyRank(BatchNorm):
@@ -487,7 +500,7 @@ class ScaleNorm(Module):
     def __init__(self, num_features: int, eps: float = 1e-5, dtype: Any = np.float32) -> None:
         super().__init__()
         self.num_features, self.eps = positive("num_features", num_features), finite_eps(eps)
-        self.scale = Parameter(math.sqrt(num_features), dtype=dtype)
+        self.scale = Parameter(math.sqrt(num_features), dtype=parameter_dtype(dtype))
 
     def forward(self, x: Any) -> Any:
         if x.shape[-1:] != (self.num_features,):
@@ -521,7 +534,7 @@ class L2Norm(Module):
 
     def __init__(self, dim: int = -1, eps: float = 1e-12) -> None:
         super().__init__()
-        self.dim, self.eps = dim, finite_eps(eps)
+        self.dim, self.eps = integer("dim", dim), finite_eps(eps)
 
     def forward(self, x: Any) -> Any:
         return l2_normalize(x, self.dim, self.eps)

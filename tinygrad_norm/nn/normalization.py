@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.operators import Array
 from ..engine.tensor import Tensor
-from ..norm.checks import finite_eps, positive
+from ..norm.arguments import finite, finite_eps, parameter_dtype, positive, sizes, statistics_dtype
 from ..norm.functional import (
     batch_norm,
     group_norm,
@@ -38,6 +39,13 @@ class BatchNorm(ChannelNorm):
         stats_dtype: Any = None,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
+
+    @property
+    def pools(self) -> bool:
+        return self.track_running_stats
+
+    def pooled(self, x: Array) -> Array:
+        return np.moveaxis(x, 1, -1).reshape(-1, self.num_features)
 
     def forward(self, x: Any) -> Any:
         self.check_input(x)
@@ -250,8 +258,8 @@ class LayerNorm(Module):
         stats_dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.stats_dtype = stats_dtype
-        self.normalized_shape = _as_shape(normalized_shape)
+        self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
+        self.normalized_shape = sizes("normalized_shape", normalized_shape)
         self.eps = finite_eps(eps)
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype) if elementwise_affine else None
@@ -313,11 +321,9 @@ class GroupNorm(Module):
         stats_dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.stats_dtype = stats_dtype
-        self.num_groups, self.num_channels = (
-            positive("num_groups", num_groups),
-            positive("num_channels", num_channels),
-        )
+        self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
+        self.num_groups = positive("num_groups", num_groups)
+        self.num_channels = positive("num_channels", num_channels)
         if num_channels % num_groups:
             raise ValueError(f"num_groups={num_groups} does not divide num_channels={num_channels}")
         self.eps = finite_eps(eps)
@@ -376,8 +382,8 @@ class RMSNorm(Module):
         stats_dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.stats_dtype = stats_dtype
-        self.normalized_shape = _as_shape(normalized_shape)
+        self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
+        self.normalized_shape = sizes("normalized_shape", normalized_shape)
         self.eps = None if eps is None else finite_eps(eps)
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype) if elementwise_affine else None
@@ -408,7 +414,8 @@ class LocalResponseNorm(Module):
     TypeError
         For input that is not floating.
     ValueError
-        For fewer than 3 axes, or a ``size`` that is not a positive integer.
+        For fewer than 3 axes, a ``size`` that is not a positive integer, and ``alpha``, ``beta`` or ``k`` that is not
+        finite.
 
     Notes
     -----
@@ -424,17 +431,11 @@ class LocalResponseNorm(Module):
     ) -> None:
         super().__init__()
         self.size = positive("size", size)
-        self.alpha, self.beta, self.k, self.stats_dtype = alpha, beta, k, stats_dtype
+        self.alpha, self.beta, self.k = finite("alpha", alpha), finite("beta", beta), finite("k", k)
+        self.stats_dtype = statistics_dtype(stats_dtype)
 
     def forward(self, x: Any) -> Any:
         return local_response_norm(x, self.size, self.alpha, self.beta, self.k, stats_dtype=self.stats_dtype)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
-
-
-def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = list(normalized_shape) if isinstance(normalized_shape, Sequence) else [normalized_shape]
-    if not sizes:
-        raise ValueError("normalized_shape must name at least one axis")
-    return tuple(positive("normalized_shape", size) for size in sizes)

@@ -16,7 +16,7 @@ from ..engine.operators import Array, plain
 from ..engine.tensor import Tensor, walk
 from ..table import Table
 from .layers import ReLU, Sigmoid, Tanh
-from .module import Module
+from .module import Module, as_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -218,11 +218,17 @@ def observe(model: Module) -> Iterator[Observations]:
 
         mean = 1/n Σ_i y_i        std = sqrt(1/n Σ_i (y_i - mean)²)
 
-    An output without samples has the mean NaN; an output without axes is one sample.
+    Statistics of float16 are computed in float32. An output without samples has the mean NaN; an output without axes is
+    one sample.
 
     Parameters
     ----------
     model : Module
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is not a Module.
 
     Yields
     ------
@@ -243,7 +249,7 @@ def observe(model: Module) -> Iterator[Observations]:
     >>> seen["0"][0].saturated
     0.16666666666666666
     """
-    layers = {path: module for path, module in model.named_modules() if not any(module.children())}
+    layers = {path: module for path, module in as_model("observe", model).named_modules() if not any(module.children())}
     seen = Observations(layers)
     observers = [(layer, partial(seen._note, path)) for path, layer in layers.items()]
     for layer, note in observers:
@@ -259,9 +265,11 @@ def _observed(layer: Module, y: Array) -> Observation:
     y = np.atleast_1d(y)
     bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(layer, kind)), None)
     saturated = dead = None
+    # In float32 at least: the squares of float16 values overflow at 256.
+    wide = y.astype(np.promote_types(y.dtype, np.float32), copy=False)
     # A network that diverges is the one to watch: inf and NaN are statistics like any other.
     with np.errstate(all="ignore"):
-        mean, std = (y.mean(axis=0), y.std(axis=0)) if len(y) else [np.full(y.shape[1:], np.nan)] * 2
+        mean, std = (wide.mean(axis=0), wide.std(axis=0)) if len(y) else [np.full(y.shape[1:], np.nan)] * 2
         if bounds is not None:
             saturated = _share((y < bounds[0] + MARGIN) | (y > bounds[1] - MARGIN))
         if isinstance(layer, ReLU):

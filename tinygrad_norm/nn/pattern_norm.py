@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
+from ..engine.operators import Array
 from ..engine.recording import scope
 from ..engine.tensor import named
-from ..norm.checks import finite_eps, floating, several_values
+from ..norm.arguments import finite_eps, parameter_dtype, statistics_dtype
+from ..norm.checks import floating, several_values
 from ..norm.functional import affine as affine_step
 from ..norm.functional import in_shape, standardized
-from ..norm.pattern import Fitted, Terms, among, parse
+from ..norm.pattern import ELLIPSIS, Fitted, Terms, among, parse
 from .module import Parameter
 from .running import Running, unbiased
+
+_ARGUMENTS = ("affine", "bias", "eps", "momentum", "track_running_stats", "stats_dtype", "dtype")
 
 
 class Norm(Running):
@@ -48,15 +52,16 @@ class Norm(Running):
         Of parameters and buffers.
     **axis_lengths : int
         Sizes of axes, as ``g=8``. Where a size that the parameters or buffers need is not given, the first call decides
-        it; until then asking for parameters or a state is an error.
+        it; until then asking for parameters or a state is an error. No axis may be called like an argument, as ``eps``.
 
     Raises
     ------
     TypeError
-        For input that is not floating.
+        For input that is not floating, and for a dtype that is not.
     ValueError
         For a pattern that is malformed or does not fit, which is quoted and pointed into; for a bad ``eps``; for sizes
-        that differ from those of the parameters; when tracking, for one value for each mean.
+        that differ from those of the parameters; when tracking, for one value for each mean, and for a pattern that
+        starts with ``...`` and keeps it.
 
     Notes
     -----
@@ -78,6 +83,7 @@ class Norm(Running):
     def __init__(
         self,
         pattern: str,
+        /,
         *,
         affine: str | None = None,
         bias: bool = True,
@@ -90,16 +96,20 @@ class Norm(Running):
     ) -> None:
         super().__init__(momentum, track_running_stats)
         self._pattern = parse(pattern)
-        self._pattern.check_lengths(axis_lengths)
-        self.pattern, self.axis_lengths, self.affine, self.eps = pattern, axis_lengths, affine, finite_eps(eps)
-        self.stats_dtype, self.dtype, self._has_bias = stats_dtype, np.dtype(dtype), bias
+        self._pattern.leave_free(_ARGUMENTS)
+        self.pattern, self.axis_lengths = pattern, self._pattern.checked_lengths(axis_lengths)
+        self.affine, self.eps = affine, finite_eps(eps)
+        self.stats_dtype, self.dtype, self._has_bias = statistics_dtype(stats_dtype), parameter_dtype(dtype), bias
         self._affine = None if affine is None else self._pattern.select(affine, "affine")
+        if track_running_stats and self._batch == (ELLIPSIS,) and ELLIPSIS in self._pattern.kept:
+            reason = "running statistics are averaged over the batch, which '...' does not tell from other axes"
+            self._pattern.fail(f"{reason}; name the first axis, as in 'n ...'", ELLIPSIS)
         self.weight: Parameter | None = None
         self.bias: Parameter | None = None
         self._is_made = False
         self._last: Fitted | None = None
-        if self._sized_axes <= axis_lengths.keys():
-            self._make(Fitted(tuple(axis_lengths.values()), tuple(axis_lengths), ()))
+        if self._sized_axes <= self.axis_lengths.keys():
+            self._make(Fitted(tuple(self.axis_lengths.values()), tuple(self.axis_lengths), ()))
 
     @property
     def _batch(self) -> tuple[str, ...]:
@@ -127,25 +137,41 @@ class Norm(Running):
         self._is_made = True
 
     def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        self._check_is_made()
+        return super()._own_parameters()
+
+    def _own_buffers(self) -> Iterator[tuple[str, Array]]:
+        self._check_is_made()
+        return super()._own_buffers()
+
+    def _check_is_made(self) -> None:
         if not self._is_made:
             unknown = ", ".join(repr(name) for name in sorted(self._sized_axes - self.axis_lengths.keys()))
             raise ValueError(
                 f"{self!r} does not know the size of {unknown} yet, and so has no parameters and no state: give the "
                 "size, as c=64, or call the layer once first"
             )
-        return super()._own_parameters()
+
+    @property
+    def pools(self) -> bool:
+        return self.track_running_stats and not any(among(name, self._pattern.kept) for name in self._batch)
+
+    def pooled(self, x: Array) -> Array:
+        fitted = self._pattern.fit(x.shape, self.axis_lengths)
+        values = np.moveaxis(x.reshape(fitted.shape), fitted.axes, range(len(fitted.axes)))
+        return values.reshape(-1, *self.running_mean.shape)
 
     def forward(self, x: Any) -> Any:
         fitted = self._pattern.fit(floating(x).shape, self.axis_lengths)
+        tracks = self.training and self.track_running_stats and x.size > 0
+        if tracks:
+            several_values(x, fitted, "Norm", "value for each mean")
         if not self._is_made:
             self._make(fitted)
         weight, bias = (self._beside(p, self._affine or (), fitted, x) for p in (self.weight, self.bias))
         mean = var = None
         if self.uses_running_stats:
             mean, var = (self._beside(v, self._tracked, fitted, x) for v in (self.running_mean, self.running_var))
-        tracks = self.training and self.track_running_stats and x.size > 0
-        if tracks:
-            several_values(x, fitted, "Norm", "value for each mean")
         self._last = fitted
         with scope("norm"):
             x_hat, mean, var = standardized(x, fitted, self.eps, self.stats_dtype, mean, var)

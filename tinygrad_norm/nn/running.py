@@ -9,7 +9,7 @@ import numpy as np
 from ..engine.operators import Array
 from ..engine.recording import is_examined
 from ..engine.tensor import Tensor
-from ..norm.checks import finite_eps, positive
+from ..norm.arguments import finite, finite_eps, parameter_dtype, positive, statistics_dtype
 from .module import Module, Parameter
 
 
@@ -23,7 +23,8 @@ class Running(Module):
 
     def __init__(self, momentum: float | None, track_running_stats: bool) -> None:
         super().__init__()
-        self.momentum, self.track_running_stats = momentum, track_running_stats
+        self.momentum = None if momentum is None else finite("momentum", momentum)
+        self.track_running_stats = track_running_stats
         for name in (*self.statistics, "num_batches_tracked"):
             self.register_buffer(name, None)
 
@@ -32,6 +33,15 @@ class Running(Module):
         for name in self.statistics:
             setattr(self, name, np.full(shape, name != "running_mean", dtype))
         self.num_batches_tracked = np.zeros((), np.int64)
+
+    @property
+    def pools(self) -> bool:
+        """Whether the statistics are those of all values that reach the layer, so that a data set has exact ones."""
+        return False
+
+    def pooled(self, x: Array) -> Array:
+        """Return an input as (values, *statistics), where it pools."""
+        raise NotImplementedError
 
     def reset_running_stats(self) -> None:
         """Forget what was tracked: mean 0, variance 1, no batches."""
@@ -83,7 +93,8 @@ class ChannelNorm(Running):
         super().__init__(momentum, track_running_stats)
         self.num_features = positive("num_features", num_features)
         self.eps = finite_eps(eps)
-        self.affine, self.stats_dtype = affine, stats_dtype
+        self.affine, self.stats_dtype = affine, statistics_dtype(stats_dtype)
+        dtype = parameter_dtype(dtype)
         self.weight = Parameter(np.ones(num_features), dtype=dtype) if affine else None
         self.bias = Parameter(np.zeros(num_features), dtype=dtype) if affine and bias else None
         if track_running_stats:

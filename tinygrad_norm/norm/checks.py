@@ -1,14 +1,14 @@
-"""What normalizations ask of their arguments, checked at the public edge."""
+"""What normalizations ask of arrays and Tensors, checked at the public edge."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..engine import ops
+from .arguments import is_size, sizes, statistics_dtype
 from .pattern import Fitted
 
 
@@ -40,32 +40,18 @@ def for_statistics(x: Any, stats_dtype: Any = None) -> Any:
     """Return the values in the dtype that statistics are computed in: at least float32."""
     if stats_dtype is None:
         stats_dtype = np.float32 if x.dtype == np.float16 else x.dtype
-    elif np.dtype(stats_dtype).kind != "f":
-        raise TypeError(f"stats_dtype must be a floating dtype, not {np.dtype(stats_dtype)}")
+    else:
+        stats_dtype = statistics_dtype(stats_dtype)
     return ops.astype(x, stats_dtype)
-
-
-def finite_eps(eps: float) -> float:
-    """Return an eps that is finite and not negative."""
-    if not (eps >= 0 and math.isfinite(eps)):
-        raise ValueError(f"eps must be finite and not negative, not {eps!r}")
-    return eps
-
-
-def positive(name: str, value: int) -> int:
-    """Return a size that is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return int(value)
 
 
 def groups_of(channels: int, num_groups: int) -> int:
     """Return a number of groups that divides the channels."""
-    if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1 or channels % num_groups:
+    if not is_size(num_groups) or channels % num_groups:
         raise ValueError(
             f"num_groups must be a positive integer that divides the {channels} channels, not {num_groups!r}"
         )
-    return num_groups
+    return int(num_groups)
 
 
 def shaped(v: Any, shape: tuple[int, ...], name: str) -> Any:
@@ -99,8 +85,8 @@ def as_statistic(v: Any, x: Any, name: str) -> Any:
 
 def ending_shape(x: Any, normalized_shape: int | Sequence[int], name: str) -> tuple[int, ...]:
     """Return the normalized shape, which the shape of ``x`` must end with."""
-    shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
-    if not shape or x.shape[-len(shape) :] != shape:
+    shape = sizes("normalized_shape", normalized_shape, least=0)
+    if x.shape[-len(shape) :] != shape:
         raise ValueError(
             f"{name} over normalized_shape {shape} expects an input of shape (..., {', '.join(map(str, shape))}), "
             f"got {x.shape}"

@@ -3,13 +3,14 @@
 There is no hand-written gradient in this file, no fused operation and no detached statistic: gradients reach ``x``
 through the numerator, through the mean and through the variance because all three are in the graph.
 
-Everything takes Tensors or arrays. Arrays give arrays; Tensors are recorded. If only ``weight`` and ``bias`` need a
+Everything takes Tensors or arrays, floating (or complex, for complex-step checks). Arrays give arrays; Tensors are
+recorded. If only ``weight`` and ``bias`` need a
 gradient, the recorded graph is the affine step alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,15 +19,14 @@ import numpy as np
 from ..engine import ops
 from ..engine.recording import scope
 from ..engine.tensor import named
+from .arguments import finite, finite_eps, positive
 from .checks import (
     as_statistic,
     ending_shape,
-    finite_eps,
     floating,
     for_statistics,
     groups_of,
     per_channel,
-    positive,
     several_values,
     shaped,
     with_channels,
@@ -34,7 +34,7 @@ from .checks import (
 from .pattern import Fitted, Pattern, parse
 
 
-def normalize(x: Any, pattern: str, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int) -> Any:
+def normalize(x: Any, pattern: str, /, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int) -> Any:
     """Subtract the mean and divide by the standard deviation of whatever a pattern names.
 
     ``(x - mean) / sqrt(var + eps)``, with one biased variance and one mean for each combination of the axes kept.
@@ -50,7 +50,7 @@ def normalize(x: Any, pattern: str, *, eps: float = 1e-5, stats_dtype: Any = Non
     stats_dtype : dtype, optional
         In which statistics are computed; by default that of ``x``, and float32 for float16.
     **axis_lengths : int
-        Sizes of axes in parentheses, as ``g=8``.
+        Sizes of axes in parentheses, as ``g=8``. No axis may be called ``eps`` or ``stats_dtype``.
 
     Returns
     -------
@@ -80,13 +80,12 @@ def normalize(x: Any, pattern: str, *, eps: float = 1e-5, stats_dtype: Any = Non
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    x = floating(x)
-    fitted = parse(pattern).fit(x.shape, axis_lengths)
+    x, fitted = _fitted(x, pattern, axis_lengths)
     with scope("normalize"):
         return normalized(x, fitted, eps, stats_dtype)
 
 
-def moments(x: Any, pattern: str, *, stats_dtype: Any = None, **axis_lengths: int) -> tuple[Any, Any]:
+def moments(x: Any, pattern: str, /, *, stats_dtype: Any = None, **axis_lengths: int) -> tuple[Any, Any]:
     """Return the mean and the biased variance of whatever a pattern names.
 
     Parameters are those of `normalize`.
@@ -108,8 +107,7 @@ def moments(x: Any, pattern: str, *, stats_dtype: Any = None, **axis_lengths: in
     >>> tn.moments(np.array([[1.0, 2.0], [3.0, 6.0]]), "n c -> c")
     (array([[2., 4.]]), array([[1., 4.]]))
     """
-    x = floating(x)
-    fitted = parse(pattern).fit(x.shape, axis_lengths)
+    x, fitted = _fitted(x, pattern, axis_lengths)
     with scope("moments"):
         mean, _, var = _moments(_values(x, fitted, stats_dtype), fitted.axes)
     return mean, var
@@ -178,7 +176,8 @@ def batch_norm(
     array([[ -1., -10.],
            [  1.,  10.]])
     """
-    fitted = parse("n c ... -> c").fit(with_channels(x, "batch_norm").shape)
+    x = with_channels(x, "batch_norm")
+    fitted = parse("n c ... -> c").fit(x.shape)
     mean, var = as_statistic(mean, x, "mean"), as_statistic(var, x, "var")
     if mean is None or var is None:
         several_values(x, fitted, "batch_norm", "value per channel")
@@ -289,7 +288,8 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
     array([[[-1.,  1.],
             [-1.,  1.]]])
     """
-    fitted = parse("n c ... -> n c").fit(with_channels(x, "instance_norm").shape)
+    x = with_channels(x, "instance_norm")
+    fitted = parse("n c ... -> n c").fit(x.shape)
     several_values(x, fitted, "instance_norm", "spatial element")
     with scope("instance_norm"):
         x_hat = normalized(x, fitted, eps, stats_dtype)
@@ -401,9 +401,11 @@ def rms_norm(
     shape = ending_shape(x, normalized_shape, "rms_norm")
     axes = tuple(range(x.ndim - len(shape), x.ndim))
     with scope("rms_norm"):
-        values, x_hat = for_statistics(x, stats_dtype), x
+        values = for_statistics(x, stats_dtype)
         eps = float(np.finfo(values.dtype).eps) if eps is None else finite_eps(eps)
-        if x.size:
+        if x.size == 0:
+            x_hat = _anew(x, x.shape)
+        else:
             mean_square = named("mean x²", ops.mean(ops.square(values), axes, keepdims=True))
             x_hat = named("x̂", ops.astype(values * ops.rsqrt(mean_square + eps), x.dtype))
         return affine(x_hat, shaped(weight, shape, "weight"))
@@ -437,7 +439,8 @@ def local_response_norm(
     TypeError
         If ``x`` is not floating.
     ValueError
-        If ``x`` has fewer than 3 axes, or ``size`` is not a positive integer.
+        If ``x`` has fewer than 3 axes, ``size`` is not a positive integer, or ``alpha``, ``beta`` or ``k`` is not
+        finite.
 
     Notes
     -----
@@ -458,10 +461,11 @@ def local_response_norm(
             [0. ]]])
     """
     x, positions = floating(x), positive("size", size)
+    alpha, beta, k = finite("alpha", alpha), finite("beta", beta), finite("k", k)
     if x.ndim < 3:
         raise ValueError(f"local_response_norm expects (N, C, ...) with a spatial axis, got shape {x.shape}")
     if x.size == 0:
-        return x
+        return _anew(x, x.shape)
     with scope("local_response_norm"):
         values = for_statistics(x, stats_dtype)
         around = [(0, 0)] * (x.ndim - 1) + [(positions // 2, (positions - 1) // 2)]
@@ -474,6 +478,13 @@ def local_response_norm(
 # The shared steps.
 
 
+def _fitted(x: Any, pattern: str, axis_lengths: Mapping[str, int]) -> tuple[Any, Fitted]:
+    """Return what is to be normalized, and a pattern applied to its shape."""
+    x, parsed = floating(x), parse(pattern)
+    parsed.leave_free(("eps", "stats_dtype"))
+    return x, parsed.fit(x.shape, axis_lengths)
+
+
 @lru_cache
 def _over_last(count: int) -> Pattern:
     """Return ``... d0 d1 -> ...``."""
@@ -484,9 +495,9 @@ def standardized(
     x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None, mean: Any = None, var: Any = None
 ) -> tuple[Any, Any, Any]:
     """Return ``(x - mean) / sqrt(var + eps)`` in a pattern's axes, and the mean and variance: those of x, or given."""
-    finite_eps(eps)
+    eps = finite_eps(eps)
     if x.size == 0:
-        return in_shape(x, fitted.shape), mean, var
+        return _anew(x, fitted.shape), mean, var
     mean, centred, var = _moments(_values(x, fitted, stats_dtype), fitted.axes, mean, var)
     return ops.astype(centred * ops.rsqrt(var + eps), x.dtype), mean, var
 
@@ -518,6 +529,11 @@ def _moments(values: Any, axes: tuple[int, ...], mean: Any = None, var: Any = No
 def _values(x: Any, fitted: Fitted, stats_dtype: Any) -> Any:
     """Return the values in the axes of a pattern, in the dtype that statistics are computed in."""
     return in_shape(for_statistics(x, stats_dtype), fitted.shape)
+
+
+def _anew(x: Any, shape: tuple[int, ...]) -> Any:
+    """Return an input without elements as an output: not the same Tensor, whose name is its owner's."""
+    return ops.reshape(x, shape)
 
 
 def in_shape(x: Any, shape: tuple[int, ...]) -> Any:

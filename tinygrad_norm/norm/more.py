@@ -1,7 +1,7 @@
 """The wider family: norms of weights, of virtual batches, with corrected statistics, with γ and β made from data.
 
-Each is a composition of the steps of `functional`, so its gradient comes by itself. Everything takes Tensors or arrays;
-arrays give arrays.
+Each is a composition of the steps of `functional`, so its gradient comes by itself. Everything takes Tensors or arrays,
+floating (or complex, for complex-step checks); arrays give arrays.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
-from ..engine.operators import plain
+from ..engine.operators import Array, plain
 from ..engine.recording import scope
 from ..engine.tensor import named
+from .arguments import axis_of, corrections, finite_eps, positive
 from .checks import (
-    finite_eps,
     floating,
     for_statistics,
     per_channel,
     per_sample_channel,
-    positive,
     several_values,
     shaped,
     with_channels,
@@ -73,7 +72,7 @@ def weight_norm(v: Any, g: Any, dim: int | None = 0) -> Any:
            [0., 1.]])
     """
     v = floating(v)
-    kept = () if dim is None else (np.lib.array_utils.normalize_axis_index(dim, v.ndim),)
+    kept = () if dim is None else (axis_of("dim", dim, v.ndim),)
     axes = tuple(i for i in range(v.ndim) if i not in kept)
     length_shape = tuple(n if i in kept else 1 for i, n in enumerate(v.shape)) if kept else ()
     with scope("weight_norm"):
@@ -181,7 +180,8 @@ def ghost_batch_norm(
     array([[-1.,  1., -1.,  1.]])
     """
     x = with_channels(x, "ghost_batch_norm")
-    if x.shape[0] % positive("virtual_batch_size", virtual_batch_size):
+    virtual_batch_size = positive("virtual_batch_size", virtual_batch_size)
+    if x.shape[0] % virtual_batch_size:
         raise ValueError(f"virtual_batch_size={virtual_batch_size} does not divide the batch of {x.shape[0]}")
     fitted = parse("(v n) c ... -> v c").fit(x.shape, {"n": virtual_batch_size})
     several_values(x, fitted, "ghost_batch_norm", "value per channel")
@@ -252,9 +252,9 @@ def batch_renorm(
     array([[2.],
            [6.]])
     """
-    if not (r_max >= 1 and d_max >= 0):
-        raise ValueError(f"r_max must be at least 1 and d_max at least 0, not {r_max!r} and {d_max!r}")
-    fitted = parse("n c ... -> c").fit(with_channels(x, "batch_renorm").shape)
+    r_max, d_max = corrections(r_max, d_max)
+    x = with_channels(x, "batch_renorm")
+    fitted = parse("n c ... -> c").fit(x.shape)
     several_values(x, fitted, "batch_renorm", "value per channel")
     old_mean, old_std = (per_channel(v, x, "running statistics") for v in (running_mean, running_std))
     with scope("batch_renorm"):
@@ -457,11 +457,24 @@ def l2_normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
     array([[0.6, 0.8],
            [0. , 0. ]])
     """
-    x = floating(x)
+    x, eps = floating(x), finite_eps(eps)
     with scope("l2_normalize"):
         values = for_statistics(x)
+        eps = min(eps, float(np.finfo(values.dtype).max))
+        unit = _unit_of_length(plain(values), axis, eps)
+        values = values / unit
         squared_length = ops.sum(ops.square(values), axis, keepdims=True)
-        return named("x̂", ops.astype(values * ops.rsqrt(ops.maximum(squared_length, finite_eps(eps) ** 2)), x.dtype))
+        return named("x̂", ops.astype(values * ops.rsqrt(ops.maximum(squared_length, np.square(eps / unit))), x.dtype))
+
+
+def _unit_of_length(values: Array, axis: int, eps: float) -> Array:
+    """Return about the larger of eps and the largest value, to measure in: squares then neither over- nor underflow.
+
+    The quotient of two measures is the same in every unit, so this is a constant, and for a power of two an exact one.
+    """
+    largest = np.maximum(np.abs(values.real).max(axis, keepdims=True, initial=0), eps)
+    unit: Array = np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
+    return unit
 
 
 def scale_norm(x: Any, scale: Any, eps: float = 1e-5) -> Any:

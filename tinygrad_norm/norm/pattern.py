@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NoReturn
 
+from .arguments import is_size
+
 ELLIPSIS = "..."
 
 Terms = tuple[tuple[str, ...], ...]
@@ -82,29 +84,45 @@ class Pattern:
     input_axes: Terms
     kept: tuple[str, ...]
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All axes, in order."""
+        return tuple(name for axis in self.input_axes for name in axis)
+
     @property
     def sharing(self) -> str:
         """What is shared, in words: ``"one mean and variance per n, g"``."""
         return f"one mean and variance {'per ' + ', '.join(self.kept) if self.kept else 'in all'}"
 
-    def fit(self, shape: tuple[int, ...], lengths: Mapping[str, int] | None = None) -> Fitted:
+    def fit(self, shape: Sequence[int], lengths: Mapping[str, int] | None = None) -> Fitted:
         """Apply the pattern to a shape; ``lengths`` gives sizes of axes, as ``g=8``.
 
         Raises
         ------
         ValueError
             If the number of axes or a length does not fit. The message quotes the pattern and points at the axis.
+        TypeError
+            If ``shape`` is not a sequence of sizes.
         """
-        return _fit(self, shape, tuple(sorted(lengths.items())) if lengths else ())
+        # Integers before they are looked up: 2.0 and True would find what 2 and 1 have left there.
+        if type(shape) is not tuple or not all(type(size) is int and size >= 0 for size in shape):
+            shape = _as_shape(shape)
+        return _fit(self, shape, tuple(sorted(self.checked_lengths(lengths).items())) if lengths else ())
 
-    def check_lengths(self, lengths: Mapping[str, int]) -> None:
-        """Refuse sizes of axes that it does not have, and sizes that are none."""
-        known = {name for axis in self.input_axes for name in axis}
+    def checked_lengths(self, lengths: Mapping[str, int]) -> dict[str, int]:
+        """Return sizes of axes as integers; refuse those of axes that it does not have, and sizes that are none."""
         for name, length in lengths.items():
-            if name not in known:
+            if name not in self.names:
                 self.fail(f"a length is given for {name!r}, which is not one of its axes")
-            if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            if not is_size(length):
                 self.fail(f"the length of axis {name!r} must be a positive integer, not {length!r}", name)
+        return {name: int(length) for name, length in lengths.items()}
+
+    def leave_free(self, keywords: Collection[str]) -> None:
+        """Refuse an axis that is called like a keyword argument, which its length could not be told from."""
+        for name in self.names:
+            if name in keywords:
+                self.fail(f"{name!r} is an argument here; call the axis otherwise", name)
 
     def select(self, text: str, what: str) -> Terms:
         """Parse some of the pattern's axes, in its order: ``"c"``, ``"(g c)"`` joined, ``"g c"`` apart.
@@ -116,7 +134,7 @@ class Pattern:
         """
         if not isinstance(text, str):
             raise TypeError(f"{what} names axes of the pattern, as {what}='c', and is not {text!r}")
-        names = [name for axis in self.input_axes for name in axis]
+        names = self.names
         quoted = _Quoted(text, what)
         terms = quoted.axes(text)
         position = -1
@@ -189,7 +207,6 @@ class _Quoted:
         return tuple(axes)
 
 
-@lru_cache(maxsize=1024)
 def parse(text: str) -> Pattern:
     """Parse a pattern, once.
 
@@ -211,6 +228,11 @@ def parse(text: str) -> Pattern:
     """
     if not isinstance(text, str):
         raise TypeError(f"a pattern is a string such as 'n c ... -> c', not {type(text).__name__}")
+    return _parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Pattern:
     quoted = _Quoted(text)
     left, arrow, right = text.partition("->")
     if not arrow or "->" in right:
@@ -233,7 +255,7 @@ def parse(text: str) -> Pattern:
     return Pattern(text, input_axes, tuple(kept))
 
 
-def describe(pattern: str, shape: Sequence[int], **axis_lengths: int) -> str:
+def describe(pattern: str, shape: Sequence[int], /, **axis_lengths: int) -> str:
     """Say in words what a pattern shares on a shape.
 
     Parameters
@@ -247,6 +269,8 @@ def describe(pattern: str, shape: Sequence[int], **axis_lengths: int) -> str:
     ------
     ValueError
         If the pattern is malformed or does not fit.
+    TypeError
+        If ``shape`` is not a sequence of sizes.
 
     Examples
     --------
@@ -254,13 +278,18 @@ def describe(pattern: str, shape: Sequence[int], **axis_lengths: int) -> str:
     'one mean and variance per c; 4 × 8 × 8 = 256 values each'
     """
     parsed = parse(pattern)
-    return f"{parsed.sharing}; {parsed.fit(tuple(shape), axis_lengths).shares}"
+    return f"{parsed.sharing}; {parsed.fit(shape, axis_lengths).shares}"
+
+
+def _as_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(shape, Sequence) or not all(is_size(size, least=0) for size in shape):
+        raise TypeError(f"a shape is a sequence of integers that are not negative, as (4, 3), not {shape!r}")
+    return tuple(map(int, shape))
 
 
 @lru_cache(maxsize=4096)
 def _fit(pattern: Pattern, shape: tuple[int, ...], lengths: tuple[tuple[str, int], ...]) -> Fitted:
     given = dict(lengths)
-    pattern.check_lengths(given)
     has_ellipsis = (ELLIPSIS,) in pattern.input_axes
     extra = len(shape) - len(pattern.input_axes) + has_ellipsis
     if extra < 0 or (extra and not has_ellipsis):

@@ -242,23 +242,27 @@ def reduction(primitive: Primitive, x: Any, axis: Axis, dtype: Any, out: None, k
     return record(primitive, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
 
 
+def added_widely(total: Callable[..., Any]) -> Callable[..., Any]:
+    """Let what adds up float16 ("e") do so in float32 ("f"): in float16, ones add up to 2048 at most."""
+    return lambda x, **static: total(x.astype("f"), **static).astype("e") if x.dtype.char == "e" else total(x, **static)
+
+
 _sum = Primitive(
     "sum",
     "Σ",
-    lambda x, *, axis, keepdims: _add_up(x, axis=axis, keepdims=keepdims),
+    added_widely(lambda x, *, axis, keepdims: _add_up(x, axis=axis, keepdims=keepdims)),
     ("g repeated", lambda g, y, x, *, axis, keepdims: broadcast_to(kept(g, x.shape, axis, keepdims), x.shape)),
 )
 
 
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
-    """Add the elements over one or several axes, like ``np.sum``."""
+    """Add the elements over one or several axes, like ``np.sum``; float16 is added up in float32."""
     return reduction(_sum, x, axis, dtype, out, keepdims)
 
 
+@added_widely
 def _mean_forward(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    wide = np.float32 if x.dtype == np.float16 else None
-    mean = _add_up(x, axis=axis, keepdims=keepdims, dtype=wide) / count_over(x.shape, axis, "mean")
-    return mean if wide is None else mean.astype(np.float16)
+    return _add_up(x, axis=axis, keepdims=keepdims) / count_over(x.shape, axis, "mean")
 
 
 def _mean_rule(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:

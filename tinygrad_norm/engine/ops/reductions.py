@@ -8,8 +8,8 @@ import numpy as np
 
 from ..operators import FUNCTIONS, Array, Axis
 from ..primitive import Primitive
-from ..tensor import Tensor, record
-from .core import astype, axes_of, count_over, kept, operand, reduction
+from ..tensor import record
+from .core import added_widely, astype, axes_of, count_over, kept, operand, reduction
 
 
 def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any:
@@ -74,23 +74,21 @@ def _reversed(x: Any, axis: int) -> Any:
 _cumsum = Primitive(
     "cumsum",
     "cumulative Σ",
-    lambda x, *, axis: np.add.accumulate(x, axis=axis),
+    added_widely(lambda x, *, axis: np.add.accumulate(x, axis=axis)),
     (
         "cumulative sum of g from the other end",
-        lambda g, y, x, *, axis: _reversed(np.cumsum(_reversed(g, axis), axis=axis), axis),
+        lambda g, y, x, *, axis: _reversed(cumsum(_reversed(g, axis), axis), axis),
     ),
 )
 
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
-    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``."""
+    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``; float16 as in `sum`."""
     if out is not None:
         raise TypeError("cumsum of Tensors has no out=; use its result")
     x = operand(x) if dtype is None else astype(x, dtype)
     if axis is None:
         x, axis = x.reshape(-1), 0
-    if not isinstance(x, Tensor):
-        return np.cumsum(x, axis=axis)
     (axis,) = axes_of(axis, x.ndim)
     return record(_cumsum, (x,), {"axis": axis})
 
