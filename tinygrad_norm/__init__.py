@@ -10,7 +10,7 @@ array([[ 5.e-06,  0.e+00],
 """
 
 from . import check, nn
-from .check import GradientMismatch, GradientReport, check_backward, check_gradients
+from .check import GradientMismatch, GradientReport, check_backward, check_gradients, check_module
 from .engine import ops
 from .engine.autodiff import grad, hvp, jacobian, vjp
 from .engine.recording import is_recording, no_grad, scope
@@ -39,6 +39,7 @@ __all__ = [
     "check",
     "check_backward",
     "check_gradients",
+    "check_module",
     "describe",
     "draw",
     "draw_jacobian",

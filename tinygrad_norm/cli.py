@@ -9,16 +9,21 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 import tinygrad_norm as tn
 
 from . import tour
+from .check.correct import CORRECT
+from .check.mutants import MUTANTS, Mutant
+from .check.search import BUDGETS
 from .graph import RenderError
 from .graph.explorer import explore_norm, explore_norms
 from .graph.explorer.scenes import norms
@@ -40,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     story.set_defaults(run=lambda options: tour.run(options.out, options.seed))
     _add_draw(commands)
     _add_explore(commands)
+    _add_check(commands)
     info = commands.add_parser("info", help="what is installed, or the family of normalizations")
     info.add_argument("topic", nargs="?", choices=["norms"], help="norms: what each is normalized over, and made of")
     info.set_defaults(run=lambda options: print(_family() if options.topic else _installed()))
@@ -47,11 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "seed", 0) < 0:
         parser.error("--seed must not be negative")
     try:
-        options.run(options)
+        status = options.run(options)
     except (OSError, RenderError, UsageError) as error:
         print(f"tinygrad-norm: {error}", file=sys.stderr)
         return 1
-    return 0
+    # A check has a status of its own; the others return what they made.
+    return status if isinstance(status, int) else 0
 
 
 class UsageError(Exception):
@@ -128,7 +135,7 @@ def _explore(options: argparse.Namespace) -> None:
             else:
                 page = explore_norm(options.target, None, shape, options.seed, options.groups)
         else:
-            function, inputs = _own_function(options)
+            function, inputs = _own_function(options, (*norms(), "norms"))
             page = tn.explore(function, *inputs)
         print(f"{page.save(options.out)}: {page!r}")
     except (UsageError, OSError, RenderError):
@@ -136,6 +143,91 @@ def _explore(options: argparse.Namespace) -> None:
     except Exception as error:
         # The user's own code can raise anything.
         raise _told(options.target, error) from error
+
+
+def _add_check(commands: Any) -> None:
+    """Declare ``tinygrad-norm check``."""
+    checks = commands.add_parser("check", help="check the gradient of a function, or the checker itself")
+    checks.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="module:function of Tensors; or module:forward,backward of arrays, backward(g, *xs)",
+    )
+    checks.add_argument(
+        "--axes",
+        action="append",
+        metavar="'N C'",
+        help="names of an input's axes; once for each input: a property check",
+    )
+    checks.add_argument("--shape", action="append", type=_shape, metavar="N,C,...", help="of an input, at one point")
+    checks.add_argument("--order", type=int, default=1, help="derivatives up to this order (default: 1)")
+    checks.add_argument("--budget", choices=tuple(BUDGETS), default="normal")
+    checks.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default: 0)")
+    checks.add_argument(
+        "--self-test", action="store_true", help="every known-wrong gradient must fail, every right one pass"
+    )
+    checks.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Print a report, and return the status: 1 where a gradient is wrong."""
+    if options.self_test:
+        return _self_test(options)
+    try:
+        module, _, names = (options.target or "").partition(":")
+        functions = [_imported(f"{module}:{name}") for name in names.split(",")]
+        if options.axes:
+            given: list[Any] = [tn.check.inputs(*options.axes)]
+        else:
+            shapes = options.shape or []
+            given = [x.data for x in _inputs(_names(options.target, functions[0], len(shapes)), shapes, options.seed)]
+        settings = {"budget": options.budget, "seed": options.seed}
+        if len(functions) == 2:
+            report = tn.check_backward(*functions, *given, **settings)
+        else:
+            report = tn.check_gradients(functions[0], *given, order=options.order, **settings)
+    except tn.GradientMismatch as error:
+        print(error.report.text())
+        return 1
+    except UsageError:
+        raise
+    except Exception as error:
+        raise _told(options.target or "check", error) from error
+    print(report.text())
+    return 0
+
+
+def _self_test(options: argparse.Namespace) -> int:
+    """Check the checker: its negative control."""
+    missed, alarms, verdicts = [], [], Counter[str]()
+    for case in tqdm((*CORRECT, *MUTANTS), desc="self-test", unit="gradient", leave=False):
+        try:
+            tn.check_backward(case.forward, case.backward, case.inputs, budget=options.budget, seed=options.seed)
+        except tn.GradientMismatch as error:
+            if isinstance(case, Mutant):
+                verdicts[error.report.verdict.name] += 1
+            else:
+                alarms.append(case.name)
+        else:
+            if isinstance(case, Mutant):
+                missed.append(case.name)
+    print(f"{len(MUTANTS) - len(missed)} of {len(MUTANTS)} known-wrong gradients were rejected:")
+    print("\n".join(f"  {verdict:<24} {count}" for verdict, count in verdicts.most_common()))
+    print(f"{len(CORRECT) - len(alarms)} of {len(CORRECT)} right gradients were accepted.")
+    for name in (*missed, *alarms):
+        print(f"  NOT AS IT SHOULD BE: {name}")
+    return 1 if missed or alarms else 0
+
+
+def _imported(target: str) -> Any:
+    """Import ``module:function`` from the current directory."""
+    module, _, name = target.partition(":")
+    if not (module and name):
+        raise UsageError(f"TARGET is module:function; {target!r} is not")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return attrgetter(name)(importlib.import_module(module))
 
 
 def _told(target: str, error: Exception) -> UsageError:
@@ -204,19 +296,16 @@ def _axes_of_norm(options: argparse.Namespace) -> list[str]:
 
 def _own(options: argparse.Namespace) -> Any:
     """Return what a function of the user's makes of random values."""
-    function, inputs = _own_function(options)
+    function, inputs = _own_function(options, EXAMPLES)
     return function(*inputs)
 
 
-def _own_function(options: argparse.Namespace) -> tuple[Any, list[tn.Tensor]]:
+def _own_function(options: argparse.Namespace, known: Iterable[str]) -> tuple[Any, list[tn.Tensor]]:
     """Import a function of the user's, and make random values for it."""
     module, _, name = options.target.partition(":")
     if not (module and name):
-        known = ", ".join(EXAMPLES)
-        raise UsageError(f"TARGET is one of {known}, or module:function; {options.target!r} is neither")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    function = attrgetter(name)(importlib.import_module(module))
+        raise UsageError(f"TARGET is one of {', '.join(known)}, or module:function; {options.target!r} is neither")
+    function = _imported(options.target)
     shapes = options.shape or []
     return function, _inputs(_names(options.target, function, len(shapes)), shapes, options.seed)
 

@@ -1,5 +1,17 @@
 """Checks of gradients, automatic ones and those written by hand."""
 
-from .gradients import GradientMismatch, GradientReport, check_backward, check_gradients
+from .gradients import check_backward, check_gradients, check_module, gradient_property
+from .report import GradientMismatch, GradientReport, Verdict
+from .strategies import Inputs, inputs
 
-__all__ = ["GradientMismatch", "GradientReport", "check_backward", "check_gradients"]
+__all__ = [
+    "GradientMismatch",
+    "GradientReport",
+    "Inputs",
+    "Verdict",
+    "check_backward",
+    "check_gradients",
+    "check_module",
+    "gradient_property",
+    "inputs",
+]

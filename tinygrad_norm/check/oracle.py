@@ -43,7 +43,17 @@ def complex_step(fn: Function, inputs: Sequence[Array], which: int, direction: A
 
 # Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
 # constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
-RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6)
+RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6, 2e-7, 2e-8)
+
+
+def step_scale(x: Array) -> float:
+    """Return what steps are relative to: how far the values of an input spread, or else how large they are.
+
+    A normalization of values far from zero bends on the scale of their spread: a step of a share of their size would
+    jump over it, and find slopes of zero that agree with each other.
+    """
+    largest, spread = float(np.max(np.abs(x), initial=0.0)), float(np.std(x)) if x.size > 1 else 0.0
+    return spread if spread > 1e3 * np.finfo(np.float64).eps * largest else 1e-3 * largest or 1.0
 
 
 def central_difference(
@@ -52,8 +62,7 @@ def central_difference(
     """Return the slope along a direction by extrapolated central differences, and its error bar, the smallest found."""
     x = inputs[which]
     largest = float(np.max(np.abs(x), initial=0.0))
-    spread = float(np.std(x)) if x.size > 1 else 0.0
-    scale = (max(spread, 1e-3 * largest) or 1.0) / (float(np.max(np.abs(direction), initial=0.0)) or 1.0)
+    scale = step_scale(x) / (float(np.max(np.abs(direction), initial=0.0)) or 1.0)
     size = float(np.sum(np.abs(cotangent * fn(*inputs))))
 
     def value(t: float) -> float:
@@ -61,14 +70,23 @@ def central_difference(
         stepped[which] = x + t * direction
         return float(inner(cotangent, fn(*stepped)))
 
-    best = (np.nan, np.inf)
+    # What the last places of x are worth: far from zero, a step itself is rounded.
+    last_places = nearby(x, np.random.default_rng(0))
+    wobble = abs(float(inner(cotangent, fn(*inputs[:which], last_places, *inputs[which + 1 :]))) - value(0.0))
+    found: list[tuple[float, float, float]] = []
     for relative in RELATIVE_STEPS:
         step = relative * scale
         wide = (value(step) - value(-step)) / (2 * step)
         narrow = (value(step / 2) - value(-step / 2)) / step
         slope = (4 * narrow - wide) / 3
-        rounding = 8 * np.finfo(np.float64).eps * (size + abs(slope) * largest) / step
-        bar = abs(slope - narrow) + rounding
+        rounding = float((8 * np.finfo(np.float64).eps * (size + abs(slope) * largest) + 2 * wobble) / step)
+        found.append((slope, abs(slope - narrow), rounding))
+    best = (np.nan, np.inf)
+    for i, (slope, bend, rounding) in enumerate(found):
+        # Steps that jump over what a function does can agree with each other; smaller ones, as far as they are certain,
+        # say otherwise.
+        apart = max((abs(slope - other) - 2 * unsure for other, _, unsure in found[i + 1 :]), default=0.0)
+        bar = max(bend, apart) + rounding
         if bar < best[1]:
             best = slope, bar
     return best
@@ -101,21 +119,63 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
     return True
 
 
+def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cotangent: Array, got: float) -> bool:
+    """Return whether the slopes from both sides of an entry differ, and a value lies between them: no mistake, then.
+
+    The sides of a smooth function come closer as the step shrinks; those of a kink do not.
+    """
+    x = inputs[which]
+    scale = step_scale(x)
+    here = float(inner(cotangent, fn(*inputs)))
+    size = float(np.sum(np.abs(cotangent * fn(*inputs))))
+
+    def sides(step: float) -> tuple[float, float]:
+        found = []
+        for distance in (step, -step):
+            stepped = list(inputs)
+            stepped[which] = x.copy()
+            stepped[which].flat[entry] += distance
+            found.append((float(inner(cotangent, fn(*stepped))) - here) / distance)
+        return found[0], found[1]
+
+    step = 1e-5 * scale
+    wide, narrow = sides(step), sides(step / 2)
+    apart, closer = abs(wide[0] - wide[1]), abs(narrow[0] - narrow[1])
+    rounding = 32 * np.finfo(np.float64).eps * size / step
+    if not (closer > 0.75 * apart and closer > 1e-4 * max(map(abs, narrow)) + rounding):
+        return False
+    slack = 1e-3 * closer + float(rounding)
+    return min(narrow) - slack <= got <= max(narrow) + slack
+
+
 def slopes(
-    fn: Function, inputs: Sequence[Array], which: int, entries: Sequence[int], cotangent: Array, exact: bool
+    fn: Function,
+    inputs: Sequence[Array],
+    which: int,
+    entries: Sequence[int],
+    cotangent: Array,
+    exact: bool,
+    stretch: float = 1.0,
 ) -> tuple[Array, Array]:
-    """Return the gradient at some entries of one input, and error bars, which the complex step does not need."""
+    """Return the gradient at some entries of one input, and error bars, which the complex step does not need.
+
+    Directions may be stretched: the slope is the same but for rounding, which falls otherwise.
+    """
     found, bars = np.empty(len(entries)), np.zeros(len(entries))
     for row, entry in enumerate(entries):
         direction = np.zeros(inputs[which].shape)
-        direction.flat[entry] = 1.0
+        direction.flat[entry] = stretch
         if exact:
             found[row] = complex_step(fn, inputs, which, direction, cotangent)
         else:
             found[row], bars[row] = central_difference(fn, inputs, which, direction, cotangent)
-    return found, bars
+    return found / stretch, bars / stretch
 
 
 def nearby(x: Array, rng: np.random.Generator) -> Array:
-    """Return an array that differs by a few units in the last place: what rounding might have made of it."""
-    return x * (1 + rng.integers(-4, 5, x.shape) * np.finfo(np.float64).eps)
+    """Return an array that differs by a few units in the last place of its largest value: what rounding makes of it.
+
+    Small values and zeros are moved as far as large ones: sums of them round alike.
+    """
+    unit = np.finfo(np.float64).eps * float(np.max(np.abs(x), initial=0.0))
+    return x + rng.integers(-4, 5, x.shape) * unit

@@ -1,0 +1,417 @@
+"""The property check: it finds the smallest witness, names the fault, and leaves everything as it was."""
+
+import random as python_random
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from held_out_mutants import HELD_OUT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import tinygrad_norm as tn
+from tinygrad_norm import GradientMismatch, cli
+from tinygrad_norm.check import Verdict, gradient_property, inputs
+from tinygrad_norm.check.correct import CORRECT
+from tinygrad_norm.check.mutants import MUTANTS
+from tinygrad_norm.check.report import MISMATCHES, pasted
+
+EPS = 1e-3
+
+
+def layer_norm(x, weight, bias):
+    centred = x - x.mean(axis=1, keepdims=True)
+    return centred / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + EPS) * weight + bias
+
+
+def without_the_variance_path(g, x, weight, bias):
+    centred = x - x.mean(axis=1, keepdims=True)
+    inverse = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + EPS)
+    slope = g * weight
+    dx = (slope - slope.mean(axis=1, keepdims=True)) * inverse
+    return dx, (g * centred * inverse).sum(axis=0), g.sum(axis=0)
+
+
+def rejected(check, *arguments, **options):
+    with pytest.raises(GradientMismatch) as error:
+        check(*arguments, **options)
+    assert type(error.value) is MISMATCHES[error.value.report.verdict]
+    return error.value.report
+
+
+def settled(check, *arguments, **options):
+    """The report, whether it is raised or returned."""
+    try:
+        return check(*arguments, **options)
+    except GradientMismatch as error:
+        return error.report
+
+
+WIDE = inputs("n c", "c", "c", least={"c": 3})
+
+
+def test_the_report_of_a_wrong_layer_norm_fits_a_screen_and_says_what_to_do():
+    report = rejected(tn.check_backward, layer_norm, without_the_variance_path, WIDE, seed=0)
+    assert report.verdict is Verdict.WRONG_VALUE
+    assert report.regime == "generic"
+    (looks,) = report.diagnosis
+    assert looks.startswith("the mismatch is parallel to x̂ over axis 1")
+    lines = report.text().splitlines()
+    assert len(lines) <= 24
+    # What is to be pasted makes the failure again.
+    code = "\n".join(line.strip() for line in lines if " = np." in line)
+    scope = {"np": np}
+    exec(code, scope)
+    x, weight, bias, g = (scope[name] for name in ("x", "weight", "bias", "g"))
+    wrong, right = without_the_variance_path(g, x, weight, bias), tn.vjp(layer_norm, x, weight, bias)[1](g)
+    assert np.isclose(wrong[0][report.index], report.got)
+    assert np.isclose(right[0][report.index], report.want)
+    # As small as it can be: two rows of three, or fewer.
+    assert x.size <= 9
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e6])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_wrong_layer_norm_is_rejected_at_every_scale(scale, seed):
+    x = np.random.default_rng(seed).normal(size=(4, 5)) * scale
+    report = rejected(tn.check_backward, layer_norm, without_the_variance_path, x, np.ones(5), np.zeros(5), seed=seed)
+    assert report.verdict is Verdict.WRONG_VALUE
+    assert "variance" in report.diagnosis[0]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("offset", [0.0, 1e4, 1e8])
+def test_the_right_ones_pass_or_are_lost_in_rounding(scale, offset):
+    """Where the offset has eaten the values, nothing is said to have passed."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(4, 5)) * scale + offset
+    spread_in_ulps = scale / (np.finfo(float).eps * max(offset, scale))
+    for fn in (tn.batch_norm, lambda x: tn.layer_norm(x, 5), lambda x: np.var(x, axis=0)):
+        if spread_in_ulps > 1e5:
+            assert tn.check_gradients(fn, x, seed=0).verdict is Verdict.PASSED
+        else:
+            verdicts = (Verdict.PASSED, Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE)
+            assert settled(tn.check_gradients, fn, x, seed=0).verdict in verdicts
+
+
+@pytest.mark.parametrize("case", CORRECT, ids=lambda case: case.name)
+def test_no_right_gradient_is_rejected(case):
+    report = tn.check_backward(case.forward, case.backward, case.inputs, budget="quick", seed=3)
+    assert report.verdict is Verdict.PASSED
+    assert report.examples >= 45
+
+
+@pytest.mark.parametrize("mutant", MUTANTS[::7], ids=lambda mutant: mutant.name)
+def test_known_wrong_gradients_are_rejected_for_what_they_are(mutant):
+    report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=1)
+    assert report.verdict.name == mutant.verdict
+
+
+@pytest.mark.parametrize("mutant", HELD_OUT, ids=lambda mutant: mutant.name)
+def test_mutants_that_were_held_out_are_rejected_too(mutant):
+    report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=0)
+    assert report.verdict.name == mutant.verdict
+
+
+def test_a_null_gradient_everywhere_is_vacuous_and_at_one_point_is_not_a_fault():
+    report = rejected(tn.check_gradients, lambda x: tn.layer_norm(x, x.shape[1:]).sum(), inputs("n c"), seed=0)
+    assert report.verdict is Verdict.VACUOUS
+    assert "nothing was checked" in report.message
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    assert tn.check_gradients(lambda x: tn.layer_norm(x, 4).sum(), x, seed=0).verdict is Verdict.VACUOUS
+
+
+def test_kinks_are_no_failure_and_are_counted():
+    # These take the mean of both sides, as central differences do.
+    for fn in (lambda x: x.max(axis=1), np.abs, lambda x: np.maximum(x, 0.0)):
+        assert tn.check_gradients(fn, inputs("n c"), seed=0).verdict is Verdict.PASSED
+    report = tn.check_gradients(tn.ops.relu, inputs("n c"), seed=0)
+    assert report.verdict is Verdict.PASSED
+    assert any("at kinks" in note for note in report.not_checked)
+    report = tn.check_gradients(tn.ops.relu, np.array([0.0, 1.0, -1.0]), seed=0)
+    assert report.arguments[0].kinks == 1
+    # One side or anything between is right at a kink; outside it is wrong.
+    for slope, right in ((0.0, True), (0.5, True), (1.0, True), (1.5, False), (-0.2, False)):
+        backward = lambda g, x, s=slope: np.where(x == 0, s * g, np.where(x > 0, g, 0))  # noqa: E731
+        point = np.array([0.0, 2.0])
+        if right:
+            tn.check_backward(lambda x: np.maximum(x, 0.0), backward, point, seed=1)
+        else:
+            rejected(tn.check_backward, lambda x: np.maximum(x, 0.0), backward, point, seed=1)
+
+
+def test_a_stochastic_function_is_reported_and_not_blamed_on_its_gradient():
+    rng = np.random.default_rng(0)
+    report = rejected(tn.check_gradients, lambda x: x * rng.random(), np.ones(3), seed=0)
+    assert report.verdict is Verdict.NONDETERMINISTIC
+    assert "the function itself" in report.message
+    report = rejected(tn.check_gradients, tn.nn.Dropout(0.5, rng=0), np.ones(8), seed=0)
+    assert report.verdict is Verdict.NONDETERMINISTIC
+
+
+def test_a_user_given_oracle_judges():
+    right = lambda g, x: 2 * g * x  # noqa: E731
+    assert tn.check_backward(np.square, right, np.ones(3), oracle=right, seed=0).oracle == "given"
+    rejected(tn.check_backward, np.square, lambda g, x: g * x, np.ones(3), oracle=right, seed=0)
+    rejected(tn.check_backward, np.square, right, np.ones(3), oracle=lambda g, x: 3 * g * x, seed=0)
+
+
+def test_higher_orders_are_checked_too():
+    assert tn.check_gradients(tn.batch_norm, np.random.default_rng(0).normal(size=(3, 2)), order=3, seed=0)
+
+    def detached_in_the_slope(x):
+        """Right in value and first derivative, wrong in the second: the square's slope is held constant."""
+        return tn.ops.where(np.ones(x.shape, bool), x * x.detach() * 2 - (x * x).detach(), 0)
+
+    x = np.array([1.0, 2.0])
+    # To first order the function is not what its gradient says, so a given oracle stands in for it.
+    oracle = lambda g, x: 2 * g * x  # noqa: E731
+    tn.check_gradients(detached_in_the_slope, x, oracle=oracle, seed=0)
+    with pytest.raises(GradientMismatch):
+        tn.check_gradients(detached_in_the_slope, x, order=2, oracle=oracle, seed=0)
+    for wrong in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="order is a positive integer"):
+            tn.check_gradients(np.tanh, x, order=wrong)
+
+
+def test_wrt_chooses_inputs_by_position_or_name():
+    def backward(g, a, b):
+        return g * b, g * b  # the second is wrong
+
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 5.0])
+    for wrt in (0, "a", [0], ["a"]):
+        report = tn.check_backward(lambda a, b: a * b, backward, a, b, wrt=wrt, seed=0)
+        assert [argument.name for argument in report.arguments] == ["a"]
+    assert rejected(tn.check_backward, lambda a, b: a * b, backward, a, b, seed=0).input == 1
+    for wrt in (2, "c", -1, 1.0, True):
+        with pytest.raises(ValueError, match="wrt names inputs by position or name, of a, b"):
+            tn.check_backward(lambda a, b: a * b, backward, a, b, wrt=[wrt], seed=0)
+
+
+def test_modules_are_checked_in_both_modes_and_left_as_they_were():
+    model = tn.nn.Sequential(tn.nn.Linear(3, 4, rng=0), tn.nn.BatchNorm1d(4), tn.nn.Tanh(), tn.nn.LayerNorm(4))
+    model[1].eval()
+    before, modes = model.state_dict(), [m.training for m in model.modules()]
+    parameters = list(model.parameters())
+    reports = tn.check_module(model, np.random.default_rng(0).normal(size=(5, 3)), seed=0)
+    assert set(reports) == {"train", "eval"}
+    assert [a.name for a in reports["train"].arguments][:2] == ["0.weight", "0.bias"]
+    assert [m.training for m in model.modules()] == modes
+    assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+    class Wrong(tn.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = tn.nn.Parameter(np.array([2.0, 3.0]))
+
+        def forward(self, x):
+            return x * self.weight * self.weight.detach() if self.training else x * self.weight
+
+    wrong = Wrong()
+    report = rejected(tn.check_module, wrong, np.array([[1.0, 2.0]]), seed=0)
+    assert "the gradient of weight is wrong" in report.message
+    assert wrong.training
+    assert list(wrong.state_dict()) == ["weight"]
+    assert tn.check_module(tn.nn.LayerNorm(3), hnp.arrays(float, (2, 3), elements=st.floats(-2, 2)), budget="quick")
+
+
+@gradient_property("n c", "c", budget="quick", seed=0)
+def test_a_decorated_function_is_a_test(x, weight):
+    return tn.batch_norm(x, weight=weight)
+
+
+def test_a_decorated_function_fails_where_its_gradient_is_wrong():
+    @gradient_property("n c", seed=0)
+    def wrong(x):
+        return x - x.mean(0).detach()
+
+    with pytest.raises(GradientMismatch, match=r"through the mean|x = np"):
+        wrong()
+
+
+def test_strategies_of_the_users_own():
+    arrays = hnp.arrays(float, (3,), elements=st.floats(-2, 2), unique=True)
+    assert tn.check_gradients(np.tanh, arrays, budget="quick", seed=0).regime == "given"
+    pairs = st.tuples(arrays, arrays)
+    assert tn.check_gradients(lambda a, b: a * b, pairs, budget="quick", seed=0).examples >= 45
+    assert tn.check_gradients(lambda a, b: a * b, arrays, np.ones(3), budget="quick", seed=0).verdict is Verdict.PASSED
+    with pytest.raises(ValueError, match="budget is one of quick, normal, thorough, not 'huge'"):
+        tn.check_gradients(np.tanh, arrays, budget="huge")
+
+
+def test_generic_draws_hide_nothing():
+    """Distinct values in every array, and no array equal to another."""
+    seen = []
+
+    @settings(max_examples=100, database=None)
+    @given(inputs("n c", "n c").generic())
+    def look(arrays):
+        a, b = arrays
+        seen.append(a.shape)
+        assert len(np.unique(a)) == a.size
+        assert min(a.shape) >= 2
+        assert not np.array_equal(a, b)
+
+    look()
+    assert len(set(seen)) > 4
+
+
+def test_edges_are_what_they_are_called():
+    found = set()
+
+    @settings(max_examples=300, database=None)
+    @given(inputs("n c").edge_cases())
+    def look(arrays):
+        (a,) = arrays
+        found.update(
+            name
+            for name, holds in {
+                "empty": a.size == 0, "size 1": 1 in a.shape, "float32": a.dtype == np.float32,
+                "zeros": a.size > 0 and not a.any(), "strided": not a.flags.c_contiguous and a.size > 1,
+                "constant": a.size > 0 and a.ndim == 2 and np.ptp(a[0]) == 0 and a.shape[1] > 1,
+                "huge": a.size > 0 and np.abs(a).max() > 1e5, "tiny": a.size > 0 and 0 < np.abs(a).max() < 1e-4,
+                "offset": a.size > 0 and np.abs(a).min() > 5e3, "ties": a.size > len(np.unique(a)) > 1,
+            }.items()
+            if holds
+        )  # fmt: skip
+
+    look()
+    assert found == {"empty", "size 1", "float32", "zeros", "strided", "constant", "huge", "tiny", "offset", "ties"}
+
+
+# Manners.
+
+
+@given(st.integers(0, 3))
+@settings(max_examples=3, database=None)
+def test_it_works_inside_a_given_test(number):
+    assert tn.check_gradients(np.tanh, inputs("n"), budget="quick", seed=number).verdict is Verdict.PASSED
+
+
+def test_the_same_seed_gives_the_same_report_and_nothing_else_is_touched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    python_random.seed(5)
+    np.random.seed(6)  # noqa: NPY002 (the global state is what must not change)
+    states = python_random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    profile = settings.default
+    reports = [
+        rejected(tn.check_backward, layer_norm, without_the_variance_path, WIDE, seed=4).text() for _ in range(2)
+    ]
+    assert reports[0] == reports[1]
+    assert rejected(tn.check_backward, layer_norm, without_the_variance_path, WIDE, seed=5).text() != reports[0]
+    assert (python_random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
+    assert settings.default is profile
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("profile", ["default", "ci", "strict"])
+def test_it_works_under_any_hypothesis_profile(profile):
+    settings.register_profile("strict", max_examples=1, deadline=1, derandomize=True)
+    before = settings.get_current_profile_name()
+    try:
+        settings.load_profile(profile)
+        assert tn.check_gradients(np.tanh, inputs("n c"), budget="quick", seed=0).examples >= 45
+    finally:
+        settings.load_profile(before)
+
+
+def test_arrays_of_the_user_stay_as_they_are_and_overlapping_ones_are_copied():
+    x = np.broadcast_to(np.array([1.0, 2.0]), (3, 2))
+    assert tn.check_gradients(lambda x: (x * x).sum(0), x, seed=0).verdict is Verdict.PASSED
+    assert x.strides[0] == 0
+
+
+def test_code_to_paste_makes_the_array_again():
+    for array in (np.array([[1.5, np.nan], [np.inf, -0.0]]), np.zeros((0, 3)), np.array(2.0), np.float32([0.1])):
+        again = eval(pasted(array), {"np": np})
+        np.testing.assert_array_equal(again, array)
+        assert again.dtype == array.dtype
+        assert again.shape == array.shape
+
+
+def test_a_function_that_refuses_edges_is_checked_on_the_others():
+    report = tn.check_gradients(tn.batch_norm, inputs("n c"), seed=0)
+    assert any("edge cases that the function refuses (ValueError)" in note for note in report.not_checked)
+
+    def refuses(x):
+        raise ZeroDivisionError("always")
+
+    with pytest.raises(ZeroDivisionError, match="always"):
+        tn.check_gradients(refuses, inputs("n c"), seed=0)
+    with pytest.raises(ZeroDivisionError, match="always"):
+        tn.check_gradients(refuses, np.ones(2), seed=0)
+
+
+# Commands and the plugin.
+
+MINE = """
+import numpy as np
+def forward(x): return np.tanh(x)
+def backward(g, x): return g * (1 - np.tanh(x))
+def square(x): return x * x
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "mine_to_check.py").write_text(MINE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    sys.modules.pop("mine_to_check", None)
+
+
+def test_the_command_prints_the_report(here, capsys):
+    assert cli.main(["check", "mine_to_check:square", "--axes", "n c"]) == 0
+    assert capsys.readouterr().out.startswith("PASSED: right")
+    assert cli.main(["check", "mine_to_check:square", "--shape", "3,2", "--order", "2"]) == 0
+    capsys.readouterr()
+    assert cli.main(["check", "mine_to_check:forward,backward", "--axes", "n"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("WRONG_VALUE: the gradient of x is wrong")
+    assert "x = np.array(" in out
+    assert cli.main(["check"]) == 1
+    assert "TARGET is module:function" in capsys.readouterr().err
+    assert cli.main(["check", "nowhere:fn", "--axes", "n"]) == 1
+    assert "No module named 'nowhere'" in capsys.readouterr().err
+
+
+def test_the_self_test_says_what_it_found(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "MUTANTS", MUTANTS[:3])
+    monkeypatch.setattr(cli, "CORRECT", CORRECT[:2])
+    assert cli.main(["check", "--self-test", "--budget", "quick"]) == 0
+    out = capsys.readouterr().out
+    assert "3 of 3 known-wrong gradients were rejected" in out
+    assert "2 of 2 right gradients were accepted" in out
+    # And that it can fail: a right gradient among the wrong ones, a wrong one among the right.
+    right = CORRECT[0]
+    harmless = replace(
+        MUTANTS[0], name="harmless", forward=right.forward, inputs=right.inputs, make=lambda: right.backward
+    )
+    monkeypatch.setattr(cli, "MUTANTS", (harmless,))
+    assert cli.main(["check", "--self-test", "--budget", "quick"]) == 1
+    assert "NOT AS IT SHOULD BE: harmless" in capsys.readouterr().out
+
+
+def test_the_plugin_shows_a_report_in_the_place_of_a_traceback(tmp_path):
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["tinygrad_norm.check.pytest_plugin"]\n', encoding="utf-8")
+    (tmp_path / "test_mine.py").write_text(
+        "import numpy as np, tinygrad_norm as tn\n"
+        "def test_right(gradient_check):\n"
+        "    assert gradient_check(np.tanh, tn.check.inputs('n c')).examples <= 50\n"
+        "def test_wrong(gradient_check):\n"
+        "    gradient_check(lambda x: x - x.mean(0).detach(), tn.check.inputs('n c'))\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--gradient-budget", "quick", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, encoding="utf-8")
+    assert "1 failed, 1 passed" in done.stdout
+    assert "WRONG_VALUE: the gradient of x is wrong" in done.stdout
+    assert "test_mine.py:4: test_wrong" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "point.py" not in done.stdout

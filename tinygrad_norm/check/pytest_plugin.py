@@ -1,0 +1,48 @@
+"""For test suites: ``pytest_plugins = ["tinygrad_norm.check.pytest_plugin"]`` in conftest.py.
+
+It is opt-in, so that installing the package costs other suites nothing. It adds the option ``--gradient-budget`` and a
+fixture ``gradient_check`` with that budget and a seed of each test's own, and shows a failed check as its report,
+without a traceback through the checker.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .gradients import check_gradients
+from .report import GradientMismatch, GradientReport
+from .search import BUDGETS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare ``--gradient-budget``."""
+    group = parser.getgroup("tinygrad_norm")
+    group.addoption(
+        "--gradient-budget", choices=tuple(BUDGETS), default="normal", help="examples of each gradient_check"
+    )
+
+
+@pytest.fixture
+def gradient_check(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
+    """Return `check_gradients` with the budget of the command line and a seed made of the test's name."""
+
+    def check(fn: Callable[..., Any], *inputs: Any, **options: Any) -> GradientReport:
+        options.setdefault("budget", request.config.getoption("--gradient-budget"))
+        options.setdefault("seed", zlib.crc32(request.node.nodeid.encode()))
+        return check_gradients(fn, *inputs, **options)
+
+    return check
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
+    """Show the report in the place of a traceback."""
+    outcome = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, GradientMismatch):
+        report = outcome.get_result()
+        where = f"{item.location[0]}:{(item.location[1] or 0) + 1}: {item.location[2]}"
+        report.longrepr = f"{where}\n\n{call.excinfo.value.report.text()}"

@@ -1,0 +1,137 @@
+"""The search over many points: hypothesis draws and shrinks, and leaves everything of the caller's as it was."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..engine.operators import Array
+from .oracle import generator
+from .point import Refused
+from .report import FAULTS, GradientMismatch, GradientReport, Verdict, raised, summed_up
+from .strategies import Inputs
+
+BUDGETS = {"quick": 50, "normal": 200, "thorough": 1000}
+LEAST_FOR_VACUOUS = 10
+"""So many examples must be null before a check says that it checked nothing."""
+
+Examine = Callable[[tuple[Array, ...], np.random.Generator], GradientReport]
+
+
+def is_drawn(x: Any) -> bool:
+    """Return whether something draws inputs rather than being one."""
+    return isinstance(x, Inputs) or (hasattr(x, "example") and hasattr(x, "flatmap"))
+
+
+def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int) -> GradientReport:
+    """Examine points until one is wrong, shrink that one, and raise its report; else return a report of all.
+
+    Ordinary points come first, then the edges; plain strategies are one regime.
+    """
+    if budget not in BUDGETS:
+        raise ValueError(f"budget is one of {', '.join(BUDGETS)}, not {budget!r}")
+    examples = BUDGETS[budget]
+    if len(drawn) == 1 and isinstance(drawn[0], Inputs):
+        regimes = [
+            ("generic", drawn[0].generic(), examples // 2),
+            ("edges", drawn[0].edge_cases(), examples - examples // 2),
+        ]
+    else:
+        regimes = [("given", _together(drawn), examples)]
+    seen: list[GradientReport] = []
+    refused: list[Any] = []
+    for regime, strategy, count in regimes:
+        _in_a_thread(lambda s=strategy, r=regime, n=count: _run(examine, s, r, n, seed, seen, refused))  # type: ignore[misc]
+    report = _of_all(seen, seed)
+    if refused:
+        words = f"{len(refused)} edge cases that the function refuses ({type(refused[0]).__name__})"
+        report = replace(report, not_checked=(*report.not_checked, words))
+    return report
+
+
+def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
+    states = [report.verdict for report in seen]
+    fields = summed_up(seen, seed=seed, regime="generic and edges" if seen[0].regime == "generic" else "given")
+    counts = {verdict: states.count(verdict) for verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE, Verdict.KINK)}
+    kinks = sum(argument.kinks for report in seen for argument in report.arguments)
+    notes = [f"{count} of {len(seen)} examples {verdict.value}" for verdict, count in counts.items() if count]
+    notes += [f"{kinks} elements at kinks"] if kinks else []
+    report = GradientReport(**fields, not_checked=tuple(notes))
+    for verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE):
+        none_left = counts[Verdict.VACUOUS] + counts[Verdict.ORACLE_UNRELIABLE] == len(seen)
+        if none_left and counts[verdict] == max(counts.values()) and len(seen) >= LEAST_FOR_VACUOUS:
+            words = (
+                "the gradient is null within rounding at every example (as that of the sum of a normalized output): "
+            )
+            lost = "rounding leaves nothing certain of the gradient at any example: "
+            message = (words if verdict is Verdict.VACUOUS else lost) + "nothing was checked"
+            raise raised(replace(report, verdict=verdict, message=message))
+    return report
+
+
+def _together(drawn: tuple[Any, ...]) -> Any:
+    from hypothesis import strategies as st
+
+    if len(drawn) == 1:
+        return drawn[0].map(lambda x: x if isinstance(x, tuple) else (x,))
+    return st.tuples(*(x if is_drawn(x) else st.just(x) for x in drawn))
+
+
+def _run(
+    examine: Examine, strategy: Any, regime: str, count: int, seed: int, seen: list[GradientReport], refused: list[Any]
+) -> None:
+    from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+    from hypothesis import seed as seeded
+    from hypothesis import strategies as st
+
+    before = len(seen)
+
+    @seeded(seed)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        print_blob=False,
+        report_multiple_bugs=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+    )
+    @given(strategy, st.integers(0, 2**16))
+    def each(arrays: tuple[Array, ...], number: int) -> None:
+        try:
+            report = replace(examine(arrays, generator(number)), regime=regime, seed=seed)
+        except Refused as refusal:
+            if regime != "edges":
+                raise refusal.error from None
+            refused.append(refusal.error)
+            return
+        if report.verdict in FAULTS:
+            raise raised(replace(report, examples=len(seen) - before + 1))
+        seen.append(report)
+
+    each()
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    """Run in a thread of its own: inside a user's @given test hypothesis would refuse a second one."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="gradient check")
+    thread.start()
+    thread.join()
+    if errors:
+        error = errors[0]
+        raise error if not isinstance(error, GradientMismatch) else type(error)(error.report)

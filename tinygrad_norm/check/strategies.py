@@ -1,0 +1,140 @@
+"""What a property check draws: arrays of named axes, first ordinary ones, then the edges.
+
+hypothesis likes to fill arrays with one value, and a third of what it draws has a constant row, in which no fault of a
+variance can be seen. So there are two regimes. *Generic* arrays have distinct values, sides of at least 2, and an
+ordinary spread; *edges* are constant, tied, zero, huge, tiny, far from zero, of size 1, empty, or strided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..engine.operators import Array
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+Domain = Literal["real", "positive"]
+
+EDGES = ("constant", "ties", "zeros", "huge", "tiny", "offset", "size 1", "empty", "strided", "float32")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Arrays whose axes are named, so that their sizes agree: ``Inputs("n c", "c", "c")``.
+
+    Attributes
+    ----------
+    axes : tuple of str
+        For each array the names of its axes, apart by spaces; "" for a scalar.
+    least, most : mapping from name to int
+        Smallest and largest sides, unless ``smallest`` and ``largest``.
+    multiples : mapping from name to int
+        What a side is a multiple of, as channels are of groups.
+    domains : tuple of {"real", "positive"}
+        What each array's values are from; real ones unless given.
+    """
+
+    axes: tuple[str, ...]
+    smallest: int = 2
+    largest: int = 4
+    least: tuple[tuple[str, int], ...] = ()
+    multiples: tuple[tuple[str, int], ...] = ()
+    domains: tuple[Domain, ...] = ()
+    edges: tuple[str, ...] = EDGES
+
+    def generic(self) -> SearchStrategy[tuple[Array, ...]]:
+        """Return a strategy of ordinary arrays: distinct values, sides of at least 2, no fill."""
+        return self._strategy(())
+
+    def edge_cases(self) -> SearchStrategy[tuple[Array, ...]]:
+        """Return a strategy of arrays that are special in one way."""
+        return self._strategy(self.edges)
+
+    def _strategy(self, edges: Sequence[str]) -> SearchStrategy[tuple[Array, ...]]:
+        from hypothesis import strategies as st
+
+        @st.composite
+        def arrays(draw: DrawFn) -> tuple[Array, ...]:
+            edge = draw(st.sampled_from(edges)) if edges else "generic"
+            sizes = {name: self._size(draw, name, edge) for name in dict.fromkeys(" ".join(self.axes).split())}
+            if edge == "empty" and sizes:
+                sizes[next(iter(sizes))] = 0
+            shapes = [tuple(sizes[name] for name in axes.split()) for axes in self.axes]
+            real: Domain = "real"
+            domains = self.domains or (real,) * len(shapes)
+            arrays = [
+                _array(draw, shape, domain, edge if which == 0 or edge == "float32" else "generic")
+                for which, (shape, domain) in enumerate(zip(shapes, domains, strict=True))
+            ]
+            # Equal arrays would hide gradients that are swapped: shift every one but the first by an eighth or more.
+            return tuple(a + a.dtype.type(which * 0.375) if which else a for which, a in enumerate(arrays))
+
+        return arrays()
+
+    def _size(self, draw: DrawFn, name: str, edge: str) -> int:
+        from hypothesis import strategies as st
+
+        multiple = dict(self.multiples).get(name, 1)
+        least = max(dict(self.least).get(name, self.smallest), multiple)
+        if edge == "size 1" and multiple == 1 and name not in dict(self.least):
+            least = 1
+        return multiple * draw(st.integers(-(-least // multiple), max(self.largest, least) // multiple))
+
+
+def inputs(*axes: str, **options: Any) -> Inputs:
+    """Return `Inputs` for arrays with these axes.
+
+    Parameters
+    ----------
+    *axes : str
+        The names of each array's axes, as ``"n c"``; equal names have equal sizes.
+    **options
+        As the attributes of `Inputs`; mappings may be dicts.
+
+    Examples
+    --------
+    >>> inputs("n c", "c", least={"n": 3}).axes
+    ('n c', 'c')
+    """
+    for name in ("least", "multiples"):
+        if isinstance(options.get(name), dict):
+            options[name] = tuple(options[name].items())
+    return Inputs(axes, **options)
+
+
+def _array(draw: DrawFn, shape: tuple[int, ...], domain: Domain, edge: str) -> Array:
+    """Draw one array: shrinks towards small integers and halves, whatever its edge."""
+    from hypothesis import strategies as st
+
+    size = math.prod(shape)
+    # Eighths from -4 to 4, all different: distinct values of an ordinary spread that shrink towards 0, 1/8, ...
+    eighths = draw(st.lists(st.integers(-32, 32), min_size=size, max_size=size, unique=size <= 65))
+    values = np.array(eighths, float).reshape(shape) / 8
+    if edge in ("constant", "ties", "zeros"):
+        values = _repeated(draw, values, edge)
+    if domain == "positive":
+        values = np.abs(values) + 0.5
+    scale = {"huge": 1e6, "tiny": 1e-6}.get(edge, 1.0)
+    values = values * scale
+    if edge == "offset" and domain == "real":
+        values = values + draw(st.sampled_from([1e4, -1e6, 1e8]))
+    if edge == "strided" and values.ndim:
+        values = np.repeat(values, 2, axis=-1)[..., ::2]
+    return values.astype(np.float32) if edge == "float32" else np.asarray(values)
+
+
+def _repeated(draw: DrawFn, values: Array, edge: str) -> Array:
+    """Make rows constant, elements equal, or all zero."""
+    if edge == "zeros" or not values.size:
+        return np.zeros_like(values)
+    if edge == "ties":
+        return np.round(values)
+    repeated = values.copy()
+    repeated[:1] = values.ravel()[0]
+    return repeated
