@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_norm as tn
+from tinygrad_norm import cli
 from tinygrad_norm.engine.primitive import PRIMITIVES
 from tinygrad_norm.graph.explorer import explore_norm, explore_norms, formulas
 from tinygrad_norm.graph.explorer.data import as_json, numbers
@@ -101,7 +102,7 @@ def test_x_and_its_deviations_get_two_contributions_each():
 def test_four_routes_carry_the_terms_of_the_closed_form(name):
     found = recording(name)
     x = found.leaves["x"]
-    by_route = routes(found, x, EPS)
+    by_route = routes(found, x)
     assert len(by_route) == 4
     for route in by_route:
         assert_allclose(route.contribution, route.expected, rtol=1e-12, atol=1e-14)
@@ -110,7 +111,8 @@ def test_four_routes_carry_the_terms_of_the_closed_form(name):
     assert through["y", "x̂", "σ²", "x−μ", "μ", "x"] < 1e-15
     assert min(size for stations, size in through.items() if len(stations) < 6) > 1e-3
     # The terms, by hand from the values shown.
-    parts = statistics_of(found)
+    parts = statistics_of(found, x)
+    assert parts.eps == EPS
     slope = found.gradients[parts.x_hat].reshape(parts.centred.shape)
     inverse = 1 / np.sqrt(parts.var.data + EPS)
     assert_allclose(by_route[0].contribution.reshape(slope.shape), slope * inverse, rtol=1e-12)
@@ -119,11 +121,12 @@ def test_four_routes_carry_the_terms_of_the_closed_form(name):
 @every_norm
 def test_invariants_hold(name):
     found = recording(name)
-    sums, orthogonal, means, variances = (values for _, values in invariants(found, found.leaves["x"], "n"))
+    x = found.leaves["x"]
+    sums, orthogonal, means, variances = (values for _, values, _ in invariants(found, x, "n"))
     assert np.abs(sums).max() < 1e-14
     assert np.abs(orthogonal).max() < 1e-3
     assert np.abs(means).max() < 1e-14
-    var = statistics_of(found).var.data.ravel()
+    var = statistics_of(found, x).var.data.ravel()
     assert_allclose(variances.ravel(), var / (var + EPS), rtol=1e-12)
 
 
@@ -131,8 +134,10 @@ def test_invariants_hold(name):
 def test_differences_agree_at_every_array_and_would_not_with_a_wrong_gradient(name):
     found = recording(name)
     for t, gradient in found.gradients.items():
-        by_differences = found.by_differences(t)
+        by_differences, uncertain = found.by_differences(t)
         assert_allclose(by_differences, gradient, rtol=1e-6, atol=1e-8)
+        assert (np.abs(by_differences - gradient) <= uncertain).all()
+        assert uncertain.max() < 1e-5 * max(1, np.abs(gradient).max())
         assert np.abs(by_differences - 1.01 * gradient).max() > 1e-5 * np.abs(gradient).max()
 
 
@@ -185,6 +190,166 @@ def test_errors():
         Recording(np.tanh, {"x": np.ones(3)}, np.ones(2))
     with pytest.raises(ValueError, match=r"saved as \.html"):
         tn.explore(np.tanh, np.ones(2)).save("x.svg")
+
+
+@pytest.mark.parametrize(
+    ("fn", "inputs", "words"),
+    [
+        (lambda x: x, [np.ones(2)], "returned x itself"),
+        (lambda x: (x * 2, x), [np.ones(2)], r"a tuple of 2; choose one of them, as in lambda x: f\(x\)\[0\]"),
+        (lambda x: x.data * 2, [np.ones(2)], "it returned ndarray"),
+        (lambda x: (x * 2).detach(), [np.ones(2)], "was not recorded"),
+        (np.tanh, [np.ones((0, 3))], r"no numbers to show: x\d? has shape \(0, 3\)"),
+        (lambda x: x[:0], [np.ones(2)], "without numbers"),
+        (tn.batch_norm, [np.ones((2, 2))] * 4, "takes arrays: x, or x, weight, bias; not an array of shape"),
+        (tn.batch_norm, [np.ones((2, 2)), None], r"not .*, None\. .*lambda x: tn\.batch_norm"),
+        (tn.layer_norm, [np.ones((4, 3)), 3], r"not .*, 3\. With other arguments .*lambda x: tn\.layer_norm"),
+        (tn.group_norm, [np.ones((4, 4, 2)), 2], r"lambda x: tn\.group_norm"),
+    ],
+)  # fmt: skip
+def test_explore_says_what_is_wrong(fn, inputs, words):
+    with pytest.raises(ValueError, match=words):
+        tn.explore(fn, *inputs)
+
+
+def test_half_a_surrogate_pair_is_written_out(tmp_path):
+    page = tn.explore(np.tanh, tn.tensor([1.0], name="a\ud800b"))
+    assert "aU+D800b" in page.save(tmp_path / "x.html").read_text(encoding="utf-8")
+
+
+def test_the_command_names_what_it_explores(capsys, tmp_path):
+    assert cli.main(["explore", "rms_norm", "-o", str(tmp_path / "x.html")]) == 1
+    assert f"one of {', '.join(NAMES)}, norms, or module:function" in capsys.readouterr().err
+
+
+def test_edges_have_a_head_for_either_direction():
+    source = dot_of(Recording(lambda x: x * np.array([1.0, 2.0]), {"x": np.ones(2)}))
+    assert source.count("dir=both") == 1
+    assert source.count("style=dotted") == 1
+    assert "label=constant" in source
+
+
+W = np.array([[1.0, 0.5, -2.0, 0.3], [0.2, -1.0, 0.7, 1.1], [-0.4, 0.9, 0.1, -0.6]])
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: tn.batch_norm(x @ W),  # of another array, wider than x
+        lambda x: tn.batch_norm(x @ W @ W.T),
+        lambda x: tn.batch_norm(2 * x),
+        lambda x: tn.batch_norm(x) + x,  # not all of what y depends on
+        lambda x: tn.batch_norm(x) ** 2 + tn.batch_norm(x),
+        lambda x: tn.rms_norm(x, 3),
+        lambda x: tn.named("x̂", tn.named("x−μ", x - tn.named("μ", np.mean(x, 1, keepdims=True)))
+                           / tn.named("σ²", np.mean(np.abs(x)))),
+    ],
+)  # fmt: skip
+def test_the_closed_form_is_claimed_of_a_norm_of_x_alone(fn):
+    found = Recording(fn, {"x": np.arange(12.0).reshape(4, 3) ** 2})
+    x = found.leaves["x"]
+    assert statistics_of(found, x) is None
+    assert invariants(found, x, "n") == []
+    assert all(route.term is None for route in routes(found, x))
+    assert "closedForm" not in scene_data(tn.explore(fn, x))["scenes"][0]
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: tn.batch_norm(x, eps=0.5), lambda x: np.tanh(tn.layer_norm(x, 3, eps=0.5) * 2),
+        lambda x: tn.group_norm(x.reshape(4, 3, 1), 1, eps=0.5).sum(1),
+    ],
+)  # fmt: skip
+def test_the_closed_form_has_the_graphs_own_eps(fn):
+    found = Recording(fn, {"x": np.random.default_rng(3).normal(size=(4, 3))})
+    x = found.leaves["x"]
+    assert statistics_of(found, x).eps == 0.5
+    assert_allclose(sum(route.expected for route in routes(found, x)), found.gradients[x], rtol=1e-12, atol=1e-14)
+
+
+def test_an_input_that_is_not_used_is_shown_with_a_gradient_of_zero():
+    scene = scene_data(tn.explore(lambda x, z: z * 2, np.ones(2), np.ones(2)))["scenes"][0]
+    x = scene["nodes"][scene["x"]]
+    assert (x["name"], x["gradient"], x["valueSets"] != x["gradientSets"]) == ("x", [0, 0], True)
+    assert scene["routes"] == []
+
+
+def test_a_dependence_shows_also_where_its_derivative_is_zero_by_chance():
+    found = Recording(lambda x: x * x * x, {"x": np.zeros(3)})
+    value, gradient = found.depends(found.leaves["x"])[found.y]
+    assert_array_equal(value, np.eye(3, dtype=bool))
+    assert not gradient.any()
+    assert_array_equal(found.depends(found.leaves["x"])[found.leaves["x"]][1], np.eye(3, dtype=bool))
+    centred = Recording(tn.batch_norm, {"x": np.array([[1.0], [2.0], [3.0]])})
+    variance = next(t for t in centred.tensors if t.name == "σ²")
+    assert centred.depends(centred.leaves["x"])[variance][0].all()  # though x is μ in the middle
+
+
+def test_graphs_with_more_paths_than_can_be_followed_are_shown_and_too_large_ones_refused():
+    def doubled(times):
+        def fn(x):
+            for _ in range(times):
+                x = x + x
+            return x
+
+        return fn
+
+    found = Recording(doubled(300), {"x": np.ones(1)})
+    assert found.paths(found.leaves["x"]) == []
+    assert len(found.called(found.tensors[100]).text) <= formulas.LONGEST
+    four = Recording(doubled(4), {"x": np.ones(1)})
+    assert len(four.paths(four.leaves["x"])) == 16
+    assert four.is_examined
+    assert not Recording(doubled(100), {"x": np.ones(64)}).is_examined
+    with pytest.raises(ValueError, match=r"501 arrays.* at most 400: explore a smaller step"):
+        tn.explore(doubled(500), np.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("fn", "x"),
+    [
+        (lambda x: np.max(x, axis=1), np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0]])),
+        (lambda x: np.maximum(x, 0), np.array([0.0, 1.0])),
+        (lambda x: np.tanh(x.astype(np.float32)).astype(np.float64), np.array([0.5, 2.0])),
+        (lambda x: tn.layer_norm(x, 3), np.array([[1e6, 1e6 + 1, 1e6 - 2]])),
+    ],
+    ids=["ties", "kink", "float32", "offset"],
+)
+def test_differences_say_how_uncertain_they_are(fn, x):
+    """No gradient is blamed for a kink, a cast or an offset."""
+    found = Recording(fn, {"x": x})
+    for t, gradient in found.gradients.items():
+        by_differences, uncertain = found.by_differences(t)
+        assert (np.abs(by_differences - gradient) <= uncertain).all()
+        assert (uncertain < 1).all()
+
+
+def test_two_arrays_are_not_both_called_y():
+    def model(x):
+        return np.tanh(tn.batch_norm(x, weight=np.ones(2))) * 2
+
+    found = Recording(model, {"x": np.array([[1.0, 2.0], [0.0, 5.0]])})
+    assert [t.name for t in found.tensors if t.name in ("y", "output")] == ["y", "output"]
+    assert Recording(np.tanh, {"x": np.ones(2)}).y.name == "y"
+    assert Recording(lambda y: y * 2, {"y": np.ones(2)}).y.name == "output"
+
+
+@every_norm
+def test_to_three_digits_eps_is_not_seen(name):
+    page = scene_data(explore_norm(name, shape=SHAPES[name]))
+    scale = next(scene for scene in page["scenes"] if scene["key"] == "scale")
+    assert scale["moved"]["x"]
+    assert scale["moved"]["y"] == []
+    assert "y: no cell changed" in scale["movedWords"]
+    assert scale["movedWords"].endswith("(to three digits).")
+
+
+def test_rounding_is_small_beside_what_was_added_up():
+    found = recording("batch_norm")
+    _, sums, largest = invariants(found, found.leaves["x"], "n")[0]
+    assert np.abs(sums).max() < 1e-14
+    assert largest > 1e-3
 
 
 # Formulas.
@@ -245,9 +410,32 @@ def test_formulas_put_names_in_and_parentheses_where_they_are_needed():
     names = {"g": formulas.slope(difference), "b": b, "y": a, "n": formulas.number(4)}
     assert formulas.rule("-g * y / b", names).text == "((−∂L/∂(x−μ)) × a) / b"
     assert formulas.rule("g / n, repeated", names).text == "∂L/∂(x−μ) / 4, repeated"
-    assert formulas.rule("g scattered to where x was read", names).tree == ("mtext", "g scattered to where x was read")
+    assert formulas.rule("g repeated", names).text == "∂L/∂(x−μ) repeated"
+    assert text_of(formulas.rule("g repeated", names).tree) == "∂L∂(x−μ)\u00a0repeated"
     for hostile in HOSTILE:
-        assert hostile in text_of(formulas.operation("add", "+", [formulas.name(hostile), a]).tree)
+        assert formulas.shortened(hostile) in text_of(formulas.operation("add", "+", [formulas.name(hostile), a]).tree)
+
+
+@pytest.mark.parametrize(
+    ("fn", "computed", "rules"),
+    [
+        (lambda x, w: x @ w, "x · w", ["∂L/∂y · wᵀ", "xᵀ · ∂L/∂y"]),
+        (lambda x, w: (x + 1) @ w, "(x + 1) · w", ["∂L/∂y · wᵀ", "(x + 1)ᵀ · ∂L/∂y"]),
+        (lambda x, w: x**w, "x^w", ["(∂L/∂y × w) × x^(w − 1)", "(∂L/∂y × y) × log(x)"]),
+        (np.maximum, "max(x, w)", [f"∂L/∂y where {a} > {b}, ∂L/∂y / 2 where equal" for a, b in ("xw", "wx")]),
+        (lambda x, w: np.square(x**2), "(x²)²", ["(∂L/∂y × 2) × x²"]),
+        (lambda x, w: np.abs(x), "|x|", ["∂L/∂y × sign(x)"]),
+        (lambda x, w: np.expm1(x), "exp(x) − 1", ["∂L/∂y × (1 + y)"]),
+        (lambda x, w: (x + w)[0], "(x + w)[…]", ["∂L/∂y scattered to where x + w was read"]),
+        (lambda x, w: x.sum(0), "Σ over axis 0 of x", ["∂L/∂y repeated"]),
+        (lambda x, w: x - 1e-5, "x − 1e−05", ["∂L/∂y"]),
+    ],
+)  # fmt: skip
+def test_formulas_read_as_in_a_book(fn, computed, rules):
+    found = Recording(fn, {"x": np.array([[0.5, 2.0], [1.0, 3.0]]), "w": np.array([[1.5, 1.0], [2.0, 0.5]])})
+    assert found.computed_by(found.y).text == computed
+    links = sorted((link for link in found.links if link.target is found.y), key=lambda link: link.operand)
+    assert [found.rule(link).text for link in links] == rules
 
 
 @pytest.mark.parametrize("name", sorted(PRIMITIVES))
@@ -275,8 +463,12 @@ def test_constant_statistics_change_the_gradient_and_nothing_else():
         constant.gradients[x], constant.cotangent * gamma / np.sqrt(train.leaves["x"].data.var(0) + EPS), rtol=1e-12
     )
     assert np.abs(constant.gradients[x] - train.gradients[train.leaves["x"]]).min() > 1e-6
-    (only,) = routes(constant, x, EPS)
+    (only,) = routes(constant, x)
     assert only.stations == ("y", "x̂", "x−μ", "x")
+    assert only.term is None
+    # The statistics are arrays with names of their own.
+    names = [constant.called(t).text for t in constant.tensors if t.node is None]
+    assert names == ["x", "μ", "1/√(σ²+eps)", "γ", "β"]
 
 
 def test_at_test_time_a_sample_is_alone():
@@ -443,7 +635,8 @@ def test_v16_hostile_names_come_back_literally_and_stay_text(hostile):
     assert "b" not in reader.tags
     data = scene_data(page)
     names = [node["name"] for node in data["scenes"][0]["nodes"]]
-    assert names[0] == hostile
+    assert names[0] == formulas.shortened(hostile)
+    assert data["scenes"][0]["nodes"][0].get("whole", names[0]) == hostile
     assert data["title"] == f"{hostile}, step by step"
     assert dot_of(Recording(function, {hostile: x.data})).count(" -> ") == 3
     assert re.findall(r'id="p0-(n\d+)"', page.html) == ["n0", "n1", "n2", "n3"]

@@ -278,9 +278,18 @@ def test_cotangents_can_be_given_and_drawing_leaves_no_trace():
     assert by_name(tn.draw(y, backward=True).graph, "dL/dout").shape == (3,)
     with tn.no_grad():
         assert tn.draw(y, backward=True).source == default
-    for wrong in ([np.ones(2)], [g, g], []):
-        with pytest.raises(ValueError, match=r"shape|argument"):
+    for wrong, words in (([np.ones(2)], "shape"), ([g, g], "each output: 1, not 2"), ([], "each output: 1, not 0")):
+        with pytest.raises(ValueError, match=words):
             tn.draw(y, backward=True, cotangents=wrong)
+    for unlike in (g, np.ones(3), 1.0):
+        with pytest.raises(TypeError, match="cotangents is a list or tuple"):
+            tn.draw(y, backward=True, cotangents=unlike)
+
+
+def test_an_unnamed_output_is_not_confused_with_one_named_y():
+    y = tn.named("y", leaf(3, name="x") * 2)
+    names = [v.name for v in tn.draw(np.tanh(y), backward=True).graph.vertices]
+    assert names.count("dL/dy") == names.count("dL/d(output)") == 1
 
 
 def test_the_slide_of_batch_norm_has_at_most_twelve_boxes():
@@ -329,10 +338,19 @@ def test_what_cannot_be_drawn_is_refused():
         (tn.draw, "at least one"), (lambda: tn.draw(y, detail="tiny"), "'tiny'"),
         (lambda: tn.draw(y, cotangents=[y.data]), "backward=True"), (lambda: tn.draw(y, theme="pink"), "'pink'"),
         (lambda: tn.draw(y, axes=("n c", "a b")), "'n c' and 'a b' name the same 2 axes"),
-        (lambda: tn.draw(tn.tensor([1.0]), backward=True), "requires_grad"),
+        (lambda: tn.draw(tn.tensor([1.0]), backward=True), "nothing needs a gradient.*requires_grad"),
+        (lambda: tn.draw(tn.tensor([1]), backward=True), "nothing needs a gradient"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             call()
+    assert tn.draw(y, tn.tensor([1]), backward=True).graph.vertices
+    for arguments, words in (
+        ({"axes": 3}, "axes is"),
+        ({"axes": [1]}, "axes is"),
+        ({"max_nodes": "a"}, "max_nodes is"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            tn.draw(y, **arguments)
     assert len(tn.draw(y, max_nodes=16).graph.vertices) == 16
     assert len(tn.draw(y, max_nodes=12, detail="slide").graph.vertices) == 12
 

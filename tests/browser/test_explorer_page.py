@@ -265,6 +265,72 @@ def test_predict_then_reveal(bn, open_page):
         page.keyboard.press("ArrowLeft")
 
 
+def test_what_is_to_be_predicted_stands_nowhere(bn, open_page):
+    """Neither in headings, status, slider, list nor boxes; and revealed, everywhere."""
+    page = open_page(bn.html).page
+    page.check("[data-hide=formula]")
+    page.focus("#next")
+    page.keyboard.press("Home")
+    for _ in range(int(page.get_attribute("#slider", "max"))):
+        said = " ".join(
+            [page.text_content(part) for part in ("#step", "#status", "#list", "#arrays", "#graph svg")]
+            + [page.get_attribute("#slider", "aria-valuetext"), *page.eval_on_selector_all(
+                "#picture-0 .node", "boxes => boxes.map(b => b.getAttribute('aria-label'))")]
+        )  # fmt: skip
+        for secret in (" = ", "summed over", "repeated", "σ² +", "(x−μ)²", "mean", "√"):
+            assert secret not in said, (secret, page.text_content("#step h3"))
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert page.text_content("#step h3") == "Forward 2 of 12: μ"
+    page.click("[data-reveal=formula]")
+    assert page.text_content("#step h3") == "Forward 2 of 12: μ = mean over n of x"
+    assert "mean over n of x" in page.text_content("#graph svg").replace("\u00a0", " ")
+
+
+def test_edges_point_where_things_flow(bn, open_page):
+    page = open_page(bn.html).page
+    heads = """[...document.querySelectorAll('#picture-0 .edge')].map(edge => [edge.classList.contains('carried'),
+        [...edge.querySelectorAll('polygon')].map(head => getComputedStyle(head).display !== 'none')])"""
+    forward = page.evaluate(heads)
+    assert forward
+    assert all(edge == [False, [False, True]] for edge in forward)
+    page.click("#last")
+    assert all(edge == [True, [True, False]] for edge in page.evaluate(heads))
+
+
+def test_long_names_and_wide_graphs_scroll_inside(open_page):
+    long = "x" * 10_000
+
+    def function(x):
+        parts = [np.tanh(x * float(i)) for i in range(12)]
+        return tn.named(long, sum(parts[1:], parts[0])) * 2
+
+    function.__name__ = long
+    for width in (390, 1280):
+        page = open_page(
+            tn.explore(function, tn.tensor([[0.5, -1.0]], name=long)).html, viewport={"width": width, "height": 800}
+        ).page
+        for tab in page.query_selector_all("[role=tab]"):
+            tab.click()
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), tab.text_content()
+        page.click("#tab-steps")
+        assert len(page.text_content("#step h3")) < 200
+        assert page.get_attribute("#step h3", "title") == long
+        assert page.get_attribute("h1", "title").startswith(long)
+        size = page.evaluate("document.querySelector('#picture-0 svg').getScreenCTM().a * 15")
+        assert size >= 8.9
+        assert page.evaluate("(g => g.scrollWidth > g.clientWidth)(document.getElementById('graph'))")
+
+
+def test_an_input_that_is_not_used(open_page):
+    seen = open_page(tn.explore(lambda x, z: z * 2, np.ones(2), np.ones(2)).html)
+    assert "not used: its gradient is zero" in seen.page.text_content("#step")
+    seen.page.click("#last")
+    assert cells(seen.page.query_selector_all("#arrays .card")[0].query_selector_all("table")[1]) == ["0", "0"]
+    assert seen.errors == []
+
+
 def test_routes_checks_and_scenes_show_the_engines_numbers(bn, scenes, open_page):
     page = open_page(bn.html).page
     base = scenes[0].recording

@@ -147,7 +147,7 @@ def draw(
     Raises
     ------
     TypeError
-        If an output is not a Tensor.
+        If an output is not a Tensor, or ``cotangents``, ``axes`` or ``max_nodes`` is of another type.
     ValueError
         If there are no outputs, too many boxes or edges even so, or an argument is not one of those above; if
         ``backward`` has nothing to differentiate.
@@ -170,10 +170,14 @@ def draw(
         raise ValueError(f"detail is 'full' or 'slide', not {detail!r}")
     if cotangents is not None and not backward:
         raise ValueError("cotangents are for backward=True")
+    if not isinstance(max_nodes, int):
+        raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
+    axes = _as_texts(axes)
     recorded, lengths = outputs, None
     if backward:
+        leaves = _leaves(outputs)
         seeds = _seeds(outputs, cotangents)
-        recorded = (*outputs, *grad(outputs, _leaves(outputs), seeds, create_graph=True))
+        recorded = (*outputs, *grad(outputs, leaves, seeds, create_graph=True))
         lengths = _gradients(outputs, seeds) if values else None
     graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
     view = fold if detail == "slide" else _as_it_is
@@ -215,6 +219,16 @@ def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) 
     raise ValueError(f"the graph has {reason}, and {vain}: {_ADVICE}")
 
 
+def _as_texts(axes: Any) -> tuple[str, ...] | None:
+    """Return the names of axes by rank as several texts."""
+    if axes is None:
+        return None
+    texts = (axes,) if isinstance(axes, str) else tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"axes is a text as 'n c h w', or several, not {axes!r}")
+    return texts
+
+
 def _leaves(outputs: Sequence[Tensor]) -> list[Tensor]:
     """Return every leaf that the outputs depend on and that needs a gradient."""
     leaves: dict[Tensor, None] = {}
@@ -223,7 +237,8 @@ def _leaves(outputs: Sequence[Tensor]) -> list[Tensor]:
             if isinstance(x, Tensor) and x.node is None and x.requires_grad:
                 leaves[x] = None
     if not leaves:
-        raise ValueError("backward=True needs outputs that were computed from a Tensor with requires_grad=True")
+        reason = "none of the outputs was computed from a Tensor with requires_grad=True"
+        raise ValueError(f"backward=True has nothing to draw, as nothing needs a gradient: {reason}")
     return list(leaves)
 
 
@@ -232,12 +247,18 @@ def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> list[
     if cotangents is None:
         random = np.random.default_rng(COTANGENT_SEED)
         cotangents = [random.normal(size=y.shape) for y in outputs]
+    if not isinstance(cotangents, list | tuple):
+        kind = type(cotangents).__name__
+        raise TypeError(f"cotangents is a list or tuple with an array for each output, not {kind}")
+    if len(cotangents) != len(outputs):
+        raise ValueError(f"cotangents has an array for each output: {len(outputs)}, not {len(cotangents)}")
+    taken = {x.name for y in walk(outputs) for x in (y, *y.node.inputs) if isinstance(x, Tensor)}  # type: ignore[union-attr]
     seeds = []
     for y, cotangent in zip(outputs, cotangents, strict=True):
         seed = cotangent.detach() if isinstance(cotangent, Tensor) else Tensor(cotangent, dtype=y.dtype)
-        seed.name = f"dL/d{y.name or 'y'}"
+        seed.name = f"dL/d{y.name or ('(output)' if 'y' in taken else 'y')}"
         # So that what depends on the seed alone, as dL/dβ does, is recorded too.
-        seed.requires_grad = True
+        seed.requires_grad = y.requires_grad
         seeds.append(seed)
     return seeds
 

@@ -12,9 +12,9 @@ import numpy as np
 from ...engine.operators import Array
 from ...engine.tensor import Tensor
 from .formulas import slope
-from .insights import in_words, invariants, moved, routes, statistics_of
+from .insights import CLOSED_FORM, in_words, invariants, moved, routes, statistics_of
 from .recording import MOST_CELLS, Recording
-from .scenes import EPS, Scene
+from .scenes import Scene
 
 VERSION = 1
 MOST_VALUES = 256
@@ -77,22 +77,38 @@ def _scene(scene: Scene, other: Scene | None, picture: int) -> dict[str, Any]:
         "links": _links(recording),
         **_known(recording, x),
     }
-    if scene.examined and x.size <= MOST_CELLS:
+    if scene.examined and x.size <= MOST_CELLS and recording.is_examined:
         _add_dependence(data, recording, x)
         for node, t in zip(data["nodes"], recording.tensors, strict=True):
             if t.requires_grad and t.size <= MOST_CELLS:
-                error = np.abs(recording.by_differences(t) - recording.gradients[t]).max(initial=0)
-                node["differences"] = _number(float(error))
+                node["differences"], node["uncertain"] = map(_number, _error(recording, t))
     if other is not None:
         _add_comparison(data, recording, other.recording)
     return data
 
 
+def _error(recording: Recording, t: Tensor) -> tuple[float, float]:
+    """Return the largest difference to central differences, and how uncertain these are there.
+
+    One that they are certain of comes before a larger one that they are not.
+    """
+    slopes, uncertain = recording.by_differences(t)
+    error = np.abs(slopes - recording.gradients[t])
+    certain = error > uncertain
+    worst = int(np.argmax(error * (certain if certain.any() else 1)))
+    return float(error.flat[worst]), float(uncertain.flat[worst])
+
+
 def _node(recording: Recording, t: Tensor) -> dict[str, Any]:
-    node: dict[str, Any] = {"name": recording.called(t).text, "tree": recording.called(t).tree, "shape": list(t.shape)}
+    called = recording.called(t)
+    node: dict[str, Any] = {"name": called.text, "tree": called.tree, "shape": list(t.shape)}
+    if t.name and t.name != called.text:
+        node["whole"] = t.name
     if t.node is not None:
         computed = recording.computed_by(t)
         node |= {"by": computed.text, "byTree": computed.tree}
+        if not t.name:
+            node["alias"] = recording.alias(t)
     node["value"] = numbers(t.data)
     if t in recording.gradients:
         node |= {"gradient": numbers(recording.gradients[t]), "slope": slope(recording.called(t)).text}
@@ -124,7 +140,7 @@ def _links(recording: Recording) -> list[dict[str, Any]]:
 def _known(recording: Recording, x: Tensor) -> dict[str, Any]:
     """Return routes, the closed form and invariants, where the function is a norm or has few paths."""
     number_of = {id(link): i for i, link in enumerate(recording.links)}
-    found = routes(recording, x, EPS)
+    found = routes(recording, x)
     known: dict[str, Any] = {
         "routes": [
             {
@@ -137,13 +153,17 @@ def _known(recording: Recording, x: Tensor) -> dict[str, Any]:
             for route in found
         ]
     }
-    parts = statistics_of(recording)
-    if parts is not None and found and found[0].expected is not None:
+    parts = statistics_of(recording, x)
+    if parts is not None:
         closed: Array = np.sum([route.expected for route in found if route.expected is not None], axis=0)
         known["closedForm"] = numbers(closed)
         known["closedFormError"] = _number(float(np.abs(closed - recording.gradients[x]).max()))
         over = recording.over(parts.axes, parts.centred.ndim)
-        known["invariants"] = [{"text": text, "values": numbers(v)} for text, v in invariants(recording, x, over)]
+        known |= {"closedFormText": CLOSED_FORM.text, "closedFormTree": CLOSED_FORM.tree}
+        known["invariants"] = [
+            {"text": text, "values": numbers(values), "largest": largest}
+            for text, values, largest in invariants(recording, x, over)
+        ]
     return known
 
 
@@ -165,10 +185,13 @@ def _add_dependence(data: dict[str, Any], recording: Recording, x: Tensor) -> No
 def _add_comparison(data: dict[str, Any], recording: Recording, other: Recording) -> None:
     x, other_x = (next(iter(r.leaves.values())) for r in (recording, other))
     cells = {
-        "x": moved(other_x.data, x.data),
+        "x": moved(other_x.data, x.data, within=0),
         "y": moved(other.y.data, recording.y.data),
         "dx": moved(other.gradients[other_x], recording.gradients[x]),
     }
-    names = {"x": x.name or "x", "y": "y", "dx": f"dL/d{x.name or 'x'}"}
-    data["moved"] = {key: np.flatnonzero(value.ravel()).tolist() for key, value in cells.items()}
-    data["movedWords"] = "; ".join(in_words(value, names[key]) for key, value in cells.items()) + "."
+    of_x, of_y = recording.called(x), recording.called(recording.y)
+    names = {"x": of_x.text, "y": of_y.text, "dx": slope(of_x).text}
+    data["moved"] = {
+        key: np.flatnonzero(value).tolist() if value.size <= MOST_VALUES else [] for key, value in cells.items()
+    }
+    data["movedWords"] = "; ".join(in_words(value, names[key]) for key, value in cells.items()) + " (to three digits)."

@@ -38,7 +38,7 @@
     if (value === 0) return "0";
     const size = Math.abs(value);
     const text = size < 5e-4 || size >= 1e5 ? value.toExponential(1) : value.toFixed(3);
-    return text.replace("-", "−");
+    return text.replaceAll("-", "−");
   }
 
   const shapeText = (shape) => shape.length ? shape.join(" × ") : "scalar";
@@ -62,7 +62,7 @@
   const sizeOf = (values) => Math.max(...values.map((v) => (typeof v === "number" ? Math.abs(v) : 0)), 0);
 
   function matrix(values, shape, options = {}) {
-    const { caption = "", label = caption, sets = null, scene = null, input = false, moved = null } = options;
+    const { caption = "", label = caption, whole = null, sets = null, scene = null, input = false, moved = null } = options;
     if (!Array.isArray(values)) {
       const text = `${shapeText(shape)} values: least ${shown(values.min)}, mean ${shown(values.mean)}, greatest ${shown(values.max)}. Too many to show here.`;
       return make("p", {}, make("strong", {}, caption), " ", text);
@@ -70,7 +70,7 @@
     const strides = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1));
     const [down, across] = layout(shape);
     const largest = Math.max(sizeOf(values), options.largest || 1e-300);
-    const table = make("table", { class: "matrix", role: "grid", "aria-label": label }, caption ? make("caption", {}, caption) : null);
+    const table = make("table", { class: "matrix", role: "grid", "aria-label": label }, caption ? make("caption", { title: whole, class: caption.length > 40 ? "long" : "" }, caption) : null);
     const inside = (axes, place) => axes.length > 1 && place[place.length - 1] === shape[axes[axes.length - 1]] - 1;
     for (const row of places(shape, down)) {
       const line = make("tr", { role: "row", class: inside(down, row) ? "block-down" : "" });
@@ -143,7 +143,7 @@
   const valueOf = (scene, i, options = {}) => {
     const node = scene.nodes[i];
     return matrix(node.value, node.shape, {
-      caption: node.name, scene, sets: node.valueSets || null, input: i === scene.x, ...options,
+      caption: node.name, whole: node.whole || null, scene, sets: node.valueSets || null, input: i === scene.x, ...options,
     });
   };
   const gradientOf = (scene, i, options = {}) => {
@@ -159,23 +159,32 @@
     return [...forward, { kind: "seed", node: scene.y }, ...backward];
   }
 
-  function announcement(scene, step) {
-    const name = (i) => scene.nodes[i].name;
-    if (step.kind === "forward") {
-      const node = scene.nodes[step.node];
-      return node.by ? `${node.name} = ${node.by}` : `${node.name} is given`;
-    }
-    if (step.kind === "seed") return `The backward pass starts: ${scene.nodes[scene.y].slope} is given`;
-    const link = scene.links[step.link];
-    return `Backward from ${name(link.target)} to ${name(link.source)}${link.words ? `: ${link.words}` : ""}`;
-  }
-
-  const state = { scene: 0, step: 0, timer: null, hide: new Set(), revealed: new Set() };
+  const state = { scene: 0, step: 0, timer: null, hide: new Set(), revealed: new Set(), named: "" };
   let scene = data.scenes[0];
   let steps = stepsOf(scene);
 
+  const hides = (kind) => state.hide.has(kind) && !state.revealed.has(kind);
+
+  // What has no name is called by its formula, or, while that is to be predicted, by its number.
+  const nameOf = (i) => (hides("formula") && scene.nodes[i].alias) || scene.nodes[i].name;
+  const slopeOf = (i) => (hides("formula") && scene.nodes[i].alias ? `∂L/∂${scene.nodes[i].alias}` : scene.nodes[i].slope);
+  const valueHere = (i) => valueOf(scene, i, { caption: nameOf(i) });
+  const gradientHere = (i) => gradientOf(scene, i, { caption: slopeOf(i) });
+
+  function announcement(step) {
+    if (step.kind === "forward") {
+      const node = scene.nodes[step.node];
+      if (!node.by) return `${node.name} is given`;
+      return hides("formula") ? nameOf(step.node) : `${node.name} = ${node.by}`;
+    }
+    if (step.kind === "seed") return `The backward pass starts: ${slopeOf(scene.y)} is given`;
+    const link = scene.links[step.link];
+    const words = link.words && !hides("formula") ? `: ${link.words}` : "";
+    return `Backward from ${nameOf(link.target)} to ${nameOf(link.source)}${words}`;
+  }
+
   function hidden(kind, ...children) {
-    if (!state.hide.has(kind) || state.revealed.has(kind)) return children;
+    if (!hides(kind)) return children;
     const reveal = () => {
       state.revealed.add(kind);
       showStep();
@@ -192,31 +201,31 @@
       const trees = made ? [node.tree, sign("="), node.byTree] : [node.byTree];
       parts.push(hidden("formula", equation(made ? `${node.name} = ${node.by}` : node.by, ...trees)));
       const operands = scene.links.filter((link) => link.target === step.node).map((link) => link.source);
-      parts.push(make("h4", {}, "from"), make("div", { class: "row" }, [...new Set(operands)].map((i) => valueOf(scene, i))));
+      parts.push(make("h4", {}, "from"), make("div", { class: "row" }, [...new Set(operands)].map(valueHere)));
     } else {
-      parts.push(make("p", {}, "An input."));
+      const used = scene.links.some((link) => link.source === step.node);
+      parts.push(make("p", {}, used ? "An input." : "An input that is not used: its gradient is zero."));
     }
-    parts.push(make("h4", {}, "value"), hidden("shape", make("p", {}, `shape ${shapeText(node.shape)}`)), hidden("value", valueOf(scene, step.node)));
+    parts.push(make("h4", {}, "value"), hidden("shape", make("p", {}, `shape ${shapeText(node.shape)}`)), hidden("value", valueHere(step.node)));
     return parts;
   }
 
   function seedPanel() {
-    const y = scene.nodes[scene.y];
     return [
-      make("p", {}, `L is the sum of ${y.name} times a fixed random cotangent, so ${y.slope} is that cotangent. With a cotangent of ones the gradient of a norm would vanish and show nothing.`),
-      gradientOf(scene, scene.y),
+      make("p", {}, `L is the sum of ${nameOf(scene.y)} times a fixed random cotangent, so ${slopeOf(scene.y)} is that cotangent. The sum of a normalized output is constant, so with ones the gradient of x̂'s sum would vanish and show nothing.`),
+      gradientHere(scene.y),
     ];
   }
 
   function backwardPanel(step) {
     const link = scene.links[step.link];
-    const [source, target] = [scene.nodes[link.source], scene.nodes[link.target]];
+    const [source, slope] = [scene.nodes[link.source], slopeOf(link.source)];
     const arriving = steps.filter((s) => s.kind === "backward" && scene.links[s.link].source === link.source).map((s) => s.link);
     const place = arriving.indexOf(step.link);
     const arrived = link.after || link.before;
     const parts = [
-      make("h4", {}, `comes in: ${target.slope}`),
-      hidden("value", gradientOf(scene, link.target)),
+      make("h4", {}, `comes in: ${slopeOf(link.target)}`),
+      hidden("value", gradientHere(link.target)),
       make("h4", {}, "local rule: what goes on to this operand"),
       hidden("formula", equation(link.rule, link.ruleTree)),
       make("h4", {}, link.words ? "contribution of this edge, as the rule makes it" : "contribution of this edge"),
@@ -224,30 +233,31 @@
       hidden("value", matrix(link.before, link.beforeShape, { caption: "contribution" })),
     ];
     if (link.words) {
-      parts.push(make("h4", {}, link.words), hidden("shape", make("p", {}, `shape ${shapeText(source.shape)}`)),
+      parts.push(make("h4", {}, hides("formula") ? "as it arrives" : link.words), hidden("shape", make("p", {}, `shape ${shapeText(source.shape)}`)),
         hidden("value", matrix(link.after, source.shape, { caption: "arrives" })));
     }
     const count = arriving.length === 1 ? "the only contribution" : `contribution ${place + 1} of ${arriving.length}`;
-    parts.push(make("h4", {}, `at ${source.name}: ${count}`));
+    parts.push(make("h4", {}, `at ${nameOf(link.source)}: ${count}`));
     if (place > 0) {
       parts.push(hidden("value", matrix(link.total, source.shape, { caption: "sum so far" })));
     }
     if (place === arriving.length - 1) {
-      parts.push(make("p", {}, arriving.length > 1 ? `All have arrived: this sum is ${source.slope}.` : `So this is ${source.slope}.`));
+      parts.push(make("p", {}, arriving.length > 1 ? `All have arrived: this sum is ${slope}.` : `So this is ${slope}.`));
     } else {
-      parts.push(make("p", {}, `${source.slope} waits for the others.`));
+      parts.push(make("p", {}, `${slope} waits for the others.`));
     }
     return parts;
   }
 
   function showStep() {
     const step = steps[state.step];
-    const text = announcement(scene, step);
+    const text = announcement(step);
     const order = steps.filter((s) => (s.kind === "backward") === (step.kind === "backward"));
     const count = step.kind === "seed" ? "" : ` ${order.indexOf(step) + 1} of ${order.length - (step.kind === "forward" ? 1 : 0)}`;
     const kind = step.kind === "forward" ? "Forward" : "Backward";
     const parts = step.kind === "forward" ? forwardPanel(step) : step.kind === "seed" ? seedPanel() : backwardPanel(step);
-    const title = make("h3", { tabindex: "-1", class: step.kind === "forward" ? "forward" : "backward" }, `${kind}${count}: ${text.replace("Backward from", "from")}`);
+    const whole = step.kind === "forward" ? scene.nodes[step.node].whole || null : null;
+    const title = make("h3", { tabindex: "-1", title: whole, class: step.kind === "forward" ? "forward" : "backward" }, `${kind}${count}: ${text.replace("Backward from", "from")}`);
     get("step").replaceChildren(title, ...parts.flat());
     get("slider").value = state.step;
     get("slider").setAttribute("aria-valuetext", `${state.step + 1} of ${steps.length}: ${text}`);
@@ -259,8 +269,25 @@
       item.className = i === state.step ? "current" : "";
       if (i === state.step) item.setAttribute("aria-current", "step"); else item.removeAttribute("aria-current");
     });
+    showNames();
     markGraph(step);
     showArrays();
+  }
+
+  // In the boxes and in the list: how something is computed stands there only while formulas are shown.
+  function showNames() {
+    const shownNow = `${state.scene} ${hides("formula")}`;
+    if (state.named === shownNow) return;
+    state.named = shownNow;
+    scene.nodes.forEach((node, i) => {
+      const box = get(`p${scene.picture}-n${i}`);
+      box.setAttribute("aria-label", `Go to ${nameOf(i)}`);
+      box.querySelectorAll("text").forEach((line, at) => {
+        if (line.dataset.text === undefined) line.dataset.text = line.textContent;
+        line.textContent = !hides("formula") ? line.dataset.text : at > 0 ? "" : node.alias || line.dataset.text;
+      });
+    });
+    [...get("list").children].forEach((item, i) => { item.firstChild.textContent = announcement(steps[i]); });
   }
 
   function markGraph(step) {
@@ -292,15 +319,15 @@
     const started = past.some((s) => s.kind === "seed");
     const cards = scene.nodes.map((node, i) => {
       const parts = [];
-      if (computed.has(i)) parts.push(...hidden("value", valueOf(scene, i)));
+      if (computed.has(i)) parts.push(...hidden("value", valueHere(i)));
       const arrived = past.filter((s) => s.kind === "backward" && scene.links[s.link].source === i).map((s) => scene.links[s.link]);
-      if (i === scene.y && started) parts.push(...hidden("value", gradientOf(scene, i)));
+      const all = steps.filter((s) => s.kind === "backward" && scene.links[s.link].source === i).length;
+      if (started && node.gradient && (i === scene.y || all === 0)) parts.push(...hidden("value", gradientHere(i)));
       else if (arrived.length) {
         const last = arrived[arrived.length - 1];
-        const all = steps.filter((s) => s.kind === "backward" && scene.links[s.link].source === i).length;
         const complete = arrived.length === all;
-        const options = complete ? {} : { caption: `${node.slope}, ${arrived.length} of ${all}`, sets: null };
-        const part = complete ? gradientOf(scene, i) : matrix(last.total || last.after || last.before, node.shape, options);
+        const options = complete ? {} : { caption: `${slopeOf(i)}, ${arrived.length} of ${all}`, sets: null };
+        const part = complete ? gradientHere(i) : matrix(last.total || last.after || last.before, node.shape, options);
         parts.push(...hidden("value", part));
       }
       return parts.length ? make("div", { class: "card" }, ...parts) : null;
@@ -335,9 +362,9 @@
     get("scene-text").textContent = scene.text;
     get("slider").max = steps.length - 1;
     for (const picture of get("graph").children) picture.hidden = picture.id !== `picture-${scene.picture}`;
-    get("list").replaceChildren(...steps.map((s, i) =>
-      make("li", {}, make("button", { type: "button", onclick: () => go(i) }, announcement(scene, s)))));
+    get("list").replaceChildren(...steps.map((_, i) => make("li", {}, make("button", { type: "button", onclick: () => go(i) }))));
     state.revealed.clear();
+    state.named = "";
     state.step = Math.min(step, steps.length - 1);
     showStep();
   }
@@ -396,7 +423,7 @@
       make("p", {}, `${base.nodes[base.y].name} depends on ${x.name} by ${base.routes.length} route${base.routes.length > 1 ? "s" : ""}. What each carries is its chain of local rules; ${x.slope} is their sum.`),
     ];
     if (base.routes.some((route) => route.term)) {
-      parts.push(make("p", {}, "Three routes are the three terms of the closed form. The fourth, from the variance to the mean, carries exactly nothing: deviations from a mean sum to zero (what is left is rounding)."));
+      parts.push(make("p", {}, "Three routes are the three terms of the closed form, in which a mean runs over the values that share it. The fourth, from the variance to the mean, carries exactly nothing: deviations from a mean sum to zero (what is left is rounding)."), equation(base.closedFormText, base.closedFormTree));
     }
     parts.push(make("div", { class: "cards" }, cards), make("div", { class: "card", "data-scope": true }, gradientOf(base, base.x, { caption: `the sum: ${x.slope}`, sets: null })));
     return parts;
@@ -414,13 +441,13 @@
       if (s.invariants) {
         section.push(make("h3", {}, "what always holds"), ...s.invariants.map((invariant) =>
           make("div", { "data-invariant": true }, make("p", {}, invariant.text),
-            matrix(invariant.values, [invariant.values.length], { label: invariant.text }))));
+            matrix(invariant.values, [invariant.values.length], { label: invariant.text, largest: invariant.largest }))));
       }
       const checked = s.nodes.filter((node) => node.differences !== undefined);
       if (checked.length) {
         section.push(make("h3", {}, "gradients next to central differences"), make("table", { class: "plain" },
-          make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "at"), make("th", { scope: "col" }, "largest error"))),
-          make("tbody", {}, checked.map((node) => make("tr", {}, make("td", {}, node.name), make("td", {}, shown(node.differences)))))));
+          make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "at"), make("th", { scope: "col" }, "largest error"), make("th", { scope: "col" }, "the differences are uncertain by"))),
+          make("tbody", {}, checked.map((node) => make("tr", {}, make("td", {}, node.name), make("td", {}, shown(node.differences)), make("td", {}, shown(node.uncertain)))))));
       }
       if (section.length) {
         parts.push(make("details", { open: s === data.scenes[0], "data-checks": s.key }, make("summary", {}, make("strong", {}, s.title)), ...section));
@@ -502,12 +529,16 @@
     go(to);
   });
   for (const picture of get("graph").children) {
+    // Text of 20 pixels may be drawn at 9; a larger picture scrolls.
+    const svg = picture.querySelector("svg");
+    svg.style.minWidth = `${0.45 * svg.width.baseVal.value}px`;
+    svg.style.minHeight = `${0.45 * svg.height.baseVal.value}px`;
+    const { nodes } = data.scenes.find((s) => `picture-${s.picture}` === picture.id);
     for (const box of picture.querySelectorAll(".node")) {
       const index = Number(box.id.split("-n")[1]);
-      const name = data.scenes.find((s) => `picture-${s.picture}` === picture.id).nodes[index].name;
       box.setAttribute("role", "button");
       box.setAttribute("tabindex", "0");
-      box.setAttribute("aria-label", `Go to ${name}`);
+      box.setAttribute("aria-label", `Go to ${nodes[index].name}`);
       // To where it is computed; from there, to where its gradient starts to arrive.
       const jump = () => {
         const there = steps.findIndex((s) => s.kind === "forward" && s.node === index);

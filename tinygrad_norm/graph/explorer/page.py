@@ -6,6 +6,7 @@ import base64
 import hashlib
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -17,7 +18,9 @@ import numpy as np
 from ...engine.operators import Array, plain
 from ...engine.tensor import Tensor
 from ...norm import functional
+from ..dot import literal
 from .data import as_json, page_data
+from .formulas import shortened
 from .picture import dot_of, svg_of
 from .scenes import (
     Norm,
@@ -84,10 +87,10 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
     fn : callable
         Takes as many Tensors as there are inputs, returns a Tensor. ``tn.batch_norm``, ``layer_norm``, ``group_norm``
         and ``instance_norm`` are known: their pages add the terms of the closed form, constant statistics, test time
-        and the identity. They take ``x``, or ``x, weight, bias``.
+        and the identity. They take ``x``, or ``x, weight, bias``; with other arguments, explore a function of ``x``.
     *inputs : arrays or Tensors
-        Converted to float64. Small ones: arrays of more than 64 elements are not examined cell by cell, of more than
-        256 not shown in full.
+        Converted to float64. Small ones: arrays of more than 64 elements are not examined cell by cell, nor graphs
+        of many such arrays, and of more than 256 not shown in full.
 
     Returns
     -------
@@ -97,7 +100,8 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
     Raises
     ------
     ValueError
-        If there is no input, or nothing is recorded.
+        If there is no input, an input has no elements, the function does not return one Tensor that was recorded, it
+        computes more than 400 arrays, or a known norm is given anything but ``x``, ``weight`` and ``bias``.
     RenderError
         If the graph cannot be laid out.
 
@@ -110,8 +114,15 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
     """
     if not inputs:
         raise ValueError("explore needs at least one input")
-    if fn in _NORM_OF:
-        return explore_norm(_NORM_OF[fn], [np.asarray(plain(x), np.float64) for x in inputs])
+    known = _NORM_OF.get(fn) if inspect.isfunction(fn) else None
+    if known is not None:
+        if len(inputs) > 3 or any(x is None or np.ndim(plain(x)) == 0 for x in inputs):
+            given = ", ".join(_described(x) for x in inputs)
+            raise ValueError(
+                f"explore({known}, ...) takes arrays: x, or x, weight, bias; not {given}. With other arguments explore "
+                f"a function of arrays: explore(lambda x: tn.{known}(x, ...), x)"
+            )
+        return explore_norm(known, [np.asarray(plain(x), np.float64) for x in inputs])
     named = dict(zip(_names(fn, inputs), (plain(x) for x in inputs), strict=True))
     title = getattr(fn, "__name__", type(fn).__name__)
     title = "A function" if title == "<lambda>" else title
@@ -177,18 +188,24 @@ def _page(title: str, lead: str, scenes: Sequence[Scene], questions: Sequence[di
         f"default-src 'none'; script-src '{_digest(parts['js'])}'; style-src '{_digest(parts['css'])}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return Page(
-        Template(parts["html"]).substitute(
-            title=escape(title),
-            policy=policy,
-            style=parts["css"],
-            lead=lead,
-            pictures=pictures,
-            data=as_json(data),
-            script=parts["js"],
-            footer=_FOOTER,
-        )
+    shown = escape(shortened(title))
+    html = Template(parts["html"]).substitute(
+        title=shown,
+        whole="" if shown == escape(title) else f' title="{escape(title)}"',
+        policy=policy,
+        style=parts["css"],
+        lead=lead,
+        pictures=pictures,
+        data=as_json(data),
+        script=parts["js"],
+        footer=_FOOTER,
     )
+    # Half a pair has no encoding: it is written out, as in drawings.
+    return Page(re.sub(r"[\ud800-\udfff]", lambda half: literal(half[0]), html))
+
+
+def _described(x: Any) -> str:
+    return repr(x) if x is None or np.ndim(plain(x)) == 0 else f"an array of shape {np.shape(plain(x))}"
 
 
 def _digest(text: str) -> str:

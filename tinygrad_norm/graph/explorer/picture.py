@@ -24,7 +24,8 @@ def dot_of(recording: Recording) -> str:
         corners = "filled" if t.node is not None else "filled,rounded"
         dot.node(f"n{i}", graphviz.nohtml("\\n".join(map(literal, lines))), id=f"n{i}", style=corners)
     for i, link in enumerate(recording.links):
-        style = {"style": "dotted"} if link.before is None else {}
+        # Both ends have a head, of which the page shows the one that points where things flow.
+        style = {"style": "dotted"} if link.before is None else {"dir": "both", "class": "both"}
         dot.edge(f"n{recording.place[link.source]}", f"n{recording.place[link.target]}", id=f"e{i}", **style)
     return str(dot.source)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...check.oracle import step_scale
 from ...engine.autodiff import grad
 from ...engine.context import surrounding
 from ...engine.operators import Array
@@ -23,6 +24,10 @@ from .formulas import Formula
 _BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype")
 MOST_CELLS = 64
 """Arrays with more elements are not examined cell by cell: neither what they depend on nor by differences."""
+MOST_WORK = 400_000
+"""Nor is a graph with more cells times arrays than that: it would take longer than some seconds."""
+MOST_ARRAYS = 400
+"""Graphs with more of them are refused: nobody steps through them, and pages and layouts grow with their square."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,34 @@ class Recording:
         axes: Sequence[str] = (),
     ) -> None:
         self.leaves = {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
+        for name, leaf in self.leaves.items():
+            if leaf.size == 0:
+                raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
         with surrounding(recording=True, examined=True):
             self.y = fn(*self.leaves.values())
-        if not isinstance(self.y, Tensor) or self.y.node is None:
-            raise ValueError("explore needs a function that computes a Tensor from its inputs")
-        self.y.name = self.y.name or "y"
+        self._fn, self._axes = fn, tuple(axes)
+        if reason := _unsuitable(self.y, self.leaves):
+            raise ValueError(f"explore needs a function that computes a Tensor from its inputs: {reason}")
+        self._computed = list(reversed(walk([self.y])))
+        if not self.y.name:
+            taken = {t.name for t in (*self._computed, *self.leaves.values())}
+            self.y.name = "y" if "y" not in taken else "output"
         self.axis_names = {len(names.split()): names.split() for names in axes}
         self.cotangent = _cotangent(self.y, cotangent)
-        self._computed = list(reversed(walk([self.y])))
         self._folded = self._bookkeeping()
         self.tensors = self._shown()
+        if len(self.tensors) > MOST_ARRAYS:
+            count = f"{len(self.tensors)} arrays, and explore shows at most {MOST_ARRAYS}"
+            raise ValueError(f"the function computes {count}: explore a smaller step of it")
         self.place = {t: i for i, t in enumerate(self.tensors)}
         self.links = self._links()
+        self._formulas: dict[Tensor, Formula] = {}
+        self._names: dict[Tensor, Formula] = {}
+        for t in self.tensors:
+            # In this order, what a formula is made of has its name already.
+            if t.node is not None:
+                self._formulas[t] = self._formula(t)
+            self._names[t] = self._name(t)
         wanted = [t for t in self.tensors if t.requires_grad]
         self.gradients = {t: g.data for t, g in zip(wanted, grad(self.y, wanted, self.cotangent), strict=True)}
 
@@ -100,7 +121,8 @@ class Recording:
         }
 
     def _shown(self) -> list[Tensor]:
-        shown: dict[Tensor, None] = {}
+        used = {x for t in self._computed for x in _operands(t)}
+        shown: dict[Tensor, None] = dict.fromkeys(x for x in self.leaves.values() if x not in used)
         for t in self._computed:
             shown |= dict.fromkeys(x for x in _operands(t) if x not in self._folded)
             if t not in self._folded:
@@ -148,15 +170,25 @@ class Recording:
 
     def called(self, t: Tensor) -> Formula:
         """Return the name of a Tensor, or a short formula of named ones."""
-        if t.name:
-            return formulas.name(t.name)
-        if t.node is None:
-            return formulas.number(float(t.item())) if t.size == 1 else formulas.name("data")
-        found = self.computed_by(t)
-        return found if len(found.text) <= formulas.LONGEST else formulas.name(f"t{self.place[t]}")
+        return self._names[t]
 
     def computed_by(self, t: Tensor) -> Formula:
         """Return the formula of the operation that made a Tensor."""
+        return self._formulas[t]
+
+    def alias(self, t: Tensor) -> str:
+        """Return a name that does not tell how a Tensor was computed."""
+        return f"t{self.place[t]}"
+
+    def _name(self, t: Tensor) -> Formula:
+        if t.name:
+            return formulas.name(t.name)
+        if t.node is None:
+            return formulas.number(float(t.item())) if t.size == 1 else formulas.name("constant")
+        found = self._formulas[t]
+        return found if len(found.text) <= formulas.LONGEST else formulas.name(self.alias(t))
+
+    def _formula(self, t: Tensor) -> Formula:
         node = _node(t)
         operands = [self._operand(x) for x in node.inputs]
         over = ""
@@ -218,30 +250,54 @@ class Recording:
         for link in self.links:
             if link.before is not None:
                 into.setdefault(link.target, []).append(link)
+        # Counted before they are followed: there can be more of them than anyone could follow.
+        ways = {leaf: 1}
+        for t in self.tensors:
+            ways.setdefault(t, sum(ways[link.source] for link in into.get(t, ())))
         found: list[list[Link]] = []
-        pending: list[list[Link]] = [[link] for link in reversed(into.get(self.y, []))]
-        while pending and len(found) <= most:
+        pending: list[list[Link]] = [[]] if ways[self.y] <= most else []
+        while pending:
             path = pending.pop()
-            if path[-1].source is leaf:
+            end = path[-1].source if path else self.y
+            if end is leaf:
                 found.append(path)
-            pending += [[*path, link] for link in reversed(into.get(path[-1].source, []))]
-        return found if len(found) <= most else []
-
-    def by_differences(self, t: Tensor) -> Array:
-        """Return the gradient at one Tensor by central differences: it is moved, and what follows computed anew."""
-        found = np.empty(t.shape)
-        sizes = np.maximum(np.abs(t.data), 1e-2 * np.abs(t.data).max(initial=0.1))
-        for place in np.ndindex(*t.shape):
-            slopes = []
-            for step in (1e-3 * sizes[place], 5e-4 * sizes[place]):
-                ends = []
-                for distance in (step, -step):
-                    moved = t.numpy()
-                    moved[place] += distance
-                    ends.append(self._value_with(t, moved))
-                slopes.append((ends[0] - ends[1]) / (2 * step))
-            found[place] = (4 * slopes[1] - slopes[0]) / 3
+            pending += [[*path, link] for link in reversed(into.get(end, [])) if ways[link.source]]
         return found
+
+    @property
+    def is_examined(self) -> bool:
+        """Whether it is small enough to be examined cell by cell."""
+        cells = sum(t.size for t in self.tensors if t.size <= MOST_CELLS)
+        return cells * len(self.tensors) <= MOST_WORK
+
+    def by_differences(self, t: Tensor) -> tuple[Array, Array]:
+        """Return the gradient at one Tensor by central differences, and how uncertain they are.
+
+        It is moved, by shares of its spread, and what follows is computed anew. Two steps are extrapolated; uncertain
+        is what that changes, half the angle of a kink if there is one here, and rounding.
+        """
+        found, uncertain = np.empty(t.shape), np.empty(t.shape)
+        here, size = self._value_with(t, t.data), float(np.abs(self.cotangent * self.y.data).sum())
+        precision = max(np.finfo(u.dtype).eps for u in (t, *self._computed) if u.dtype.kind == "f")
+        # The best step for an error of the order step⁴.
+        step = precision**0.2 * step_scale(t.data)
+
+        def sides(place: tuple[int, ...], step: float) -> tuple[float, float]:
+            slopes = []
+            for distance in (step, -step):
+                moved = t.numpy()
+                moved[place] += distance
+                slopes.append((self._value_with(t, moved) - here) / distance)
+            return slopes[0], slopes[1]
+
+        for place in np.ndindex(*t.shape):
+            wide, narrow = sides(place, step), sides(place, step / 2)
+            slope = (2 * sum(narrow) - sum(wide) / 2) / 3
+            # The sides of a smooth function come together in proportion to the step.
+            kink = abs(2 * (narrow[0] - narrow[1]) - (wide[0] - wide[1])) / 2
+            rounding = 8 * precision * (size + abs(slope * t.data[place])) / step
+            found[place], uncertain[place] = slope, abs(slope - sum(narrow) / 2) + kink + rounding
+        return found, uncertain
 
     def _value_with(self, changed: Tensor, value: Array) -> float:
         values: dict[Tensor, Any] = {changed: value}
@@ -250,14 +306,28 @@ class Recording:
             moved = [isinstance(x, Tensor) and x in values for x in node.inputs]
             if t not in values and any(moved):
                 arrays = [values[x] if m else a for x, a, m in zip(node.inputs, node.arrays, moved, strict=True)]
-                values[t] = node.primitive.forward(*arrays, **node.static)
+                with np.errstate(all="ignore"):
+                    values[t] = node.primitive.forward(*arrays, **node.static)
         return float(np.sum(self.cotangent * values.get(self.y, self.y.data)))
 
     def depends(self, leaf: Tensor) -> dict[Tensor, tuple[Array, Array]]:
         """Return, for each Tensor shown, which cells of a leaf each of its cells, and of its gradient, depends on.
 
-        Boolean arrays of shape (size, leaf.size), by exact derivatives: of the value, and of the recorded gradient.
+        Boolean arrays of shape (size, leaf.size), by exact derivatives: of the value, and of the recorded gradient. A
+        derivative can be zero by chance, as that of a square at zero: what shows beside this point counts too.
         """
+        beside = np.random.default_rng(7).normal(size=leaf.shape) * 1e-2 * step_scale(leaf.data)
+        (name,) = (name for name, t in self.leaves.items() if t is leaf)
+        moved = {key: t.data + beside if t is leaf else t.data for key, t in self.leaves.items()}
+        with np.errstate(all="ignore"):
+            other = Recording(self._fn, moved, self.cotangent, self._axes)
+        here, there = self._depends(leaf), other._depends(other.leaves[name])
+        if [t.shape for t in self.tensors] != [t.shape for t in other.tensors]:
+            return here
+        pairs = zip(here.items(), there.values(), strict=True)
+        return {t: (value | values, slope | slopes) for (t, (value, slope)), (values, slopes) in pairs}
+
+    def _depends(self, leaf: Tensor) -> dict[Tensor, tuple[Array, Array]]:
         shown = [t for t in self.tensors if t.size <= MOST_CELLS]
         wanted = [t for t in shown if t.requires_grad]
         recorded = grad(self.y, wanted, self.cotangent, create_graph=True)
@@ -278,6 +348,20 @@ def _dependence(t: Tensor | None, leaf: Tensor, size: int = 0) -> Array:
     # What cancels leaves rounding errors: a dependence is one that is not small beside the largest.
     depends: Array = np.abs(rows) > 1e-12 * np.abs(rows).max(initial=0.0)
     return depends
+
+
+def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
+    """Say why what a function returned cannot be explored, or nothing."""
+    if isinstance(y, tuple | list):
+        return f"it returned a {type(y).__name__} of {len(y)}; choose one of them, as in lambda x: f(x)[0]"
+    if not isinstance(y, Tensor):
+        return f"it returned {type(y).__name__}"
+    for name, leaf in leaves.items():
+        if y is leaf:
+            return f"it returned {name} itself, so there is nothing to step through"
+    if y.node is None:
+        return "what it returned was not recorded; does it detach, or compute with .data?"
+    return f"it returned an array of shape {y.shape}, without numbers to show" if y.size == 0 else ""
 
 
 def _cotangent(y: Tensor, given: Array | None) -> Array:

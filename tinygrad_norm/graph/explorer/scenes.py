@@ -19,9 +19,9 @@ from ...norm.functional import (
     instance_norm,
     layer_norm,
     moments,
-    standardized,
 )
 from ...norm.pattern import parse
+from .formulas import shortened
 from .recording import Recording
 
 EPS = 1e-5
@@ -78,8 +78,8 @@ class Norm:
 
         def call(x: Tensor, weight: Any = None, bias: Any = None) -> Any:
             fitted = parse(self.pattern).fit(x.shape, self.lengths)
-            given = tensor(mean, name="μ"), tensor(var, name="σ²")
-            x_hat, _, _ = standardized(x, fitted, EPS, None, *given)
+            centred = named("x−μ", in_shape(x, fitted.shape) - tensor(mean, name="μ"))
+            x_hat = centred * tensor(ops.rsqrt(var + EPS), name="1/√(σ²+eps)")
             x_hat = named("x̂", in_shape(x_hat, x.shape))
             return affine(x_hat, *(self._beside(v, x) for v in (weight, bias)))
 
@@ -294,14 +294,12 @@ def scenes_of_function(fn: Function, inputs: Mapping[str, Any]) -> list[Scene]:
     scenes = [
         Scene("run", "the function", "The function on its inputs, and its gradient, edge by edge.", base, examined=True)
     ]
-    if value.size == 0:
-        return scenes
-    changed = value.copy()
+    changed, called = value.copy(), shortened(first)
     changed[(0,) * value.ndim] += 1
     for key, title, new in (
-        ("cell", f"the first cell of {first} plus 1", changed),
-        ("shift", f"3 added to {first}", value + 3),
-        ("scale", f"{first} doubled", value * 2),
+        ("cell", f"the first cell of {called} plus 1", changed),
+        ("shift", f"3 added to {called}", value + 3),
+        ("scale", f"{called} doubled", value * 2),
     ):
         recording = Recording(fn, {**inputs, first: new}, base.cotangent)
         scenes.append(Scene(key, title, "", recording, "play", "run"))
