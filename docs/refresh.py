@@ -1,4 +1,4 @@
-"""Renew what the documents take from a run: pictures, the report of the tour, the family table, the README's line counts.
+"""Renew what documents take from a run: pictures, the report of the tour, the family table, the README's line counts.
 
 Run it from anywhere: ``python docs/refresh.py``.
 """
