@@ -651,9 +651,8 @@ NOTES = {
 
 def page(parts: Sequence[tuple[str, str, Sequence[Table]]], quick: bool) -> str:
     """Return the document, which says how it was made."""
-    how, sample = (
-        ("--quick --write", " This is a sample of them, to look at, not a measurement.") if quick else ("--write", "")
-    )
+    how = "--quick --write" if quick else "--write"
+    sample = " This is a sample of them, to look at, not a measurement." if quick else ""
     versions = ", ".join(f"{name} {_version(name) or 'missing'}" for name in ("numpy", "hypothesis", *LIBRARIES))
     lines = [
         "# How well the checker checks",
@@ -661,7 +660,8 @@ def page(parts: Sequence[tuple[str, str, Sequence[Table]]], quick: bool) -> str:
         f"Made by `python -m tests.benchmarks.checkers {how}`, seed {SEED}, with Python {platform.python_version()}, "
         f"{versions}.",
         f"{len(OF_VALUE)} of the {len(MUTANTS)} mutants have faults of value, which any checker can see; "
-        f"{len(CORRECT)} functions are right. Every checker is given float64, the same arrays, and its own defaults.{sample}",
+        f"{len(CORRECT)} functions are right. Every checker is given float64, the same arrays, and its own "
+        f"defaults.{sample}",
     ]
     for heading, note, tables in parts:
         lines += ["", f"## {heading}", "", note]
