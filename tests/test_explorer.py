@@ -366,7 +366,7 @@ def test_formulas_of_rules_say_what_the_rules_compute():
             try:
                 code = compile(formula, name, "eval")
                 y = primitive.forward(*values.values())
-            except (SyntaxError, TypeError):
+            except (SyntaxError, TypeError, ImportError):  # words; other arguments; erf without SciPy
                 continue
             g = rng.normal(size=(2, 2))
             scope = {

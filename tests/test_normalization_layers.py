@@ -254,6 +254,17 @@ def test_eval_is_an_affine_map_in_value_and_jacobian(dim, kind):
     assert buffers(layer)[2] == 0
 
 
+@dimensions
+def test_permuting_samples_permutes_the_output_and_leaves_running_statistics_alone(dim):
+    x = random(5, 3, *SPACE[dim])
+    order = np.random.default_rng(1).permutation(5)
+    layers = [BATCH[dim](3, dtype=np.float64) for _ in range(2)]
+    outputs = [layer(values).data for layer, values in zip(layers, (x, x[order]), strict=True)]
+    assert_allclose(outputs[1], outputs[0][order], rtol=1e-12, atol=1e-13)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert_allclose(getattr(layers[1], name), getattr(layers[0], name), rtol=1e-13)
+
+
 def test_running_statistics_own_their_memory_and_are_not_in_the_graph():
     layer, x = nn.BatchNorm1d(3, dtype=np.float64, momentum=1.0), tn.tensor(random(4, 3), requires_grad=True)
     y = layer(x)

@@ -45,13 +45,13 @@ def _close(a: Array, b: Array, to: float = CLOSE) -> bool:
 
 
 def _of_shapes(got: Array, x: Array, g: Array) -> Iterator[str]:
-    if got.shape == g.shape and g.ndim >= x.ndim:
-        axes = _repeated(x.shape, g.shape)
-        if axes is not None:
+    if got.shape == g.shape:
+        found = _repeated(x.shape, g.shape)
+        if found:
+            axes = f"ax{'i' if len(found[0]) == 1 else 'e'}s {_listed(found[0])}" if len(found) == 1 else "the axes"
             yield (
-                f"it has the shape of the cotangent: a sum over axis {_listed(axes)} is missing, along which "
-                "the input was "
-                "repeated (an unreduced broadcast)"
+                f"it has the shape of the cotangent: a sum is missing over {axes} along which the input was repeated "
+                "(an unreduced broadcast)"
             )
             return
     if got.shape == x.shape[::-1]:
@@ -60,11 +60,11 @@ def _of_shapes(got: Array, x: Array, g: Array) -> Iterator[str]:
         yield "it has as many elements as the input: a reshape is missing"
 
 
-def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
-    lead = len(new) - len(old)
-    if any(a not in (1, b) for a, b in zip(old, new[lead:], strict=True)):
-        return None
-    return tuple(i for i, size in enumerate(new) if i < lead or old[i - lead] != size)
+def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the sets of axes along which an array of the old shape may have been repeated to get the new one."""
+    squeezed = [size for size in old if size != 1]
+    sets = (axes for count in range(1, len(new) + 1) for axes in combinations(range(len(new)), count))
+    return [axes for axes in sets if [n for i, n in enumerate(new) if i not in axes and n != 1] == squeezed]
 
 
 def _of_one_factor(got: Array, want: Array, x: Array, points: Sequence[Array], g: Array) -> Iterator[str]:

@@ -43,7 +43,8 @@ def complex_step(fn: Function, inputs: Sequence[Array], which: int, direction: A
 
 # Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
 # constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
-RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6, 2e-7, 2e-8)
+# The smallest are too small to be certain of a slope, but they contradict steps that jump over whole periods.
+RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6, 2e-8, 2e-10, 2e-12, 2e-14)
 
 
 def step_scale(x: Array) -> float:

@@ -457,6 +457,12 @@ class AdaIN(Module):
     References
     ----------
     Huang and Belongie 2017, arXiv:1703.06868.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> AdaIN(eps=0.0)(np.array([[[1.0, 3.0]]]), np.array([[[5.0, 5.0, 11.0, 11.0]]])).data
+    array([[[ 5., 11.]]])
     """
 
     def __init__(self, eps: float = 1e-5) -> None:
@@ -495,6 +501,12 @@ class ScaleNorm(Module):
     References
     ----------
     Nguyen and Salazar 2019, arXiv:1910.05895.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ScaleNorm(4)(np.array([[3.0, 0.0, 4.0, 0.0]])).data     # of length sqrt(4)
+    array([[1.2, 0. , 1.6, 0. ]])
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, dtype: Any = np.float32) -> None:
@@ -530,6 +542,13 @@ class L2Norm(Module):
     Notes
     -----
     *Gradient.* See `tinygrad_norm.norm.more.l2_normalize`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> L2Norm()(np.array([[3.0, 4.0], [0.0, 0.0]])).data
+    array([[0.6, 0.8],
+           [0. , 0. ]])
     """
 
     def __init__(self, dim: int = -1, eps: float = 1e-12) -> None:

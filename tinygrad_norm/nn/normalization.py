@@ -182,6 +182,13 @@ _INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
     References
     ----------
     Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> layer = tn.nn.{name}(1, eps=0.0)
+    >>> layer(np.array([[1.0, 3.0], [2.0, 6.0]]).reshape({example})).data.ravel()
+    array([-1.,  1., -1.,  1.])
     """
 
 
@@ -201,17 +208,19 @@ class BatchNorm3d(BatchNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(shapes="(N, C, L)", space="L")
+    __doc__ = _INSTANCE.format(name="InstanceNorm1d", example="2, 1, 2", shapes="(N, C, L)", space="L")
     ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(shapes="(N, C, H, W)", space="H and W")
+    __doc__ = _INSTANCE.format(name="InstanceNorm2d", example="2, 1, 1, 2", shapes="(N, C, H, W)", space="H and W")
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(shapes="(N, C, D, H, W)", space="D, H and W")
+    __doc__ = _INSTANCE.format(
+        name="InstanceNorm3d", example="2, 1, 1, 1, 2", shapes="(N, C, D, H, W)", space="D, H and W"
+    )
     ranks = (4, 5)
 
 
@@ -245,6 +254,13 @@ class LayerNorm(Module):
     References
     ----------
     Ba, Kiros and Hinton 2016, arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.LayerNorm(2, eps=0.0)(np.array([[1.0, 3.0], [2.0, 6.0]])).data
+    array([[-1.,  1.],
+           [-1.,  1.]])
     """
 
     def __init__(
@@ -307,6 +323,12 @@ class GroupNorm(Module):
     References
     ----------
     Wu and He 2018, arXiv:1803.08494.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.GroupNorm(2, 4, eps=0.0)(np.array([[1.0, 3.0, 2.0, 6.0]])).data
+    array([[-1.,  1., -1.,  1.]])
     """
 
     def __init__(
@@ -370,6 +392,12 @@ class RMSNorm(Module):
     References
     ----------
     Zhang and Sennrich 2019, arXiv:1910.07467.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> tn.nn.RMSNorm(2, eps=0.0)(np.array([[1.0, 7.0]])).data
+    array([[0.2, 1.4]])
     """
 
     def __init__(
@@ -424,6 +452,13 @@ class LocalResponseNorm(Module):
     References
     ----------
     Krizhevsky, Sutskever and Hinton 2012, section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> layer = tn.nn.LocalResponseNorm(2, alpha=2, beta=0.5, k=0)
+    >>> layer(np.array([[[3.0], [4.0], [0.0]]])).data.ravel().round(3)
+    array([1. , 0.8, 0. ])
     """
 
     def __init__(
