@@ -201,7 +201,7 @@ def _check(options: argparse.Namespace) -> int:
 def _self_test(options: argparse.Namespace) -> int:
     """Check the checker: its negative control."""
     missed, alarms, verdicts = [], [], Counter[str]()
-    for case in tqdm((*CORRECT, *MUTANTS), desc="self-test", unit="gradient", leave=False):
+    for case in tqdm((*CORRECT, *MUTANTS), desc="self-test", unit="gradient", leave=False, disable=None):
         try:
             tn.check_backward(case.forward, case.backward, case.inputs, budget=options.budget, seed=options.seed)
         except tn.GradientMismatch as error:
