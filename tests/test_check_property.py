@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from held_out_mutants import HELD_OUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_norm as tn
+from tests.familiar_mutants import FAMILIAR
+from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm import GradientMismatch, cli
 from tinygrad_norm.check import Verdict, gradient_property, inputs
 from tinygrad_norm.check.correct import CORRECT
@@ -110,7 +111,7 @@ def test_known_wrong_gradients_are_rejected_for_what_they_are(mutant):
     assert report.verdict.name == mutant.verdict
 
 
-@pytest.mark.parametrize("mutant", HELD_OUT, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*FAMILIAR, *HELD_OUT], ids=lambda mutant: mutant.name)
 def test_mutants_that_were_held_out_are_rejected_too(mutant):
     report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=0)
     assert report.verdict.name == mutant.verdict

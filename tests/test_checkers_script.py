@@ -1,7 +1,6 @@
 """The wrappers of other checkers are right: each accepts a right gradient, and rejects one with its sign flipped."""
 
 import importlib
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from tinygrad_norm.check.mutants import CASES, MUTANTS, Mutant
 
 pytestmark = pytest.mark.oracle
-ROOT = Path(__file__).parents[1]
 CHECKERS = {
     "tinygrad_norm": None,
     "torch gradcheck, slow": "torch",
@@ -24,9 +22,7 @@ every_checker = pytest.mark.parametrize(("name", "library"), CHECKERS.items())
 
 @pytest.fixture(scope="module")
 def checkers() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        return importlib.import_module("tests.benchmarks.checkers")
+    return importlib.import_module("tests.benchmarks.checkers")
 
 
 def named(name: str) -> Mutant:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from held_out_mutants import HELD_OUT, RIGHT
 from hypothesis import Phase, assume, given, settings
 
+from tests.familiar_mutants import FAMILIAR
+from tests.familiar_mutants import RIGHT as FAMILIAR_RIGHT
+from tests.held_out_mutants import HELD_OUT, RIGHT
 from tinygrad_norm.check.correct import CORRECT, Array, Case
 from tinygrad_norm.check.mutants import FAULTS, MUTANTS, Mutant
 from tinygrad_norm.check.strategies import Inputs
@@ -25,7 +27,7 @@ every_case = pytest.mark.parametrize("case", CORRECT, ids=lambda case: case.name
 
 
 def mutants_that(*verdicts: str) -> Any:
-    chosen = [mutant for mutant in (*MUTANTS, *HELD_OUT) if mutant.verdict in verdicts]
+    chosen = [mutant for mutant in (*MUTANTS, *FAMILIAR, *HELD_OUT) if mutant.verdict in verdicts]
     return pytest.mark.parametrize("mutant", chosen, ids=lambda mutant: mutant.name)
 
 
@@ -90,7 +92,7 @@ def test_right_gradients_agree_with_the_complex_step(case: Case) -> None:
 
 
 def test_what_the_held_out_mutants_differ_from_is_right() -> None:
-    for (forward, inputs), backward in RIGHT:
+    for (forward, inputs), backward in (*FAMILIAR_RIGHT, *RIGHT):
         for xs, g, want in wanted(forward, inputs):
             assert max(map(error, backward(g, *xs), want)) < 1e-9
 
@@ -102,7 +104,7 @@ def test_right_gradients_agree_at_the_edges_to_what_rounding_leaves_of_them(case
     for xs, g, want in wanted(case.forward, case.inputs, "edge_cases"):
         rng = np.random.default_rng(0)
         precision = max(np.finfo(x.dtype).eps for x in xs)
-        near = tuple(x.astype(float) * (1 + precision * rng.integers(-4, 5, x.shape)) for x in xs)
+        near = tuple(np.asarray(x.astype(float) * (1 + precision * rng.integers(-4, 5, x.shape))) for x in xs)
         unit = precision * float(np.sum(np.abs(g * case.forward(*xs))))
         for x, got, right, moved in zip(
             xs, case.backward(g, *xs), want, complex_step(case.forward, g, near), strict=True
@@ -159,7 +161,7 @@ def departs_from_linear(backward: Callable[..., Arrays], g: Array, xs: Arrays) -
 
 def test_names_are_unique_and_there_are_enough_of_them() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 150
-    assert len({mutant.name for mutant in HELD_OUT}) == len(HELD_OUT) >= 25
+    assert len({mutant.name for mutant in (*FAMILIAR, *HELD_OUT)}) == len(FAMILIAR) + len(HELD_OUT) >= 75
     assert len(CORRECT) >= 22
     assert {mutant.fault for mutant in MUTANTS} == {fault.name for fault in FAULTS}
     assert {case.name for case in CORRECT} == {mutant.name.split(":")[0] for mutant in MUTANTS}

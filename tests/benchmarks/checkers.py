@@ -30,6 +30,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import seed as seeded
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm.check import check_backward, point
 from tinygrad_norm.check.correct import CORRECT, Array, Backward, Case, Forward
 from tinygrad_norm.check.mutants import CASES, MUTANTS, Mutant
@@ -37,8 +38,6 @@ from tinygrad_norm.check.oracle import generator
 from tinygrad_norm.check.report import FAULTS, GradientMismatch, GradientReport, Verdict
 from tinygrad_norm.check.strategies import Inputs
 from tinygrad_norm.table import Table
-
-from ..held_out_mutants import HELD_OUT
 
 Arrays = tuple[Array, ...]
 Checker = Callable[[Forward, Backward, Arrays, int], bool]
@@ -461,6 +460,8 @@ SAID = (
     ("statistics are treated as constants", "statistics as constants"),
     ("through the mean", "mean path"),
     ("through the variance", "variance path"),
+    ("through the norm", "variance path"),
+    ("wrong axis", "wrong axis"),
     ("eps is dropped", "eps"),
     ("sum of the cotangent", "sum of the cotangent"),
     ("unreduced broadcast", "unreduced broadcast"),

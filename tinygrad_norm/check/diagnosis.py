@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -12,31 +16,45 @@ from ..engine.operators import Array
 CLOSE = 1e-5
 
 
-def diagnose(got: Array, want: Array | None, points: Sequence[Array], which: int, g: Array) -> tuple[str, ...]:
-    """Return what the numbers of one input's gradient look like, most specific first; nothing where nothing fits.
+@dataclass(frozen=True)
+class Evidence:
+    """The gradient of one input, and the right one.
 
-    Parameters
+    Attributes
     ----------
     got, want : ndarray
-        The gradient and the right one; None where their shapes differ.
-    points : sequence of ndarrays
+        For one cotangent; ``want`` is None where their shapes differ.
+    points : tuple of ndarrays
         All inputs.
     which : int
         Which of them the gradient is for.
     g : ndarray
         The cotangent.
+    jacobians : pair of ndarrays of shape ``g.shape + x.shape``, optional
+        Of the gradient and of the right one, from all cotangents that are 1 once.
     """
-    x = points[which]
+
+    got: Array
+    want: Array | None
+    points: tuple[Array, ...]
+    which: int
+    g: Array
+    jacobians: tuple[Array, Array] | None = None
+
+    @property
+    def x(self) -> Array:
+        return self.points[self.which]
+
+
+def diagnose(evidence: Evidence) -> str:
+    """Return what a gradient looks like, in a sentence, by the first guess that fits; "" where none does."""
+    got, want = evidence.got, evidence.want
     if want is None:
-        return tuple(_of_shapes(got, x, g))
+        return next(_of_shapes(evidence), "")
     if not np.isfinite(got).all() or not np.isfinite(want).all():
-        return ("it is not finite where the right one is: a root, a logarithm or a quotient at 0, or an overflow",)
-    guesses = (_of_one_factor, _of_transposition, _of_paths, _of_sums, _of_factors_per_group)
-    for guess in guesses:
-        found = tuple(guess(got, want, x, points, g))
-        if found:
-            return found
-    return ()
+        return "it is not finite where the right one is: a root, a logarithm or a quotient at 0, or an overflow"
+    guesses = (_of_one_factor, _of_transposition, _of_axes, _of_paths, _of_sums, _of_factors_per_group)
+    return next((words for guess in guesses for words in guess(evidence, got, want)), "")
 
 
 def _close(a: Array, b: Array, to: float = CLOSE) -> bool:
@@ -44,17 +62,14 @@ def _close(a: Array, b: Array, to: float = CLOSE) -> bool:
     return scale > 0 and float(np.abs(a - b).max(initial=0)) <= to * scale
 
 
-def _of_shapes(got: Array, x: Array, g: Array) -> Iterator[str]:
-    if got.shape == g.shape:
-        found = _repeated(x.shape, g.shape)
-        if found:
-            axes = f"ax{'i' if len(found[0]) == 1 else 'e'}s {_listed(found[0])}" if len(found) == 1 else "the axes"
-            yield (
-                f"it has the shape of the cotangent: a sum is missing over {axes} along which the input was repeated "
-                "(an unreduced broadcast)"
-            )
-            return
-    if got.shape == x.shape[::-1]:
+def _of_shapes(evidence: Evidence) -> Iterator[str]:
+    got, x, g = evidence.got, evidence.x, evidence.g
+    found = _repeated(x.shape, got.shape)
+    if found:
+        axes = f"over {_axes(found[0])}" if len(found) == 1 else "over the axes"
+        cotangent = "the shape of the cotangent" if got.shape == g.shape else f"the shape {got.shape}"
+        yield f"it has {cotangent}: a sum is missing {axes} along which the input was repeated (an unreduced broadcast)"
+    elif got.shape == x.shape[::-1]:
         yield "it has the input's shape reversed: transposed"
     elif got.size == x.size:
         yield "it has as many elements as the input: a reshape is missing"
@@ -67,146 +82,209 @@ def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[int, ...
     return [axes for axes in sets if [n for i, n in enumerate(new) if i not in axes and n != 1] == squeezed]
 
 
-def _of_one_factor(got: Array, want: Array, x: Array, points: Sequence[Array], g: Array) -> Iterator[str]:
+def _of_one_factor(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
     if not got.any():
         yield "it is zero everywhere: the path to this input is missing"
-        return
-    if want.size < 2 or not want.any():
-        if want.size == 1 and want.any() and _close(got, -want):
-            yield "it is the right one with its sign flipped"
-        return
-    ratio = float((got * want).sum() / (want * want).sum())
-    if not _close(got, ratio * want):
-        return
-    if abs(ratio + 1) < CLOSE:
+    elif want.any() and _close(got, -want):
         yield "it is the right one with its sign flipped"
-        return
-    known = _known_factor(abs(ratio), [*x.shape, *g.shape, *(s for p in points for s in p.shape)], x, g)
-    flipped = " and its sign flipped" if ratio < 0 else ""
-    yield f"it is {abs(ratio):.6g} times the right one everywhere{flipped}{known}"
+    elif want.size > 1 and want.any():
+        ratio = float((got * want).sum() / (want * want).sum())
+        if _close(got, ratio * want):
+            flipped = " and its sign flipped" if ratio < 0 else ""
+            yield f"it is {abs(ratio):.6g} times the right one everywhere{flipped}{_named_factor(abs(ratio), evidence)}"
 
 
-def _known_factor(ratio: float, sizes: Sequence[int], x: Array, g: Array) -> str:
-    batch = g.shape[0] if g.ndim else 1
+def _named_factor(ratio: float, evidence: Evidence) -> str:
+    """Return what a factor may be, by the sizes of axes: with two elements, n, n / (n - 1) and 2 are all alike."""
+    shapes = [evidence.g.shape, *(p.shape for p in evidence.points)]
     named: list[tuple[float, str]] = []
-    if batch > 2:
+    for batch in dict.fromkeys(shape[0] for shape in (evidence.points[0].shape, evidence.g.shape) if shape):
         named += [
             (batch, "the batch size, as when a sum stands where a mean belongs"),
-            (1 / batch, "1 / the batch size, as when a mean stands where a sum belongs"),
+            (1 / max(batch, 1), "1 / the batch size, as when a mean stands where a sum belongs"),
         ]
-    for n in sorted({*sizes, *(a * b for a, b in combinations(sizes, 2))}):
-        if n > 2:
-            named += [(n / (n - 1), f"n / (n - 1) for n = {n}, as of the unbiased variance")]
-            named += [((n - 1) / n, f"(n - 1) / n for n = {n}, as of the unbiased variance")]
-            named += [(float(n), f"n for n = {n}, an axis size"), (1 / n, f"1 / n for n = {n}, an axis size")]
-    for value, words in named:
-        if abs(ratio - value) < CLOSE * value:
-            return f", which is {words}"
-    return ""
+    sizes = [size for shape in shapes for size in shape]
+    for n in sorted({*sizes, *(a * b for a, b in combinations(sizes, 2))} - {0, 1}):
+        named += [
+            (n / (n - 1), f"n / (n - 1) for n = {n}, as of the unbiased variance"),
+            ((n - 1) / n, f"(n - 1) / n for n = {n}, as of the unbiased variance"),
+            (math.sqrt(n / (n - 1)), f"the root of n / (n - 1) for n = {n}, as of the unbiased variance"),
+            (math.sqrt((n - 1) / n), f"the root of (n - 1) / n for n = {n}, as of the unbiased variance"),
+            (float(n), f"n for n = {n}, an axis size"),
+            (1 / n, f"1 / n for n = {n}, an axis size"),
+        ]
+    fitting = [words for value, words in named if abs(ratio - value) < CLOSE * value and ratio not in (0.5, 1, 2)]
+    return f", which is {fitting[0]}" if fitting else ""
 
 
-def _of_transposition(got: Array, want: Array, x: Array, points: Sequence[Array], g: Array) -> Iterator[str]:
-    if got.ndim >= 2:
-        for a, b in combinations(range(got.ndim), 2):
-            if got.shape[a] == got.shape[b] and _close(got.swapaxes(a, b), want):
-                yield f"it is the right one with axes {a} and {b} swapped: transposed"
-                return
+def _of_transposition(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
+    for a, b in combinations(range(got.ndim), 2):
+        if got.shape[a] == got.shape[b] and _close(got.swapaxes(a, b), want):
+            yield f"it is the right one with axes {a} and {b} swapped: transposed"
 
 
-def _views(x: Array) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+def _of_axes(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
+    """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
+    if evidence.jacobians is None:
+        return
+    mixed, right = (_mixed(jacobian, evidence.g.ndim) for jacobian in evidence.jacobians)
+    if mixed and mixed != right:
+        along = f"along {_axes(right)}" if right else "along none"
+        yield (
+            f"its entries depend on the cotangent along {_axes(mixed)}, those of the right one {along}, as when a sum "
+            "runs over the wrong axis"
+        )
+
+
+def _mixed(jacobian: Array, ndim: int) -> tuple[int, ...]:
+    """Return the axes of the input along which its gradient mixes: no axis of the output keeps step with them."""
+    scale = float(np.abs(jacobian).max(initial=0))
+    there = np.argwhere(np.abs(jacobian) > 1e-9 * scale)
+    outputs, inputs = there[:, :ndim], there[:, ndim:]
+    kept = {b for a in range(ndim) for b in range(inputs.shape[1]) if (outputs[:, a] == inputs[:, b]).all()}
+    return tuple(b for b in range(inputs.shape[1]) if b not in kept)
+
+
+Rows = Callable[[Array], Array]
+
+
+def _views(x: Array) -> Iterator[tuple[str, Rows]]:
     """Yield ways to see an array as rows that may share statistics: over some axes, or over groups of channels."""
     everything = range(x.ndim)
     for count in range(1, x.ndim + 1):
         for axes in combinations(everything, count):
-            if np.prod([x.shape[i] for i in axes]) > 1:
-                kept = [i for i in everything if i not in axes]
-                name = f"over ax{'i' if len(axes) == 1 else 'e'}s {_listed(axes)}"
-                yield (
-                    name,
-                    lambda a, kept=kept, axes=axes: a.transpose(*kept, *axes).reshape(  # type: ignore[misc]
-                        int(np.prod([a.shape[i] for i in kept], dtype=int)), -1
-                    ),
-                )
+            yield f"over {_axes(axes)}", partial(_as_rows, axes=axes)
     if x.ndim >= 2:
         for groups in range(2, x.shape[1]):
             if x.shape[1] % groups == 0:
                 yield f"over each of {groups} groups of channels", lambda a, n=groups: a.reshape(len(a) * n, -1)  # type: ignore[misc]
 
 
-def _of_paths(got: Array, want: Array, x: Array, points: Sequence[Array], g: Array) -> Iterator[str]:
+def _as_rows(a: Array, axes: Sequence[int]) -> Array:
+    kept = [i for i in range(a.ndim) if i not in axes]
+    return a.transpose(*kept, *axes).reshape(math.prod(a.shape[i] for i in kept), -1)
+
+
+def _of_paths(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
     """Look for what is missing or too much: a constant along rows (a mean's path), or x̂ (a variance's), or both."""
-    mismatch = got - want
-    scale = max(float(np.abs(want).max()), float(np.abs(got).max()))
-    if float(np.abs(mismatch).max(initial=0)) <= CLOSE * scale:
-        return
+    x, mismatch = evidence.x, got - want
     fits: list[tuple[int, str]] = []
     for name, view in _views(x):
         rows, difference = view(x), view(mismatch)
-        if rows.shape[1] < 3:
+        centred = rows - rows.mean(axis=1, keepdims=True) if rows.size else rows
+        if rows.shape[1] < 3 or not (np.abs(centred).max(axis=1) > 1e-9 * np.abs(rows).max()).all():
             continue
-        centred = rows - rows.mean(axis=1, keepdims=True)
-        if not (np.abs(centred).max(axis=1) > 1e-9 * np.abs(rows).max(initial=1e-300)).all():
-            continue
-        x_hat = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True))
-        constant = difference.mean(axis=1, keepdims=True)
-        slope = (difference * x_hat).mean(axis=1, keepdims=True)
-        small = 1e-4 * float(np.abs(difference).max())
-        if _fits(difference, constant, small):
-            fits.append((0, f"the mismatch is constant {name}, as when the path through the mean is missing or wrong"))
-        elif _fits(difference, slope * x_hat, small):
-            fits.append(
-                (1, f"the mismatch is parallel to x̂ {name}, as when the path through the variance is missing or wrong")
-            )
-        elif rows.shape[1] > 3 and _fits(difference, constant + slope * x_hat, small):
-            fits.append(
-                (
-                    2,
-                    f"the mismatch is a constant plus a multiple of x̂ {name}, as when the statistics are "
-                    "treated as constants",
-                )
-            )
+        ones, x_hat, ray = np.ones_like(rows), _unit(centred), _unit(rows)
+        of_mean, of_variance, of_norm = (_along(difference, path) for path in (ones, x_hat, ray))
+        paths = Paths(evidence, view(np.arange(x.size).reshape(x.shape)))
+        if _fits(difference, of_mean):
+            size = paths.sizes(ones, x_hat)[0]
+            fits.append((0, f"the mismatch is constant {name}, as when the path through the mean {size}"))
+        elif _fits(difference, of_variance):
+            size = paths.sizes(ones, x_hat)[1]
+            fits.append((1, f"the mismatch is parallel to x̂ {name}, as when the path through the variance {size}"))
+        elif _fits(difference, of_norm):
+            (size,) = paths.sizes(ray)
+            fits.append((2, f"the mismatch is parallel to x {name}, as when the path through the norm of x {size}"))
+        elif rows.shape[1] > 3 and _fits(difference, of_mean + of_variance):
+            sizes = paths.sizes(ones, x_hat)
+            told = "the statistics are treated as constants"
+            if not {*sizes} <= {"is missing", UNKNOWN_SIZE}:
+                told = f"the path through the mean {sizes[0]} and the path through the variance {sizes[1]}"
+            fits.append((3, f"the mismatch is a constant plus a multiple of x̂ {name}, as when {told}"))
     if fits:
         yield min(fits)[1]
 
 
-def _fits(difference: Array, model: Array, small: float) -> bool:
-    return float(np.abs(difference - model).max(initial=0)) <= small
+def _unit(rows: Array) -> Any:
+    return rows / np.sqrt((rows**2).mean(axis=1, keepdims=True))
 
 
-def _of_sums(got: Array, want: Array, x: Array, points: Sequence[Array], g: Array) -> Iterator[str]:
+def _along(rows: Array, path: Array) -> Any:
+    return (rows * path).mean(axis=1, keepdims=True) * path
+
+
+def _fits(difference: Array, model: Array) -> bool:
+    return float(np.abs(difference - model).max()) <= 1e-4 * float(np.abs(difference).max())
+
+
+UNKNOWN_SIZE = "is missing or wrong"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """How large a gradient's paths through statistics are, beside the right ones, by Jacobians.
+
+    Within a row that shares its statistics, the right one is ``s_i (i == j) + p_i + q_i x̂_j``: what passes straight
+    through, through the mean and through the variance.
+    """
+
+    evidence: Evidence
+    rows: Array
+
+    def sizes(self, *paths: Array) -> list[str]:
+        """Return for each path, given by its values along every row, in words how large it is."""
+        unknown = [UNKNOWN_SIZE] * len(paths)
+        if self.evidence.jacobians is None or self.evidence.g.shape != self.evidence.x.shape:
+            return unknown
+        count = self.evidence.x.size
+        got, want = (jacobian.reshape(count, count) for jacobian in self.evidence.jacobians)
+        found = []
+        for entries, *along in zip(self.rows, *paths, strict=True):
+            for place, i in enumerate(entries):
+                basis = np.stack([np.eye(len(entries))[place], *along], axis=1)
+                found.append([_coefficients(basis, jacobian[i, entries]) for jacobian in (got, want)])
+        coefficients: Array = np.array(found)[:, :, 1:]
+        if not np.isfinite(coefficients).all():
+            return unknown
+        return [self._size(*coefficients[:, :, k].T) for k in range(len(paths))]
+
+    def _size(self, got: Array, want: Array) -> str:
+        factor = float((got * want).sum() / ((want * want).sum() or 1.0))
+        if not want.any() or np.abs(got - factor * want).max() > 1e-4 * np.abs(want).max():
+            return UNKNOWN_SIZE
+        if abs(factor) < CLOSE:
+            return "is missing"
+        if abs(factor + 1) < CLOSE:
+            return "has the wrong sign"
+        return f"is {factor:.6g} times as large as the right one{_named_factor(abs(factor), self.evidence)}"
+
+
+def _coefficients(basis: Array, row: Array) -> Array:
+    """Return the coefficients of a row in a basis; NaN where it is not in its span."""
+    found = np.linalg.lstsq(basis, row, rcond=None)[0]
+    inside = np.abs(basis @ found - row).max() <= 1e-6 * np.abs(row).max()
+    return found if inside else np.full(len(found), np.nan)
+
+
+def _of_sums(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
     """A parameter's gradient is a sum of the cotangent, or of it times something: over which axes was it taken?"""
-    for count in range(g.ndim + 1):
-        for axes in combinations(range(g.ndim), count):
-            total = g.sum(axis=axes)
-            if total.size == got.size and _close(np.broadcast_to(total.reshape(got.shape), got.shape), got):
+    for count in range(evidence.g.ndim + 1):
+        for axes in combinations(range(evidence.g.ndim), count):
+            total = evidence.g.sum(axis=axes)
+            if total.size == got.size and _close(total.reshape(got.shape), got):
+                over = f" over {_axes(axes)}" if axes else ""
                 yield (
-                    f"it is the sum of the cotangent alone over ax{'i' if len(axes) == 1 else 'e'}s "
-                    f"{_listed(axes)}: a factor "
-                    "is missing, or that of another input was returned"
+                    f"it is the sum of the cotangent alone{over}: a factor is missing, or that of another input was "
+                    "returned"
                 )
-                return
 
 
-def _of_factors_per_group(got: Array, want: Array, x: Array, points: Sequence[Array], g: Array) -> Iterator[str]:
+def _of_factors_per_group(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
     """A factor of its own for each row that shares a variance: what eps does when it is dropped or misplaced."""
-    for name, view in _views(x):
+    for name, view in _views(evidence.x):
         a, b = view(got), view(want)
-        if a.shape[0] < 2 or a.shape[1] < 3:
-            continue
         norms = (b * b).sum(axis=1, keepdims=True)
-        if not (norms > 0).all():
+        if a.shape[0] < 2 or a.shape[1] < 3 or not (norms > 0).all():
             continue
         factors = (a * b).sum(axis=1, keepdims=True) / norms
         if _close(a, factors * b) and np.ptp(factors) > CLOSE:
-            least, most = float(factors.min()), float(factors.max())
             yield (
-                f"it is the right one times a factor of its own {name}, from {least:.4g} to {most:.4g}: "
-                "something with one "
-                "value for each of these is wrong, as the standard deviation when eps is dropped or stands "
-                "outside the root"
+                f"it is the right one times a factor of its own {name}, from {factors.min():.4g} to "
+                f"{factors.max():.4g}: something with one value for each of these is wrong, as the standard deviation "
+                "when eps is dropped or stands outside the root"
             )
-            return
 
 
-def _listed(axes: Sequence[int]) -> str:
-    return ", ".join(map(str, axes))
+def _axes(axes: Sequence[int]) -> str:
+    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes))}"

@@ -16,7 +16,8 @@ from ..engine.context import surrounding
 from ..engine.operators import Array, plain
 from ..engine.tensor import Tensor
 from . import point
-from .oracle import generator
+from .evidence import explained
+from .oracle import generator, step_scale
 from .point import Subject
 from .report import GradientReport, Verdict, raised
 from .search import is_drawn, search
@@ -271,22 +272,32 @@ def _run(
     if not callable(oracle) and oracle not in ("auto", "complex", "differences"):
         raise ValueError(f"oracle is 'auto', 'complex' or 'differences', not {oracle!r}")
 
-    def examine(arrays: Sequence[Any], rng: np.random.Generator) -> GradientReport:
+    def subject(arrays: Sequence[Any]) -> Subject:
         called = tuple(names[i] if i < len(names) else f"input {i}" for i in range(len(arrays)))
-        subject = Subject(*functions, called, _wanted(wrt, called), oracle)
+        return Subject(*functions, called, _wanted(wrt, called), oracle)
+
+    def examine(arrays: Sequence[Any], rng: np.random.Generator) -> GradientReport:
         with surrounding(examined=True):
-            return point.examine(subject, arrays, rng)
+            return point.examine(subject(arrays), arrays, rng)
+
+    def explain(report: GradientReport, first: GradientReport) -> GradientReport:
+        larger = [first.witness]
+        if isinstance(given[0], Inputs) and len(given) == 1:
+            larger = [given[0].ample(scale) for scale in (1.0, step_scale(report.witness[0]))]
+        with surrounding(examined=True):
+            return explained(subject(report.witness), report, larger)
 
     if any(map(is_drawn, given)):
         settled = int(np.random.default_rng().integers(2**32)) if seed is None else seed
-        return search(examine, tuple(given), budget, settled)
+        return search(examine, tuple(given), budget, settled, explain)
     try:
         report = replace(examine(given, generator(seed)), seed=seed)
     except point.Refused as refusal:
         raise refusal.error from None
     # That a gradient is null at one point is no fault, and a kink is none.
     if report.verdict not in (Verdict.PASSED, Verdict.KINK, Verdict.VACUOUS):
-        raise raised(report)
+        with surrounding(examined=True):
+            raise raised(explained(subject(given), report))
     return report
 
 

@@ -6,9 +6,10 @@ caller's arrays.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,10 +42,16 @@ def complex_step(fn: Function, inputs: Sequence[Array], which: int, direction: A
     return float(np.imag(inner(cotangent, fn(*stepped))) / COMPLEX_STEP)
 
 
+def largest(values: Array) -> float:
+    """Return the largest finite absolute value, or 0."""
+    return float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0))
+
+
 # Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
 # constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
-# The smallest are too small to be certain of a slope, but they contradict steps that jump over whole periods.
 RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6, 2e-8, 2e-10, 2e-12, 2e-14)
+SMALLEST_SCALE = 1e-6
+"""Smaller inputs are zeros beside the constants in a function: steps relative to them would vanish in rounding."""
 
 
 def step_scale(x: Array) -> float:
@@ -53,43 +60,89 @@ def step_scale(x: Array) -> float:
     A normalization of values far from zero bends on the scale of their spread: a step of a share of their size would
     jump over it, and find slopes of zero that agree with each other.
     """
-    largest, spread = float(np.max(np.abs(x), initial=0.0)), float(np.std(x)) if x.size > 1 else 0.0
-    return spread if spread > 1e3 * np.finfo(np.float64).eps * largest else 1e-3 * largest or 1.0
+    most, spread = largest(x), float(np.std(x)) if x.size > 1 else 0.0
+    scale = spread if 1e3 * np.finfo(np.float64).eps * most < spread < np.inf else 1e-3 * most or 1.0
+    return max(scale, SMALLEST_SCALE)
+
+
+def step_scales(x: Array) -> Array:
+    """Return what the steps of each element are relative to: small ones beside enormous ones have their own."""
+    usual = float(np.median(np.abs(x))) if x.size else 0.0
+    return np.minimum(step_scale(x), np.maximum(np.abs(x), max(usual, SMALLEST_SCALE)))
+
+
+class Slope(NamedTuple):
+    """What one step of differences says: the extrapolated slope, and what rounding may do to it."""
+
+    value: float
+    rounding: float
 
 
 def central_difference(
     fn: Function, inputs: Sequence[Array], which: int, direction: Array, cotangent: Array
 ) -> tuple[float, float]:
-    """Return the slope along a direction by extrapolated central differences, and its error bar, the smallest found."""
+    """Return the slope along a direction by extrapolated central differences, and its error bar, which may be infinite.
+
+    Each step is judged by the next smaller one, and only where the slopes come closer: those of steps that jump over
+    what a function does grow as the steps shrink. The smallest error bar wins.
+    """
     x = inputs[which]
-    largest = float(np.max(np.abs(x), initial=0.0))
-    scale = step_scale(x) / (float(np.max(np.abs(direction), initial=0.0)) or 1.0)
-    size = float(np.sum(np.abs(cotangent * fn(*inputs))))
+    moved = direction != 0
+    scale = float(np.min(step_scales(x)[moved] / np.abs(direction[moved]), initial=np.inf))
+    if not np.isfinite(scale):
+        return 0.0, 0.0
 
-    def value(t: float) -> float:
-        stepped = list(inputs)
-        stepped[which] = x + t * direction
-        return float(inner(cotangent, fn(*stepped)))
+    def value(at: Array) -> tuple[float, float]:
+        terms = cotangent * fn(*inputs[:which], at, *inputs[which + 1 :])
+        return float(np.sum(terms)), float(np.sum(np.abs(terms)))
 
+    here, size = value(x)
+    if not np.isfinite(size):
+        return 0.0, np.inf
     # What the last places of x are worth: far from zero, a step itself is rounded.
-    last_places = nearby(x, np.random.default_rng(0))
-    wobble = abs(float(inner(cotangent, fn(*inputs[:which], last_places, *inputs[which + 1 :]))) - value(0.0))
-    found: list[tuple[float, float, float]] = []
+    rng = np.random.default_rng(0)
+    wobble = max(abs(value(nearby(x, rng))[0] - here) for _ in range(3))
+    unit = 8 * np.finfo(np.float64).eps
+    found: list[Slope] = []
+    farthest = 0.0
     for relative in RELATIVE_STEPS:
         step = relative * scale
-        wide = (value(step) - value(-step)) / (2 * step)
-        narrow = (value(step / 2) - value(-step / 2)) / step
-        slope = (4 * narrow - wide) / 3
-        rounding = float((8 * np.finfo(np.float64).eps * (size + abs(slope) * largest) + 2 * wobble) / step)
-        found.append((slope, abs(slope - narrow), rounding))
-    best = (np.nan, np.inf)
-    for i, (slope, bend, rounding) in enumerate(found):
-        # Steps that jump over what a function does can agree with each other; smaller ones, as far as they are certain,
-        # say otherwise.
-        apart = max((abs(slope - other) - 2 * unsure for other, _, unsure in found[i + 1 :]), default=0.0)
-        bar = max(bend, apart) + rounding
-        if bar < best[1]:
-            best = slope, bar
+        values, sizes = zip(*(value(x + t * step * direction) for t in (1, -1, 0.5, -0.5)), strict=True)
+        if not np.isfinite(sizes).all():
+            continue
+        far, back, near, nearly = values
+        moves = max(abs(v - here) for v in values)
+        farthest = max(farthest, moves)
+        if moves == 0 < farthest:
+            break  # lost in rounding, as all smaller steps will be
+        slope = (4 * (near - nearly) / step - (far - back) / (2 * step)) / 3
+        found.append(Slope(slope, (unit * (max(size, *sizes) + abs(slope) * largest(x)) + 2 * wobble) / step))
+    # What cancels inside a function may be numbers of order one, which round away what is smaller.
+    order_one = float(np.sum(np.abs(cotangent)))
+    if farthest == 0:
+        whole = len(found) == len(RELATIVE_STEPS)
+        return 0.0, found[0].rounding + unit * order_one / (RELATIVE_STEPS[0] * scale) if whole else np.inf
+    if wobble > 0.01 * farthest > unit * size:
+        # Last places of x move the function as far as steps do, or nearly so: no slope is to be found, or noise alone.
+        return 0.0, wobble / (np.finfo(np.float64).eps * largest(x)) if farthest < 1e-12 * order_one else np.inf
+    return _most_certain(found)
+
+
+def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:
+    """Return the slope with the smallest error bar, of steps from the largest to the smallest."""
+    gaps = [abs(one.value - two.value) for one, two in itertools.pairwise(found)]
+    bars = [gap + slope.rounding for gap, slope in zip(gaps, found, strict=False)]
+    for i, gap in enumerate(gaps):
+        rounded = gap <= found[i].rounding + found[i + 1].rounding or gap <= 1e-5 * abs(found[i].value)
+        if not (rounded or (i > 0 and gap <= gaps[i - 1] / 4)):
+            bars[i] = np.inf
+    best = (0.0, np.inf)
+    for i, bar in enumerate(bars):
+        # Steps that jump over what a function does can agree by chance; smaller ones contradict, as far as they know.
+        known = [j for j in range(i + 1, len(bars)) if np.isfinite(bars[j])]
+        apart = max((abs(found[i].value - found[j].value) - 2 * bars[j] for j in known), default=0.0)
+        if max(bar, apart) < best[1]:
+            best = found[i].value, max(bar, apart)
     return best
 
 
@@ -103,12 +156,10 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         for which, x in enumerate(inputs):
-            direction = np.asarray(rng.normal(size=x.shape))
+            direction = rng.normal(size=x.shape) * step_scales(x)
             try:
                 real = fn(*inputs)
-                stepped = list(inputs)
-                stepped[which] = x + 1j * COMPLEX_STEP * direction
-                moved = np.asarray(fn(*stepped))
+                moved = np.asarray(fn(*inputs[:which], x + 1j * COMPLEX_STEP * direction, *inputs[which + 1 :]))
                 slope = complex_step(fn, inputs, which, direction, cotangent)
             except (TypeError, ValueError, np.exceptions.ComplexWarning):
                 return False
@@ -126,7 +177,7 @@ def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cot
     The sides of a smooth function come closer as the step shrinks; those of a kink do not.
     """
     x = inputs[which]
-    scale = step_scale(x)
+    scale = float(step_scales(x).flat[entry])
     here = float(inner(cotangent, fn(*inputs)))
     size = float(np.sum(np.abs(cotangent * fn(*inputs))))
 
@@ -178,5 +229,5 @@ def nearby(x: Array, rng: np.random.Generator) -> Array:
 
     Small values and zeros are moved as far as large ones: sums of them round alike.
     """
-    unit = np.finfo(np.float64).eps * float(np.max(np.abs(x), initial=0.0))
+    unit = np.finfo(np.float64).eps * largest(x)
     return x + rng.integers(-4, 5, x.shape) * unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ LEAST_FOR_VACUOUS = 10
 """So many examples must be null before a check says that it checked nothing."""
 
 Examine = Callable[[tuple[Array, ...], np.random.Generator], GradientReport]
+Explain = Callable[[GradientReport, GradientReport], GradientReport]
 
 
 def is_drawn(x: Any) -> bool:
@@ -28,10 +29,20 @@ def is_drawn(x: Any) -> bool:
     return isinstance(x, Inputs) or (hasattr(x, "example") and hasattr(x, "flatmap"))
 
 
-def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int) -> GradientReport:
+@dataclass
+class Found:
+    """What the search has found so far: points that are right, that the function refuses, and that are wrong."""
+
+    seen: list[GradientReport] = field(default_factory=list)
+    refused: list[Exception] = field(default_factory=list)
+    failing: list[GradientReport] = field(default_factory=list)
+
+
+def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, explain: Explain) -> GradientReport:
     """Examine points until one is wrong, shrink that one, and raise its report; else return a report of all.
 
-    Ordinary points come first, then the edges; plain strategies are one regime.
+    Ordinary points come first, then the edges; plain strategies are one regime. ``explain`` is given the report of the
+    smallest wrong point, and the first that was found, and returns what is raised.
     """
     if budget not in BUDGETS:
         raise ValueError(f"budget is one of {', '.join(BUDGETS)}, not {budget!r}")
@@ -43,13 +54,15 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int) -> 
         ]
     else:
         regimes = [("given", _together(drawn), examples)]
-    seen: list[GradientReport] = []
-    refused: list[Any] = []
-    for regime, strategy, count in regimes:
-        _in_a_thread(lambda s=strategy, r=regime, n=count: _run(examine, s, r, n, seed, seen, refused))  # type: ignore[misc]
-    report = _of_all(seen, seed)
-    if refused:
-        words = f"{len(refused)} edge cases that the function refuses ({type(refused[0]).__name__})"
+    found = Found()
+    try:
+        for regime, strategy, count in regimes:
+            _in_a_thread(lambda s=strategy, r=regime, n=count: _run(examine, s, r, n, seed, found))  # type: ignore[misc]
+    except GradientMismatch as mismatch:
+        raise raised(explain(mismatch.report, found.failing[0])) from None
+    report = _of_all(found.seen, seed)
+    if found.refused:
+        words = f"{len(found.refused)} edge cases that the function refuses ({type(found.refused[0]).__name__})"
         report = replace(report, not_checked=(*report.not_checked, words))
     return report
 
@@ -82,15 +95,12 @@ def _together(drawn: tuple[Any, ...]) -> Any:
     return st.tuples(*(x if is_drawn(x) else st.just(x) for x in drawn))
 
 
-def _run(
-    examine: Examine, strategy: Any, regime: str, count: int, seed: int, seen: list[GradientReport], refused: list[Any]
-) -> None:
+def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, found: Found) -> None:
     from hypothesis import HealthCheck, Phase, Verbosity, given, settings
     from hypothesis import seed as seeded
     from hypothesis import strategies as st
 
-    before = len(seen)
-    failing: list[GradientReport] = []
+    before = len(found.seen)
 
     @seeded(seed)
     @settings(
@@ -111,15 +121,13 @@ def _run(
         except Refused as refusal:
             if regime != "edges":
                 raise refusal.error from None
-            refused.append(refusal.error)
+            found.refused.append(refusal.error)
             return
         if report.verdict in FAULTS:
-            failing.append(replace(report, examples=len(seen) - before + 1))
-            # What shrinks away may be what told the fault: n / (n - 1) and 1 / n are alike for n = 2.
-            looks = tuple(dict.fromkeys((*report.diagnosis, *failing[0].diagnosis)))
-            raise raised(replace(report, examples=failing[0].examples, diagnosis=looks))
-        if not failing:
-            seen.append(report)
+            found.failing.append(replace(report, examples=len(found.seen) - before + 1))
+            raise raised(replace(report, examples=found.failing[0].examples))
+        if not found.failing:
+            found.seen.append(report)
 
     each()
 

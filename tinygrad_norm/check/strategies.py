@@ -56,6 +56,21 @@ class Inputs:
         """Return a strategy of arrays that are special in one way."""
         return self._strategy(self.edges)
 
+    def ample(self, scale: float = 1.0) -> tuple[Array, ...]:
+        """Return ordinary arrays, the same each time, with sides that can be told apart: 5, 4, 3, ..."""
+        rng, sizes, left = np.random.default_rng(0), dict[str, int](), [5, 4, 3, 2, 6, 7]
+        for name in dict.fromkeys(" ".join(self.axes).split()):
+            multiple = dict(self.multiples).get(name, 1)
+            least = max(dict(self.least).get(name, self.smallest), multiple)
+            fitting = [size for size in left if size % multiple == 0 and size >= least]
+            sizes[name] = fitting[0] if fitting else -(-least // multiple) * multiple
+            left = [size for size in left if size != sizes[name]]
+        arrays = [rng.normal(size=[sizes[name] for name in axes.split()]) for axes in self.axes]
+        return tuple(
+            np.asarray(scale * (np.abs(a) + 0.5 if domain == "positive" else a))
+            for a, domain in zip(arrays, self._domains(), strict=True)
+        )
+
     def _strategy(self, edges: Sequence[str]) -> SearchStrategy[tuple[Array, ...]]:
         from hypothesis import strategies as st
 
@@ -66,16 +81,18 @@ class Inputs:
             if edge == "empty" and sizes:
                 sizes[next(iter(sizes))] = 0
             shapes = [tuple(sizes[name] for name in axes.split()) for axes in self.axes]
-            real: Domain = "real"
-            domains = self.domains or (real,) * len(shapes)
             arrays = [
                 _array(draw, shape, domain, edge if which == 0 or edge == "float32" else "generic")
-                for which, (shape, domain) in enumerate(zip(shapes, domains, strict=True))
+                for which, (shape, domain) in enumerate(zip(shapes, self._domains(), strict=True))
             ]
             # Equal arrays would hide gradients that are swapped: shift every one but the first by an eighth or more.
-            return tuple(a + a.dtype.type(which * 0.375) if which else a for which, a in enumerate(arrays))
+            return tuple(np.asarray(a + a.dtype.type(which * 0.375)) if which else a for which, a in enumerate(arrays))
 
         return arrays()
+
+    def _domains(self) -> tuple[Domain, ...]:
+        real: Domain = "real"
+        return self.domains or (real,) * len(self.axes)
 
     def _size(self, draw: DrawFn, name: str, edge: str) -> int:
         from hypothesis import strategies as st
