@@ -50,6 +50,8 @@ def largest(values: Array) -> float:
 # Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
 # constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
 RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6, 2e-8, 2e-10, 2e-12, 2e-14)
+ENOUGH = 1e-9
+"""Slopes of two steps that agree so well, and are not zero, need no further ones."""
 SMALLEST_SCALE = 1e-6
 """Smaller inputs are zeros beside the constants in a function: steps relative to them would vanish in rounding."""
 
@@ -117,6 +119,8 @@ def central_difference(
             break  # lost in rounding, as all smaller steps will be
         slope = (4 * (near - nearly) / step - (far - back) / (2 * step)) / 3
         found.append(Slope(slope, (unit * (max(size, *sizes) + abs(slope) * largest(x)) + 2 * wobble) / step))
+        if len(found) > 1 and abs(slope - found[-2].value) < ENOUGH * abs(slope):
+            break
     # What cancels inside a function may be numbers of order one, which round away what is smaller.
     order_one = float(np.sum(np.abs(cotangent)))
     if farthest == 0:
