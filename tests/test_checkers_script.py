@@ -1,11 +1,10 @@
 """The wrappers of other checkers are right: each accepts a right gradient, and rejects one with its sign flipped."""
 
-import importlib
-from types import ModuleType
-
 import numpy as np
 import pytest
 
+from tests.benchmarks import figures, peers
+from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm.check.mutants import CASES, MUTANTS, Mutant
 
 pytestmark = pytest.mark.oracle
@@ -20,66 +19,57 @@ CHECKERS = {
 every_checker = pytest.mark.parametrize(("name", "library"), CHECKERS.items())
 
 
-@pytest.fixture(scope="module")
-def checkers() -> ModuleType:
-    return importlib.import_module("tests.benchmarks.checkers")
-
-
 def named(name: str) -> Mutant:
     (mutant,) = [mutant for mutant in MUTANTS if mutant.name == name]
     return mutant
 
 
-def test_every_checker_is_here(checkers: ModuleType) -> None:
-    assert list(checkers.CHECKERS) == list(CHECKERS)
+def test_every_checker_is_here() -> None:
+    assert list(peers.CHECKERS) == list(CHECKERS)
 
 
 @every_checker
 @pytest.mark.parametrize("function", ["matmul", "layer_norm"])
-def test_a_right_gradient_is_accepted_and_its_negative_is_not(
-    checkers: ModuleType, name: str, library: str | None, function: str
-) -> None:
+def test_a_right_gradient_is_accepted_and_its_negative_is_not(name: str, library: str | None, function: str) -> None:
     if library is not None:
         pytest.importorskip(library)
     case, mutant = CASES[function], named(f"{function}: sign flipped")
-    for number, xs in enumerate(checkers.drawn(case.inputs, 3)):
+    for number, xs in enumerate(peers.drawn(case.inputs, 3)):
         before = [x.copy() for x in xs]
-        assert checkers.accepts(checkers.CHECKERS[name], case.forward, case.backward, xs, number)
+        assert peers.accepts(peers.CHECKERS[name], case.forward, case.backward, xs, number)
         assert all(map(np.array_equal, before, xs))
-    assert not checkers.accepts(checkers.CHECKERS[name], mutant.forward, mutant.backward, xs, 2)
+    assert not peers.accepts(peers.CHECKERS[name], mutant.forward, mutant.backward, xs, 2)
 
 
-def test_a_sum_hides_what_others_see(checkers: ModuleType) -> None:
+def test_a_sum_hides_what_others_see() -> None:
     """Of the sum of a layer norm without parameters, the right gradient is null, and so is the wrong one."""
     pytest.importorskip("torch")
-    rejected = {(name, scale): wrong for name, scale, wrong, _ in checkers.layer_norms(0)}
+    rejected = {(name, scale): wrong for name, scale, wrong, _ in figures.layer_norms(0)}
     assert not rejected["torch gradcheck of fn(x).sum()", 1.0]
     assert rejected["torch gradcheck, slow", 1.0]
-    assert all(rejected["tinygrad_norm", scale] for scale in checkers.SCALES)
+    assert all(rejected["tinygrad_norm", scale] for scale in figures.SCALES)
 
 
 @pytest.mark.parametrize("name", ["softmax: sum missing", "batch_norm: cotangent squared"])
-def test_a_mutant_is_hunted(checkers: ModuleType, name: str) -> None:
+def test_a_mutant_is_hunted(name: str) -> None:
     for library in ("torch", "jax", "autograd"):
         pytest.importorskip(library)
-    found = checkers.hunt(named(name), 1.0)
+    found = figures.hunt(named(name), 1.0)
     assert found.seen
     assert found.first["tinygrad_norm"] == 1
     # One-hot cotangents are their own squares.
     assert (found.first["torch gradcheck, slow"] is None) is name.endswith("squared")
 
 
-def test_a_search_counts_up_to_the_first_hit(checkers: ModuleType) -> None:
+def test_a_search_counts_up_to_the_first_hit() -> None:
     mutant = named("layer_norm: variance path dropped")
-    search = checkers.searched(mutant.forward, mutant.backward, mutant.inputs, expected=mutant.verdict)
+    search = figures.searched(mutant.forward, mutant.backward, mutant.inputs, expected=mutant.verdict)
     assert search.verdict == search.expected
     assert 1 == search.first <= search.examined
 
 
-def test_a_diagnosis_comes_to_one_word(checkers: ModuleType) -> None:
-    assert checkers.category(()) == "unknown"
-    assert checkers.category(("it is the right one with its sign flipped",)) == "sign"
-    assert (
-        checkers.category(("it is 0.25 times the right one everywhere, which is 1 / the batch size",)) == "batch size"
-    )
-    assert checkers.diagnosed((0, 0))[1:3] == ("sign", "sign")
+def test_a_diagnosis_comes_to_one_word() -> None:
+    assert figures.category(()) == "unknown"
+    assert figures.category(("it is the right one with its sign flipped",)) == "sign"
+    assert figures.category(("it is 0.25 times the right one everywhere, which is 1 / the batch size",)) == "batch size"
+    assert figures.diagnosed(([m.expected for m in HELD_OUT].index("sign"), 0))[1:3] == ("sign", "sign")

@@ -137,8 +137,8 @@ def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:
     gaps = [abs(one.value - two.value) for one, two in itertools.pairwise(found)]
     bars = [gap + slope.rounding for gap, slope in zip(gaps, found, strict=False)]
     for i, gap in enumerate(gaps):
-        rounded = gap <= found[i].rounding + found[i + 1].rounding or gap <= 1e-5 * abs(found[i].value)
-        if not (rounded or (i > 0 and gap <= gaps[i - 1] / 4)):
+        close = gap <= 2 * found[i].rounding or gap <= 1e-5 * abs(found[i].value)
+        if not (close or (i > 0 and gap <= gaps[i - 1] / 50)):
             bars[i] = np.inf
     best = (0.0, np.inf)
     for i, bar in enumerate(bars):
