@@ -98,6 +98,51 @@ def test_the_right_ones_pass_or_are_lost_in_rounding(scale, offset):
             assert settled(tn.check_gradients, fn, x, seed=0).verdict in verdicts
 
 
+BIASED = tn.nn.Sequential(tn.nn.Linear(2, 3, rng=0), tn.nn.BatchNorm1d(3), tn.nn.Tanh())
+HOSTILE = {
+    "subnormal": (lambda x: tn.layer_norm(x, 2), np.full((2, 2), 2e-313)),
+    "lost beside a bias": (BIASED, np.array([[4e-23, 0.0], [0.0, 0.0]])),
+    "less than a bias's last place": (BIASED, np.full((2, 2), 3e-251)),
+    "tiny squares": (np.square, np.full((2, 2), 1.1e-140)),
+    "zeros beside millions": (lambda x: tn.rms_norm(x, 2), np.array([[0.0, 0.0], [4e6, 4e6]])),
+    "ones beside billions": (tn.ops.gelu, np.array([3.8e12, 1.0, 1.0])),
+    "near a kink, beside billions": (tn.ops.relu, np.array([-8e9, 2.0, 6e-5, 6e-5])),
+    "zeros beside what has no last places left": (np.tanh, np.array([2.5e16, 0.0, 0.0])),
+    "periods beyond the last place": (np.sin, np.full(3, 9e15)),
+    "periods within few last places": (np.sin, np.full(3, 3.9e11)),
+    "a constant far away": (tn.ops.softmax, np.full((2, 2), 9e16)),
+    "saturated": (tn.ops.softmax, np.array([[0.0, 0.0, 38.0], [0.0, 0.0, 373.0]])),
+    "reciprocal squares": (lambda x: tn.rms_norm(x, 2), np.full((2, 2), 1e70)),
+    "overflowing squares": (lambda x: tn.layer_norm(x, 2), np.array([[0.0, 1.3e308], [0.0, 0.0]])),
+    "almost infinite": (np.abs, np.full(2, 1.7e308)),
+}
+
+
+@pytest.mark.parametrize(("fn", "x"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("oracle", ["auto", "differences"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_right_gradient_is_rejected_at_any_numbers(fn, x, oracle, seed):
+    """Where an oracle cannot know, it says so: steps that are lost, or jump over what is there, are no proof."""
+    report = settled(tn.check_gradients, fn, x, oracle=oracle, seed=seed)
+    assert report.verdict.name in ("PASSED", "KINK", "VACUOUS", "ORACLE_UNRELIABLE")
+    assert x.max() > 1e75 or report.oracle == ("complex step" if oracle == "auto" else "central differences")
+
+
+@pytest.mark.parametrize(
+    "name", ["subnormal", "lost beside a bias", "near a kink, beside billions", "reciprocal squares"]
+)
+def test_wrong_gradients_are_still_rejected_there(name):
+    fn, x = HOSTILE[name]
+    backward = lambda g, x: 1.001 * tn.vjp(fn, x)[1](g)  # noqa: E731
+    assert rejected(tn.check_backward, fn, backward, x, seed=0).verdict is Verdict.WRONG_VALUE
+
+
+@pytest.mark.parametrize("fn", [tn.ops.relu, lambda x: tn.layer_norm(x, 3), lambda x: np.var(x, axis=0)])
+def test_any_finite_floats_may_be_drawn(fn):
+    arrays = hnp.arrays(float, (2, 3), elements=st.floats(allow_nan=False, allow_infinity=False))
+    settled(tn.check_gradients, fn, arrays, budget="quick", seed=0)
+
+
 @pytest.mark.parametrize("case", CORRECT, ids=lambda case: case.name)
 def test_no_right_gradient_is_rejected(case):
     report = tn.check_backward(case.forward, case.backward, case.inputs, budget="quick", seed=3)
@@ -218,7 +263,8 @@ def test_modules_are_checked_in_both_modes_and_left_as_they_were():
     assert "the gradient of weight is wrong" in report.message
     assert wrong.training
     assert list(wrong.state_dict()) == ["weight"]
-    assert tn.check_module(tn.nn.LayerNorm(3), hnp.arrays(float, (2, 3), elements=st.floats(-2, 2)), budget="quick")
+    arrays = hnp.arrays(float, (2, 3), elements=st.floats(-2, 2))
+    assert tn.check_module(tn.nn.LayerNorm(3), arrays, budget="quick", seed=0)
 
 
 @gradient_property("n c", "c", budget="quick", seed=0)

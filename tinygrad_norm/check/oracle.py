@@ -69,8 +69,12 @@ def step_scale(x: Array) -> float:
 
 def step_scales(x: Array) -> Array:
     """Return what the steps of each element are relative to: small ones beside enormous ones have their own."""
-    usual = float(np.median(np.abs(x))) if x.size else 0.0
-    return np.minimum(step_scale(x), np.maximum(np.abs(x), max(usual, SMALLEST_SCALE)))
+    return np.minimum(step_scale(x), np.maximum(np.abs(x), usual_size(x)))
+
+
+def usual_size(x: Array) -> float:
+    """Return the median of absolute values, or what is a zero beside the constants in a function."""
+    return max(float(np.median(np.abs(x))) if x.size else 0.0, SMALLEST_SCALE)
 
 
 class Slope(NamedTuple):
@@ -105,6 +109,7 @@ def central_difference(
     rng = np.random.default_rng(0)
     wobble = max(abs(value(nearby(x, rng))[0] - here) for _ in range(3))
     unit = 8 * np.finfo(np.float64).eps
+    reach = float(np.max(np.abs(x[moved] / direction[moved])))  # of x itself, in steps along the direction
     found: list[Slope] = []
     farthest = 0.0
     for relative in RELATIVE_STEPS:
@@ -118,7 +123,7 @@ def central_difference(
         if moves == 0 < farthest:
             break  # lost in rounding, as all smaller steps will be
         slope = (4 * (near - nearly) / step - (far - back) / (2 * step)) / 3
-        found.append(Slope(slope, (unit * (max(size, *sizes) + abs(slope) * largest(x)) + 2 * wobble) / step))
+        found.append(Slope(slope, (unit * (max(size, *sizes) + abs(slope) * reach) + 2 * wobble) / step))
         if len(found) > 1 and abs(slope - found[-2].value) < ENOUGH * abs(slope):
             break
     # What cancels inside a function may be numbers of order one, which round away what is smaller.

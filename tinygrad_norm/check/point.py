@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array, plain
-from .oracle import SMALLEST_SCALE, Function, at_a_kink, is_analytic, largest, nearby, slopes
+from .oracle import Function, at_a_kink, is_analytic, largest, nearby, slopes, usual_size
 from .report import Argument, GradientReport, Verdict
 
 MOST_ELEMENTS = 256
@@ -204,7 +204,7 @@ def _compared(
         entries = rng.permutation(x.size)[:MOST_ELEMENTS].tolist()
         want, bars = wanted(subject, points, which, entries, g, exact)
         got, scale = got_all.reshape(-1)[entries], largest(want)
-        noise = UNDERFLOW + unit / max(largest(x), SMALLEST_SCALE)
+        noise = UNDERFLOW + unit / usual_size(x)
         noise = max(noise, *(largest(moved[which] - got_all) for moved in jitter))
         for rolls in (2, 8):
             # Where an error shows, a closer look at what rounding does: by luck it may do little.
