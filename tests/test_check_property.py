@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_norm as tn
+from tests.benchmarks.figures import category
 from tests.familiar_mutants import FAMILIAR
 from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm import GradientMismatch, cli
@@ -160,6 +161,47 @@ def test_known_wrong_gradients_are_rejected_for_what_they_are(mutant):
 def test_mutants_that_were_held_out_are_rejected_too(mutant):
     report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=0)
     assert report.verdict.name == mutant.verdict
+
+
+@pytest.mark.parametrize("mutant", FAMILIAR, ids=lambda mutant: mutant.name)
+def test_familiar_faults_are_called_by_their_names(mutant):
+    report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=0)
+    # Twice the projection is no missing path, but the mismatch is parallel to x, as it says.
+    expected = "variance path" if mutant.name == "weight norm: projected out twice" else mutant.expected
+    assert category(report.diagnosis) == expected
+
+
+@pytest.mark.parametrize(
+    ("of_mean", "of_variance", "words"),
+    [
+        (0, 1, "the mismatch is constant over axis 1, as when the path through the mean is missing"),
+        (-1, 1, "through the mean has the wrong sign"),
+        (1, 4 / 3, "through the variance is 1.33333 times as large as the right one, which is n / (n - 1) for n = 4"),
+        (0, 0, "a constant plus a multiple of x̂ over axis 1, as when the statistics are treated as constants"),
+        (0.5, 2, "the path through the mean is 0.5 times as large as the right one and the path through the variance"),
+    ],
+)
+def test_the_diagnosis_tells_how_large_a_path_is(of_mean, of_variance, words):
+    def backward(g, x, weight, bias):
+        centred = x - x.mean(axis=1, keepdims=True)
+        inverse = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + EPS)
+        x_hat, slope = centred * inverse, g * weight
+        of_x_hat = (slope * x_hat).mean(axis=1, keepdims=True) * x_hat
+        dx = (slope - of_mean * slope.mean(axis=1, keepdims=True) - of_variance * of_x_hat) * inverse
+        return dx, (g * x_hat).sum(axis=0), g.sum(axis=0)
+
+    (looks,) = rejected(tn.check_backward, layer_norm, backward, WIDE, seed=0).diagnosis
+    assert words in looks
+    assert looks.endswith("(as seen on inputs of 5×4, 4, 4)")
+
+
+def test_a_fault_that_larger_inputs_do_not_show_is_told_from_the_witness():
+    """Here x itself has the fault, at zeros alone, which no larger input holds."""
+    backward = lambda g, x: np.where(x == 0, -g, g)  # noqa: E731
+    report = rejected(tn.check_backward, lambda x: 1 * x, backward, np.zeros((2, 2)), seed=0)
+    assert report.diagnosis == ("it is the right one with its sign flipped",)
+    found = rejected(tn.check_backward, lambda x: 1 * x, backward, inputs("n c"), seed=0)
+    assert not any("as seen on" in words for words in found.diagnosis)
 
 
 def test_a_null_gradient_everywhere_is_vacuous_and_at_one_point_is_not_a_fault():
