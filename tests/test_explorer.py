@@ -429,6 +429,12 @@ def test_formulas_put_names_in_and_parentheses_where_they_are_needed():
         (lambda x, w: (x + w)[0], "(x + w)[…]", ["∂L/∂y scattered to where x + w was read"]),
         (lambda x, w: x.sum(0), "Σ over axis 0 of x", ["∂L/∂y repeated"]),
         (lambda x, w: x - 1e-5, "x − 1e−05", ["∂L/∂y"]),
+        (lambda x, w: np.clip(x, -1, 2.5), "clip(x, −1, 2.5)", ["∂L/∂y where −1 <= x <= 2.5, else 0"]),
+        (lambda x, w: np.clip(x, np.ones(2), None), "clip(x, lower, inf)", ["∂L/∂y where lower <= x <= inf, else 0"]),
+        (lambda x, w: np.where(x.data > 1, x, w), "where(condition, x, w)",
+         ["where(condition, ∂L/∂y, 0)", "where(condition, 0, ∂L/∂y)"]),
+        (lambda x, w: np.einsum("ij,jk->k", x, w), "einsum(ij,jk→k, x, w)",
+         ["∂L/∂y contracted with the other operands"] * 2),
     ],
 )  # fmt: skip
 def test_formulas_read_as_in_a_book(fn, computed, rules):

@@ -397,6 +397,16 @@ def test_axes_can_have_names():
     assert [lines for lines, _ in texts if "Σ over n, h, w" in lines and "undoes broadcast" in lines]
 
 
+def test_what_an_operation_was_told_is_in_its_label():
+    x = leaf(2, 3, name="x")
+    for y, label in (
+        (np.clip(x, -1, 0.5), "clip ≥ -1 ≤ 0.5"), (np.clip(x, np.zeros(3), None), "clip ≥ bounds of 3"),
+        (np.where([True, False, False], x, 0.0), "where 0 (1 of 3 from the first)"),
+        (np.einsum("ij,kj->ik", x, leaf(4, 3)), "einsum ij,kj->ik"),
+    ):  # fmt: skip
+        assert any(label in lines for lines, _ in svg_texts(tn.draw(y).svg(), "node"))
+
+
 @pytest.mark.parametrize("detail", ["full", "slide"])
 def test_sums_that_come_from_a_broadcast_are_marked(detail):
     """In words and by a double frame: those of μ, of 1/σ, of γ and of β, and no other."""

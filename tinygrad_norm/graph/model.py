@@ -289,7 +289,16 @@ def _detail(node: Node, names: Mapping[int, list[str]]) -> str:
         words.append(f"to {static['dtype']}")
     if "terms" in static:
         words.append(f"{','.join(static['terms'])}->{static['result']}")
+    if "condition" in static:
+        words.append(f"({np.count_nonzero(static['condition'])} of {static['condition'].size} from the first)")
+    if "lower" in static:
+        bounds = (("≥", static["lower"]), ("≤", static["upper"]))
+        words += [f"{sign} {_short(bound)}" for sign, bound in bounds if np.isfinite(bound).any()]
     return " ".join(words)
+
+
+def _short(bound: Any) -> str:
+    return f"{bound:g}" if np.ndim(bound) == 0 else f"bounds of {'×'.join(map(str, bound.shape))}"
 
 
 def _over(axis: int | tuple[int, ...], names: list[str] | None) -> str:

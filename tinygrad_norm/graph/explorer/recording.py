@@ -190,7 +190,8 @@ class Recording:
 
     def _formula(self, t: Tensor) -> Formula:
         node = _node(t)
-        operands = [self._operand(x) for x in node.inputs]
+        before, after = _settings(node.static)
+        operands = [*before, *(self._operand(x) for x in node.inputs), *after]
         over = ""
         if "axis" in node.static and isinstance(node.static["axis"], tuple):
             over = self.over(node.static["axis"], node.arrays[0].ndim)
@@ -209,7 +210,8 @@ class Recording:
         operands = [self._operand(x) for x in node.inputs]
         letters = ["x"] if len(operands) == 1 else ["a", "b"]
         target = self.called(link.target)
-        names = {"g": formulas.slope(target), "y": target, **dict(zip(letters, operands, strict=False))}
+        bounds = dict(zip(("lower", "upper"), _settings(node.static)[1], strict=False))
+        names = {"g": formulas.slope(target), "y": target, **bounds, **dict(zip(letters, operands, strict=False))}
         if node.primitive.name == "mean":
             names["n"] = formulas.number(node.arrays[0].size // max(link.target.size, 1))
         return formulas.rule(texts[min(link.operand, len(texts) - 1)], names)
@@ -381,6 +383,16 @@ def _node(t: Tensor) -> Node:
 
 def _operands(t: Tensor) -> list[Tensor]:
     return [x for x in _node(t).inputs if isinstance(x, Tensor)]
+
+
+def _settings(static: Mapping[str, Any]) -> tuple[list[Formula], list[Formula]]:
+    """Return what stands before and after the operands of an operation: subscripts, a condition; bounds."""
+    if "terms" in static:
+        return [formulas.name(f"{','.join(static['terms'])}→{static['result']}")], []
+    if "condition" in static:
+        return [formulas.name("condition")], []
+    bounds = [(name, static[name]) for name in ("lower", "upper") if name in static]
+    return [], [formulas.number(bound) if np.ndim(bound) == 0 else formulas.name(name) for name, bound in bounds]
 
 
 def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
