@@ -111,6 +111,10 @@ HOSTILE = {
     "zeros beside what has no last places left": (np.tanh, np.array([2.5e16, 0.0, 0.0])),
     "periods beyond the last place": (np.sin, np.full(3, 9e15)),
     "periods within few last places": (np.sin, np.full(3, 3.9e11)),
+    "periods that steps jump over": (
+        lambda x: abs(np.sin(x)),
+        np.array([1611632708589.3, 177018406589.9, -2615507854261.5]),
+    ),
     "a constant far away": (tn.ops.softmax, np.full((2, 2), 9e16)),
     "saturated": (tn.ops.softmax, np.array([[0.0, 0.0, 38.0], [0.0, 0.0, 373.0]])),
     "reciprocal squares": (lambda x: tn.rms_norm(x, 2), np.full((2, 2), 1e70)),
