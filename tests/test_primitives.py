@@ -370,3 +370,7 @@ def test_float16_is_added_up_in_float32():
     (row + tn.tensor(ones)).backward(ones)
     assert_array_equal(row.grad.data, np.full((1, 2), 4096, np.float16))
     assert_array_equal(tn.grad(np.cumsum(x, axis=0), x, ones).data[0], np.full(2, 4096, np.float16))
+    # What was read, or seen through windows, many times adds up likewise.
+    (read,) = tn.grad([row[np.zeros(4097, int)]], [row], [ones])
+    assert_array_equal(read.data, np.full((1, 2), 4096, np.float16))
+    assert tn.ops.overlap_add(np.ones((3000, 3000), np.float16), (5999,), (1,))[2999] == 3000

@@ -10,7 +10,7 @@ import numpy as np
 from ..operators import FUNCTIONS, Array
 from ..primitive import Primitive
 from ..tensor import Tensor, record
-from .core import astype, broadcast_to, operand
+from .core import added_widely, astype, broadcast_to, operand
 from .shape import variadic
 
 
@@ -99,7 +99,7 @@ _sliding_windows = Primitive(
 _overlap_add = Primitive(
     "overlap_add",
     "overlap-add",
-    _overlap_add_forward,
+    added_widely(_overlap_add_forward),
     ("windows of g", lambda g, y, x, *, shape, stride: sliding_windows(g, x.shape[x.ndim - len(stride) :], stride)),
 )
 

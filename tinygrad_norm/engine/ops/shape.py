@@ -12,7 +12,7 @@ import numpy as np
 from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
 from ..tensor import Tensor, frozen, record
-from .core import Rule, astype, axes_of, operand, reshape, transpose
+from .core import Rule, added_widely, astype, axes_of, operand, reshape, transpose
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
@@ -67,7 +67,7 @@ def _scatter_forward(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
 _scatter = Primitive(
     "scatter",
     "scatter",
-    _scatter_forward,
+    added_widely(_scatter_forward),
     ("g[index]", lambda g, y, x, *, index, shape: g[index]),
 )
 
