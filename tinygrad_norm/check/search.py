@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,18 +49,19 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
         raise ValueError(f"budget is one of {', '.join(BUDGETS)}, not {budget!r}")
     examples = BUDGETS[budget]
     if len(drawn) == 1 and isinstance(drawn[0], Inputs):
-        regimes = [
-            ("generic", drawn[0].generic(), examples // 2),
-            ("edges", drawn[0].edge_cases(), examples - examples // 2),
-        ]
+        edges, half = drawn[0].edges, examples // 2
+        regimes = [("generic", drawn[0].generic(), half if edges else examples)]
+        # Each edge has its share of the other half: left to chance, one may not come at all.
+        shares = [len(range(i, half, len(edges))) for i in range(len(edges))]
+        regimes += [("edges", drawn[0].edge_cases(edge), n) for edge, n in zip(edges, shares, strict=True)]
     else:
         regimes = [("given", _together(drawn), examples)]
     found = Found()
     try:
-        for regime, strategy, count in regimes:
-            _in_a_thread(lambda s=strategy, r=regime, n=count: _run(examine, s, r, n, seed, found))  # type: ignore[misc]
+        for number, (regime, strategy, count) in enumerate(regimes):
+            _in_a_thread(partial(_run, examine, strategy, regime, count, seed + number, found))
     except GradientMismatch as mismatch:
-        raise raised(explain(mismatch.report, found.failing[0])) from None
+        raise raised(explain(replace(mismatch.report, seed=seed), found.failing[0])) from None
     report = _of_all(found.seen, seed)
     if found.refused:
         words = f"{len(found.refused)} edge cases that the function refuses ({type(found.refused[0]).__name__})"
@@ -100,8 +102,6 @@ def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, fo
     from hypothesis import seed as seeded
     from hypothesis import strategies as st
 
-    before = len(found.seen)
-
     @seeded(seed)
     @settings(
         max_examples=count,
@@ -117,14 +117,14 @@ def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, fo
     @given(strategy, st.integers(0, 2**16))
     def each(arrays: tuple[Array, ...], number: int) -> None:
         try:
-            report = replace(examine(arrays, generator(number)), regime=regime, seed=seed)
+            report = replace(examine(arrays, generator(number)), regime=regime)
         except Refused as refusal:
             if regime != "edges":
                 raise refusal.error from None
             found.refused.append(refusal.error)
             return
         if report.verdict in FAULTS:
-            found.failing.append(replace(report, examples=len(found.seen) - before + 1))
+            found.failing.append(replace(report, examples=len(found.seen) + 1))
             raise raised(replace(report, examples=found.failing[0].examples))
         if not found.failing:
             found.seen.append(report)

@@ -52,9 +52,9 @@ class Inputs:
         """Return a strategy of ordinary arrays: distinct values, sides of at least 2, no fill."""
         return self._strategy(())
 
-    def edge_cases(self) -> SearchStrategy[tuple[Array, ...]]:
-        """Return a strategy of arrays that are special in one way."""
-        return self._strategy(self.edges)
+    def edge_cases(self, *edges: str) -> SearchStrategy[tuple[Array, ...]]:
+        """Return a strategy of arrays that are special in one way, of these or of any."""
+        return self._strategy(edges or self.edges)
 
     def ample(self, scale: float = 1.0) -> tuple[Array, ...]:
         """Return ordinary arrays, the same each time, with sides that can be told apart: 5, 4, 3, ..."""
