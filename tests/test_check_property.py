@@ -130,7 +130,6 @@ def test_no_right_gradient_is_rejected_at_any_numbers(fn, x, oracle, seed):
     """Where an oracle cannot know, it says so: steps that are lost, or jump over what is there, are no proof."""
     report = settled(tn.check_gradients, fn, x, oracle=oracle, seed=seed)
     assert report.verdict.name in ("PASSED", "KINK", "VACUOUS", "ORACLE_UNRELIABLE")
-    assert x.max() > 1e75 or report.oracle == ("complex step" if oracle == "auto" else "central differences")
 
 
 @pytest.mark.parametrize(
@@ -140,6 +139,129 @@ def test_wrong_gradients_are_still_rejected_there(name):
     fn, x = HOSTILE[name]
     backward = lambda g, x: 1.001 * tn.vjp(fn, x)[1](g)  # noqa: E731
     assert rejected(tn.check_backward, fn, backward, x, seed=0).verdict is Verdict.WRONG_VALUE
+
+
+# By functions of NumPy that take absolute values of complex numbers, or compare them: a complex step lies about these.
+
+
+def with_variance(x):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+def with_variance_backward(g, x):
+    y = with_variance(x)
+    inner = (g * y).mean(-1, keepdims=True)
+    return (g - g.mean(-1, keepdims=True) - y * inner) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+def unit_rows(x):
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def unit_rows_backward(g, x):
+    length = np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return (g - x / length * (g * x / length).sum(-1, keepdims=True)) / length
+
+
+def stable_sigmoid(x):
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+
+
+NUMPYS = {
+    "variance": (with_variance, with_variance_backward),
+    "length": (unit_rows, unit_rows_backward),
+    "softsign": (lambda x: x / (1 + abs(x)), lambda g, x: g / (1 + abs(x)) ** 2),
+    "stable sigmoid": (stable_sigmoid, lambda g, x: g * stable_sigmoid(x) * (1 - stable_sigmoid(x))),
+    "float32 inside": (lambda x: (x * x).astype(np.float32), lambda g, x: (2 * g * x).astype(x.dtype)),
+    "Cauchy": (lambda x: 1 / (1 + x * x), lambda g, x: -2 * g * x / (1 + x * x) ** 2),
+    "rest": (lambda x: x - np.floor(x), lambda g, x: 1 * g),
+}
+
+
+@pytest.mark.parametrize("name", NUMPYS)
+@pytest.mark.parametrize("seed", range(3))
+def test_right_gradients_of_what_is_not_analytic_pass(name, seed):
+    assert tn.check_backward(*NUMPYS[name], inputs("n c", least={"c": 2}), seed=seed).verdict is Verdict.PASSED
+    for x in (
+        [[0.0, 125000.0]],
+        [[1.0], [101.0]],
+        [[0.0, 1, 1], [0, 1, 0]],
+        [[3.0, 2771913201161.0]],
+        [[74008.0, 0, 0]],
+    ):
+        report = settled(tn.check_backward, *NUMPYS[name], np.array(x), seed=seed)
+        assert report.verdict.name in ("PASSED", "KINK", "VACUOUS", "ORACLE_UNRELIABLE")
+
+
+@pytest.mark.parametrize("name", NUMPYS)
+def test_wrong_ones_do_not(name):
+    forward, backward = NUMPYS[name]
+    report = rejected(
+        tn.check_backward, forward, lambda g, x: backward(1.01 * g, x), inputs("n c", least={"c": 2}), seed=0
+    )
+    assert report.verdict is Verdict.WRONG_VALUE
+
+
+def test_of_whole_numbers_no_slope_is_found():
+    for fn in (np.floor, np.round):
+        report = rejected(tn.check_backward, fn, lambda g, x: 0 * g, inputs("n c"), seed=0)
+        assert report.verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE)
+
+
+def test_what_is_wrong_with_the_call_is_said():
+    identity = (lambda x: 1 * x, lambda g, x: 1 * g)
+    for returned in (None, [1.0], {}, "words", 1j):
+        with pytest.raises(TypeError, match="where an array of real numbers is wanted"):
+            tn.check_backward(lambda x, r=returned: r, identity[1], np.ones(2))
+    with pytest.raises(TypeError, match="gradients are of real numbers, not of complex128"):
+        tn.check_backward(*identity, np.array([1j]))
+    with pytest.raises(ValueError, match="nothing would be checked"):
+        tn.check_backward(*identity, np.ones(2), wrt=[])
+    with pytest.raises(TypeError, match="a function is wanted, not 3"):
+        tn.check_backward(3, identity[1], np.ones(2))
+    assert "None" in rejected(tn.check_backward, identity[0], lambda g, x: None, np.ones(2)).message
+    with pytest.raises(ValueError, match="matmul") as error:
+        tn.check_backward(lambda x: x @ np.ones((9, 9)), identity[1], inputs("n c"), seed=0)
+    assert error.value.__notes__ == ["raised for inputs float64 (2, 2)"]
+    for axes, options in (
+        (["n,c"], {}), (["3 c"], {}), (["n"], {"least": {"z": 3}}), (["n"], {"multiples": {"n": 0}}),
+        (["n"], {"edges": ("none such",)}), (["n"], {"domains": ("imaginary",)}), (["n"], {"smallest": 5}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"axes have names|least and|edges are|domains are|sides are"):
+            inputs(*axes, **options)
+
+
+def test_gradients_that_refuse_an_edge_and_scalars():
+    report = tn.check_backward(lambda x: x * x / 2, lambda g, x: 2 / len(x) * g * x * len(x) / 2, inputs("n c"), seed=0)
+    assert any("refuses (ZeroDivisionError)" in note for note in report.not_checked)
+    assert tn.check_backward(lambda x: 2 * x, lambda g, x: 2 * g, inputs(""), seed=0).verdict is Verdict.PASSED
+
+
+def test_float32_witnesses_are_pasted_as_what_they_are():
+    backward = lambda g, x: g * np.where(x > 0, 1.0, 0.5)  # noqa: E731
+    report = rejected(tn.check_backward, lambda x: np.where(x > 0, x, x / 2), backward, inputs("n c"), seed=0)
+    assert report.verdict is Verdict.WRONG_DTYPE
+    assert report.witness[0].dtype == np.float32
+    assert "np.float32)" in report.text()
+    # Where the function itself makes float64 of float32, its gradient may.
+    two = np.float64(2)
+    assert tn.check_backward(lambda x: x * two, lambda g, x: g * two, inputs("n c"), seed=0).verdict is Verdict.PASSED
+
+
+def test_large_arrays_are_not_pasted():
+    x = np.random.default_rng(0).normal(size=(8, 16, 6))
+    report = rejected(tn.check_backward, lambda x: 1 * x, lambda g, x: -g, x, seed=0)
+    assert len(report.text()) < 1500
+    assert "in the report's witness" in report.text()
+
+
+def test_nothing_is_left_in_the_working_directory(tmp_path):
+    code = (
+        "import numpy as np, tinygrad_norm as tn; tn.check_gradients(np.tanh, tn.check.inputs('n c'), budget='quick')"
+    )
+    subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, check=True)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("fn", [tn.ops.relu, lambda x: tn.layer_norm(x, 3), lambda x: np.var(x, axis=0)])
@@ -448,7 +570,9 @@ def test_code_to_paste_makes_the_array_again():
 
 def test_a_function_that_refuses_edges_is_checked_on_the_others():
     report = tn.check_gradients(tn.batch_norm, inputs("n c"), seed=0)
-    assert any("edge cases that the function refuses (ValueError)" in note for note in report.not_checked)
+    assert any(
+        "edge cases that the function or its gradient refuses (ValueError)" in note for note in report.not_checked
+    )
 
     def refuses(x):
         raise ZeroDivisionError("always")

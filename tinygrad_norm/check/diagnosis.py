@@ -87,11 +87,12 @@ def _of_one_factor(evidence: Evidence, got: Array, want: Array) -> Iterator[str]
         yield "it is zero everywhere: the path to this input is missing"
     elif want.any() and _close(got, -want):
         yield "it is the right one with its sign flipped"
-    elif want.size > 1 and want.any():
+    elif np.count_nonzero(want) > 1:
         ratio = float((got * want).sum() / (want * want).sum())
         if _close(got, ratio * want):
             flipped = " and its sign flipped" if ratio < 0 else ""
-            yield f"it is {abs(ratio):.6g} times the right one everywhere{flipped}{_named_factor(abs(ratio), evidence)}"
+            factor = f"{abs(ratio):.6g}" if abs(abs(ratio) - 1) > CLOSE else f"{abs(ratio):.12g}"
+            yield f"it is {factor} times the right one everywhere{flipped}{_named_factor(abs(ratio), evidence)}"
 
 
 def _named_factor(ratio: float, evidence: Evidence) -> str:
@@ -113,8 +114,13 @@ def _named_factor(ratio: float, evidence: Evidence) -> str:
             (float(n), f"n for n = {n}, an axis size"),
             (1 / n, f"1 / n for n = {n}, an axis size"),
         ]
-    fitting = [words for value, words in named if abs(ratio - value) < CLOSE * value and ratio not in (0.5, 1, 2)]
+    fitting = [words for value, words in named if abs(ratio - value) < CLOSE * value and not _plain(value)]
     return f", which is {fitting[0]}" if fitting else ""
+
+
+def _plain(factor: float) -> bool:
+    """Return whether a factor is too common to be told by the size of an axis."""
+    return factor in (0.5, 1, 2)
 
 
 def _of_transposition(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
@@ -278,7 +284,7 @@ def _of_factors_per_group(evidence: Evidence, got: Array, want: Array) -> Iterat
         if a.shape[0] < 2 or a.shape[1] < 3 or not (norms > 0).all():
             continue
         factors = (a * b).sum(axis=1, keepdims=True) / norms
-        if _close(a, factors * b) and np.ptp(factors) > CLOSE:
+        if factors.min() > 0 and _close(a, factors * b) and np.ptp(factors) > CLOSE:
             yield (
                 f"it is the right one times a factor of its own {name}, from {factors.min():.4g} to "
                 f"{factors.max():.4g}: something with one value for each of these is wrong, as the standard deviation "

@@ -269,6 +269,9 @@ def _run(
 ) -> GradientReport:
     if not given:
         raise ValueError("a check needs at least one input")
+    for function in functions:
+        if not callable(function):
+            raise TypeError(f"a function is wanted, not {function!r}")
     if not callable(oracle) and oracle not in ("auto", "complex", "differences"):
         raise ValueError(f"oracle is 'auto', 'complex' or 'differences', not {oracle!r}")
 
@@ -293,7 +296,7 @@ def _run(
     try:
         report = replace(examine(given, generator(seed)), seed=seed)
     except point.Refused as refusal:
-        raise refusal.error from None
+        raise refusal.at(given) from None
     # That a gradient is null at one point is no fault, and a kink is none.
     if report.verdict not in (Verdict.PASSED, Verdict.KINK, Verdict.VACUOUS):
         with surrounding(examined=True):
@@ -312,6 +315,8 @@ def _wanted(wrt: Any, names: Sequence[str]) -> tuple[int, ...]:
             chosen.append(one)
         else:
             raise ValueError(f"wrt names inputs by position or name, of {', '.join(names)}; not {one!r}")
+    if not chosen:
+        raise ValueError("wrt names no input: nothing would be checked")
     return tuple(chosen)
 
 

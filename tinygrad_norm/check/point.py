@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array, plain
-from .oracle import Function, at_a_kink, is_analytic, largest, nearby, slopes, usual_size
+from .oracle import Function, at_a_kink, is_analytic, largest, least_size, nearby, slopes
 from .report import Argument, GradientReport, Verdict
 
 MOST_ELEMENTS = 256
@@ -59,11 +59,17 @@ class Fault(Exception):  # noqa: N818 (it carries a report from where a fault wa
 
 
 class Refused(Exception):  # noqa: N818 (of an input, by the function)
-    """The function itself raises an error for an input."""
+    """The function, or its gradient's code, raises an error for an input."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+    def at(self, inputs: Sequence[Any]) -> Exception:
+        """Return the error, with a note of the inputs."""
+        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in map(np.asarray, map(plain, inputs)))
+        self.error.add_note(f"raised for inputs {shapes}")
+        return self.error
 
 
 def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) -> GradientReport:
@@ -74,8 +80,11 @@ def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) ->
     Refused
         If the function does not take the inputs.
     """
-    points = [np.array(plain(x), dtype=np.float64) for x in given]
-    base = GradientReport(elements=sum(points[i].size for i in subject.wrt), names=subject.names, witness=tuple(points))
+    witness = tuple(np.array(plain(x)) for x in given)
+    if any(x.dtype.kind not in "fiub" for x in witness):
+        raise TypeError(f"gradients are of real numbers, not of {', '.join(str(x.dtype) for x in witness)}")
+    points = [x.astype(np.float64) for x in witness]
+    base = GradientReport(elements=sum(points[i].size for i in subject.wrt), names=subject.names, witness=witness)
     try:
         with np.errstate(all="ignore"):
             y = _steady_value(subject, points, base)
@@ -97,9 +106,13 @@ def _fail(base: GradientReport, verdict: Verdict, message: str, **fields: Any) -
 def _steady_value(subject: Subject, points: list[Array], base: GradientReport) -> Array:
     copies = [x.copy() for x in points]
     try:
-        y = np.asarray(plain(subject.forward(*copies)))
+        returned = plain(subject.forward(*copies))
     except Exception as error:
         raise Refused(error) from error
+    y = np.asarray(returned) if not isinstance(returned, list | tuple) else np.array(None)
+    if y.dtype.kind not in "fiub":
+        what = y.dtype if y.dtype.kind == "c" else type(returned).__name__
+        raise TypeError(f"the function returns {what}, where an array of real numbers is wanted")
     for name, x, copy in zip(subject.names, points, copies, strict=True):
         if not _same(x, copy):
             raise _fail(base, Verdict.MUTATES_INPUT, f"the function changes {name} in place")
@@ -121,8 +134,13 @@ def _well_behaved(
     subject: Subject, points: list[Array], g: Array, base: GradientReport
 ) -> tuple[list[Array], Fault | None]:
     """Return the gradients, one of its input's shape for each, and whether they share memory; nothing was changed."""
-    returned, copies, cotangent = subject.calls(points, g)
+    try:
+        returned, copies, cotangent = subject.calls(points, g)
+    except Exception as error:
+        raise Refused(error) from error
     listed = _listed(returned)
+    if any(v is None for v in listed):
+        raise _fail(base, Verdict.WRONG_SHAPE, "the gradient's code returns None in the place of an array")
     if len(listed) != len(points):
         raise _fail(base, Verdict.WRONG_SHAPE, f"{len(points)} inputs need as many gradients, not {len(listed)}")
     arrays = [np.asarray(plain(v)) for v in listed]
@@ -170,12 +188,16 @@ def _keeps_dtypes(subject: Subject, given: Sequence[Any], g: Array, base: Gradie
     if not any(x.dtype in (np.float16, np.float32) for x in arrays):
         return
     y = np.asarray(plain(subject.forward(*(x.copy() for x in arrays))))
-    if y.dtype.kind != "f":
+    # What turns float32 into float64 itself cannot ask it of its gradient.
+    if y.dtype not in [x.dtype for x in arrays]:
         return
     found = subject.gradients(arrays, g.astype(y.dtype))
     for which in subject.wrt:
         if arrays[which].dtype.kind == "f" and found[which].dtype != arrays[which].dtype:
-            message = f"the gradient of {subject.names[which]} is {found[which].dtype} for {arrays[which].dtype} input"
+            message = (
+                f"the gradient of {subject.names[which]} is {found[which].dtype} for {arrays[which].dtype} input, as a "
+                'NumPy constant or mask of float64 makes it (edges= without "float32" does not ask)'
+            )
             raise _fail(base, Verdict.WRONG_DTYPE, message, input=which)
 
 
@@ -204,7 +226,7 @@ def _compared(
         entries = rng.permutation(x.size)[:MOST_ELEMENTS].tolist()
         want, bars = wanted(subject, points, which, entries, g, exact)
         got, scale = got_all.reshape(-1)[entries], largest(want)
-        noise = UNDERFLOW + unit / usual_size(x)
+        noise = UNDERFLOW + unit / least_size(x)
         noise = max(noise, *(largest(moved[which] - got_all) for moved in jitter))
         for rolls in (2, 8):
             # Where an error shows, a closer look at what rounding does: by luck it may do little.
@@ -215,7 +237,7 @@ def _compared(
             if not (errors > RELATIVE_TOLERANCE).any():
                 break
         if scale > np.max(certain, initial=0.0):
-            _linear(subject, which, gradients, second, combined, float(np.max(certain, initial=0.0)), base)
+            _linear(subject, which, gradients, second, combined, float(np.max(certain, initial=0.0)) + unit, base)
         judged = _kinks(subject, points, which, entries, g, got, errors)
         kinks = judged != errors
         argument, error = _argument(subject.names[which], x.shape, entries, got, want, bars, size, judged, kinks)
@@ -235,7 +257,7 @@ def _compared(
             )
         if argument.wrong:
             raise _wrong(argument, base)
-        states.append(_state(scale, certain, len(entries), bool(kinks.any())))
+        states.append(_state(want, certain, bool(kinks.any())))
     return _settled(subject, base, states)
 
 
@@ -356,14 +378,12 @@ def _wrong(argument: Argument, base: GradientReport) -> Fault:
     return _fail(base, verdict, message)
 
 
-def _state(scale: float, certain: Any, count: int, has_kinks: bool) -> Verdict:
+def _state(want: Array, certain: Array, has_kinks: bool) -> Verdict:
     """Return what agreement is worth for one input."""
     uncertain = float(np.max(certain, initial=0.0))
-    if not np.isfinite(uncertain):
-        return Verdict.ORACLE_UNRELIABLE
-    if count == 0 or scale <= uncertain:
+    if np.isfinite(uncertain) and (np.abs(want) <= certain).all():
         return Verdict.VACUOUS
-    if uncertain > LEAST_CERTAINTY * scale:
+    if uncertain > LEAST_CERTAINTY * largest(want):
         return Verdict.ORACLE_UNRELIABLE
     return Verdict.KINK if has_kinks else Verdict.PASSED
 

@@ -118,8 +118,9 @@ class GradientReport:
         lines += self._table()
         if self.diagnosis:
             lines += ["", "What it looks like (evidence, not proof):", *(f"  - {words}" for words in self.diagnosis)]
-        if self.witness:
-            lines += ["", "The smallest inputs found; paste them:", *self._code()]
+        if self.witness and self.verdict is not Verdict.PASSED:
+            inputs = "The inputs" if self.regime == "point" else "The smallest inputs found"
+            lines += ["", f"{inputs}; paste them:", *self._code()]
         where = f"{self.regime} inputs, {self.examples} example{'s' if self.examples != 1 else ''}"
         lines += ["", f"Judged by {self.oracle}, on {where}, seed {self.seed}."]
         if self.not_checked:
@@ -148,8 +149,13 @@ class GradientReport:
         ]
 
 
+MOST_PASTED = 64
+
+
 def pasted(array: Array) -> str:
     """Return code that makes an array again."""
+    if array.size > MOST_PASTED:
+        return f"...  # {array.dtype} of shape {array.shape}, in the report's witness or cotangent"
     if array.size == 0:
         return f"np.zeros({array.shape}, np.{array.dtype})"
     values = repr(array.tolist()).replace("nan", "np.nan").replace("inf", "np.inf")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -58,13 +60,15 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
         regimes = [("given", _together(drawn), examples)]
     found = Found()
     try:
-        for number, (regime, strategy, count) in enumerate(regimes):
-            _in_a_thread(partial(_run, examine, strategy, regime, count, seed + number, found))
+        with _noting_elsewhere():
+            for number, (regime, strategy, count) in enumerate(regimes):
+                _in_a_thread(partial(_run, examine, strategy, regime, count, seed + number, found))
     except GradientMismatch as mismatch:
         raise raised(explain(replace(mismatch.report, seed=seed), found.failing[0])) from None
     report = _of_all(found.seen, seed)
     if found.refused:
-        words = f"{len(found.refused)} edge cases that the function refuses ({type(found.refused[0]).__name__})"
+        kind = type(found.refused[0]).__name__
+        words = f"{len(found.refused)} edge cases that the function or its gradient refuses ({kind})"
         report = replace(report, not_checked=(*report.not_checked, words))
     return report
 
@@ -120,7 +124,7 @@ def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, fo
             report = replace(examine(arrays, generator(number)), regime=regime)
         except Refused as refusal:
             if regime != "edges":
-                raise refusal.error from None
+                raise refusal.at(arrays) from None
             found.refused.append(refusal.error)
             return
         if report.verdict in FAULTS:
@@ -130,6 +134,28 @@ def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, fo
             found.seen.append(report)
 
     each()
+
+
+_lock = threading.Lock()
+_homes: list[Any] = []
+
+
+@contextmanager
+def _noting_elsewhere() -> Iterator[None]:
+    """Let what hypothesis notes down about sources, which would stand in the working directory, vanish afterwards."""
+    from hypothesis import configuration
+
+    with TemporaryDirectory() as home:
+        with _lock:
+            _homes.append(vars(configuration).get("__hypothesis_home_directory"))
+            configuration.set_hypothesis_home_dir(home)
+        try:
+            yield
+        finally:
+            with _lock:
+                # Of several at once, the last to go restores what the first one found.
+                configuration.set_hypothesis_home_dir(_homes[0] if len(_homes) == 1 else home)
+                _homes.pop()
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:

@@ -32,8 +32,10 @@ class Inputs:
     ----------
     axes : tuple of str
         For each array the names of its axes, apart by spaces; "" for a scalar.
-    least, most : mapping from name to int
-        Smallest and largest sides, unless ``smallest`` and ``largest``.
+    smallest, largest : int
+        Of the sides of ordinary arrays.
+    least : mapping from name to int
+        Smallest sides of some axes, at the edges as well.
     multiples : mapping from name to int
         What a side is a multiple of, as channels are of groups.
     domains : tuple of {"real", "positive"}
@@ -47,6 +49,23 @@ class Inputs:
     multiples: tuple[tuple[str, int], ...] = ()
     domains: tuple[Domain, ...] = ()
     edges: tuple[str, ...] = EDGES
+
+    def __post_init__(self) -> None:
+        names = set(" ".join(self.axes).split())
+        for name in names:
+            if not name.isidentifier():
+                raise ValueError(f"axes have names, as in 'n c', and {name!r} is none")
+        for name, size in (*self.least, *self.multiples):
+            if name not in names or size < 1:
+                raise ValueError(
+                    f"least and multiples are positive sizes of {', '.join(sorted(names))}: not {name} {size}"
+                )
+        if not 0 < self.smallest <= self.largest:
+            raise ValueError(f"sides are from {self.smallest} to {self.largest}: none is possible")
+        if self.domains and (len(self.domains) != len(self.axes) or not {*self.domains} <= {"real", "positive"}):
+            raise ValueError(f"domains are 'real' or 'positive', one for each array, not {self.domains!r}")
+        if not {*self.edges} <= {*EDGES}:
+            raise ValueError(f"edges are of {', '.join(EDGES)}, not {self.edges!r}")
 
     def generic(self) -> SearchStrategy[tuple[Array, ...]]:
         """Return a strategy of ordinary arrays: distinct values, sides of at least 2, no fill."""
@@ -132,7 +151,7 @@ def _array(draw: DrawFn, shape: tuple[int, ...], domain: Domain, edge: str) -> A
     size = math.prod(shape)
     # Eighths from -4 to 4, all different: distinct values of an ordinary spread that shrink towards 0, 1/8, ...
     eighths = draw(st.lists(st.integers(-32, 32), min_size=size, max_size=size, unique=size <= 65))
-    values = np.array(eighths, float).reshape(shape) / 8
+    values = np.asarray(np.array(eighths, float).reshape(shape) / 8)
     if edge in ("constant", "ties", "zeros"):
         values = _repeated(draw, values, edge)
     if domain == "positive":
@@ -152,6 +171,6 @@ def _repeated(draw: DrawFn, values: Array, edge: str) -> Array:
         return np.zeros_like(values)
     if edge == "ties":
         return np.round(values)
-    repeated = values.copy()
+    repeated = np.atleast_1d(values.copy())
     repeated[:1] = values.ravel()[0]
-    return repeated
+    return repeated.reshape(values.shape)
