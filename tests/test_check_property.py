@@ -376,6 +376,18 @@ def test_kinks_are_no_failure_and_are_counted():
             rejected(tn.check_backward, lambda x: np.maximum(x, 0.0), backward, point, seed=1)
 
 
+def test_a_sort_may_take_equal_values_in_any_order():
+    def backward(g, x):
+        dx = np.empty_like(x)
+        dx[x.argsort()] = g
+        return dx
+
+    for seed in range(3):
+        assert tn.check_backward(np.sort, backward, np.ones(3), seed=seed).verdict is Verdict.PASSED
+        assert tn.check_backward(np.sort, backward, inputs("n"), seed=seed).verdict is Verdict.PASSED
+        rejected(tn.check_backward, np.sort, lambda g, x: 1.5 * backward(g, x), np.ones(3), seed=seed)
+
+
 def test_a_stochastic_function_is_reported_and_not_blamed_on_its_gradient():
     rng = np.random.default_rng(0)
     report = rejected(tn.check_gradients, lambda x: x * rng.random(), np.ones(3), seed=0)
