@@ -106,7 +106,7 @@ HOSTILE = {
     "less than a bias's last place": (BIASED, np.full((2, 2), 3e-251)),
     "tiny squares": (np.square, np.full((2, 2), 1.1e-140)),
     "zeros beside millions": (lambda x: tn.rms_norm(x, 2), np.array([[0.0, 0.0], [4e6, 4e6]])),
-    "ones beside billions": (tn.ops.gelu, np.array([3.8e12, 1.0, 1.0])),
+    "ones beside billions": (lambda x: tn.ops.gelu(x, approximate="tanh"), np.array([3.8e12, 1.0, 1.0])),
     "near a kink, beside billions": (tn.ops.relu, np.array([-8e9, 2.0, 6e-5, 6e-5])),
     "zeros beside what has no last places left": (np.tanh, np.array([2.5e16, 0.0, 0.0])),
     "periods beyond the last place": (np.sin, np.full(3, 9e15)),
