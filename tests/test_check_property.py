@@ -283,7 +283,7 @@ def test_known_wrong_gradients_are_rejected_for_what_they_are(mutant):
     assert report.verdict.name == mutant.verdict
 
 
-@pytest.mark.parametrize("mutant", [*FAMILIAR, *HELD_OUT], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", HELD_OUT, ids=lambda mutant: mutant.name)
 def test_mutants_that_were_held_out_are_rejected_too(mutant):
     report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=0)
     assert report.verdict.name == mutant.verdict
@@ -292,6 +292,7 @@ def test_mutants_that_were_held_out_are_rejected_too(mutant):
 @pytest.mark.parametrize("mutant", FAMILIAR, ids=lambda mutant: mutant.name)
 def test_familiar_faults_are_called_by_their_names(mutant):
     report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=0)
+    assert report.verdict.name == mutant.verdict
     # Twice the projection is no missing path, but the mismatch is parallel to x, as it says.
     expected = "variance path" if mutant.name == "weight norm: projected out twice" else mutant.expected
     assert category(report.diagnosis) == expected
