@@ -89,61 +89,71 @@ class Slope(NamedTuple):
     rounding: float
 
 
-def central_difference(
-    fn: Function, inputs: Sequence[Array], which: int, direction: Array, cotangent: Array
-) -> tuple[float, float]:
-    """Return the slope along a direction by extrapolated central differences, and its error bar, which may be infinite.
+class Differences:
+    """Extrapolated central differences of ``<cotangent, fn(x)>`` at an input; what all directions share is found once."""
 
-    Each step is judged by the next smaller one, and only where the slopes come closer: those of steps that jump over
-    what a function does grow as the steps shrink. The smallest error bar wins.
-    """
-    x = inputs[which]
-    moved = direction != 0
-    if not moved.any():
-        return 0.0, 0.0
-    scale = float(np.min(step_scales(x)[moved] / np.abs(direction[moved])))
+    def __init__(self, fn: Function, inputs: Sequence[Array], which: int, cotangent: Array) -> None:
+        self.fn, self.inputs, self.which, self.cotangent = fn, inputs, which, cotangent
+        self.x = x = inputs[which]
+        self.scales = step_scales(x)
+        terms = self._terms(x)
+        self.here, self.size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
+        nudged = self._called(x + RELATIVE_STEPS[1] * 2**-0.5 * self.scales)
+        # Of whole numbers, as those of a floor, no slope is to be found.
+        self.hopeless = not np.isfinite(self.size) or bool(nudged.any() and (nudged == np.round(nudged)).all())
+        # What the last places of x are worth: far from zero, a step itself is rounded.
+        rng = np.random.default_rng(0)
+        self.wobble = max(abs(float(np.sum(self._terms(nearby(x, rng)))) - self.here) for _ in range(3))
+        # What is inside a function may be float32, which shows in its values.
+        self.coarse = bool((nudged == nudged.astype(np.float32)).all())
+        self.unit = 8 * float(np.finfo(np.float32 if self.coarse else np.float64).eps)
 
-    def terms(at: Array) -> Array:
-        return cotangent * fn(*inputs[:which], at, *inputs[which + 1 :])
+    def _called(self, at: Array) -> Array:
+        return self.fn(*self.inputs[: self.which], at, *self.inputs[self.which + 1 :])
 
-    nudged = fn(*inputs[:which], x + RELATIVE_STEPS[1] * 2**-0.5 * step_scales(x), *inputs[which + 1 :])
-    here = terms(x)
-    size = float(np.sum(np.abs(here)))
-    if not np.isfinite(size) or (nudged.any() and (nudged == np.round(nudged)).all()):
-        return 0.0, np.inf  # of whole numbers, as those of a floor, no slope is to be found
-    # What the last places of x are worth: far from zero, a step itself is rounded.
-    rng = np.random.default_rng(0)
-    wobble = max(abs(float(np.sum(terms(nearby(x, rng))) - np.sum(here))) for _ in range(3))
-    # What is inside a function may be float32, which shows in its values.
-    coarse = bool((nudged == nudged.astype(np.float32)).all())
-    unit = 8 * float(np.finfo(np.float32 if coarse else np.float64).eps)
-    reach = float(np.max(np.abs(x[moved] / direction[moved])))  # of x itself, in steps along the direction
-    found: list[Slope] = []
-    farthest = 0.0
-    for relative in RELATIVE_STEPS:
-        step = relative * scale
-        four = [terms(x + t * step * direction) for t in (1, -1, 0.5, -0.5)]
-        far, back, near, nearly = (float(np.sum(values)) for values in four)
-        if not np.isfinite([far, back, near, nearly]).all():
-            continue
-        moves = max(abs(v - float(np.sum(here))) for v in (far, back, near, nearly))
-        farthest = max(farthest, moves)
-        if moves == 0 < farthest:
-            break  # lost in rounding, as all smaller steps will be
-        slope = (4 * (near - nearly) / step - (far - back) / (2 * step)) / 3
-        most = max(size, *(float(np.sum(np.abs(values))) for values in four))
-        found.append(Slope(slope, (unit * (most + abs(slope) * reach) + 2 * wobble) / step))
-        if not coarse and len(found) > 1 and abs(slope - found[-2].value) < ENOUGH * abs(slope):
-            break
-    # What cancels inside a function may be numbers of order one, which round away what is smaller.
-    order_one = float(np.sum(np.abs(cotangent)))
-    if farthest == 0:
-        whole = len(found) == len(RELATIVE_STEPS)
-        return 0.0, found[0].rounding + unit * order_one / (RELATIVE_STEPS[0] * scale) if whole else np.inf
-    if wobble > 0.01 * farthest > unit * size:
-        # Last places of x move the function as far as steps do, or nearly so: no slope is to be found, or noise alone.
-        return 0.0, wobble / (np.finfo(np.float64).eps * largest(x)) if farthest < 1e-12 * order_one else np.inf
-    return _most_certain(found)
+    def _terms(self, at: Array) -> Array:
+        return self.cotangent * self._called(at)
+
+    def along(self, direction: Array) -> tuple[float, float]:
+        """Return the slope along a direction, and its error bar, which may be infinite.
+
+        Each step is judged by the next smaller one, and only where the slopes come closer: those of steps that jump
+        over what a function does grow as the steps shrink. The smallest error bar wins.
+        """
+        moved = direction != 0
+        if not moved.any():
+            return 0.0, 0.0
+        if self.hopeless:
+            return 0.0, np.inf
+        x, size, wobble, unit = self.x, self.size, self.wobble, self.unit
+        scale = float(np.min(self.scales[moved] / np.abs(direction[moved])))
+        reach = float(np.max(np.abs(x[moved] / direction[moved])))  # of x itself, in steps along the direction
+        found: list[Slope] = []
+        farthest = 0.0
+        for relative in RELATIVE_STEPS:
+            step = relative * scale
+            four = [self._terms(x + t * step * direction) for t in (1, -1, 0.5, -0.5)]
+            far, back, near, nearly = (float(np.sum(values)) for values in four)
+            if not np.isfinite([far, back, near, nearly]).all():
+                continue
+            moves = max(abs(v - self.here) for v in (far, back, near, nearly))
+            farthest = max(farthest, moves)
+            if moves == 0 < farthest:
+                break  # lost in rounding, as all smaller steps will be
+            slope = (4 * (near - nearly) / step - (far - back) / (2 * step)) / 3
+            most = max(size, *(float(np.sum(np.abs(values))) for values in four))
+            found.append(Slope(slope, (unit * (most + abs(slope) * reach) + 2 * wobble) / step))
+            if not self.coarse and len(found) > 1 and abs(slope - found[-2].value) < ENOUGH * abs(slope):
+                break
+        # What cancels inside a function may be numbers of order one, which round away what is smaller.
+        order_one = float(np.sum(np.abs(self.cotangent)))
+        if farthest == 0:
+            whole = len(found) == len(RELATIVE_STEPS)
+            return 0.0, found[0].rounding + unit * order_one / (RELATIVE_STEPS[0] * scale) if whole else np.inf
+        if wobble > 0.01 * farthest > unit * size:
+            # Last places of x move the function as far as steps do, or nearly so: no slope is to be found, or noise.
+            return 0.0, wobble / (np.finfo(np.float64).eps * largest(x)) if farthest < 1e-12 * order_one else np.inf
+        return _most_certain(found)
 
 
 def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:
@@ -176,6 +186,7 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        real = fn(*inputs)
         for which, x in enumerate(inputs):
             direction = rng.normal(size=x.shape) * step_scales(x)
 
@@ -183,7 +194,7 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
                 return np.asarray(fn(*inputs[:which], x + z * direction, *inputs[which + 1 :]))
 
             try:
-                real, moved = fn(*inputs), at(1j * COMPLEX_STEP)
+                moved = at(1j * COMPLEX_STEP)
                 circles = [_around(at, cotangent, radius, _misplaced(x, radius * direction)) for radius in CIRCLES]
             except (TypeError, ValueError, np.exceptions.ComplexWarning):
                 return False
@@ -224,8 +235,8 @@ def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cot
     """
     x = inputs[which]
     scale = float(step_scales(x).flat[entry])
-    here = float(inner(cotangent, fn(*inputs)))
-    size = float(np.sum(np.abs(cotangent * fn(*inputs))))
+    terms = cotangent * fn(*inputs)
+    here, size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
 
     def sides(step: float) -> tuple[float, float]:
         found = []
@@ -250,7 +261,7 @@ def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cot
     unit.flat[entry] = 1.0
     for _ in range(16):
         beside = [*inputs[:which], x + 1e-3 * step_scales(x) * rng.normal(size=x.shape), *inputs[which + 1 :]]
-        slope, bar = central_difference(fn, beside, which, unit, cotangent)
+        slope, bar = Differences(fn, beside, which, cotangent).along(unit)
         if abs(got - slope) <= 10 * bar + slack and np.isfinite(bar):
             return True
     return False
@@ -270,13 +281,14 @@ def slopes(
     Directions may be stretched: the slope is the same but for rounding, which falls otherwise.
     """
     found, bars = np.empty(len(entries)), np.zeros(len(entries))
+    differences = None if exact else Differences(fn, inputs, which, cotangent)
     for row, entry in enumerate(entries):
         direction = np.zeros(inputs[which].shape)
         direction.flat[entry] = stretch
-        if exact:
+        if differences is None:
             found[row] = complex_step(fn, inputs, which, direction, cotangent)
         else:
-            found[row], bars[row] = central_difference(fn, inputs, which, direction, cotangent)
+            found[row], bars[row] = differences.along(direction)
     return found / stretch, bars / stretch
 
 
