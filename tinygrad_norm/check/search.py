@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -137,25 +137,31 @@ def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, fo
 
 
 _lock = threading.Lock()
-_homes: list[Any] = []
+_running: list[ExitStack] = []
 
 
 @contextmanager
 def _noting_elsewhere() -> Iterator[None]:
-    """Let what hypothesis notes down about sources, which would stand in the working directory, vanish afterwards."""
+    """Let what hypothesis notes down about sources, which would stand in the working directory, vanish afterwards.
+
+    Of several searches at once the first makes the place, and the last puts back what was before.
+    """
     from hypothesis import configuration
 
-    with TemporaryDirectory() as home:
+    with _lock:
+        stack = _running[0] if _running else ExitStack()
+        if not _running:
+            before = vars(configuration).get("__hypothesis_home_directory")
+            configuration.set_hypothesis_home_dir(stack.enter_context(TemporaryDirectory()))
+            stack.callback(configuration.set_hypothesis_home_dir, before)
+        _running.append(stack)
+    try:
+        yield
+    finally:
         with _lock:
-            _homes.append(vars(configuration).get("__hypothesis_home_directory"))
-            configuration.set_hypothesis_home_dir(home)
-        try:
-            yield
-        finally:
-            with _lock:
-                # Of several at once, the last to go restores what the first one found.
-                configuration.set_hypothesis_home_dir(_homes[0] if len(_homes) == 1 else home)
-                _homes.pop()
+            _running.pop()
+            if not _running:
+                stack.close()
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:
