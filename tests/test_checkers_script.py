@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import figures, peers
+from tests.draws import drawn
 from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm.check.mutants import CASES, MUTANTS, Mutant
 
@@ -34,7 +35,7 @@ def test_a_right_gradient_is_accepted_and_its_negative_is_not(name: str, library
     if library is not None:
         pytest.importorskip(library)
     case, mutant = CASES[function], named(f"{function}: sign flipped")
-    for number, xs in enumerate(peers.drawn(case.inputs, 3)):
+    for number, xs in enumerate(drawn(case.inputs, 3)):
         before = [x.copy() for x in xs]
         assert peers.accepts(peers.CHECKERS[name], case.forward, case.backward, xs, number)
         assert all(map(np.array_equal, before, xs))

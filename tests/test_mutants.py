@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, assume, given, settings
 
+from tests import draws
+from tests.draws import Arrays
 from tests.familiar_mutants import FAMILIAR
 from tests.familiar_mutants import RIGHT as FAMILIAR_RIGHT
 from tests.held_out_mutants import HELD_OUT, RIGHT
@@ -21,7 +22,7 @@ from tinygrad_norm.check.strategies import Inputs
 DRAWS = 20
 STEP = 1e-100
 EPSILON = np.finfo(np.float64).eps
-Arrays = tuple[Array, ...]
+drawn = cache(draws.drawn)
 
 every_case = pytest.mark.parametrize("case", CORRECT, ids=lambda case: case.name)
 
@@ -29,21 +30,6 @@ every_case = pytest.mark.parametrize("case", CORRECT, ids=lambda case: case.name
 def mutants_that(*verdicts: str) -> Any:
     chosen = [mutant for mutant in (*MUTANTS, *FAMILIAR, *HELD_OUT) if mutant.verdict in verdicts]
     return pytest.mark.parametrize("mutant", chosen, ids=lambda mutant: mutant.name)
-
-
-@cache
-def drawn(inputs: Inputs, regime: str = "generic", count: int = DRAWS) -> list[Arrays]:
-    """What hypothesis draws, the same each time; never two equal arrays, which it likes, in ordinary draws."""
-    found: list[Arrays] = []
-
-    @settings(max_examples=count, database=None, derandomize=True, deadline=None, phases=[Phase.generate])
-    @given(getattr(inputs, regime)())
-    def collect(xs: Arrays) -> None:
-        assume(regime != "generic" or not any(map(np.array_equal, xs, xs[1:])))
-        found.append(xs)
-
-    collect()
-    return found
 
 
 def cotangent(y: Array, seed: int = 0) -> Array:
@@ -67,7 +53,7 @@ def complex_step(forward: Callable[..., Array], g: Array, xs: Arrays) -> list[Ar
 def wanted(forward: Callable[..., Array], inputs: Inputs, regime: str = "generic") -> list[tuple[Arrays, Array, Any]]:
     """Inputs, a cotangent, and the gradients."""
     triples = []
-    for seed, xs in enumerate(drawn(inputs, regime)):
+    for seed, xs in enumerate(drawn(inputs, DRAWS, regime)):
         g = cotangent(forward(*xs), seed)
         triples.append((xs, g, complex_step(forward, g, xs)))
     return triples
@@ -133,7 +119,7 @@ def test_right_gradients_behave(case: Case, regime: str) -> None:
 
 def test_every_edge_is_drawn_for_the_right_gradients() -> None:
     """Empty batches, sides of 1, strides and float32 are among what the last tests look at."""
-    arrays = [xs[0] for case in CORRECT for xs in drawn(case.inputs, "edge_cases")]
+    arrays = [xs[0] for case in CORRECT for xs in drawn(case.inputs, DRAWS, "edge_cases")]
     assert {np.dtype(np.float32), np.dtype(np.float64)} == {x.dtype for x in arrays}
     for special in (lambda x: x.size == 0, lambda x: 1 in x.shape, lambda x: x.size > 1 and np.ptp(x) == 0):
         assert sum(map(special, arrays)) >= 10

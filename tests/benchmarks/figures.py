@@ -13,6 +13,7 @@ from unittest import mock
 
 import numpy as np
 
+from tests.draws import drawn
 from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm.check import check_backward, point
 from tinygrad_norm.check.correct import CORRECT, Backward, Case, Forward
@@ -22,7 +23,7 @@ from tinygrad_norm.check.report import FAULTS, GradientMismatch, GradientReport,
 from tinygrad_norm.check.strategies import Inputs
 from tinygrad_norm.table import Table
 
-from .peers import DRAWS, SEED, Checker, accepts, can_be_seen, drawn, installed, moved, tried_on
+from .peers import DRAWS, SEED, Checker, accepts, can_be_seen, installed, moved, tried_on
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 """Applies a function to tasks, in several processes."""

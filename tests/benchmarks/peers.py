@@ -8,16 +8,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, assume, given, settings
-from hypothesis import seed as seeded
 
+from tests.draws import Arrays, drawn
 from tinygrad_norm.check import point
 from tinygrad_norm.check.correct import Array, Backward, Forward
 from tinygrad_norm.check.oracle import generator
 from tinygrad_norm.check.report import FAULTS
 from tinygrad_norm.check.strategies import Inputs
 
-Arrays = tuple[Array, ...]
 Checker = Callable[[Forward, Backward, Arrays, int], bool]
 """``checker(forward, backward, xs, number)`` returns whether the gradients pass; the number seeds what is random."""
 
@@ -29,27 +27,6 @@ VISIBLE = 1e-4
 
 
 # What they are tried on.
-
-
-def drawn(inputs: Inputs, count: int, regime: str = "generic") -> list[Arrays]:
-    """Return what hypothesis draws, the same each time; in ordinary draws never two equal arrays, which it likes."""
-    found: list[Arrays] = []
-
-    @seeded(SEED)
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(getattr(inputs, regime)())
-    def collect(xs: Arrays) -> None:
-        assume(regime != "generic" or not any(map(np.array_equal, xs, xs[1:])))
-        found.append(xs)
-
-    collect()
-    return found
 
 
 def moved(xs: Arrays, scale: float, offset: float = 0.0) -> Arrays:

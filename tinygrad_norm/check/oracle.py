@@ -90,7 +90,7 @@ class Slope(NamedTuple):
 
 
 class Differences:
-    """Extrapolated central differences of ``<cotangent, fn(x)>`` at an input; what all directions share is found once."""
+    """Extrapolated central differences of ``<cotangent, fn(x)>`` at an input; what directions share is found once."""
 
     def __init__(self, fn: Function, inputs: Sequence[Array], which: int, cotangent: Array) -> None:
         self.fn, self.inputs, self.which, self.cotangent = fn, inputs, which, cotangent
