@@ -607,12 +607,8 @@ def square(x): return x * x
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    (tmp_path / "mine_to_check.py").write_text(MINE, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    sys.modules.pop("mine_to_check", None)
+def here(own_module):
+    return own_module("mine_to_check", MINE)
 
 
 def test_the_command_prints_the_report(here, capsys):

@@ -25,16 +25,8 @@ class Inside:
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder of one's own with a module in it."""
-    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    # A module that is written twice in a second must not come from the cache.
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    yield tmp_path
-    sys.modules.pop("mine", None)
+def here(own_module):
+    return own_module("mine", MINE)
 
 
 def drawn(*arguments):
