@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import configuration, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +20,7 @@ from tinygrad_norm.check import Verdict, gradient_property, inputs
 from tinygrad_norm.check.correct import CORRECT
 from tinygrad_norm.check.mutants import MUTANTS
 from tinygrad_norm.check.report import MISMATCHES, pasted
+from tinygrad_norm.check.search import _noting_elsewhere
 
 EPS = 1e-3
 
@@ -465,6 +466,18 @@ def test_modules_are_checked_in_both_modes_and_left_as_they_were():
     assert list(wrong.state_dict()) == ["weight"]
     arrays = hnp.arrays(float, (2, 3), elements=st.floats(-2, 2))
     assert tn.check_module(tn.nn.LayerNorm(3), arrays, budget="quick", seed=0)
+
+
+def test_of_two_searches_at_once_either_may_end_first():
+    home = lambda: vars(configuration)["__hypothesis_home_directory"]  # noqa: E731
+    before, first, second = home(), _noting_elsewhere(), _noting_elsewhere()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert home() != before
+    assert home().is_dir()
+    second.__exit__(None, None, None)
+    assert home() == before
 
 
 @gradient_property("n c", "c", budget="quick", seed=0)
