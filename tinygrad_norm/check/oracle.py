@@ -49,7 +49,7 @@ def largest(values: Array) -> float:
 
 # Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
 # constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
-RELATIVE_STEPS = (2e-2, 2e-3, 2e-4, 2e-5, 2e-6, 2e-8, 2e-10, 2e-12, 2e-14)
+RELATIVE_STEPS = (2e-2, 1.7e-3, 2.3e-4, 1.9e-5, 2.9e-6, 3.1e-8, 1.3e-10, 1.1e-12, 1.4e-14)
 ENOUGH = 1e-9
 """Slopes of two steps that agree so well, and are not zero, need no further ones."""
 SMALLEST_SCALE = 1e-6
@@ -104,8 +104,8 @@ class Differences:
         # What the last places of x are worth: far from zero, a step itself is rounded.
         rng = np.random.default_rng(0)
         self.wobble = max(abs(float(np.sum(self._terms(nearby(x, rng)))) - self.here) for _ in range(3))
-        # What is inside a function may be float32, which shows in its values.
-        self.coarse = bool((nudged == nudged.astype(np.float32)).all())
+        # What is inside a function may be float32, which shows in its values, and hides the last places of x.
+        self.coarse = self.wobble == 0 and bool((nudged == nudged.astype(np.float32)).all())
         self.unit = 8 * float(np.finfo(np.float32 if self.coarse else np.float64).eps)
 
     def _called(self, at: Array) -> Array:
@@ -138,11 +138,11 @@ class Differences:
                 continue
             moves = max(abs(v - self.here) for v in (far, back, near, nearly))
             farthest = max(farthest, moves)
-            if moves == 0 < farthest:
-                break  # lost in rounding, as all smaller steps will be
             slope = (4 * (near - nearly) / step - (far - back) / (2 * step)) / 3
             most = max(size, *(float(np.sum(np.abs(values))) for values in four))
             found.append(Slope(slope, (unit * (most + abs(slope) * reach) + 2 * wobble) / step))
+            if moves == 0 < farthest:
+                break  # lost in rounding, as all smaller steps will be
             if not self.coarse and len(found) > 1 and abs(slope - found[-2].value) < ENOUGH * abs(slope):
                 break
         # What cancels inside a function may be numbers of order one, which round away what is smaller.
@@ -166,14 +166,12 @@ def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:
         close = gap <= 2 * found[i].rounding or gap <= 1e-3 * abs(found[i].value)
         if not (close or (i > 0 and gap <= gaps[i - 1] / 50)):
             bars[i] = np.inf
-    best = (0.0, np.inf)
-    for i, bar in enumerate(bars):
-        # Steps that jump over what a function does can agree by chance; smaller ones contradict, as far as they know.
-        known = [j for j in range(i + 1, len(bars)) if np.isfinite(bars[j])]
-        apart = max((abs(found[i].value - found[j].value) - 2 * bars[j] for j in known), default=0.0)
-        if max(bar, apart) < best[1]:
-            best = found[i].value, max(bar, apart)
-    return best
+    # Steps that jump over what a function does can agree by chance, and smaller ones contradict, as far as they know.
+    for i, slope in enumerate(found[:-1]):
+        apart = (abs(slope.value - smaller.value) - slope.rounding - smaller.rounding for smaller in found[i + 1 :])
+        bars[i] = max(bars[i], *apart)
+    bar, value = min(zip(bars, (slope.value for slope in found), strict=False), default=(np.inf, 0.0))
+    return value, bar
 
 
 def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np.random.Generator) -> bool:
@@ -182,50 +180,71 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
     It lies about functions that use absolute values, conjugates, real parts or comparisons of complex numbers (a
     variance by NumPy among them), and it cannot run functions that refuse complex numbers. So its real part must be the
     function's value, and around small circles the function must turn with its argument, and not against it: of
-    ``a z + b conj(z)``, ``b`` must vanish.
+    ``a z + b conj(z)``, ``b`` must vanish, and ``a`` be the slope that the step finds. Where a gradient is null, this
+    cannot be seen; another one speaks for it.
     """
+    seen = False
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         real = fn(*inputs)
         for which, x in enumerate(inputs):
-            direction = rng.normal(size=x.shape) * step_scales(x)
 
-            def at(z: complex, which: int = which, x: Array = x, direction: Array = direction) -> Array:
-                return np.asarray(fn(*inputs[:which], x + z * direction, *inputs[which + 1 :]))
+            def along(moved: Array, which: int = which) -> Array:
+                return np.asarray(fn(*inputs[:which], moved, *inputs[which + 1 :]))
 
-            try:
-                moved = at(1j * COMPLEX_STEP)
-                circles = [_around(at, cotangent, radius, _misplaced(x, radius * direction)) for radius in CIRCLES]
-            except (TypeError, ValueError, np.exceptions.ComplexWarning):
-                return False
-            close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
-            if not close or False in circles or True not in circles:
-                return False
-    return True
+            for direction in _directions(x, rng):
+                try:
+                    moved = along(x + 1j * COMPLEX_STEP * direction)
+                    slope = float(np.imag(inner(cotangent, moved)) / COMPLEX_STEP)
+                    trusted = _turns(along, cotangent, x, direction, slope)
+                except (TypeError, ValueError, np.exceptions.ComplexWarning):
+                    return False
+                close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
+                if not close or trusted is False:
+                    return False
+                seen = seen or trusted is True
+    return seen
 
 
-CIRCLES = (1e-1, 1e-2, 1e-4, 1e-6)
+def _directions(x: Array, rng: np.random.Generator) -> list[Array]:
+    """Return random directions that move all of x: what small elements do is lost where enormous ones move as well."""
+    scales = step_scales(x)
+    left = np.ones(x.shape, bool)
+    found: list[Array] = []
+    while left.any() or not found:
+        now = left & (scales <= 1e3 * np.min(scales[left], initial=np.inf))
+        found.append(np.where(now, rng.normal(size=x.shape) * scales, 0.0))
+        left &= ~now
+    return found
+
+
+# The first one often settles it; far from zero, or where a function bends sharply, others know better.
+CIRCLES = (1e-7, 1e-6, 1e-4, 1e-2, 1e-1, 1e-9, 1e-11)
 ON_A_CIRCLE = np.exp(2j * np.pi * np.arange(8) / 8)
 
 
-def _misplaced(x: Array, moved: Array) -> float:
-    """Return how much of a movement is rounded away where it is added to x."""
-    return largest((x + moved) - x - moved) / (largest(moved) or 1.0)
+def _turns(along: Function, cotangent: Array, x: Array, direction: Array, slope: float) -> bool | None:
+    """Return whether values on circles turn with their argument, at a slope, or stand still; None where it is not seen.
 
-
-def _around(at: Callable[[complex], Array], cotangent: Array, radius: float, misplaced: float) -> bool | None:
-    """Return whether values on a circle go round with their argument, not against it; None where nothing is to be said.
-
-    How much goes round against it twice and three times is rounding, or a circle so large that it holds a kink or pole.
+    How much goes round twice, three times and backwards is rounding, or a circle so large that it holds a kink or pole.
+    The circle on which that leaves least uncertain decides.
     """
-    if misplaced > 0.01:
-        return None
-    values = np.array([inner(cotangent, at(radius * turn)) for turn in ON_A_CIRCLE])
-    along, against, *others = (abs(np.mean(values * ON_A_CIRCLE**times)) for times in (-1, 1, 2, 3))
-    if against > (1e-7 + 10 * misplaced) * along + 2 * max(others):
-        return False
-    rounding = 64 * np.finfo(np.float64).eps * np.mean(np.abs(values))
-    return True if max(against, *others) <= 1e-3 * along + rounding else None
+    least, verdict, still = np.inf, None, True
+    for radius in CIRCLES:
+        moved = radius * direction
+        misplaced = largest((x + moved) - x - moved) / (largest(moved) or 1.0)  # rounded away where it is added
+        values = np.array([inner(cotangent, along(x + turn * moved)) for turn in ON_A_CIRCLE])
+        still = still and bool((values == values[0]).all())
+        with_it, against, *others = (np.mean(values * ON_A_CIRCLE**times) / radius for times in (-1, 1, 2, 3))
+        rounding = 64 * np.finfo(np.float64).eps * np.mean(np.abs(values)) / radius
+        size = abs(with_it)
+        uncertain = (1e-7 + 10 * misplaced) * size + 2 * max(map(abs, others)) + rounding
+        lies = bool(max(abs(against), abs(with_it - slope)) > uncertain)
+        if misplaced <= 0.01 and (lies or uncertain <= 0.1 * size) and uncertain < least:
+            least, verdict = uncertain, not lies
+            if uncertain <= 1e-6 * size:
+                break
+    return still or verdict
 
 
 def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cotangent: Array, got: float) -> bool:
@@ -234,7 +253,6 @@ def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cot
     The sides of a smooth function come closer as the step shrinks; those of a kink do not.
     """
     x = inputs[which]
-    scale = float(step_scales(x).flat[entry])
     terms = cotangent * fn(*inputs)
     here, size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
 
@@ -247,13 +265,16 @@ def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cot
             found.append((float(inner(cotangent, fn(*stepped))) - here) / distance)
         return found[0], found[1]
 
-    step = 1e-5 * scale
-    wide, narrow = sides(step), sides(step / 2)
-    apart, closer = abs(wide[0] - wide[1]), abs(narrow[0] - narrow[1])
-    rounding = 32 * np.finfo(np.float64).eps * size / step
-    if not (closer > 0.75 * apart and closer > 1e-4 * max(map(abs, narrow)) + rounding):
+    # The smaller step may be lost in rounding.
+    for step in (1e-5 * float(step_scales(x).flat[entry]), 1e-5 * step_scale(x)):
+        wide, narrow = sides(step), sides(step / 2)
+        apart, closer = abs(wide[0] - wide[1]), abs(narrow[0] - narrow[1])
+        rounding = 32 * np.finfo(np.float64).eps * size / step
+        if closer > 0.75 * apart and closer > 1e-4 * max(map(abs, narrow)) + rounding:
+            break
+    else:
         return False
-    slack = 1e-3 * closer + float(rounding)
+    slack = 1e-3 * closer + rounding
     if min(narrow) - slack <= got <= max(narrow) + slack:
         return True
     # Where more than two pieces meet, as three values that are sorted, the one that was taken is met nearby.
