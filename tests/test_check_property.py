@@ -676,13 +676,17 @@ def test_the_plugin_shows_a_report_in_the_place_of_a_traceback(tmp_path):
         "def test_right(gradient_check):\n"
         "    assert gradient_check(np.tanh, tn.check.inputs('n c')).examples <= 50\n"
         "def test_wrong(gradient_check):\n"
-        "    gradient_check(lambda x: x - x.mean(0).detach(), tn.check.inputs('n c'))\n",
+        "    gradient_check(lambda x: x - x.mean(0).detach(), tn.check.inputs('n c'))\n"
+        "@tn.check.gradient_property('n c', seed=0)\n"
+        "def test_decorated(x):\n"
+        "    return x - x.mean(0).detach()\n",
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--gradient-budget", "quick", "."]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, encoding="utf-8")
-    assert "1 failed, 1 passed" in done.stdout
+    assert "2 failed, 1 passed" in done.stdout
     assert "WRONG_VALUE: the gradient of x is wrong" in done.stdout
     assert "test_mine.py:4: test_wrong" in done.stdout
+    assert "test_mine.py:6: test_decorated" in done.stdout
     assert "Traceback" not in done.stdout
     assert "point.py" not in done.stdout
