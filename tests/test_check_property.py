@@ -181,6 +181,10 @@ NUMPYS = {
     "softsign": (lambda x: x / (1 + abs(x)), lambda g, x: g / (1 + abs(x)) ** 2),
     "stable sigmoid": (stable_sigmoid, lambda g, x: g * stable_sigmoid(x) * (1 - stable_sigmoid(x))),
     "float32 inside": (lambda x: (x * x).astype(np.float32), lambda g, x: (2 * g * x).astype(x.dtype)),
+    "complex64 inside": (
+        lambda x: (x * x).astype(np.complex64 if np.iscomplexobj(x) else np.float32),
+        lambda g, x: (2 * g * x).astype(x.dtype),
+    ),
     "stable softplus": (
         lambda x: np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0),
         lambda g, x: g * stable_sigmoid(x),
@@ -215,6 +219,14 @@ def test_wrong_ones_do_not(name):
         tn.check_backward, forward, lambda g, x: backward(1.01 * g, x), inputs("n c", least={"c": 2}), seed=0
     )
     assert report.verdict is Verdict.WRONG_VALUE
+
+
+def test_what_the_complex_step_says_of_them_is_rejected():
+    """Also of small values beside large ones, which go round as they should."""
+    softplus, _ = NUMPYS["stable softplus"]
+    lie = lambda g, x: g * np.imag(softplus(x + 1e-100j)) / 1e-100  # noqa: E731
+    for x in ([0.25, -0.375, 1.5], [0.25, -0.375, 3e6]):
+        assert rejected(tn.check_backward, softplus, lie, np.array([x]), seed=0).verdict is Verdict.WRONG_VALUE
 
 
 def test_of_whole_numbers_no_slope_is_found():

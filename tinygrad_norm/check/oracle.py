@@ -240,7 +240,7 @@ def _turns(along: Function, cotangent: Array, x: Array, direction: Array, slope:
         size = abs(with_it)
         uncertain = (1e-7 + 10 * misplaced) * size + 2 * max(map(abs, others)) + rounding
         lies = bool(max(abs(against), abs(with_it - slope)) > uncertain)
-        if misplaced <= 0.01 and (lies or uncertain <= 0.1 * size) and uncertain < least:
+        if (lies or uncertain <= 0.1 * size) and uncertain < least:
             least, verdict = uncertain, not lies
             if uncertain <= 1e-6 * size:
                 break
