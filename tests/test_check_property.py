@@ -227,6 +227,20 @@ def test_what_the_complex_step_says_of_them_is_rejected():
     lie = lambda g, x: g * np.imag(softplus(x + 1e-100j)) / 1e-100  # noqa: E731
     for x in ([0.25, -0.375, 1.5], [0.25, -0.375, 3e6]):
         assert rejected(tn.check_backward, softplus, lie, np.array([x]), seed=0).verdict is Verdict.WRONG_VALUE
+    # A hundredth of a slope, which the smallest circle cannot tell from rounding.
+    little = lambda x: 1e6 + x + 0.01 * abs(x)  # noqa: E731
+    assert rejected(tn.check_backward, little, lambda g, x: 1 * g, np.array([0.25, -0.375, 1.5]), seed=0)
+
+
+def test_the_complex_step_is_kept_where_it_is_right():
+    for fn, x in (
+        HOSTILE["steps of whole periods"],
+        HOSTILE["a corner from afar"],
+        (np.sin, np.array([1e9, 1.3e9, -2.7e9])),
+        (lambda x: tn.layer_norm(x, 3), 1e6 + np.array([[0.5, -1.0, 0.25], [2.0, 0.75, 0.0]])),
+        (lambda x: tn.layer_norm(x, 3, eps=1e-12), 1 + 1e-9 * np.array([[0.5, -1.0, 0.25], [2.0, 0.75, 0.0]])),
+    ):
+        assert tn.check_gradients(fn, x, seed=0).oracle == "complex step"
 
 
 def test_of_whole_numbers_no_slope_is_found():

@@ -179,8 +179,8 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
 
     It lies about functions that use absolute values, conjugates, real parts or comparisons of complex numbers (a
     variance by NumPy among them), and it cannot run functions that refuse complex numbers. So its real part must be the
-    function's value, and around small circles the function must turn with its argument, and not against it: of
-    ``a z + b conj(z)``, ``b`` must vanish, and ``a`` be the slope that the step finds. Where a gradient is null, this
+    function's value, and around small circles the function must turn with its argument, at the slope that the step
+    finds: of ``a z + b conj(z)``, that is ``a`` on a circle and ``a - b`` by the step. Where a gradient is null, this
     cannot be seen; another one speaks for it.
     """
     seen = False
@@ -226,8 +226,8 @@ ON_A_CIRCLE = np.exp(2j * np.pi * np.arange(8) / 8)
 def _turns(along: Function, cotangent: Array, x: Array, direction: Array, slope: float) -> bool | None:
     """Return whether values on circles turn with their argument, at a slope, or stand still; None where it is not seen.
 
-    How much goes round twice, three times and backwards is rounding, or a circle so large that it holds a kink or pole.
-    The circle on which that leaves least uncertain decides.
+    What goes round backwards twice or three times is rounding, or a circle so large that it holds a kink or pole. The
+    circle on which that leaves least uncertain decides.
     """
     least, verdict, still = np.inf, None, True
     for radius in CIRCLES:
@@ -235,14 +235,13 @@ def _turns(along: Function, cotangent: Array, x: Array, direction: Array, slope:
         misplaced = largest((x + moved) - x - moved) / (largest(moved) or 1.0)  # rounded away where it is added
         values = np.array([inner(cotangent, along(x + turn * moved)) for turn in ON_A_CIRCLE])
         still = still and bool((values == values[0]).all())
-        with_it, against, *others = (np.mean(values * ON_A_CIRCLE**times) / radius for times in (-1, 1, 2, 3))
+        once, *others = (np.mean(values * ON_A_CIRCLE**times) / radius for times in (-1, 2, 3))
         rounding = 64 * np.finfo(np.float64).eps * np.mean(np.abs(values)) / radius
-        size = abs(with_it)
-        uncertain = (1e-7 + 10 * misplaced) * size + 2 * max(map(abs, others)) + rounding
-        lies = bool(max(abs(against), abs(with_it - slope)) > uncertain)
-        if (lies or uncertain <= 0.1 * size) and uncertain < least:
+        uncertain = (1e-7 + 10 * misplaced) * abs(once) + 2 * max(map(abs, others)) + rounding
+        lies = bool(abs(once - slope) > uncertain)
+        if (lies or uncertain <= 0.1 * abs(once)) and uncertain < least:
             least, verdict = uncertain, not lies
-            if uncertain <= 1e-6 * size:
+            if uncertain <= 1e-6 * abs(once):
                 break
     return still or verdict
 
