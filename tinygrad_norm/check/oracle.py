@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -183,7 +183,7 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
     finds: of ``a z + b conj(z)``, that is ``a`` on a circle and ``a - b`` by the step. Where a gradient is null, this
     cannot be seen; another one speaks for it.
     """
-    seen = False
+    seen: set[Seen] = set()
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         real = fn(*inputs)
@@ -196,14 +196,13 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
                 try:
                     moved = along(x + 1j * COMPLEX_STEP * direction)
                     slope = float(np.imag(inner(cotangent, moved)) / COMPLEX_STEP)
-                    trusted = _turns(along, cotangent, x, direction, slope)
+                    seen.add(_seen(along, cotangent, x, direction, slope))
                 except (TypeError, ValueError, np.exceptions.ComplexWarning):
                     return False
                 close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
-                if not close or trusted is False:
+                if not close or "another slope" in seen:
                     return False
-                seen = seen or trusted is True
-    return seen
+    return "the slope" in seen or seen <= {"standstill"}
 
 
 def _directions(x: Array, rng: np.random.Generator) -> list[Array]:
@@ -223,13 +222,17 @@ CIRCLES = (1e-7, 1e-6, 1e-4, 1e-2, 1e-1, 1e-9, 1e-11)
 ON_A_CIRCLE = np.exp(2j * np.pi * np.arange(8) / 8)
 
 
-def _turns(along: Function, cotangent: Array, x: Array, direction: Array, slope: float) -> bool | None:
-    """Return whether values on circles turn with their argument, at a slope, or stand still; None where it is not seen.
+Seen = Literal["the slope", "another slope", "standstill", "noise"]
+
+
+def _seen(along: Function, cotangent: Array, x: Array, direction: Array, slope: float) -> Seen:
+    """Return whether values on circles turn with their argument at the slope of the complex step.
 
     What goes round backwards twice or three times is rounding, or a circle so large that it holds a kink or pole. The
     circle on which that leaves least uncertain decides.
     """
-    least, verdict, still = np.inf, None, True
+    seen: Seen = "noise"
+    least, still = np.inf, True
     for radius in CIRCLES:
         moved = radius * direction
         misplaced = largest((x + moved) - x - moved) / (largest(moved) or 1.0)  # rounded away where it is added
@@ -238,12 +241,12 @@ def _turns(along: Function, cotangent: Array, x: Array, direction: Array, slope:
         once, *others = (np.mean(values * ON_A_CIRCLE**times) / radius for times in (-1, 2, 3))
         rounding = 64 * np.finfo(np.float64).eps * np.mean(np.abs(values)) / radius
         uncertain = (1e-7 + 10 * misplaced) * abs(once) + 2 * max(map(abs, others)) + rounding
-        lies = bool(abs(once - slope) > uncertain)
-        if (lies or uncertain <= 0.1 * abs(once)) and uncertain < least:
-            least, verdict = uncertain, not lies
+        differs = abs(once - slope) > uncertain
+        if (differs or uncertain <= 0.01 * abs(once)) and uncertain < least:
+            least, seen = uncertain, "another slope" if differs else "the slope"
             if uncertain <= 1e-6 * abs(once):
                 break
-    return still or verdict
+    return "standstill" if still else seen
 
 
 def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cotangent: Array, got: float) -> bool:
