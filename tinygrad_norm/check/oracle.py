@@ -104,8 +104,9 @@ class Differences:
         # What the last places of x are worth: far from zero, a step itself is rounded.
         rng = np.random.default_rng(0)
         self.wobble = max(abs(float(np.sum(self._terms(nearby(x, rng)))) - self.here) for _ in range(3))
-        # What is inside a function may be float32, which shows in its values, and hides the last places of x.
-        self.coarse = self.wobble == 0 and bool((nudged == nudged.astype(np.float32)).all())
+        # What is inside a function may be float32, which shows in its values, unless x itself has no finer places.
+        finer = np.finfo(np.float64).eps * largest(x) < np.finfo(np.float32).eps * largest(nudged)
+        self.coarse = bool(finer and (nudged == nudged.astype(np.float32)).all())
         self.unit = 8 * float(np.finfo(np.float32 if self.coarse else np.float64).eps)
 
     def _called(self, at: Array) -> Array:
@@ -208,13 +209,8 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
 def _directions(x: Array, rng: np.random.Generator) -> list[Array]:
     """Return random directions that move all of x: what small elements do is lost where enormous ones move as well."""
     scales = step_scales(x)
-    left = np.ones(x.shape, bool)
-    found: list[Array] = []
-    while left.any() or not found:
-        now = left & (scales <= 1e3 * np.min(scales[left], initial=np.inf))
-        found.append(np.where(now, rng.normal(size=x.shape) * scales, 0.0))
-        left &= ~now
-    return found
+    thousands = np.log10(scales / np.fmin.reduce(scales, axis=None, initial=np.inf)) // 3
+    return [np.where(thousands == one, rng.normal(size=x.shape) * scales, 0.0) for one in np.unique(thousands)]
 
 
 # The first one often settles it; far from zero, or where a function bends sharply, others know better.
