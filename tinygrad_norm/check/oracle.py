@@ -35,11 +35,15 @@ def inner(cotangent: Array, y: Array) -> Any:
     return np.sum(cotangent * y)
 
 
+def of_one(fn: Function, inputs: Sequence[Array], which: int) -> Callable[[Array], Array]:
+    """Return a function of one of its inputs, the others as they are."""
+    return lambda x: np.asarray(fn(*inputs[:which], x, *inputs[which + 1 :]))
+
+
 def complex_step(fn: Function, inputs: Sequence[Array], which: int, direction: Array, cotangent: Array) -> float:
     """Return the slope along a direction of one input as ``Im <cotangent, fn(x + i h v)> / h``."""
-    stepped = list(inputs)
-    stepped[which] = inputs[which] + 1j * COMPLEX_STEP * direction
-    return float(np.imag(inner(cotangent, fn(*stepped))) / COMPLEX_STEP)
+    stepped = of_one(fn, inputs, which)(inputs[which] + 1j * COMPLEX_STEP * direction)
+    return float(np.imag(inner(cotangent, stepped)) / COMPLEX_STEP)
 
 
 def largest(values: Array) -> float:
@@ -93,12 +97,12 @@ class Differences:
     """Extrapolated central differences of ``<cotangent, fn(x)>`` at an input; what directions share is found once."""
 
     def __init__(self, fn: Function, inputs: Sequence[Array], which: int, cotangent: Array) -> None:
-        self.fn, self.inputs, self.which, self.cotangent = fn, inputs, which, cotangent
+        self.fn, self.cotangent = of_one(fn, inputs, which), cotangent
         self.x = x = inputs[which]
         self.scales = step_scales(x)
         terms = self._terms(x)
         self.here, self.size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
-        nudged = self._called(x + RELATIVE_STEPS[1] * 2**-0.5 * self.scales)
+        nudged = self.fn(x + RELATIVE_STEPS[1] * 2**-0.5 * self.scales)
         # Of whole numbers, as those of a floor, no slope is to be found.
         self.hopeless = not np.isfinite(self.size) or bool(nudged.any() and (nudged == np.round(nudged)).all())
         # What the last places of x are worth: far from zero, a step itself is rounded.
@@ -109,11 +113,8 @@ class Differences:
         self.coarse = bool(finer and (nudged == nudged.astype(np.float32)).all())
         self.unit = 8 * float(np.finfo(np.float32 if self.coarse else np.float64).eps)
 
-    def _called(self, at: Array) -> Array:
-        return self.fn(*self.inputs[: self.which], at, *self.inputs[self.which + 1 :])
-
     def _terms(self, at: Array) -> Array:
-        return self.cotangent * self._called(at)
+        return self.cotangent * self.fn(at)
 
     def along(self, direction: Array) -> tuple[float, float]:
         """Return the slope along a direction, and its error bar, which may be infinite.
@@ -189,15 +190,12 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         real = fn(*inputs)
         for which, x in enumerate(inputs):
-
-            def along(moved: Array, which: int = which) -> Array:
-                return np.asarray(fn(*inputs[:which], moved, *inputs[which + 1 :]))
-
+            of_x = of_one(fn, inputs, which)
             for direction in _directions(x, rng):
                 try:
-                    moved = along(x + 1j * COMPLEX_STEP * direction)
+                    moved = of_x(x + 1j * COMPLEX_STEP * direction)
                     slope = float(np.imag(inner(cotangent, moved)) / COMPLEX_STEP)
-                    seen.add(_seen(along, cotangent, x, direction, slope))
+                    seen.add(_seen(of_x, cotangent, x, direction, slope))
                 except (TypeError, ValueError, np.exceptions.ComplexWarning):
                     return False
                 close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
@@ -217,12 +215,11 @@ def _directions(x: Array, rng: np.random.Generator) -> list[Array]:
 CIRCLES = (1e-7, 1e-6, 1e-4, 1e-2, 1e-1, 1e-9, 1e-11)
 ON_A_CIRCLE = np.exp(2j * np.pi * np.arange(8) / 8)
 
-
 Seen = Literal["the slope", "another slope", "standstill", "noise"]
 
 
-def _seen(along: Function, cotangent: Array, x: Array, direction: Array, slope: float) -> Seen:
-    """Return whether values on circles turn with their argument at the slope of the complex step.
+def _seen(of_x: Callable[[Array], Array], cotangent: Array, x: Array, direction: Array, slope: float) -> Seen:
+    """Return at which slope values on circles turn with their argument: that of the complex step, or another.
 
     What goes round backwards twice or three times is rounding, or a circle so large that it holds a kink or pole. The
     circle on which that leaves least uncertain decides.
@@ -232,7 +229,7 @@ def _seen(along: Function, cotangent: Array, x: Array, direction: Array, slope: 
     for radius in CIRCLES:
         moved = radius * direction
         misplaced = largest((x + moved) - x - moved) / (largest(moved) or 1.0)  # rounded away where it is added
-        values = np.array([inner(cotangent, along(x + turn * moved)) for turn in ON_A_CIRCLE])
+        values = np.array([inner(cotangent, of_x(x + turn * moved)) for turn in ON_A_CIRCLE])
         still = still and bool((values == values[0]).all())
         once, *others = (np.mean(values * ON_A_CIRCLE**times) / radius for times in (-1, 2, 3))
         rounding = 64 * np.finfo(np.float64).eps * np.mean(np.abs(values)) / radius
@@ -250,21 +247,21 @@ def at_a_kink(fn: Function, inputs: Sequence[Array], which: int, entry: int, cot
 
     The sides of a smooth function come closer as the step shrinks; those of a kink do not.
     """
-    x = inputs[which]
-    terms = cotangent * fn(*inputs)
+    x, of_x = inputs[which], of_one(fn, inputs, which)
+    terms = cotangent * of_x(x)
     here, size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
 
     def sides(step: float) -> tuple[float, float]:
         found = []
         for distance in (step, -step):
-            stepped = list(inputs)
-            stepped[which] = x.copy()
-            stepped[which].flat[entry] += distance
-            found.append((float(inner(cotangent, fn(*stepped))) - here) / distance)
+            stepped = x.copy()
+            stepped.flat[entry] += distance
+            found.append((float(inner(cotangent, of_x(stepped))) - here) / distance)
         return found[0], found[1]
 
-    # The smaller step may be lost in rounding.
-    for step in (1e-5 * float(step_scales(x).flat[entry]), 1e-5 * step_scale(x)):
+    # Beside enormous elements there are two steps, and the smaller one may be lost in rounding.
+    for scale in sorted({float(step_scales(x).flat[entry]), step_scale(x)}):
+        step = 1e-5 * scale
         wide, narrow = sides(step), sides(step / 2)
         apart, closer = abs(wide[0] - wide[1]), abs(narrow[0] - narrow[1])
         rounding = 32 * np.finfo(np.float64).eps * size / step
