@@ -44,21 +44,21 @@ def _in_place(ufunc: np.ufunc, sign: str) -> Method:
 
 def _comparison(ufunc: Any) -> Callable[[Any, Any], Any]:
     """Return an operator that gives a plain boolean array: comparisons are data, not part of the graph."""
-    return lambda a, b: ufunc(a._data, plain(b))
+    return lambda a, b: ufunc(a._array, plain(b))
 
 
 class Operators:
     """ndarray's operators and methods, for Tensor."""
 
-    __slots__ = ("_data", "_requires_grad", "name", "node")
+    __slots__ = ("_array", "_requires_grad", "name", "node")
 
-    _data: Array
+    _array: Array
     _requires_grad: bool
     name: str | None
     node: Any
 
     def _label(self) -> str:
-        return f"Tensor {self.name!r}" if self.name else f"a Tensor of shape {self._data.shape}"
+        return f"Tensor {self.name!r}" if self.name else f"a Tensor of shape {self._array.shape}"
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "reduce":
@@ -114,7 +114,7 @@ class Operators:
         raise TypeError(f"a Tensor's values cannot be changed in place; {advice}")
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._array)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -123,7 +123,7 @@ class Operators:
 def plain(x: Any) -> Any:
     """Return the values of a Tensor, of Tensors inside lists and tuples; anything else as it is."""
     if isinstance(x, Operators):
-        return x._data
+        return x._array
     return type(x)(map(plain, x)) if type(x) in (list, tuple) else x
 
 

@@ -26,7 +26,7 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
     """Compute a primitive; from Tensors make a Tensor, and where one of them needs a gradient remember how."""
     if len(inputs) == 1 and not isinstance(inputs[0], Tensor):
         return primitive.forward(inputs[0], **static)
-    arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
+    arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
     output = primitive.forward(*arrays, **static)
     found = needed = False
     for x in inputs:
@@ -48,7 +48,7 @@ def constant(array: Any, name: str | None = None) -> Tensor:
     """Make a Tensor of an array that nobody else will change; it is not copied."""
     result = _new(Tensor)
     # NumPy turns 0-d results into scalars.
-    result._data = array = array if type(array) is np.ndarray else np.asarray(array)
+    result._array = array = array if type(array) is np.ndarray else np.asarray(array)
     array.setflags(write=False)
     result._requires_grad = False
     result._grad = result.node = None
@@ -105,9 +105,9 @@ class Tensor(Operators):
     node: Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
-        self._data = frozen(plain(data), dtype)
+        self._array = frozen(plain(data), dtype)
         if self.dtype.kind not in "biufc":
-            raise TypeError(f"a Tensor holds numbers, not {self.dtype}: {self._data.ravel()[:3].tolist()}")
+            raise TypeError(f"a Tensor holds numbers, not {self.dtype}: {self._array.ravel()[:3].tolist()}")
         self._grad = self.node = None
         self.name = name
         self.requires_grad = requires_grad
@@ -115,7 +115,7 @@ class Tensor(Operators):
     @property
     def data(self) -> Array:
         """The values, read-only. A leaf's can be rebound to another array of the same shape, which is copied."""
-        return self._data
+        return self._array
 
     @data.setter
     def data(self, data: Any) -> None:
@@ -124,7 +124,7 @@ class Tensor(Operators):
         new = Tensor(data, self._requires_grad)
         if new.shape != self.shape:
             raise ValueError(f"{self._label()} has shape {self.shape}; it cannot take data of shape {new.shape}")
-        self._data = new._data
+        self._array = new._array
 
     @property
     def requires_grad(self) -> bool:
@@ -155,19 +155,19 @@ class Tensor(Operators):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._data.shape  # type: ignore[no-any-return]
+        return self._array.shape  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:
-        return self._data.ndim
+        return self._array.ndim
 
     @property
     def size(self) -> int:
-        return self._data.size
+        return self._array.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._data.dtype
+        return self._array.dtype
 
     @property
     def T(self) -> Tensor:  # noqa: N802 (ndarray's name)
@@ -179,22 +179,22 @@ class Tensor(Operators):
         return self.swapaxes(-1, -2)
 
     def __repr__(self) -> str:
-        text = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=100)
+        text = np.array2string(self._array, separator=", ", prefix="Tensor(", threshold=100)
         dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         name = f", name={self.name!r}" if self.name else ""
         return f"Tensor({text}{dtype}{', requires_grad=True' if self._requires_grad else ''}{name})"
 
     def detach(self) -> Tensor:
         """Return a Tensor with the same values that needs no gradient. The read-only array is shared."""
-        return constant(self._data, self.name)
+        return constant(self._array, self.name)
 
     def numpy(self) -> Array:
         """Return a writable copy of the values."""
-        return self._data.copy()
+        return self._array.copy()
 
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers."""
-        return self._data.tolist()
+        return self._array.tolist()
 
     def item(self) -> Any:
         """Return the only element as a Python number."""
@@ -203,7 +203,7 @@ class Tensor(Operators):
             raise ValueError(
                 f"{self._label()} has {self.size} elements, not one: as one value it is ambiguous; {advice}"
             )
-        return self._data.item()
+        return self._array.item()
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -221,7 +221,7 @@ class Tensor(Operators):
         if self.node is not None:
             reason = "was computed and belongs to a graph, so it cannot be copied or pickled"
             raise TypeError(f"{self._label()} {reason}; use .detach() or .data")
-        return type(self), (self._data, self._requires_grad, None, self.name), (None, {"_grad": self._grad})
+        return type(self), (self._array, self._requires_grad, None, self.name), (None, {"_grad": self._grad})
 
     def backward(self, cotangent: Any = None) -> None:
         """Add the gradient of this Tensor to ``.grad`` of every leaf it was computed from.
@@ -246,7 +246,7 @@ class Tensor(Operators):
             raise RuntimeError(f"nothing was recorded for {self._label()}: {reason}")
         for leaf, gradient in backpropagate([(self, seed(self, cotangent))]).items():
             before = leaf._grad
-            leaf._grad = constant(gradient if before is None else before._data + gradient)
+            leaf._grad = constant(gradient if before is None else before._array + gradient)
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> Tensor:
@@ -321,7 +321,7 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
             if g is None:
                 continue
             node: Node = y.node  # type: ignore[assignment]
-            output, values = y._data, node.arrays
+            output, values = y._array, node.arrays
             if create_graph:
                 _check_unchanged(node)
                 output, values = y, node.inputs  # type: ignore[assignment]
@@ -382,7 +382,7 @@ def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor
 
 def _check_unchanged(node: Node) -> None:
     for x, array in zip(node.inputs, node.arrays, strict=True):
-        if isinstance(x, Tensor) and x._data is not array:
+        if isinstance(x, Tensor) and x._array is not array:
             reason = f"{node.primitive.name} was computed before {x._label()} was given new data"
             raise RuntimeError(f"{reason}, so its gradient cannot be recorded; compute it again")
 
@@ -396,10 +396,10 @@ def _owned(g: Any, borrowed: bool) -> Array:
 
 def _distinct(g: Tensor, borrowed: bool) -> Tensor:
     """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node."""
-    if not borrowed and g._data.base is None:
+    if not borrowed and g._array.base is None:
         return g
     if g.node is None and g._requires_grad:
         g = g.reshape(g.shape)
-    twin = constant(np.array(g._data))
+    twin = constant(np.array(g._array))
     twin._requires_grad, twin.node = g._requires_grad, g.node
     return twin

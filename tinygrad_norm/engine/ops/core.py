@@ -37,7 +37,7 @@ def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) ->
 
     def function(a: Any, b: Any) -> Any:
         # The commonest operands need no alignment.
-        if isinstance(a, Tensor) and (type(b) is float or (isinstance(b, Tensor) and _alike(a._data, b._data))):
+        if isinstance(a, Tensor) and (type(b) is float or (isinstance(b, Tensor) and _alike(a._array, b._array))):
             return record(primitive, (a, b))
         return record(primitive, aligned(a, b))
 
@@ -71,19 +71,19 @@ def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
     if len(tensors) < len(operands):
         operands = tuple([x if type(x) is float or type(x) is int else _operand(x) for x in operands])
         tensors = [x for x in operands if isinstance(x, Tensor)]
-    dtype = tensors[0]._data.dtype
+    dtype = tensors[0]._array.dtype
     for x in tensors:
-        if x._data.dtype is not dtype:
-            dtype = np.result_type(dtype, x._data.dtype)
-        if x._data.shape != shape:
-            shape = _joint_shape(shape, x._data.shape)
+        if x._array.dtype is not dtype:
+            dtype = np.result_type(dtype, x._array.dtype)
+        if x._array.shape != shape:
+            shape = _joint_shape(shape, x._array.shape)
     return tuple([_fitted(x, dtype, shape) if isinstance(x, Tensor) else x for x in operands])
 
 
 def _fitted(x: Tensor, dtype: Any, shape: tuple[int, ...]) -> Any:
-    if x._data.dtype is not dtype:
+    if x._array.dtype is not dtype:
         x = astype(x, dtype)
-    return x if x._data.shape == shape else broadcast_to(x, shape)
+    return x if x._array.shape == shape else broadcast_to(x, shape)
 
 
 def _operand(x: Any) -> Any:
@@ -143,7 +143,7 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     if x.shape == shape:
         return x
     if isinstance(x, Tensor) and not x._requires_grad:
-        return constant(_broadcast_view(x._data, shape), x.name)
+        return constant(_broadcast_view(x._array, shape), x.name)
     return record(_broadcast_to, (x,), {"shape": shape})
 
 
@@ -169,7 +169,7 @@ def astype(x: Any, dtype: Any) -> Any:
     if x.dtype == dtype:
         return x
     if isinstance(x, Tensor) and (dtype.kind != "f" or not x._requires_grad):
-        return constant(x._data.astype(dtype), x.name)
+        return constant(x._array.astype(dtype), x.name)
     return record(_astype, (x,), {"dtype": dtype})
 
 
