@@ -122,14 +122,14 @@ def test_lines_of_code_are_counted_without_comments_blanks_and_docstrings() -> N
     assert code_lines(source) == len(kept)
 
 
-def test_the_engine_with_its_core_has_at_most_700_lines_of_code() -> None:
+def test_the_engine_with_its_core_has_at_most_760_lines_of_code() -> None:
     pending = [f"{ROOT.name}.engine.{name}" for name in ("tensor", "autodiff", "ops.core")]
     for name in pending:
         found = {target for target, _, _ in imports(MODULES[name]) if target.startswith(f"{ROOT.name}.engine.")}
         pending += sorted(found - set(pending))
     counts = {name: code_lines(MODULES[name].read_text(encoding="utf-8")) for name in pending}
     assert f"{ROOT.name}.engine.operators" in counts
-    assert sum(counts.values()) <= 700, counts
+    assert sum(counts.values()) <= 760, counts
 
 
 def test_no_norm_is_longer_than_fifteen_lines_of_code() -> None:

@@ -361,8 +361,7 @@ def test_formulas_of_rules_say_what_the_rules_compute():
     checked = set()
     for name, primitive in PRIMITIVES.items():
         for operand, formula in enumerate(primitive.formulas):
-            count = len(primitive.formulas)
-            values = {letter: rng.uniform(0.5, 1.5, (2, 2)) for letter in ("x" if count == 1 else "ab")}
+            values = {letter: rng.uniform(0.5, 1.5, (2, 2)) for letter in primitive.operands}
             try:
                 code = compile(formula, name, "eval")
                 y = primitive.forward(*values.values())

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Axis, plain
+from ..context import STATE
+from ..operators import FUNCTIONS, Axis
+from ..recording import no_grad
 from .core import axes_of, count_over, matmul, mean, operand, square, sum, tanh, where
-from .elementwise import erf, exp, log, log1p, sigmoid, sqrt
+from .elementwise import absolute, erf, exp, log, log1p, sigmoid, sqrt
+from .reductions import max
 
 
 def var(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
@@ -18,7 +21,10 @@ def var(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: fl
     ``ddof=1`` divides by ``n - 1``. At a constant input the gradient is 0.
     """
     x = operand(x)
-    squares = square(x - mean(x, axis, dtype, keepdims=True))
+    deviations = x - mean(x, axis, dtype, keepdims=True)
+    if deviations.dtype.kind == "c" and not STATE.get().analytic:
+        deviations = absolute(deviations)
+    squares = square(deviations)
     if ddof == 0:
         return mean(squares, axis, dtype, out, keepdims)
     return sum(squares, axis, dtype, out, keepdims) / (count_over(x.shape, axes_of(axis, x.ndim), "var") - ddof)
@@ -29,19 +35,27 @@ def std(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: fl
     return sqrt(var(x, axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims))
 
 
+def _shift(x: Any, axis: Axis) -> Any:
+    """Return the largest values, with kept axes: a constant, which cancels. Where they are not finite, 0."""
+    with no_grad():
+        largest = max(np.real(x), axis=axis, keepdims=True)
+        return where(np.isfinite(largest), largest, 0)
+
+
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Return ``log(sum(exp(x)))`` without overflow. The shift by the largest value is a constant: it cancels."""
+    """Return ``log(sum(exp(x)))`` without overflow."""
     x = operand(x)
     axis = axes_of(axis, x.ndim)
-    largest = np.real(plain(x)).max(axis=axis, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0)
-    total = log(sum(exp(x - largest), axis=axis, keepdims=True)) + largest
+    shift = _shift(x, axis)
+    total = log(sum(exp(x - shift), axis=axis, keepdims=True)) + shift
     return total if keepdims else total.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axis))
 
 
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
-    """Return the logarithm of `softmax`, ``x - logsumexp(x)``."""
-    return x - logsumexp(x, axis=axis, keepdims=True)
+    """Return the logarithm of `softmax`. The largest value is subtracted first, and never added back."""
+    x = operand(x)
+    shifted = x - _shift(x, axis)
+    return shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
 
 
 def softmax(x: Any, axis: Axis = -1) -> Any:
@@ -52,13 +66,13 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
 def relu(x: Any) -> Any:
     """Return ``where(x <= 0, 0, x)``: 0 at 0, with gradient 0 there; NaN stays NaN."""
     x = operand(x)
-    return where(np.real(plain(x)) <= 0, 0, x)
+    return where(np.real(x) <= 0, 0, x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """Return ``x`` where positive, else ``negative_slope * x``."""
     x = operand(x)
-    return where(np.real(plain(x)) <= 0, x * negative_slope, x)
+    return where(np.real(x) <= 0, x * negative_slope, x)
 
 
 def silu(x: Any) -> Any:
@@ -86,7 +100,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 def softplus(x: Any) -> Any:
     """Return ``log(1 + exp(x))`` without overflow, right in every derivative at 0 too."""
     x = operand(x)
-    positive = np.real(plain(x)) > 0
+    positive = np.real(x) > 0
     return log1p(exp(where(positive, -x, x))) + where(positive, x, 0)
 
 

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, plain
+from ..context import STATE
+from ..operators import FUNCTIONS, holds_tensors, plain
+from ..origins import Data, remember
+from ..primitive import Primitive
+from ..tensor import Tensor
+from .core import operand
 
 _PLAIN: list[Any] = [
     np.isnan, np.isinf, np.isfinite, np.isreal, np.iscomplexobj, np.isrealobj, np.signbit, np.floor, np.ceil, np.rint,
@@ -16,7 +21,7 @@ _PLAIN: list[Any] = [
     np.allclose, np.isclose, np.array_equal, np.shape, np.ndim, np.size, np.result_type, np.shares_memory,
     np.may_share_memory, np.array2string, np.array_repr, np.array_str, np.equal, np.not_equal, np.less, np.less_equal,
     np.greater, np.greater_equal, np.logical_and, np.logical_or, np.logical_not, np.logical_xor, np.searchsorted,
-    np.digitize, np.histogram,
+    np.digitize, np.histogram, np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.floor_divide,
 ]  # fmt: skip
 
 _ADVICE = {
@@ -53,8 +58,37 @@ def advice(name: str) -> str:
 
 
 def _on_values(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **kwargs: function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
+    """Return a function of Tensors that gives what a NumPy function gives for their values: a plain result, or Data."""
+    primitive = Primitive(function.__name__, _SIGNS.get(function.__name__, function.__name__), function)
+
+    def data(*args: Any, **kwargs: Any) -> Any:
+        state = STATE.get()
+        values, options = plain(args), {key: plain(value) for key, value in kwargs.items()}
+        if state.analytic:
+            # What is constant in pieces branches by the real part.
+            values = tuple(np.real(x) if np.iscomplexobj(x) else x for x in values)
+        output = function(*values, **options)
+        if not (state.origins and isinstance(output, np.ndarray | np.generic)):
+            return output
+        return remember(
+            output, primitive, tuple(operand(x) if holds_tensors(x) else x for x in args), options, kind=Data
+        )
+
+    return data
+
+
+_SIGNS = {
+    "equal": "=", "not_equal": "≠", "less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥",
+    "bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor", "invert": "not",
+    "logical_and": "and", "logical_or": "or", "logical_xor": "xor", "logical_not": "not",
+}  # fmt: skip
+
+
+def _part(part: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what takes the real part or the conjugate of complex values, and leaves a real Tensor as it is."""
+    return lambda x: x if x.dtype.kind != "c" else Tensor(part(x.data))
 
 
 FUNCTIONS.update({function: _on_values(function) for function in _PLAIN})
-FUNCTIONS["advice"] = advice
+FUNCTIONS |= {"advice": advice, np.real: _part(np.real), np.conjugate: _part(np.conjugate)}
+FUNCTIONS |= {np.imag: lambda x: Tensor(np.imag(x.data))}

@@ -9,12 +9,13 @@ import numpy as np
 from ..operators import FUNCTIONS, Array, Axis
 from ..primitive import Primitive
 from ..tensor import record
-from .core import added_widely, astype, axes_of, count_over, kept, operand, reduction
+from .core import added_widely, astype, axes_of, count_over, in_float32, kept, operand, reduction
+from .elementwise import stepped
 
 
 def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any:
     count_over(x.shape, axis, ufunc.__name__)
-    if not np.iscomplexobj(x):
+    if not stepped(x):
         return ufunc.reduce(x, axis=axis, keepdims=keepdims)
     # NumPy orders complex numbers by both parts; the branch is the real part's.
     best = ufunc.reduce(x.real, axis=axis, keepdims=True)
@@ -24,11 +25,10 @@ def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any
 
 def _split_among_ties(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     g, y = kept(g, x.shape, axis, keepdims), kept(y, x.shape, axis, keepdims)
-    chosen = x == y
-    count = chosen.sum(axis=axis, keepdims=True).astype(x.dtype)
-    # No element equals a NaN: that slice, and no other, gets a NaN gradient.
-    rest = np.where(np.isnan(y), np.nan, 0).astype(x.dtype)
-    return np.where(chosen, g / count, rest)
+    # The largest is a NaN where there is one.
+    chosen = (x == y) | np.isnan(x)
+    count = chosen.sum(axis=axis, keepdims=True)
+    return np.where(chosen, in_float32(g, lambda g: g / count.astype(g.dtype)), 0)
 
 
 _max = Primitive(

@@ -190,16 +190,25 @@ class Recording:
 
     def _formula(self, t: Tensor) -> Formula:
         node = _node(t)
-        before, after = _settings(node.static)
-        operands = [*before, *(self._operand(x) for x in node.inputs), *after]
+        subscripts = (
+            [formulas.name(f"{','.join(node.static['terms'])}→{node.static['result']}")]
+            if "terms" in node.static
+            else []
+        )
+        operands = [*subscripts, *self._inputs(node).values()]
         over = ""
         if "axis" in node.static and isinstance(node.static["axis"], tuple):
             over = self.over(node.static["axis"], node.arrays[0].ndim)
         return formulas.operation(node.primitive.name, node.primitive.symbol, operands, over)
 
-    def _operand(self, x: Any) -> Formula:
+    def _inputs(self, node: Node) -> dict[str, Formula]:
+        """Return what each input of an operation is called, by the letters that formulas use."""
+        letters = node.primitive.operands or tuple(map(str, range(len(node.inputs))))
+        return {letter: self._operand(letter, x) for letter, x in zip(letters, node.inputs, strict=False)}
+
+    def _operand(self, letter: str, x: Any) -> Formula:
         if not isinstance(x, Tensor):
-            return formulas.number(float(x))
+            return formulas.number(float(x)) if np.ndim(x) == 0 else formulas.name(letter)
         chain = self._chain(x)
         return self.called(_operands(chain[-1])[0] if chain else x)
 
@@ -207,11 +216,8 @@ class Recording:
         """Return the local derivative of a link: what its target's rule computes."""
         node = _node(link.target)
         texts = node.primitive.formulas
-        operands = [self._operand(x) for x in node.inputs]
-        letters = ["x"] if len(operands) == 1 else ["a", "b"]
         target = self.called(link.target)
-        bounds = dict(zip(("lower", "upper"), _settings(node.static)[1], strict=False))
-        names = {"g": formulas.slope(target), "y": target, **bounds, **dict(zip(letters, operands, strict=False))}
+        names = {"g": formulas.slope(target), "y": target, **self._inputs(node)}
         if node.primitive.name == "mean":
             names["n"] = formulas.number(node.arrays[0].size // max(link.target.size, 1))
         return formulas.rule(texts[min(link.operand, len(texts) - 1)], names)
@@ -383,16 +389,6 @@ def _node(t: Tensor) -> Node:
 
 def _operands(t: Tensor) -> list[Tensor]:
     return [x for x in _node(t).inputs if isinstance(x, Tensor)]
-
-
-def _settings(static: Mapping[str, Any]) -> tuple[list[Formula], list[Formula]]:
-    """Return what stands before and after the operands of an operation: subscripts, a condition; bounds."""
-    if "terms" in static:
-        return [formulas.name(f"{','.join(static['terms'])}→{static['result']}")], []
-    if "condition" in static:
-        return [formulas.name("condition")], []
-    bounds = [(name, static[name]) for name in ("lower", "upper") if name in static]
-    return [], [formulas.number(bound) if np.ndim(bound) == 0 else formulas.name(name) for name, bound in bounds]
 
 
 def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
