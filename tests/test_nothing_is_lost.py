@@ -73,7 +73,7 @@ def test_lists_of_tensors_are_stacked():
     for y, want in (
         (np.concatenate([x, [x[0]]]), [g[0] + g[2], g[1]]),
         (np.stack([x[[0, 1, 0]], [x[0], x[0], x[0]]])[1], [g.sum(), 0]),
-        (np.concatenate([[x[0], 2.0], [x[1]]]), [g[0], g[2]]),
+        (tn.ops.concatenate([[x[0], 2.0], [x[1]]]), [g[0], g[2]]),
         (tn.ops.add([x[0], x[1], x[1]], 1.0), [g[0], g[1] + g[2]]),
         (np.ones(3) * x[:1] + [x[0], x[1], x[1]], [g[0] + g.sum(), g[1] + g[2]]),
         (np.array([1.0, 2.0, 3.0]) * np.stack([x[0], x[1], x[1]]), [g[0], 2 * g[1] + 3 * g[2]]),

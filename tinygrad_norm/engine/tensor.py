@@ -156,10 +156,8 @@ class Tensor(Operators):
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has accumulated, or None. Only leaves have one: see `tinygrad_norm.grad`."""
         if self._grad is None and self.node is not None:
-            reason = (
-                f"{self._label()} was computed, so backward() leaves no .grad on it: only leaves accumulate gradients"
-            )
-            warn(f"{reason}; tn.grad(y, x) returns the gradient of any Tensor", UserWarning, stacklevel=2)
+            advice = "only leaves accumulate gradients; use tn.grad(y, x)"
+            warn(f".grad of {self._label()} is None, for it was computed: {advice}", UserWarning, stacklevel=2)
         return self._grad
 
     @grad.setter

@@ -231,8 +231,6 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     condition = operand(condition)
     if not isinstance(condition, Tensor):
         condition = frozen(condition)
-    elif condition._requires_grad:
-        condition = condition.detach()
     return record(_where, (condition, *aligned(a, b, shape=condition.shape)))
 
 
@@ -273,13 +271,9 @@ def reduction(primitive: Primitive, x: Any, axis: Axis, dtype: Any, out: None, k
 
 def added_widely(total: Callable[..., Any]) -> Callable[..., Any]:
     """Let what adds up float16 ("e") do so in float32 ("f"): in float16, ones add up to 2048 at most."""
-
-    def forward(x: Any, *places: Any, **static: Any) -> Any:
-        return (
-            total(x.astype("f"), *places, **static).astype("e") if x.dtype.char == "e" else total(x, *places, **static)
-        )
-
-    return forward
+    return lambda x, *places, **static: (
+        total(x.astype("f"), *places, **static).astype("e") if x.dtype.char == "e" else total(x, *places, **static)
+    )
 
 
 def in_float32(g: Any, rule: Callable[[Any], Any]) -> Any:
