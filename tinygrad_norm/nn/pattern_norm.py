@@ -11,8 +11,7 @@ from ..engine import ops
 from ..engine.operators import Array
 from ..engine.recording import scope
 from ..engine.tensor import named
-from ..norm.arguments import finite_eps, parameter_dtype, statistics_dtype
-from ..norm.checks import floating, several_values
+from ..norm.checks import finite_eps, floating, parameter_dtype, several_values, statistics_dtype
 from ..norm.functional import affine as affine_step
 from ..norm.functional import in_shape, standardized
 from ..norm.pattern import ELLIPSIS, Fitted, Terms, among, parse

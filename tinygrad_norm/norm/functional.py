@@ -19,14 +19,16 @@ import numpy as np
 from ..engine import ops
 from ..engine.recording import scope
 from ..engine.tensor import named
-from .arguments import finite, finite_eps, positive
 from .checks import (
     as_statistic,
     ending_shape,
+    finite,
+    finite_eps,
     floating,
     for_statistics,
     groups_of,
     per_channel,
+    positive,
     several_values,
     shaped,
     with_channels,

@@ -10,8 +10,7 @@ from ..engine import ops
 from ..engine.operators import Array, plain
 from ..engine.recording import scope
 from ..engine.tensor import named
-from .arguments import finite_eps
-from .checks import floating, for_statistics, shaped
+from .checks import finite_eps, floating, for_statistics, shaped
 from .functional import affine
 
 

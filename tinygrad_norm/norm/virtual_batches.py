@@ -10,8 +10,7 @@ from ..engine import ops
 from ..engine.operators import plain
 from ..engine.recording import scope
 from ..engine.tensor import named
-from .arguments import corrections, positive
-from .checks import per_channel, several_values, with_channels
+from .checks import corrections, per_channel, positive, several_values, with_channels
 from .functional import affine, in_shape, standardized
 from .pattern import parse
 

@@ -7,8 +7,7 @@ from typing import Any
 from ..engine import ops
 from ..engine.recording import scope
 from ..engine.tensor import named
-from .arguments import axis_of
-from .checks import floating, for_statistics, several_values, shaped
+from .checks import axis_of, floating, for_statistics, several_values, shaped
 from .functional import normalized
 from .pattern import parse
 
