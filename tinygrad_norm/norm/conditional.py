@@ -6,7 +6,7 @@ from typing import Any
 
 from ..engine import ops
 from ..engine.recording import scope
-from .checks import per_sample_channel, with_channels
+from .checks import shaped, with_channels
 from .functional import affine, batch_norm, instance_norm, moments
 
 
@@ -49,8 +49,10 @@ def film(x: Any, gamma: Any, beta: Any) -> Any:
     array([[2., 7.]])
     """
     x = with_channels(x, "film")
+    own = x.shape[:2]
+    gamma, beta = shaped(gamma, own, "gamma"), shaped(beta, own, "beta")
     with scope("film"):
-        return affine(x, per_sample_channel(gamma, x, "gamma"), per_sample_channel(beta, x, "beta"))
+        return affine(x, gamma, beta, beside=own + (1,) * (x.ndim - 2))
 
 
 def conditional_batch_norm(
@@ -140,7 +142,8 @@ def adaptive_instance_norm(content: Any, style: Any, eps: float = 1e-5) -> Any:
     >>> adaptive_instance_norm(np.array([[[1.0, 3.0]]]), np.array([[[5.0, 5.0, 11.0, 11.0]]]), eps=0)
     array([[[ 5., 11.]]])
     """
-    content, style = with_channels(content, "adaptive_instance_norm"), with_channels(style, "adaptive_instance_norm")
+    content = with_channels(content, "adaptive_instance_norm", "content")
+    style = with_channels(style, "adaptive_instance_norm", "style")
     if content.shape[:2] != style.shape[:2] or content.ndim != style.ndim:
         raise ValueError(
             f"content of shape {content.shape} and style of shape {style.shape} need the same (N, C) and rank"

@@ -9,13 +9,6 @@ from .virtual_batches import batch_renorm, ghost_batch_norm
 from .weights import weight_norm, weight_standardization
 
 __all__ = [
-    "adaptive_instance_norm",
-    "batch_renorm",
-    "conditional_batch_norm",
-    "film",
-    "ghost_batch_norm",
-    "l2_normalize",
-    "scale_norm",
-    "weight_norm",
-    "weight_standardization",
-]
+    "adaptive_instance_norm", "batch_renorm", "conditional_batch_norm", "film", "ghost_batch_norm", "l2_normalize",
+    "scale_norm", "weight_norm", "weight_standardization",
+]  # fmt: skip

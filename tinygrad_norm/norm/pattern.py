@@ -24,7 +24,9 @@ Terms = tuple[tuple[str, ...], ...]
 
 def is_size(value: Any, least: int = 1) -> bool:
     """Return whether a value is an integer, of Python or NumPy, of at least some size; True and 2.0 are none."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+    # The commonest kind is told first: layers ask on every call.
+    known = type(value) is int or (isinstance(value, int | np.integer) and not isinstance(value, bool))
+    return known and bool(value >= least)
 
 
 def among(name: str, names: Collection[str]) -> bool:

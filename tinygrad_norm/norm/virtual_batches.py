@@ -8,11 +8,9 @@ import numpy as np
 
 from ..engine import ops
 from ..engine.operators import plain
-from ..engine.recording import scope
-from ..engine.tensor import named
-from .checks import corrections, per_channel, positive, several_values, with_channels
-from .functional import affine, in_shape, standardized
-from .pattern import parse
+from ..engine.recording import no_grad, scope
+from .checks import admit_channels, admit_parts, corrections, statistic
+from .functional import affine, standardized
 
 
 def ghost_batch_norm(
@@ -64,16 +62,10 @@ def ghost_batch_norm(
     >>> ghost_batch_norm(np.array([[1.0], [3.0], [20.0], [60.0]]), 2, eps=0).T
     array([[-1.,  1., -1.,  1.]])
     """
-    x = with_channels(x, "ghost_batch_norm")
-    virtual_batch_size = positive("virtual_batch_size", virtual_batch_size)
-    if x.shape[0] % virtual_batch_size:
-        raise ValueError(f"virtual_batch_size={virtual_batch_size} does not divide the batch of {x.shape[0]}")
-    fitted = parse("(v n) c ... -> v c").fit(x.shape, {"n": virtual_batch_size})
-    several_values(x, fitted, "ghost_batch_norm", "value per channel")
     with scope("ghost_batch_norm"):
-        x_hat, mean, var = standardized(x, fitted, eps)
-        x_hat = named("x̂", in_shape(x_hat, x.shape))
-        y = affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        given = admit_parts("ghost_batch_norm", x, "(v n) c ... -> v c", virtual_batch_size, weight, bias, eps)
+        x_hat, mean, var = standardized(given)
+        y = affine(x_hat, given.weight, given.bias, given.beside)
     return (y, mean, var) if return_statistics else y
 
 
@@ -138,22 +130,21 @@ def batch_renorm(
            [6.]])
     """
     r_max, d_max = corrections(r_max, d_max)
-    x = with_channels(x, "batch_renorm")
-    fitted = parse("n c ... -> c").fit(x.shape)
-    several_values(x, fitted, "batch_renorm", "value per channel")
-    old_mean, old_std = (per_channel(v, x, "running statistics") for v in (running_mean, running_std))
     with scope("batch_renorm"):
-        x_hat, mean, var = standardized(x, fitted, eps)
-        std = None
-        if x.size:
-            std = ops.sqrt(var + eps)
-            r = np.clip(_constant(std) / old_std, 1 / r_max, r_max)
-            d = np.clip((_constant(mean) - old_mean) / old_std, -d_max, d_max)
-            x_hat = named("x̂", x_hat) * r.astype(x.dtype) + d.astype(x.dtype)
-        y = affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        given = admit_channels("batch_renorm", x, "n c ... -> c", weight, bias, eps, several="value per channel")
+        old_mean = statistic(running_mean, given.shape, "running_mean")
+        old_std = statistic(running_std, given.shape, "running_std")
+        x_hat, mean, var = standardized(given)
+        std = None if var is None else ops.sqrt(var + given.eps)
+        if std is not None:
+            with no_grad():
+                r = np.clip(_real(std) / old_std, 1 / r_max, r_max)
+                d = np.clip((_real(mean) - old_mean) / old_std, -d_max, d_max)
+            x_hat = x_hat * ops.astype(r, x_hat.dtype) + ops.astype(d, x_hat.dtype)
+        y = affine(x_hat, given.weight, given.bias, given.beside)
     return (y, mean, std) if return_statistics else y
 
 
-def _constant(v: Any) -> Any:
-    """Return the values of a statistic, which are not differentiated; a complex step does not move them either."""
-    return np.real(plain(v))
+def _real(v: Any) -> Any:
+    """Return a statistic as it is, without the complex step of an oracle: r and d are constants for that too."""
+    return plain(v).real if v.dtype.kind == "c" else v

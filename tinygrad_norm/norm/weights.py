@@ -7,9 +7,8 @@ from typing import Any
 from ..engine import ops
 from ..engine.recording import scope
 from ..engine.tensor import named
-from .checks import axis_of, floating, for_statistics, several_values, shaped
-from .functional import normalized
-from .pattern import parse
+from .checks import admit_weights, axis_of, floating, for_statistics, shaped
+from .functional import standardized
 
 
 def weight_norm(v: Any, g: Any, dim: int | None = 0) -> Any:
@@ -53,14 +52,15 @@ def weight_norm(v: Any, g: Any, dim: int | None = 0) -> Any:
     array([[6., 8.],
            [0., 1.]])
     """
-    v = floating(v)
+    v = floating(v, "v")
     kept = () if dim is None else (axis_of("dim", dim, v.ndim),)
     axes = tuple(i for i in range(v.ndim) if i not in kept)
     length_shape = tuple(n if i in kept else 1 for i, n in enumerate(v.shape)) if kept else ()
+    g = shaped(g, length_shape, "g")
     with scope("weight_norm"):
         values = for_statistics(v)
         length = named("‖v‖", ops.sqrt(ops.sum(ops.square(values), axes, keepdims=True)))
-        return named("w", ops.astype(values * (shaped(g, length_shape, "g") / length), v.dtype))
+        return named("w", ops.astype(values * (g / length), v.dtype))
 
 
 def weight_standardization(weight: Any, eps: float = 1e-5) -> Any:
@@ -102,8 +102,6 @@ def weight_standardization(weight: Any, eps: float = 1e-5) -> Any:
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    weight = floating(weight)
-    fitted = parse("o ... -> o").fit(weight.shape)
-    several_values(weight, fitted, "weight_standardization", "weight for each output")
     with scope("weight_standardization"):
-        return normalized(weight, fitted, eps)
+        x_hat, _, _ = standardized(admit_weights("weight_standardization", weight, "o ... -> o", eps))
+    return x_hat
