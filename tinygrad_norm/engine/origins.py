@@ -15,7 +15,7 @@ import numpy as np
 from .context import STATE, surrounding
 from .operators import FUNCTIONS, Array, plain
 from .primitive import Node, Primitive
-from .tensor import Tensor, constant, serial
+from .tensor import Tensor, constant, frozen, serial
 
 
 class Data(Tensor):
@@ -97,7 +97,7 @@ def remember(
     kind: type[Tensor] | None = None,
 ) -> Tensor:
     """Return a Tensor that knows its node, needed for a gradient or not; of data alone, it is Data."""
-    inputs = tuple([Tensor(x) if isinstance(x, np.ndarray) and x.ndim else x for x in inputs])
+    inputs = tuple([frozen(x) if isinstance(x, np.ndarray) and x.flags.writeable else x for x in inputs])
     arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
     result = constant(output, kind=kind or (Data if _are_data(inputs) else None))
     result._requires_grad = needed

@@ -14,8 +14,8 @@ import numpy as np
 
 from ...check.oracle import step_scale
 from ...engine.autodiff import grad
-from ...engine.context import surrounding
 from ...engine.operators import Array
+from ...engine.origins import examine
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from . import formulas
@@ -79,8 +79,7 @@ class Recording:
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
-        with surrounding(recording=True, examined=True):
-            self.y = fn(*self.leaves.values())
+        self.y = examine(fn, *self.leaves.values())
         self._fn, self._axes = fn, tuple(axes)
         if reason := _unsuitable(self.y, self.leaves):
             raise ValueError(f"explore needs a function that computes a Tensor from its inputs: {reason}")
@@ -124,8 +123,8 @@ class Recording:
         used = {x for t in self._computed for x in _operands(t)}
         shown: dict[Tensor, None] = dict.fromkeys(x for x in self.leaves.values() if x not in used)
         for t in self._computed:
-            shown |= dict.fromkeys(x for x in _operands(t) if x not in self._folded)
             if t not in self._folded:
+                shown |= dict.fromkeys(map(self._source, _operands(t)))
                 shown[t] = None
         return list(shown)
 
@@ -143,8 +142,7 @@ class Recording:
             for operand, source in enumerate(t.node.inputs if t.node else ()):
                 if not isinstance(source, Tensor):
                     continue
-                chain = self._chain(source)
-                x = _operands(chain[-1])[0] if chain else source
+                chain, x = self._chain(source), self._source(source)
                 before = contributions.get((_node(t), operand))
                 last = (_node(chain[-1]), 0) if chain else (_node(t), operand)
                 when = arrival.get(last, len(arrival))
@@ -158,6 +156,11 @@ class Recording:
             chain.append(x)
             (x,) = _operands(x)
         return chain
+
+    def _source(self, x: Tensor) -> Tensor:
+        """Return what an operand was before it was folded."""
+        chain = self._chain(x)
+        return _operands(chain[-1])[0] if chain else x
 
     # --- words
 
@@ -209,8 +212,7 @@ class Recording:
     def _operand(self, letter: str, x: Any) -> Formula:
         if not isinstance(x, Tensor):
             return formulas.number(float(x)) if np.ndim(x) == 0 else formulas.name(letter)
-        chain = self._chain(x)
-        return self.called(_operands(chain[-1])[0] if chain else x)
+        return self.called(self._source(x))
 
     def rule(self, link: Link) -> Formula:
         """Return the local derivative of a link: what its target's rule computes."""
@@ -367,7 +369,7 @@ def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
     for name, leaf in leaves.items():
         if y is leaf:
             return f"it returned {name} itself, so there is nothing to step through"
-    if y.node is None:
+    if not y.requires_grad:
         return "what it returned was not recorded; does it detach, or compute with .data?"
     return f"it returned an array of shape {y.shape}, without numbers to show" if y.size == 0 else ""
 
