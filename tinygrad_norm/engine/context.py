@@ -6,7 +6,7 @@ up once. Every `with` restores the field it changed, by value, and leaves the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,8 +64,9 @@ def surrounding(**fields: Any) -> Iterator[None]:
         STATE.set(STATE.get()._replace(**{field: getattr(before, field) for field in fields}))
 
 
-def differentiating(highest: int) -> AbstractContextManager[None]:
-    """Record what follows as a derivative, one order higher than the highest that is differentiated."""
+def differentiating(tensors: Iterable[Any]) -> AbstractContextManager[None]:
+    """Record what follows as a derivative, one order higher than the highest of what was computed."""
+    highest = max((tensor.node.order for tensor in tensors), default=0)
     return surrounding(recording=True, order=highest + 1, scope=None, differentiates=None, operand=None)
 
 

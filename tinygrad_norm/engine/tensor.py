@@ -305,7 +305,7 @@ def seed(y: Tensor, cotangent: Any) -> Any:
     return g.astype(y.dtype, copy=False)
 
 
-def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost more than the operations)
+def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more than the operations)
     seeds: Iterable[tuple[Tensor, Any]],
     inputs: Sequence[Tensor] | None = None,
     create_graph: bool = False,
@@ -320,7 +320,6 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
     call and are popped as they are consumed, so a graph can be walked any number of times.
     """
     cotangents: dict[Tensor, Any] = {}
-    summed: set[Tensor] = set()  # whose cotangent is a sum made here, so that more can be added in place
     borrowed: set[Tensor] = set()  # whose cotangent is also somebody else's
     for y, g in seeds:
         cotangents[y] = g if y not in cotangents else cotangents[y] + g
@@ -329,8 +328,7 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
     order = walk(cotangents)
     relevant = None if inputs is None else _leading_to(inputs, order)
     kept = dict.fromkeys(inputs or ())
-    highest = max((y.node.order for y in order), default=0)  # type: ignore[union-attr]
-    with np.errstate(all="ignore"), differentiating(highest) if create_graph else nullcontext():
+    with np.errstate(all="ignore"), differentiating(order) if create_graph else nullcontext():
         for y in order:
             g = cotangents.pop(y, None)
             if g is None:
@@ -359,14 +357,11 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
                     cotangents[x] = contribution
                     if contribution is g:
                         borrowed.add(x)
-                elif x in summed:
+                elif visit is None and x not in borrowed and _is_fresh(before):
                     before += contribution
-                    cotangents[x] = before
                 else:
                     if create_graph:
                         record_for(x.node, None)
-                    else:
-                        summed.add(x)
                     cotangents[x] = before + contribution
                     borrowed.discard(x)
     for x in kept:
@@ -402,11 +397,14 @@ def _check_unchanged(node: Node) -> None:
             raise RuntimeError(f"{reason}, so its gradient cannot be recorded; compute it again")
 
 
+def _is_fresh(g: Any) -> bool:
+    """Return whether a rule has made an array anew: arrays of Tensors are read-only, views have a base."""
+    return type(g) is np.ndarray and g.base is None and g.flags.writeable
+
+
 def _owned(g: Any, borrowed: bool) -> Array:
-    """Return a gradient that shares memory with nothing: arrays of Tensors are read-only, views have a base."""
-    if borrowed or type(g) is not np.ndarray or g.base is not None or not g.flags.writeable:
-        return np.array(g)
-    return g
+    """Return a gradient that shares memory with nothing."""
+    return np.array(g) if borrowed or not _is_fresh(g) else g
 
 
 def _distinct(g: Tensor, borrowed: bool) -> Tensor:

@@ -35,16 +35,16 @@ def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) ->
     primitive = Primitive(name, symbol, forward, *rules)
 
     def function(a: Any, b: Any) -> Any:
-        # The commonest operands need no alignment.
-        if isinstance(a, Tensor) and (type(b) is float or (isinstance(b, Tensor) and _alike(a._array, b._array))):
-            return record(primitive, (a, b))
-        return record(primitive, aligned(a, b))
+        # The commonest operands need little alignment.
+        if isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype is b._array.dtype:
+            if a._array.shape != b._array.shape:
+                shape = _joint_shape(a._array.shape, b._array.shape)
+                a, b = broadcast_to(a, shape), broadcast_to(b, shape)
+        elif not (isinstance(a, Tensor) and type(b) is float):
+            a, b = aligned(a, b)
+        return record(primitive, (a, b))
 
     return _published(function, name, forward)
-
-
-def _alike(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and a.dtype is b.dtype
 
 
 def _published(function: Callable[..., Any], name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +137,7 @@ def _broadcast_strides(old: tuple[int, ...], strides: tuple[int, ...], new: tupl
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which an array of this shape was repeated."""
-    total = sum(g, _repeated_axes(shape, g.shape), keepdims=g.ndim == len(shape))
+    total = record(_sum, (g,), {"axis": _repeated_axes(shape, g.shape), "keepdims": g.ndim == len(shape)})
     return total if total.shape == shape else total.reshape(shape)
 
 
@@ -254,6 +254,7 @@ def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) 
     return x if keepdims or not axis else x.reshape(tuple(1 if i in axis else n for i, n in enumerate(shape)))
 
 
+@lru_cache(maxsize=4096)
 def count_over(shape: tuple[int, ...], axis: tuple[int, ...], what: str) -> int:
     """Return how many elements a reduction combines, which must not be zero."""
     if n := math.prod([shape[i] for i in axis]):
