@@ -15,7 +15,7 @@ set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "hypothesis"))
 
 settings.register_profile(
     "ci",
-    max_examples=25,
+    max_examples=20,
     derandomize=True,
     deadline=None,
     database=None,

@@ -337,18 +337,19 @@ def mixed_derivative(phi, inputs, directions):
     """The n-th derivative of an analytic function along n directions: Cauchy's integral, and polarization.
 
     The n-th Taylor coefficient along a line is a mean over a circle, and the mixed derivative is the mean of such
-    coefficients over the sums of the directions with all signs. No element moves further than 0.4 of the clearance,
-    so 32 points leave an error of 0.4**32 = 2e-13; rounding, divided by the radius to the n, leaves 1e-12.
+    coefficients over the sums of the directions with all signs, of which a half is the other half turned round. No
+    element moves further than 0.4 of the clearance, so 32 points leave an error of 0.4**32 = 2e-13; rounding, divided
+    by the radius to the n, leaves 1e-12. Of the circle the upper half is enough, as values mirror each other.
     """
     n, points = len(directions), 32
-    circle = 0.4 * CLEARANCE / n * np.exp(2j * np.pi * np.arange(points) / points)
+    circle = 0.4 * CLEARANCE / n * np.exp(2j * np.pi * (np.arange(points // 2) + 0.5) / points)
     total = 0
-    for signs in itertools.product([1, -1], repeat=n):
+    for signs in itertools.product([1], *[[1, -1]] * (n - 1)):
         line = [sum(s * v for s, v in zip(signs, vs, strict=True)) for vs in zip(*directions, strict=True)]
         with surrounding(recording=False, analytic=True):
             values = [phi(*(x + z * v for x, v in zip(inputs, line, strict=True))) for z in circle]
         total += math.prod(signs) * np.mean(values / circle**n).real
-    return total / 2**n
+    return total / 2 ** (n - 1)
 
 
 def assert_close(got, want, tolerance):

@@ -75,12 +75,10 @@ def indices(shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
     return st.one_of(kinds)
 
 
-@st.composite
-def views(draw: st.DrawFn, x: np.ndarray) -> tuple[np.ndarray, Callable[[Any], Any]]:
+def view_of(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Callable[[Any], Any]]:
     """A base array, and a view of it, for arrays and Tensors alike, that has the values of `x` in another layout."""
-    order = draw(st.permutations(range(x.ndim)))
-    steps = draw(st.tuples(*(st.sampled_from([1, 2, -1]) for _ in range(x.ndim))))
-    window = tuple(slice(None, None, step) for step in steps)
+    order, steps = rng.permutation(x.ndim), rng.choice([1, 2, -1], x.ndim)
+    window = tuple(slice(None, None, int(step)) for step in steps)
     back = x.transpose(order)
     base = np.full([2 * n if step == 2 else n for n, step in zip(back.shape, steps, strict=True)], 0.75)
     base[window] = back

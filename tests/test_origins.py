@@ -4,11 +4,9 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from draws import each_case
 from numpy.testing import assert_array_equal
 from primitive_table import COMPOSITES, ROWS
-from strategies import generators
 
 import tinygrad_norm as tn
 from tinygrad_norm import Tensor
@@ -48,11 +46,9 @@ def agree_again(function, inputs, others, rng):
 
 
 @pytest.mark.parametrize("row", ROWS + COMPOSITES, ids=lambda row: row.label)
-@settings(max_examples=20)
-@given(data=st.data(), rng=generators)
-def test_an_examined_graph_evaluates_again(row, data, rng):
+@each_case
+def test_an_examined_graph_evaluates_again(row, inputs, static, rng):
     """Every primitive, forward and backward: other signs, other ties, another order. Equal to the last bit."""
-    inputs, static = data.draw(row.cases)
     others = [rng.permutation(x.ravel()).reshape(x.shape) * rng.choice([1, 1, 0.5]) for x in inputs]
     agree_again(lambda *xs: row.call(*xs, **static), inputs, others, rng)
 

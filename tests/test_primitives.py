@@ -8,12 +8,13 @@ from functools import partial
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import Phase, assume, given, settings
+from draws import each_case
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 from primitive_table import COMPOSITES, ROWS, assert_close, central_difference, check_derivatives, random_directions
-from strategies import NONZERO, SMOOTH, arrays, generators, views
+from strategies import NONZERO, SMOOTH, arrays, generators, view_of
 
 import tinygrad_norm as tn
 from tinygrad_norm import Tensor
@@ -61,9 +62,8 @@ def test_the_table_has_every_primitive():
 
 
 @every_primitive
-@given(data=st.data())
-def test_every_input_has_a_rule_and_every_rule_a_formula(row, data):
-    inputs, static = data.draw(row.cases)
+@each_case
+def test_every_input_has_a_rule_and_every_rule_a_formula(row, inputs, static, rng):
     primitive = PRIMITIVES[row.name]
     recorded = [y.node for y in walk([row.call(*(Tensor(x, True) for x in inputs), **static)])]
     (node,) = (node for node in recorded if node.primitive is primitive)
@@ -75,9 +75,8 @@ def test_every_input_has_a_rule_and_every_rule_a_formula(row, data):
 
 
 @every_row
-@given(data=st.data())
-def test_forward_is_numpys(row, data):
-    inputs, static = data.draw(row.cases)
+@each_case
+def test_forward_is_numpys(row, inputs, static, rng):
     want = np.asarray(row.reference(*inputs, **static))
     y = row.call(*map(Tensor, inputs), **static)
     assert isinstance(y, Tensor)
@@ -90,9 +89,8 @@ def test_forward_is_numpys(row, data):
 
 
 @every_row
-@given(data=st.data(), rng=generators)
-def test_derivatives(row, data, rng):
-    inputs, static = data.draw(row.cases)
+@each_case
+def test_derivatives(row, inputs, static, rng):
     function = partial(row.call, **static)
     if row.analytic:
         check_derivatives(function, inputs, rng, order=3 if row.elementwise else 2)
@@ -102,10 +100,9 @@ def test_derivatives(row, data, rng):
 
 
 @over([row for row in ROWS + COMPOSITES if row.linear])
-@given(data=st.data(), rng=generators)
-def test_linear_primitives_have_their_adjoint(row, data, rng):
+@each_case
+def test_linear_primitives_have_their_adjoint(row, inputs, static, rng):
     """<g, L x> = <L* g, x>; the others are affine or not linear, so for them the identity fails."""
-    inputs, static = data.draw(row.cases)
     xs = [Tensor(x, requires_grad=True) for x in inputs]
     y = row.call(*xs, **static)
     g = rng.normal(size=y.shape).astype(y.dtype)
@@ -116,9 +113,8 @@ def test_linear_primitives_have_their_adjoint(row, data, rng):
 
 
 @every_row
-@given(data=st.data(), rng=generators)
-def test_complex_tensors_flow_forward(row, data, rng):
-    inputs, static = data.draw(row.cases)
+@each_case
+def test_complex_tensors_flow_forward(row, inputs, static, rng):
     points = [x + 0.1j * rng.normal(size=x.shape) for x in inputs]
     with surrounding(analytic=True):
         y = row.call(*map(Tensor, points), **static)
@@ -128,10 +124,9 @@ def test_complex_tensors_flow_forward(row, data, rng):
 
 @every_dtype
 @every_row
-@given(data=st.data(), rng=generators)
-def test_dtype_and_shape_and_kind_are_kept(row, dtype, data, rng):
+@each_case
+def test_dtype_and_shape_and_kind_are_kept(row, inputs, static, rng, dtype):
     """In both modes, also for the gradient of the gradient; and both modes give the same numbers."""
-    inputs, static = data.draw(row.cases)
     xs = [Tensor(x, requires_grad=True, dtype=dtype) for x in inputs]
     y = row.call(*xs, **static)
     assert y.dtype == (dtype if row.name != "astype" else row.reference(xs[0].data).dtype)
@@ -148,9 +143,8 @@ def test_dtype_and_shape_and_kind_are_kept(row, dtype, data, rng):
 
 
 @every_row
-@given(data=st.data(), rng=generators)
-def test_v08_gradients_own_their_memory(row, data, rng):
-    inputs, static = data.draw(row.cases)
+@each_case
+def test_v08_gradients_own_their_memory(row, inputs, static, rng):
     xs = [Tensor(x, requires_grad=True) for x in inputs]
     y = row.call(*xs, **static)
     seed = rng.normal(size=y.shape).astype(y.dtype)
@@ -166,10 +160,9 @@ def test_v08_gradients_own_their_memory(row, data, rng):
 
 
 @every_primitive
-@given(data=st.data(), rng=generators)
-def test_v08_gradients_share_nothing_with_a_seed_that_is_differentiated(row, data, rng):
+@each_case
+def test_v08_gradients_share_nothing_with_a_seed_that_is_differentiated(row, inputs, static, rng):
     """They depend on the seed, and the sum of <v, gradient> has the output of a linear primitive as its gradient."""
-    inputs, static = data.draw(row.cases)
     xs = [Tensor(x, requires_grad=True) for x in inputs]
     y = row.call(*xs, **static)
     seed = Tensor(rng.normal(size=y.shape), requires_grad=True, dtype=y.dtype)
@@ -183,9 +176,8 @@ def test_v08_gradients_share_nothing_with_a_seed_that_is_differentiated(row, dat
 
 
 @every_row
-@given(data=st.data(), rng=generators)
-def test_inputs_and_cotangents_are_not_changed(row, data, rng):
-    inputs, static = data.draw(row.cases)
+@each_case
+def test_inputs_and_cotangents_are_not_changed(row, inputs, static, rng):
     before = [x.copy() for x in inputs]
     xs = [Tensor(x, requires_grad=True) for x in inputs]
     y = row.call(*xs, **static)
@@ -201,16 +193,15 @@ def test_inputs_and_cotangents_are_not_changed(row, data, rng):
 
 
 @every_row
-@given(data=st.data(), rng=generators)
-def test_layout_does_not_matter(row, data, rng):
+@each_case
+def test_layout_does_not_matter(row, inputs, static, rng):
     """Values and gradients are those of contiguous arrays: the layout is the input's, a view's, or the seed's."""
-    inputs, static = data.draw(row.cases)
     xs = [Tensor(x, requires_grad=True) for x in inputs]
     y = row.call(*xs, **static)
     seed = rng.normal(size=y.shape).astype(y.dtype)
     y.backward(seed)
-    base_of_seed, view_of_seed = data.draw(views(seed))
-    laid_out = [data.draw(views(x)) for x in inputs]
+    base_of_seed, view_of_seed = view_of(seed, rng)
+    laid_out = [view_of(x, rng) for x in inputs]
     leaves = [Tensor(view(base), requires_grad=True) for base, view in laid_out]
     bases = [Tensor(base, requires_grad=True) for base, _ in laid_out]
     from_leaves = row.call(*leaves, **static)
@@ -226,15 +217,17 @@ def test_layout_does_not_matter(row, data, rng):
 
 
 @over([row for row in ROWS if row.name not in ("max", "min")])  # equal elements are their kink
-@given(data=st.data(), rng=generators)
-def test_repeated_inputs_receive_the_sum(row, data, rng):
+@each_case
+def test_repeated_inputs_receive_the_sum(row, inputs, static, rng):
     """A stride-0 input, recorded or not, is an array like any other, and its source receives every element's part."""
-    (first, *rest), static = data.draw(row.cases)
-    assume(first.size)
+    first, *rest = inputs
+    if first.size == 0:
+        return
     source = Tensor(first.flat[0], requires_grad=True)
     spread = np.broadcast_to(first.flat[0], first.shape)
     x = Tensor(spread, requires_grad=True)
-    assume(row.name not in ("maximum", "minimum") or not np.any(np.abs(spread - rest[0]) < 1e-6))
+    if row.name in ("maximum", "minimum") and np.any(np.abs(spread - rest[0]) < 1e-6):
+        return
     y = row.call(x, *rest, **static)
     from_source = row.call(np.broadcast_to(source, first.shape), *rest, **static)
     g = rng.normal(size=y.shape).astype(y.dtype)
@@ -248,10 +241,9 @@ SENTENCES = ("maximum", "minimum", "clip")
 
 
 @over([row for row in ROWS if row.elementwise and row.name not in SENTENCES])
-@given(data=st.data(), rng=generators)
-def test_the_formula_is_the_rule(row, data, rng):
+@each_case
+def test_the_formula_is_the_rule(row, inputs, static, rng):
     """What drawings show of an elementwise primitive is Python, but for the sentences of the piecewise ones."""
-    inputs, static = data.draw(row.cases)
     node = row.call(*(Tensor(x, requires_grad=True) for x in inputs), **static).node
     operands = dict(zip(node.primitive.operands, node.arrays, strict=True))
     y = np.asarray(node.primitive.forward(*node.arrays, **node.static))
@@ -305,15 +297,9 @@ MUTANTS = {
 
 
 def assert_rejects(test, row, **options):
-    """Run the body of a generic test on drawn cases: one of them must fail."""
-
-    @settings(phases=[Phase.generate], max_examples=50, report_multiple_bugs=False)
-    @given(data=st.data(), rng=generators)
-    def drawn(data, rng):
-        test.hypothesis.inner_test(row=row, data=data, rng=rng, **options)
-
+    """One of the cases of a generic test must fail."""
     with pytest.raises(AssertionError):
-        drawn()
+        test(row, **options)
 
 
 class Mutated:
