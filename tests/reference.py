@@ -138,18 +138,19 @@ def derivative(
     return (_exactly(cotangent) * y.parts[-1]).sum()
 
 
-def gradient(
-    norm: Norm, inputs: Sequence[Array], cotangent: Array, directions: Sequence[Sequence[Array]], eps: float
-) -> list[Array]:
-    """Return the gradient of that derivative with respect to every element of every input, rounded to float64."""
+def slopes(
+    norm: Norm,
+    inputs: Sequence[Array],
+    cotangent: Array,
+    directions: Sequence[Sequence[Array]],
+    last: Sequence[Array],
+    eps: float,
+) -> list[float]:
+    """Return the slope of that derivative along a last direction, for each input by itself, rounded to float64."""
     found = []
-    for position, value in enumerate(inputs):
-        slopes = np.zeros(value.shape)
-        for index in np.ndindex(*value.shape):
-            unit = [np.zeros(v.shape) for v in inputs]
-            unit[position][index] = 1
-            slopes[index] = float(derivative(norm, inputs, cotangent, [*directions, unit], eps))
-        found.append(slopes)
+    for position in range(len(inputs)):
+        alone = [v if i == position else np.zeros_like(v) for i, v in enumerate(last)]
+        found.append(float(derivative(norm, inputs, cotangent, [*directions, alone], eps)))
     return found
 
 
