@@ -7,12 +7,14 @@ from functools import partial
 
 import mpmath
 import numpy as np
+import numpy_rows
+import primitive_table
 import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
-from primitive_table import COMPOSITES, ROWS, assert_close, central_difference, check_derivatives, random_directions
+from primitive_table import assert_close, central_difference, check_derivatives, random_directions
 from strategies import NONZERO, SMOOTH, arrays, generators, views
 
 import tinygrad_norm as tn
@@ -20,6 +22,8 @@ from tinygrad_norm import Tensor
 from tinygrad_norm.engine.primitive import PRIMITIVES
 from tinygrad_norm.engine.tensor import walk
 
+ROWS = primitive_table.ROWS + numpy_rows.ROWS
+COMPOSITES = primitive_table.COMPOSITES + numpy_rows.COMPOSITES
 DTYPES = [np.float16, np.float32, np.float64]
 
 
@@ -336,7 +340,8 @@ def test_derivatives_reject_wrong_rules(monkeypatch, row, mutant):
     assert_rejects(test_derivatives, row)
 
 
-FLAT = ("add", "subtract", "pad", "absolute", "sign", "clip", "max", "min", "maximum", "minimum")
+FLAT = ("add", "subtract", "pad", "absolute", "sign", "clip", "max", "min", "maximum", "minimum",
+        "remainder", "fmod")  # fmt: skip
 
 
 @over([row for row in ROWS if not row.linear and row.name not in FLAT])

@@ -8,25 +8,54 @@ from typing import Any
 import numpy as np
 
 from ..operators import FUNCTIONS, Axis, plain
-from .core import axes_of, count_over, matmul, mean, operand, square, sum, tanh, where
+from .core import astype, axes_of, count_over, masked, matmul, operand, square, sum, tanh, where
+from .core import mean as mean_of
 from .elementwise import erf, exp, log, log1p, sigmoid, sqrt
 
 
-def var(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
+def _widened(x: Any, dtype: Any) -> tuple[Any, Any]:
+    """Return ``x`` in what its moments are computed in, and their dtype: float16 counts and adds up in float32."""
+    x = operand(x)
+    if dtype is None:
+        dtype = x.dtype if x.dtype.kind in "fc" else np.float64
+    return astype(x, np.float32 if dtype == np.float16 else dtype), dtype
+
+
+def _degrees(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any:
+    """Return how many elements are combined, less ``ddof`` and at least 0; an array where a ``where=`` chooses."""
+    axis = axes_of(axis, x.ndim)
+    if where is True:
+        return max(count_over(x.shape, axis, "var") - ddof, 0)
+    chosen = np.broadcast_to(where, x.shape)
+    return np.maximum(np.sum(chosen, axis=axis, keepdims=keepdims, dtype=x.dtype) - ddof, 0)
+
+
+def _mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
+    x, dtype = _widened(x, dtype)
+    return astype(sum(x, axis, keepdims=keepdims, where=where) / _degrees(x, axis, keepdims, where, 0), dtype)
+
+
+def var(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
+    where: Any = True, mean: Any = None, correction: float | None = None,
+) -> Any:  # fmt: skip
     """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
 
-    ``ddof=1`` divides by ``n - 1``. At a constant input the gradient is 0.
+    ``ddof=1``, or ``correction=1``, divides by ``n - 1``; from ``n`` on it is infinite or, at a constant input, NaN.
+    At a constant input the gradient is 0.
     """
-    x = operand(x)
-    squares = square(x - mean(x, axis, dtype, keepdims=True))
-    if ddof == 0:
-        return mean(squares, axis, dtype, out, keepdims)
-    return sum(squares, axis, dtype, out, keepdims) / (count_over(x.shape, axes_of(axis, x.ndim), "var") - ddof)
+    x, dtype = _widened(x, dtype)
+    center = mean_of(x, axis, keepdims=True, where=where) if mean is None else mean
+    squares = square(masked(x - center, where, 0))
+    ddof = ddof if correction is None else correction
+    if ddof == 0 and where is True:
+        return astype(mean_of(squares, axis, None, out, keepdims), dtype)
+    return astype(sum(squares, axis, None, out, keepdims) / _degrees(x, axis, keepdims, where, ddof), dtype)
 
 
-def std(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
+def std(x: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the square root of `var`, like ``np.std``. At a constant input the gradient is NaN: inf times 0."""
-    return sqrt(var(x, axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims))
+    return sqrt(var(x, *args, **kwargs))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -102,7 +131,7 @@ def dot(a: Any, b: Any, out: None = None) -> Any:
     return matmul(a, b)
 
 
-FUNCTIONS.update({np.var: var, np.std: std, np.dot: dot})
+FUNCTIONS.update({np.var: var, np.std: std, np.dot: dot, "mean of some": _mean_of_some})
 
 __all__ = [
     "dot", "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std",

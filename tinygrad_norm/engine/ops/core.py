@@ -210,11 +210,12 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 # Reductions. np.sum and np.mean spend more time on their arguments than on small arrays.
 
 _add_up: Any = np.add.reduce
+_UNHASHABLE = (list, np.ndarray)
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return an axis argument as a sorted tuple of non-negative axes."""
-    return _sorted_axes(tuple(axis) if isinstance(axis, list) else axis, ndim)
+    return _sorted_axes(tuple(np.ravel(axis).tolist()) if isinstance(axis, _UNHASHABLE) else axis, ndim)
 
 
 @lru_cache
@@ -255,9 +256,18 @@ _sum = Primitive(
 )
 
 
-def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+def masked(x: Any, condition: Any, otherwise: Any) -> Any:
+    """Return ``x`` where a reduction's ``where=`` holds; elsewhere a constant, so that no gradient arrives there."""
+    return x if condition is True else where(np.broadcast_to(condition, operand(x).shape), x, otherwise)
+
+
+def sum(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
+    where: Any = True,
+) -> Any:  # fmt: skip
     """Add the elements over one or several axes, like ``np.sum``; float16 is added up in float32."""
-    return reduction(_sum, x, axis, dtype, out, keepdims)
+    total = reduction(_sum, x if where is True else masked(x, where, 0), axis, dtype, out, keepdims)
+    return total if initial is None else total + initial
 
 
 @added_widely
@@ -272,14 +282,18 @@ def _mean_rule(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool)
 _mean = Primitive("mean", "mean", _mean_forward, ("g / n, repeated", _mean_rule))
 
 
-def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+def mean(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+) -> Any:
     """Average over one or several axes, like ``np.mean``; float16 is summed in float32.
 
     Raises
     ------
     ValueError
-        Over zero elements.
+        Over zero elements, unless a ``where=`` leaves none: that is NaN, with NumPy's warning.
     """
+    if where is not True:
+        return FUNCTIONS["mean of some"](x, axis, dtype, keepdims, where)
     return reduction(_mean, x, axis, dtype, out, keepdims)
 
 
@@ -343,10 +357,5 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 FUNCTIONS |= {"astype": astype, np.where: where, np.broadcast_to: broadcast_to, np.sum: sum, np.add.reduce: sum}
-FUNCTIONS |= {
-    np.mean: mean,
-    np.reshape: reshape,
-    np.transpose: transpose,
-    np.permute_dims: transpose,
-    np.matmul: matmul,
-}
+FUNCTIONS |= {np.mean: mean, np.reshape: reshape, np.transpose: transpose, np.permute_dims: transpose}
+FUNCTIONS[np.matmul] = matmul

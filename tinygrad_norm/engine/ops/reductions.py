@@ -9,7 +9,8 @@ import numpy as np
 from ..operators import FUNCTIONS, Array, Axis
 from ..primitive import Primitive
 from ..tensor import record
-from .core import added_widely, astype, axes_of, count_over, kept, operand, reduction
+from .core import added_widely, astype, axes_of, count_over, kept, masked, operand, reduction, sum
+from .elementwise import maximum, minimum
 
 
 def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any:
@@ -45,26 +46,44 @@ _min = Primitive(
 )
 
 
-def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
+def _extreme_of_some(
+    primitive: Primitive, x: Any, axis: Axis, out: None, keepdims: bool, initial: Any, where: Any
+) -> Any:
+    """Run max or min; ``initial`` takes part, and takes the place of what a ``where=`` leaves out."""
+    if initial is None and where is not True:
+        raise ValueError(f"{primitive.name} with where= needs initial=, the result where nothing is left")
+    x = masked(operand(x), where, initial)
+    if initial is None:
+        return reduction(primitive, x, axis, None, out, keepdims)
+    # A sum over no elements is a zero of the right shape.
+    y = reduction(primitive, x, axis, None, out, keepdims) if x.size else sum(x, axis, keepdims=keepdims) + initial
+    return (maximum if primitive is _max else minimum)(y, initial)
+
+
+def max(
+    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """Return the largest element over one or several axes, like ``np.max``; ties share the gradient equally.
 
     Raises
     ------
     ValueError
-        Over zero elements.
+        Over zero elements without ``initial=``, or with ``where=`` and without ``initial=``.
     """
-    return reduction(_max, x, axis, None, out, keepdims)
+    return _extreme_of_some(_max, x, axis, out, keepdims, initial, where)
 
 
-def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
+def min(
+    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """Return the smallest element over one or several axes, like ``np.min``; ties share the gradient equally.
 
     Raises
     ------
     ValueError
-        Over zero elements.
+        Over zero elements without ``initial=``, or with ``where=`` and without ``initial=``.
     """
-    return reduction(_min, x, axis, None, out, keepdims)
+    return _extreme_of_some(_min, x, axis, out, keepdims, initial, where)
 
 
 def _reversed(x: Any, axis: int) -> Any:
@@ -82,15 +101,20 @@ _cumsum = Primitive(
 )
 
 
-def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
-    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``; float16 as in `sum`."""
+def running(primitive: Primitive, x: Any, axis: int | None, dtype: Any, out: None) -> Any:
+    """Run a primitive that accumulates along an axis, or along the flattened array."""
     if out is not None:
-        raise TypeError("cumsum of Tensors has no out=; use its result")
+        raise TypeError(f"{primitive.name} of Tensors has no out=; use its result")
     x = operand(x) if dtype is None else astype(x, dtype)
     if axis is None:
         x, axis = x.reshape(-1), 0
     (axis,) = axes_of(axis, x.ndim)
-    return record(_cumsum, (x,), {"axis": axis})
+    return record(primitive, (x,), {"axis": axis})
+
+
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
+    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``; float16 as in `sum`."""
+    return running(_cumsum, x, axis, dtype, out)
 
 
 FUNCTIONS.update(
