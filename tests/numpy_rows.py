@@ -55,6 +55,7 @@ ROWS = [
     _as_ufunc("hypot", NONZERO, NONZERO),
     _as_ufunc("arctan2", NONZERO, NONZERO),
     _as_ufunc("logaddexp", SMOOTH, SMOOTH),
+    _as_ufunc("logaddexp2", SMOOTH, SMOOTH),
     _as_ufunc("remainder", _LESS, _MORE),
     _as_ufunc("fmod", _LESS, _MORE),
     Row("prod", ops.prod, np.prod, _reductions()),
@@ -63,7 +64,6 @@ ROWS = [
 
 COMPOSITES = [
     Row("cumprod", ops.cumprod, np.cumprod, _unary_cases(lambda shape: st.just({})), "flat"),
-    _as_ufunc("logaddexp2", SMOOTH, SMOOTH),
     _as_ufunc("exp2", SMOOTH),
     _as_ufunc("degrees", SMOOTH, linear=True),
     _as_ufunc("reciprocal", NONZERO),

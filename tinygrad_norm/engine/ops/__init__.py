@@ -77,7 +77,6 @@ from .ufuncs import (
     arctan2,
     arctanh,
     cbrt,
-    copysign,
     cosh,
     degrees,
     exp2,
@@ -100,7 +99,7 @@ from .ufuncs import (
 
 __all__ = [
     "absolute", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "astype", "average",
-    "broadcast_to", "cbrt", "clip", "concatenate", "copysign", "cos", "cosh", "cumprod", "cumsum", "degrees",
+    "broadcast_to", "cbrt", "clip", "concatenate", "cos", "cosh", "cumprod", "cumsum", "degrees",
     "divide", "dot", "einsum", "erf", "exp", "exp2", "expand_dims", "expm1", "float_power", "fmax", "fmin", "fmod",
     "gelu", "getitem", "hypot", "leaky_relu", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp",
     "logaddexp2", "logsumexp", "matmul", "max", "maximum", "mean", "median", "min", "minimum", "moveaxis", "multiply",

@@ -21,8 +21,10 @@ def _merging(reduce: Callable[[Any], Any], x: Any, axis: Axis, keepdims: bool) -
     """Reduce over several axes as over one, which comes first. Axes that ``reduce`` adds come before the others."""
     shape, axis = x.shape, axes_of(axis, x.ndim)
     rest = tuple(i for i in range(x.ndim) if i not in axis)
-    if axis != (0,):
-        x = x.transpose(axis + rest).reshape((math.prod(shape[i] for i in axis), *(shape[i] for i in rest)))
+    if axis + rest != tuple(range(x.ndim)):
+        x = x.transpose(axis + rest)
+    if len(axis) != 1:
+        x = x.reshape((math.prod(shape[i] for i in axis), *(shape[i] for i in rest)))
     y = reduce(x)
     lead = y.shape[: y.ndim - len(rest)]
     return y.reshape((*lead, *(1 if i in axis else n for i, n in enumerate(shape)))) if keepdims else y
@@ -51,18 +53,10 @@ def _cumprod_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
     return np.moveaxis(_before(x) * s, 0, axis)
 
 
-_prod = Primitive(
-    "prod",
-    "Π",
-    lambda x: np.multiply.reduce(x, axis=0),
-    ("g * the product of the others", lambda g, y, x: g * (_before(x) * _before(x[::-1])[::-1])),
-)
-_cumprod = Primitive(
-    "cumprod",
-    "cumulative Π",
-    lambda x, *, axis: np.multiply.accumulate(x, axis=axis),
-    ("each later g * the product of the other factors, added up", _cumprod_rule),
-)
+_BY_FACTOR = "g * the product of the others", lambda g, y, x: g * (_before(x) * _before(x[::-1])[::-1])
+_BY_EARLY_FACTOR = "each later g * the product of the other factors, added up", _cumprod_rule
+_prod = Primitive("prod", "Π", lambda x: np.multiply.reduce(x, axis=0), _BY_FACTOR)
+_cumprod = Primitive("cumprod", "cumulative Π", lambda x, *, axis: np.multiply.accumulate(x, axis), _BY_EARLY_FACTOR)
 
 
 def prod(
@@ -160,14 +154,18 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     ZeroDivisionError
         If weights add up to zero.
     """
-    a, weights = operand(a), operand(1.0 if weights is None else weights)
-    if weights.ndim and weights.shape != a.shape:
+    a = operand(a)
+    if weights is None:
+        y = mean(a, axis, keepdims=keepdims)
+        return (y, np.full(y.shape, a.size / y.size, y.dtype)) if returned else y
+    weights = operand(weights)
+    if weights.shape != a.shape:
         axes = np.lib.array_utils.normalize_axis_tuple(range(a.ndim) if axis is None else axis, a.ndim)
         if weights.shape != tuple(a.shape[i] for i in axes):
             raise ValueError(f"weights of shape {weights.shape} fit neither {a.shape} nor its axes {axes}")
         weights = weights.transpose(tuple(np.argsort(axes)))
-        weights = weights.reshape(tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
-    total = sum(broadcast_to(weights, a.shape), axis, keepdims=keepdims)
+        weights = broadcast_to(weights.reshape(tuple(n if i in axes else 1 for i, n in enumerate(a.shape))), a.shape)
+    total = sum(weights, axis, keepdims=keepdims)
     if np.any(total == 0):
         raise ZeroDivisionError("the weights add up to zero")
     y = sum(a * weights, axis, keepdims=keepdims) / total

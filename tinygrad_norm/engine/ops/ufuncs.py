@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..operators import FUNCTIONS
-from .core import astype, binary, divide, multiply, negative, operand, unary, where
+from .core import astype, binary, divide, multiply, operand, unary, where
 from .elementwise import absolute, maximum, minimum, power, sigmoid, sin
 
 
@@ -27,14 +27,14 @@ def _continued(ufunc: Any, formula: Callable[..., Any]) -> Callable[..., Any]:
 tan = unary("tan", "tan", np.tan, ("g * (1 + y**2)", lambda g, y, x: g * (1 + y * y)))
 sinh = unary("sinh", "sinh", np.sinh, ("g * cosh(x)", lambda g, y, x: g * np.cosh(x)))
 cosh = unary("cosh", "cosh", np.cosh, ("g * sinh(x)", lambda g, y, x: g * np.sinh(x)))
-_arcsin_rule = "g / sqrt((1 - x) * (1 + x))", lambda g, y, x: g / np.sqrt((1 - x) * (1 + x))
-_arccos_rule = "-g / sqrt((1 - x) * (1 + x))", lambda g, y, x: -g / np.sqrt((1 - x) * (1 + x))
-_arccosh_rule = "g / (sqrt(x - 1) * sqrt(x + 1))", lambda g, y, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1))
-arcsin = unary("arcsin", "arcsin", np.arcsin, _arcsin_rule)
-arccos = unary("arccos", "arccos", np.arccos, _arccos_rule)
+_ARCSIN_RULE = "g / sqrt((1 - x) * (1 + x))", lambda g, y, x: g / np.sqrt((1 - x) * (1 + x))
+_ARCCOS_RULE = "-g / sqrt((1 - x) * (1 + x))", lambda g, y, x: -g / np.sqrt((1 - x) * (1 + x))
+_ARCCOSH_RULE = "g / (sqrt(x - 1) * sqrt(x + 1))", lambda g, y, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1))
+arcsin = unary("arcsin", "arcsin", np.arcsin, _ARCSIN_RULE)
+arccos = unary("arccos", "arccos", np.arccos, _ARCCOS_RULE)
 arctan = unary("arctan", "arctan", np.arctan, ("g / (1 + x**2)", lambda g, y, x: g / (1 + x * x)))
 arcsinh = unary("arcsinh", "arcsinh", np.arcsinh, ("g / hypot(x, 1)", lambda g, y, x: g / np.hypot(x, 1)))
-arccosh = unary("arccosh", "arccosh", np.arccosh, _arccosh_rule)
+arccosh = unary("arccosh", "arccosh", np.arccosh, _ARCCOSH_RULE)
 arctanh = unary("arctanh", "arctanh", np.arctanh, ("g / ((1 - x) * (1 + x))", lambda g, y, x: g / ((1 - x) * (1 + x))))
 
 
@@ -56,20 +56,13 @@ def _inverted(x: Any, a: Any, b: Any) -> Any:
     return _shorter(_shorter(x, length := hypot(a, b)), length)
 
 
-hypot = binary(
-    "hypot",
-    "hypot",
-    _continued(np.hypot, lambda a, b: np.sqrt(a * a + b * b)),
-    ("g * a / y", lambda g, y, a, b: g * _shorter(a, y)),
-    ("g * b / y", lambda g, y, a, b: g * _shorter(b, y)),
-)
-arctan2 = binary(
-    "arctan2",
-    "arctan2",
-    _continued(np.arctan2, _angle),
-    ("g * b / (a**2 + b**2)", lambda g, y, a, b: g * _inverted(b, a, b)),
-    ("-g * a / (a**2 + b**2)", lambda g, y, a, b: -g * _inverted(a, a, b)),
-)
+_BY_LEG_A = "g * a / y", lambda g, y, a, b: g * _shorter(a, y)
+_BY_LEG_B = "g * b / y", lambda g, y, a, b: g * _shorter(b, y)
+_BY_HEIGHT = "g * b / (a**2 + b**2)", lambda g, y, a, b: g * _inverted(b, a, b)
+_BY_BASE = "-g * a / (a**2 + b**2)", lambda g, y, a, b: -g * _inverted(a, a, b)
+_hypot = _continued(np.hypot, lambda a, b: np.sqrt(a * a + b * b))
+hypot = binary("hypot", "hypot", _hypot, _BY_LEG_A, _BY_LEG_B)
+arctan2 = binary("arctan2", "arctan2", _continued(np.arctan2, _angle), _BY_HEIGHT, _BY_BASE)
 
 
 def degrees(x: Any) -> Any:
@@ -84,15 +77,14 @@ def radians(x: Any) -> Any:
 
 def sinc(x: Any) -> Any:
     """Return ``sin(pi * x) / (pi * x)``, like ``np.sinc``: 1 at 0, and right there in every derivative."""
-    angle = math.pi * operand(x)
-    t = angle * angle
-    near = t < 0.25
+    angle = multiply(x, math.pi)
+    near = (angle > -0.5) & (angle < 0.5)
     # Near 0 the quotient's derivatives are differences of large numbers; the series has none.
+    inside, outside = where(near, angle, 0), where(near, 1, angle)
     series: Any = 1.0
     for k in range(14, 0, -2):
-        series = 1 - t * series / (k * (k + 1))
-    away = where(near, 1, angle)
-    return where(near, series, sin(away) / away)
+        series = 1 - inside * inside * series / (k * (k + 1))
+    return where(near, series, sin(outside) / outside)
 
 
 # Logarithms, powers and roots.
@@ -104,23 +96,19 @@ _cbrt = _continued(np.cbrt, lambda x: np.sign(x.real) * (np.sign(x.real) * x) **
 cbrt = unary("cbrt", "∛", _cbrt, ("g / (3 * y**2)", lambda g, y, x: g / (3 * (y * y))))
 
 
-def _gap(a: Any, b: Any) -> Any:
-    # Two equal infinities share as any two equal numbers do.
-    return np.where(np.isinf(a) & (a == b), 0, a - b)
+def _share(g: Any, a: Any, b: Any, scale: float = 1.0) -> Any:
+    """Return ``g * exp(a) / (exp(a) + exp(b))``; equal infinities share as any equal numbers do."""
+    return g * sigmoid(scale * np.where(np.isinf(a) & (a == b), 0, a - b))
 
 
-logaddexp = binary(
-    "logaddexp",
-    "logaddexp",
-    _continued(np.logaddexp, lambda a, b: np.log(np.exp(a) + np.exp(b))),
-    ("g / (1 + exp(b - a))", lambda g, y, a, b: g * sigmoid(_gap(a, b))),
-    ("g / (1 + exp(a - b))", lambda g, y, a, b: g * sigmoid(_gap(b, a))),
-)
-
-
-def logaddexp2(a: Any, b: Any) -> Any:
-    """Return ``log2(2**a + 2**b)`` without overflow, like ``np.logaddexp2``."""
-    return divide(logaddexp(multiply(a, _LOG_2), multiply(b, _LOG_2)), _LOG_2)
+_SHARE_OF_A = "g / (1 + exp(b - a))", lambda g, y, a, b: _share(g, a, b)
+_SHARE_OF_B = "g / (1 + exp(a - b))", lambda g, y, a, b: _share(g, b, a)
+_SHARE_OF_A_2 = "g / (1 + 2**(b - a))", lambda g, y, a, b: _share(g, a, b, _LOG_2)
+_SHARE_OF_B_2 = "g / (1 + 2**(a - b))", lambda g, y, a, b: _share(g, b, a, _LOG_2)
+_logaddexp = _continued(np.logaddexp, lambda a, b: np.log(np.exp(a) + np.exp(b)))
+_logaddexp2 = _continued(np.logaddexp2, lambda a, b: np.log2(2**a + 2**b))
+logaddexp = binary("logaddexp", "logaddexp", _logaddexp, _SHARE_OF_A, _SHARE_OF_B)
+logaddexp2 = binary("logaddexp2", "logaddexp2", _logaddexp2, _SHARE_OF_A_2, _SHARE_OF_B_2)
 
 
 def exp2(x: Any) -> Any:
@@ -161,14 +149,8 @@ def fmin(a: Any, b: Any) -> Any:
     return minimum(where(np.isnan(a), b, a), where(np.isnan(b), a, b))
 
 
-def copysign(a: Any, b: Any) -> Any:
-    """Return ``abs(a)`` with the sign of ``b``, like ``np.copysign``. The sign is data."""
-    size = absolute(a)
-    return where(np.signbit(b), negative(size), size)
-
-
 __all__ = [
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "copysign", "cosh", "degrees",
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cosh", "degrees",
     "exp2", "float_power", "fmax", "fmin", "fmod", "hypot", "log2", "log10", "logaddexp", "logaddexp2", "radians",
     "reciprocal", "remainder", "sinc", "sinh", "tan",
 ]  # fmt: skip
