@@ -35,27 +35,32 @@ def _mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) ->
     return astype(sum(x, axis, keepdims=keepdims, where=where) / _degrees(x, axis, keepdims, where, 0), dtype)
 
 
-def var(
+def _variance(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
     where: Any = True, mean: Any = None, correction: float | None = None,
-) -> Any:  # fmt: skip
-    """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
-
-    ``ddof=1``, or ``correction=1``, divides by ``n - 1``; from ``n`` on it is infinite or, at a constant input, NaN.
-    At a constant input the gradient is 0.
-    """
+) -> tuple[Any, Any]:  # fmt: skip
     x, dtype = _widened(x, dtype)
     center = mean_of(x, axis, keepdims=True, where=where) if mean is None else mean
     squares = square(masked(x - center, where, 0))
     ddof = ddof if correction is None else correction
     if ddof == 0 and where is True:
-        return astype(mean_of(squares, axis, None, out, keepdims), dtype)
-    return astype(sum(squares, axis, None, out, keepdims) / _degrees(x, axis, keepdims, where, ddof), dtype)
+        return mean_of(squares, axis, None, out, keepdims), dtype
+    return sum(squares, axis, None, out, keepdims) / _degrees(x, axis, keepdims, where, ddof), dtype
+
+
+def var(x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
+
+    ``ddof=1``, or ``correction=1``, divides by ``n - 1``; from ``n`` on it is infinite or, at a constant input, NaN.
+    At a constant input the gradient is 0.
+    """
+    return astype(*_variance(x, *args, **kwargs))
 
 
 def std(x: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the square root of `var`, like ``np.std``. At a constant input the gradient is NaN: inf times 0."""
-    return sqrt(var(x, *args, **kwargs))
+    y, dtype = _variance(x, *args, **kwargs)
+    return astype(sqrt(y), dtype)
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
