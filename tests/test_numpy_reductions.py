@@ -146,6 +146,8 @@ def test_reductions_of_numbers_only(name, dtype):
         gradient, _ = same(partial(getattr(np, name), axis=axis, keepdims=keepdims), x, dtype)
         assert_array_equal(gradient[np.isnan(x)], 0)
         assert np.isfinite(gradient).all()
+    if name not in ("nanmax", "nanmin"):
+        same(partial(getattr(np, name), axis=1, where=[True, True, False, True]), x, dtype)
     if name in ("nansum", "nanprod"):
         same(getattr(np, name), [nan, nan], dtype)
     elif name in ("nanmax", "nanmin"):

@@ -85,6 +85,9 @@ def test_sort_returns_each_cotangent_to_its_place(axis):
 def test_equal_elements_and_nan_keep_their_order():
     gradient, g = same(np.sort, [2, nan, 1, 2, -0.0, 1, 0.0])
     assert_array_equal(gradient, g[[4, 6, 2, 5, 0, 3, 1]])
+    many = np.random.default_rng(3).integers(0, 4, 300).astype(float)
+    gradient, g = same(np.sort, many)
+    assert_array_equal(gradient[np.argsort(many, kind="stable")], g)
 
 
 def test_partition_puts_the_kth_element_where_sort_does():

@@ -98,6 +98,15 @@ def test_logaddexp_keeps_its_curvature_at_ties():
         assert_allclose([g.item() for g in tn.grad(slope, [x, y])], [curvature, -curvature], rtol=1e-14)
 
 
+def test_remainders_count_by_whole_numbers():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=3000) * 100, rng.normal(size=3000)
+    for function, count in ((np.remainder, np.floor_divide(a, b)), (np.fmod, np.trunc(a / b))):
+        _, by_a, by_b = slopes(function, a, b)
+        assert_array_equal(by_a, 1)
+        assert_allclose(by_b, -count, rtol=1e-14)
+
+
 UNARY = ["tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "log2", "log10", "cbrt",
          "exp2", "reciprocal", "positive", "fabs", "sinc", "degrees", "radians", "deg2rad", "rad2deg"]  # fmt: skip
 BINARY = ["logaddexp", "logaddexp2", "remainder", "mod", "fmod", "arctan2", "hypot", "fmax", "fmin",

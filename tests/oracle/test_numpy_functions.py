@@ -57,7 +57,8 @@ def assert_same(found: tuple[Any, ...], wanted: tuple[Any, ...], tolerance: floa
 
 
 UNARY = [
-    "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "arcsinh", "arctanh", "log2", "log10", "exp2", "reciprocal", "sinc",
+    "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "arcsinh", "arctanh", "log2", "log10", "exp2", "reciprocal",
+    "sinc",
 ]  # fmt: skip
 ZEROS = np.array([[0.0, 2.0, 0.0, 3.0], [1.5, 0.0, 2.0, -1.0], [1.0, 2.0, 3.0, 4.0]])
 TORCH = {

@@ -27,7 +27,7 @@ def _degrees(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any
     if where is True:
         return max(count_over(x.shape, axis, "var") - ddof, 0)
     chosen = np.broadcast_to(where, x.shape)
-    return np.maximum(np.sum(chosen, axis=axis, keepdims=keepdims, dtype=x.dtype) - ddof, 0)
+    return np.maximum(np.sum(chosen, axis=axis, keepdims=keepdims) - ddof, 0).astype(x.dtype)
 
 
 def _mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
