@@ -15,10 +15,10 @@ from .elementwise import erf, exp, log, log1p, sigmoid, sqrt
 
 def _widened(x: Any, dtype: Any) -> tuple[Any, Any]:
     """Return ``x`` in what its moments are computed in, and their dtype: float16 counts and adds up in float32."""
-    x = operand(x)
-    if dtype is None:
-        dtype = x.dtype if x.dtype.kind in "fc" else np.float64
-    return astype(x, np.float32 if dtype == np.float16 else dtype), dtype
+    x = operand(x) if dtype is None else astype(x, dtype)
+    if x.dtype.kind not in "fc":
+        x = astype(x, np.float64)
+    return (astype(x, np.float32) if x.dtype.char == "e" else x), x.dtype
 
 
 def _degrees(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any:

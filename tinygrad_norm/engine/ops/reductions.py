@@ -50,11 +50,11 @@ def _extreme_of_some(
     primitive: Primitive, x: Any, axis: Axis, out: None, keepdims: bool, initial: Any, where: Any
 ) -> Any:
     """Run max or min; ``initial`` takes part, and takes the place of what a ``where=`` leaves out."""
-    if initial is None and where is not True:
+    if initial is None and where is True:
+        return reduction(primitive, x, axis, None, out, keepdims)
+    if initial is None:
         raise ValueError(f"{primitive.name} with where= needs initial=, the result where nothing is left")
     x = masked(operand(x), where, initial)
-    if initial is None:
-        return reduction(primitive, x, axis, None, out, keepdims)
     # A sum over no elements is a zero of the right shape.
     y = reduction(primitive, x, axis, None, out, keepdims) if x.size else sum(x, axis, keepdims=keepdims) + initial
     return (maximum if primitive is _max else minimum)(y, initial)
