@@ -153,3 +153,12 @@ def test_reductions_of_numbers_only(name, dtype):
     elif name in ("nanmax", "nanmin"):
         assert np.isnan(getattr(np, name)(leaf([nan, nan])).item())
         same(getattr(np, name), [nan, -inf, inf], dtype)
+
+
+def test_cumulative_sums_and_products_have_their_new_names():
+    for name in ("cumulative_sum", "cumulative_prod"):
+        if hasattr(np, name):
+            same(partial(getattr(np, name), axis=1), random(2, 3))
+            same(getattr(np, name), random(4))
+            with pytest.raises(TypeError, match="include_initial"):
+                getattr(np, name)(leaf(random(4)), include_initial=True)

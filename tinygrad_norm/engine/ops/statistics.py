@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Axis
+from ..operators import FUNCTIONS, Axis, plain
 from ..primitive import Primitive
 from ..tensor import record
 from .composite import logsumexp, std, var
 from .core import astype, axes_of, broadcast_to, count_over, masked, mean, operand, sum, where
-from .reductions import max, min, running
+from .reductions import cumsum, max, min, running
 from .shape import getitem
 
 
@@ -77,26 +77,38 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None, out: None = None
 # Order statistics: elements, read in the order of their values.
 
 
-def sort(x: Any, axis: int | None = -1, kind: Any = None, order: None = None, *, stable: Any = None) -> Any:
-    """Return the elements in ascending order along an axis, or all of them, like ``np.sort``; equal ones as they stood.
-
-    The permutation is data: each cotangent returns to the place that its element came from.
-    """
+def _arranged(x: Any, order: Any, axis: int | None) -> Any:
+    """Return the elements along an axis, or all of them, in the order that ``order`` finds along it."""
     x = operand(x)
     if axis is None:
         x, axis = x.reshape(-1), 0
     (axis,) = axes_of(axis, x.ndim)
     places = list(np.indices(x.shape, sparse=True))
-    places[axis] = np.argsort(x, axis=axis, kind="stable")
+    places[axis] = order(x, axis)
     return getitem(x, tuple(places))
 
 
-def partition(x: Any, kth: Any, axis: int | None = -1, kind: Any = None, order: None = None) -> Any:
-    """Return the elements so that those at ``kth`` are where `sort` puts them, like ``np.partition``.
+def _stable(x: Any, axis: int) -> Any:
+    return np.argsort(x, axis=axis, kind="stable")
 
-    NumPy leaves open how those between them stand; here all are sorted.
+
+def sort(x: Any, axis: int | None = -1, kind: Any = None, order: None = None, *, stable: Any = None) -> Any:
+    """Return the elements in ascending order along an axis, or all of them, like ``np.sort``; equal ones as they stood.
+
+    The permutation is data: each cotangent returns to the place that its element came from.
     """
-    return sort(x, axis)
+    return _arranged(x, _stable, axis)
+
+
+def partition(x: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: None = None) -> Any:
+    """Return the elements with those at ``kth`` where `sort` puts them, smaller ones before, like ``np.partition``."""
+
+    def as_numpy(x: Any, axis: int) -> Any:
+        # NumPy's argpartition leaves the others in other places than its partition does, which these ranks follow.
+        ranks = _stable(_stable(np.partition(np.real(plain(x)), kth, axis, kind), axis), axis)
+        return np.take_along_axis(_stable(x, axis), ranks, axis)
+
+    return _arranged(x, as_numpy, axis)
 
 
 def _reading(read: Callable[[Any], Any], a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -216,6 +228,8 @@ __all__ = [
 
 FUNCTIONS |= {getattr(np, name): globals()[name] for name in __all__}
 FUNCTIONS |= {np.multiply.reduce: prod, np.logaddexp.reduce: logsumexp}
+# NumPy 2.0 has no such names yet.
+FUNCTIONS |= {getattr(np, name, name): run for name, run in (("cumulative_sum", cumsum), ("cumulative_prod", cumprod))}
 FUNCTIONS |= {np.nansum: _of_numbers(sum), np.nanmean: _of_numbers(mean), np.nanprod: _of_numbers(prod)}
 FUNCTIONS |= {np.nanvar: _of_numbers(var), np.nanstd: _of_numbers(std)}
 FUNCTIONS |= {np.nanmax: _extreme_number(max, -math.inf), np.nanmin: _extreme_number(min, math.inf)}
