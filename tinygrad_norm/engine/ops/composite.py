@@ -9,7 +9,9 @@ import numpy as np
 
 from ..context import STATE
 from ..operators import FUNCTIONS, Axis
+from ..primitive import Primitive
 from ..recording import no_grad
+from ..tensor import record
 from .core import axes_of, count_over, matmul, mean, operand, square, sum, tanh, where
 from .elementwise import absolute, erf, exp, log, log1p, sigmoid, sqrt
 from .reductions import max
@@ -35,11 +37,13 @@ def std(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: fl
     return sqrt(var(x, axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims))
 
 
+_finite = Primitive("finite", "finite", lambda x: np.where(np.isfinite(x), x, 0))
+
+
 def _shift(x: Any, axis: Axis) -> Any:
     """Return the largest values, with kept axes: a constant, which cancels. Where they are not finite, 0."""
     with no_grad():
-        largest = max(np.real(x), axis=axis, keepdims=True)
-        return where(np.isfinite(largest), largest, 0)
+        return record(_finite, (max(np.real(x), axis=axis, keepdims=True),))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
