@@ -17,7 +17,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """Return the differences of neighbours along an axis, taken n times, like ``np.diff``."""
     a = operand(a)
     if a.ndim == 0 or n < 0:
-        raise ValueError(f"diff takes differences of neighbours n >= 0 times, not of shape {a.shape} {n} times")
+        raise ValueError(f"diff takes at least one axis and n >= 0, not shape {a.shape} and n={n}")
     (axis,) = axes_of(axis, a.ndim)
     edge = (*a.shape[:axis], 1, *a.shape[axis + 1 :])
     ends = [x if x is None else beside(x, a) for x in (prepend, append)]

@@ -183,7 +183,7 @@ def outer(a: Any, b: Any, out: None = None) -> Any:
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum products over pairs of axes, like ``np.tensordot``: so many of the last and first, or two lists of axes."""
     a, b = operand(a), operand(b)
-    pairs = (range(a.ndim - axes, a.ndim), range(axes)) if np.ndim(axes) == 0 else (np.atleast_1d(x) for x in axes)
+    pairs: Any = (range(a.ndim - axes, a.ndim), range(axes)) if np.ndim(axes) == 0 else (np.atleast_1d(x) for x in axes)
     try:
         ours, theirs = (
             np.lib.array_utils.normalize_axis_tuple([int(i) for i in pair], x.ndim)
@@ -278,7 +278,7 @@ def correlate(a: Any, v: Any, mode: Literal["full", "same", "valid"] = "valid") 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """Return the powers of each element as a row, the highest first, like ``np.vander``."""
-    x = operand(x)
+    x = astype(x, np.promote_types(operand(x).dtype, int))
     powers = np.arange(x.size if N is None else N).astype(x.dtype)
     return reshape(x, (-1, 1)) ** (powers if increasing else powers[::-1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def beside(x: Any, other: Any) -> Any:
 
 def _each(arrays: Sequence[Any], shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
     """Give each array the shape that its own leads to; one alone comes back alone."""
-    xs = tuple(reshape(x, shape_of(x.shape)) if x.ndim < 3 else x for x in map(operand, arrays))
+    xs = tuple(x if x.shape == shape_of(x.shape) else reshape(x, shape_of(x.shape)) for x in map(operand, arrays))
     return xs if len(xs) != 1 else xs[0]
 
 
@@ -62,7 +63,9 @@ def dstack(tup: Sequence[Any]) -> Any:
 
 def column_stack(tup: Sequence[Any]) -> Any:
     """Join vectors as columns, like ``np.column_stack``."""
-    return concatenate([_each([x], lambda shape: shape if len(shape) > 1 else (*shape, 1)) for x in tup], axis=1)
+    return concatenate(
+        [_each([x], lambda shape: shape if len(shape) > 1 else (math.prod(shape), 1)) for x in tup], axis=1
+    )
 
 
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
@@ -120,12 +123,16 @@ def broadcast_arrays(*args: Any) -> tuple[Any, ...]:
 # Repeating and turning.
 
 
+def _along_one(a: Any, axis: int | None) -> tuple[Any, int]:
+    """Return an array and an axis of it; where none is given, those of the flattened array."""
+    a = reshape(a, -1) if axis is None else atleast_1d(a)
+    (axis,) = axes_of(0 if axis is None else axis, a.ndim)
+    return a, axis
+
+
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     """Repeat each element along an axis, or of the flattened array, like ``np.repeat``."""
-    a = operand(a)
-    if axis is None:
-        a, axis = reshape(a, -1), 0
-    (axis,) = axes_of(axis, a.ndim)
+    a, axis = _along_one(a, axis)
     size, before, after = a.shape[axis], a.shape[:axis], a.shape[axis + 1 :]
     if np.ndim(repeats):
         return take(a, np.repeat(np.arange(size), repeats), axis)
@@ -188,7 +195,8 @@ def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """Move an axis to stand before another one, like ``np.rollaxis``."""
     ndim = operand(a).ndim
-    (axis,), (start,) = axes_of(axis, ndim), axes_of(start, ndim + 1) if start < 0 else (start,)
+    (axis,) = axes_of(axis, ndim)
+    start = start + ndim if start < 0 else start
     return moveaxis(a, axis, start - (axis < start))
 
 
@@ -199,10 +207,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     """Return the elements at indices along an axis, or of the flattened array, like ``np.take``."""
     if out is not None:
         raise TypeError("take of Tensors has no out=; use its result")
-    a = operand(a)
-    if axis is None:
-        a, axis = reshape(a, -1), 0
-    (axis,) = axes_of(axis, a.ndim)
+    a, axis = _along_one(a, axis)
     if mode != "raise":
         indices = np.take(np.arange(a.shape[axis]), indices, mode=mode)  # type: ignore[call-overload]
     return getitem(a, along(axis, indices))
@@ -210,10 +215,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     """Return for each place the element that its index names along the axis, like ``np.take_along_axis``."""
-    arr = operand(arr)
-    if axis is None:
-        arr, axis = reshape(arr, -1), 0
-    (axis,) = axes_of(axis, arr.ndim)
+    arr, axis = _along_one(arr, axis)
     if np.ndim(indices) != arr.ndim:
         raise ValueError(f"take_along_axis: indices of {np.ndim(indices)} axes do not fit the shape {arr.shape}")
     places: list[Any] = list(np.ix_(*map(np.arange, arr.shape)))
@@ -239,6 +241,8 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
 
 def _below(m: Any, k: int) -> Array:
     """Return where a matrix, or the square one whose rows are a vector, is on or below a diagonal."""
+    if m.ndim == 0:
+        raise ValueError("a scalar has no diagonal, so no triangle")
     return np.tri(m.shape[-2] if m.ndim > 1 else m.size, m.shape[-1], k, bool)
 
 
@@ -264,7 +268,9 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 def diag(v: Any, k: int = 0) -> Any:
     """Return a diagonal of a matrix, or the matrix that has a vector on its diagonal, like ``np.diag``."""
     v = operand(v)
-    if v.ndim != 1:
+    if v.ndim not in (1, 2):
+        raise ValueError(f"diag takes a vector or a matrix, not shape {v.shape}")
+    if v.ndim == 2:
         return diagonal(v, k)
     n = v.size + abs(k)
     return scatter(v, np.nonzero(np.eye(n, k=k)), (n, n))

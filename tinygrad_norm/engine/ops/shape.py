@@ -109,6 +109,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
         If the axis does not split into so many equal parts; `array_split` makes parts of unequal sizes.
     """
     x = operand(x)
+    (axis,) = axes_of(axis, x.ndim)
     if np.ndim(indices_or_sections) == 0 and indices_or_sections > 0 and x.shape[axis] % indices_or_sections:
         raise ValueError(f"axis {axis} of size {x.shape[axis]} does not split into {indices_or_sections} equal parts")
     return array_split(x, indices_or_sections, axis)
