@@ -157,7 +157,7 @@ def test_products_with_arrays_and_numbers_on_either_side():
     for function in (np.dot, np.inner, np.outer, np.kron, np.cross):
         agrees(lambda x, f=function: f(x, b), a)
         agrees(lambda x, f=function: f(a, x), b)
-    for function in (np.dot, np.inner, np.kron):
+    for function in (np.dot, np.inner, np.outer, np.kron):
         x = Tensor([1.0, 2.0], requires_grad=True, dtype=np.float32)
         assert function(x, 2.0).dtype == np.float32
     np.testing.assert_array_equal(Tensor([[1.0, 2.0]]).dot([3.0, 4.0]).data, [11])

@@ -177,6 +177,7 @@ def outer(a: Any, b: Any, out: None = None) -> Any:
     """Return the products of each element of ``a`` with each of ``b``, like ``np.outer``."""
     if out is not None:
         raise TypeError("outer of Tensors has no out=; use its result")
+    a, b = in_one_dtype(a, b)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
@@ -222,7 +223,7 @@ def vecmat(a: Any, b: Any) -> Any:
 
 def kron(a: Any, b: Any) -> Any:
     """Replace each element of ``a`` by its product with ``b``, like ``np.kron``."""
-    a, b = operand(a), operand(b)
+    a, b = in_one_dtype(a, b)
     ndim = max(a.ndim, b.ndim)
     rows, columns = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
     a = reshape(a, [size for n in rows for size in (n, 1)])

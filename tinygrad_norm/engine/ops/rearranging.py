@@ -161,9 +161,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
         return reshape(roll(reshape(a, -1), shift, 0), a.shape)
     for step, one in np.broadcast(shift, axis):
         (along_axis,) = axes_of(int(one), a.ndim)
-        if cut := a.shape[along_axis] and -int(step) % a.shape[along_axis]:
-            parts = [getitem(a, along(along_axis, part)) for part in (slice(cut, None), slice(None, cut))]
-            a = concatenate(parts, along_axis)
+        cut = -int(step) % max(a.shape[along_axis], 1)
+        parts = [getitem(a, along(along_axis, part)) for part in (slice(cut, None), slice(None, cut))]
+        a = concatenate(parts, along_axis)
     return a
 
 

@@ -224,7 +224,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
     """
     x = operand(x)
     width = tuple((a, b) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist())
-    if mode == "constant":
+    if mode == "constant" or not any(map(any, width)):
         values = np.broadcast_to(np.asarray(constant_values), (x.ndim, 2)).tolist()
         return record(_pad, (x,), {"width": width, "value": tuple((a, b) for a, b in values)})
     if mode not in ("edge", "reflect", "symmetric", "wrap") or options.get("reflect_type", "even") != "even":
