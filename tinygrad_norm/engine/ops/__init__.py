@@ -74,7 +74,6 @@ from .rearranging import (
     atleast_1d,
     atleast_2d,
     atleast_3d,
-    block,
     broadcast_arrays,
     column_stack,
     compress,
@@ -124,7 +123,7 @@ from .shape import (
 from .windows import overlap_add, sliding_windows
 
 __all__ = [
-    "absolute", "add", "append", "array_split", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "block",
+    "absolute", "add", "append", "array_split", "astype", "atleast_1d", "atleast_2d", "atleast_3d",
     "broadcast_arrays", "broadcast_to", "cholesky", "clip", "column_stack", "compress", "concatenate", "convolve",
     "copy", "correlate", "cos", "cross", "cumsum", "delete", "det", "diag", "diagflat", "diagonal", "diff", "divide",
     "dot", "dsplit", "dstack", "ediff1d", "einsum", "erf", "exp", "expand_dims", "expm1", "extract", "flip", "fliplr",

@@ -92,36 +92,26 @@ def _lettered(operands: Sequence[Any]) -> tuple[Any, ...]:
 @lru_cache
 def _explicit(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[list[str], str, dict[str, int]]:
     """Return the terms and the result without ``...``, and the size of each axis."""
-
-    def fail(reason: str) -> ValueError:
-        return ValueError(f"einsum {subscripts!r} does not fit operands of shapes {list(shapes)}: {reason}")
-
     left, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     names = [term.replace("...", "", 1) for term in (*terms, result)]
-    if not all(set(name) <= set(_LETTERS) for name in names):
-        raise fail("axes are named by letters, and '...' stands once in a term")
-    if len(terms) != len(shapes):
-        raise fail(f"there are {len(terms)} terms and {len(shapes)} operands")
     extra = [len(shape) - len(name) for shape, name in zip(shapes, names, strict=False)]
-    if any(n < 0 or (n and "..." not in term) for n, term in zip(extra, terms, strict=True)):
-        raise fail("every axis needs a name, and every name an axis")
-    spare = "".join(sorted(set(_LETTERS) - set(subscripts)))[: max(extra)]
-    terms = [term.replace("...", spare[len(spare) - n :]) for term, n in zip(terms, extra, strict=True)]
-    every = "".join(terms)
+    spare = "".join(sorted({*_LETTERS} - {*subscripts}))[: max(0, *extra)]
+    full = [term.replace("...", spare[len(spare) - n :]) for term, n in zip(terms, extra, strict=False)]
+    every = "".join(full)
     if not arrow:
         result = "..." + "".join(sorted(label for label in {*every} - {*spare} if every.count(label) == 1))
-    if spare and "..." not in result:
-        raise fail("the result needs '...', too")
-    result = result.replace("...", spare)
-    if len({*result}) < len(result) or not {*result} <= {*every}:
-        raise fail("the result names an axis twice, or one that no operand has")
+    shown = result.replace("...", spare)
     sizes: dict[str, int] = {}
-    for label, size in zip(every, (size for shape in shapes for size in shape), strict=True):
+    fits = len(terms) == len(shapes) and {*"".join(names)} <= {*_LETTERS} and [*map(len, full)] == [*map(len, shapes)]
+    for label, size in zip(every, (n for shape in shapes for n in shape), strict=False):
         sizes[label] = size if sizes.get(label, 1) == 1 else sizes[label]
-        if size not in (1, sizes[label]):
-            raise fail(f"axis {label!r} has sizes {sizes[label]} and {size}")
-    return terms, result, sizes
+        fits &= size in (1, sizes[label])
+    if not fits:
+        raise ValueError(f"einsum {subscripts!r} does not fit operands of shapes {list(shapes)}")
+    if len({*shown}) < len(shown) or not {*spare} <= {*shown} <= {*every}:
+        raise ValueError(f"einsum {subscripts!r}: the result names each axis once, and only the operands' axes")
+    return full, shown, sizes
 
 
 def _with_each_axis_once(x: Any, term: str, sizes: dict[str, int]) -> tuple[Any, str]:
@@ -299,8 +289,3 @@ FUNCTIONS |= {
     np.linalg.cross: lambda a, b, /, *, axis=-1: cross(a, b, axis=axis),
     np.linalg.matrix_transpose: lambda x, /: swapaxes(x, -1, -2),
 }
-
-__all__ = [
-    "convolve", "correlate", "cross", "dot", "einsum", "inner", "kron", "matvec", "multi_dot", "outer", "tensordot",
-    "vander", "vecdot", "vecmat",
-]  # fmt: skip

@@ -73,25 +73,6 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     return concatenate((arr, beside(values, arr)), axis)
 
 
-def block(arrays: Any) -> Any:
-    """Join nested lists of blocks, the innermost along the last axis, like ``np.block``."""
-
-    def depth(part: Any) -> int:
-        return 1 + max(map(depth, part)) if isinstance(part, list) else 0
-
-    def ndim(part: Any) -> int:
-        return max(map(ndim, part)) if isinstance(part, list) else operand(part).ndim
-
-    def joined(part: Any, axis: int) -> Any:
-        if isinstance(part, list):
-            return concatenate([joined(each, axis + 1) for each in part], axis)
-        x = operand(part)
-        return reshape(x, (1,) * (least - x.ndim) + x.shape)
-
-    least = max(depth(arrays), ndim(arrays))
-    return joined(arrays, -depth(arrays))
-
-
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """Cut along an axis, which vanishes, like ``np.unstack``."""
     return tuple(moveaxis(x, axis, 0))
@@ -303,7 +284,7 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None) -> Any:
 FUNCTIONS |= {
     getattr(np, f.__name__): f
     for f in (
-        append, atleast_1d, atleast_2d, atleast_3d, block, broadcast_arrays, column_stack, compress, copy, delete,
+        append, atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, column_stack, compress, copy, delete,
         diag, diagflat, diagonal, dsplit, dstack, extract, flip, fliplr, flipud, full_like, hsplit, hstack,
         repeat, resize, roll, rollaxis, rot90, take, take_along_axis, tile, trace, tril, triu, vsplit, vstack,
     )
@@ -313,10 +294,3 @@ FUNCTIONS[np.linalg.diagonal] = lambda x, /, *, offset=0: diagonal(x, offset, -2
 FUNCTIONS[np.linalg.trace] = lambda x, /, *, offset=0, dtype=None: trace(x, offset, -2, -1, dtype)
 if hasattr(np, "unstack"):  # new in NumPy 2.1
     FUNCTIONS[np.unstack] = unstack
-
-__all__ = [
-    "append", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "column_stack",
-    "compress", "copy", "delete", "diag", "diagflat", "diagonal", "dsplit", "dstack", "extract", "flip", "fliplr",
-    "flipud", "full_like", "hsplit", "hstack", "repeat", "resize", "roll", "rollaxis", "rot90", "take",
-    "take_along_axis", "tile", "trace", "tril", "triu", "unstack", "vsplit", "vstack",
-]  # fmt: skip
