@@ -1,6 +1,6 @@
 """The primitives, and the functions composed of them. Plain arrays give plain arrays; Tensors are recorded."""
 
-from . import numpy_functions  # noqa: F401 (importing it fills the table)
+from . import advice, numpy_functions  # noqa: F401 (importing them fills the table)
 from .composite import (
     gelu,
     leaky_relu,
@@ -66,6 +66,7 @@ from .products import (
     outer,
     tensordot,
     vander,
+    vdot,
     vecdot,
     vecmat,
 )
@@ -134,5 +135,5 @@ __all__ = [
     "rot90", "rsqrt", "scatter", "sigmoid", "sign", "silu", "sin", "sliding_windows", "slogdet", "softmax", "softplus",
     "solve", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take",
     "take_along_axis", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tril", "triu", "unstack",
-    "vander", "var", "vecdot", "vecmat", "vector_norm", "vsplit", "vstack", "where", "zeros_like",
+    "vander", "var", "vdot", "vecdot", "vecmat", "vector_norm", "vsplit", "vstack", "where", "zeros_like",
 ]  # fmt: skip

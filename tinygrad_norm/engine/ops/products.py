@@ -171,6 +171,11 @@ def outer(a: Any, b: Any, out: None = None) -> Any:
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
+def vdot(a: Any, b: Any) -> Any:
+    """Sum the products of all elements, like ``np.vdot``."""
+    return dot(reshape(a, -1), reshape(b, -1))
+
+
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum products over pairs of axes, like ``np.tensordot``: so many of the last and first, or two lists of axes."""
     a, b = operand(a), operand(b)
@@ -276,7 +281,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 FUNCTIONS |= {
     getattr(np, f.__name__): f
-    for f in (convolve, correlate, cross, dot, einsum, inner, kron, outer, tensordot, vander, vecdot)
+    for f in (convolve, correlate, cross, dot, einsum, inner, kron, outer, tensordot, vander, vdot, vecdot)
 }
 # NumPy 2.2 has the last two.
 FUNCTIONS |= {getattr(np, f.__name__): f for f in (matvec, vecmat) if hasattr(np, f.__name__)}
