@@ -133,6 +133,7 @@ CASES = {
 }  # fmt: skip
 if hasattr(np, "unstack"):
     CASES["unstack"] = (lambda x: np.unstack(x, axis=-1), (2, 3))
+    CASES["astype"] = (lambda x: np.astype(x, np.float64) if x.dtype == np.float32 else x * 1, (2, 3))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))

@@ -128,8 +128,7 @@ def plain(x: Any) -> Any:
 def _dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run what stands for a NumPy function on Tensors, or say what works instead."""
     if kwargs.get("out") is not None:
-        reason = "would write into an array behind the graph's back; use its result"
-        raise TypeError(f"{qualified(function)}(..., out=) {reason}")
+        raise TypeError(FUNCTIONS["keyword advice"](function, "out"))
     if function not in FUNCTIONS:
         raise TypeError(FUNCTIONS["advice"](function))
     try:
@@ -137,15 +136,4 @@ def _dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        raise TypeError(FUNCTIONS["keyword advice"](function, str(error))) from None
-
-
-def qualified(function: Any) -> str:
-    """Return the name of a NumPy function as users write it: ``np.linalg.inv``, ``np.add.reduce``."""
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, np.ufunc):
-        return f"{qualified(owner)}.{function.__name__}"
-    name: str = function.__name__
-    if isinstance(function, np.ufunc):
-        return f"np.{name}" if getattr(np, name, None) is function else name
-    return f"{function.__module__}.{name}".replace("numpy", "np", 1)
+        raise TypeError(FUNCTIONS["keyword advice"](function, str(error).split("'")[-2])) from None

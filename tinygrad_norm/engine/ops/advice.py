@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, qualified
+from ..operators import FUNCTIONS
 
 # Each is an expression that gives what the function gives, with a gradient: a test evaluates them all.
 ADVICE = {
     "np.add.at": "x + tn.ops.scatter(y, index, x.shape)",
     "np.add.reduceat": "np.stack([part.sum(0) for part in np.split(x, index[1:])]), if index grows from 0",
     "np.apply_along_axis": "np.stack([f(row) for row in x]), for the last axis of a matrix",
-    "np.astype": "x.astype(dtype)",
     "np.block": "np.vstack([np.hstack(row) for row in rows])",
     "np.copysign": "np.where(np.signbit(y), -abs(x), abs(x))",
     "np.corrcoef": "(z := (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)) @ z.T / z.shape[1]",
@@ -41,10 +40,22 @@ ADVICE["np.fill_diagonal"] = "np.where(np.eye(*x.shape, dtype=bool), y, x), a ne
 _METHODS = {"np.add.accumulate": np.cumsum, "np.multiply.reduce": np.prod, "np.multiply.accumulate": np.cumprod}
 
 _KEYWORDS = {
+    "out": "it would write into an array behind the graph's back: use the result",
     "dtype": "convert with .astype",
     "casting": "convert with .astype",
     "where": "choose with np.where or an index before",
 }
+
+
+def qualified(function: Any) -> str:
+    """Return the name of a NumPy function as users write it: ``np.linalg.inv``, ``np.add.reduce``."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"{qualified(owner)}.{function.__name__}"
+    name: str = function.__name__
+    if isinstance(function, np.ufunc):
+        return f"np.{name}" if getattr(np, name, None) is function else name
+    return f"{function.__module__}.{name}".replace("numpy", "np", 1)
 
 
 def advice(function: Any) -> str:
@@ -55,14 +66,15 @@ def advice(function: Any) -> str:
         expression = f"{qualified(_METHODS[name])}(x, axis=0)"
     elif name.endswith(".outer") and function.__self__ in FUNCTIONS:
         expression = f"{name.removesuffix('.outer')}(x[:, None], y), for vectors"
+    if name in ("np.put", "np.put_along_axis"):
+        return f"{name} changes an array in place, and a Tensor's values never change; make another with np.where"
     if expression:
         return f"{name} does not work on Tensors; use {expression}"
     return f"{name} of Tensors has no gradient here; for its values alone, call it with .data"
 
 
-def keyword_advice(function: Any, error: str) -> str:
+def keyword_advice(function: Any, keyword: str) -> str:
     """Return what to do about a keyword that a function does not take from Tensors."""
-    keyword = error.split("'")[-2]
     return f"{qualified(function)} of Tensors takes no {keyword}=; {_KEYWORDS.get(keyword, 'leave it out')}"
 
 

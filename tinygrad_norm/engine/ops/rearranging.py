@@ -292,5 +292,5 @@ FUNCTIONS |= {
 FUNCTIONS[np.empty_like] = zeros_like
 FUNCTIONS[np.linalg.diagonal] = lambda x, /, *, offset=0: diagonal(x, offset, -2, -1)
 FUNCTIONS[np.linalg.trace] = lambda x, /, *, offset=0, dtype=None: trace(x, offset, -2, -1, dtype)
-if hasattr(np, "unstack"):  # new in NumPy 2.1
-    FUNCTIONS[np.unstack] = unstack
+# New in NumPy 2.1.
+FUNCTIONS |= {getattr(np, name): f for name, f in (("astype", astype), ("unstack", unstack)) if hasattr(np, name)}
