@@ -14,6 +14,7 @@ CASES = {
     "vstack vectors": (lambda a, b: np.vstack([a, b]), (3,), (3,)),
     "vstack matrix and vector": (lambda a, b: np.vstack((a, b)), (2, 3), (3,)),
     "vstack scalars": (lambda a, b: np.vstack([a, b]), (), ()),
+    "vstack with a dtype": (lambda a: np.vstack([a, a], dtype=np.complex128 if a.dtype == complex else float), (2, 3)),
     "vstack of one array's rows": (np.vstack, (2, 3)),
     "hstack vectors": (lambda a, b: np.hstack([a, b]), (3,), (2,)),
     "hstack matrices": (lambda a, b: np.hstack([a, b]), (2, 3), (2, 1)),
@@ -174,6 +175,7 @@ def test_coordinates_receive_a_gradient_too():
 
 
 REFUSED = {
+    "a dtype of another kind": (lambda x: np.hstack([x, x], dtype=int), (4,), "int"),
     "uneven split": (lambda x: np.split(x, 3), (4,), "size 4 does not split into 3"),
     "split into nothing": (lambda x: np.array_split(x, 0), (4,), "at least 1 part, not 0"),
     "split an axis that is not": (lambda x: np.split(x, 2, axis=1), (4,), "axis 1"),

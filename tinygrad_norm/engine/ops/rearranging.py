@@ -45,15 +45,23 @@ def atleast_3d(*arrays: Any) -> Any:
     return _each(arrays, lambda shape: (1,) * (len(shape) < 2) + (shape or (1,)) + (1,) * (len(shape) < 3))
 
 
-def vstack(tup: Sequence[Any]) -> Any:
+def _converted(x: Any, dtype: Any, casting: Any) -> Any:
+    if dtype is None:
+        return x
+    if not np.can_cast(x.dtype, dtype, casting):
+        raise TypeError(f"cannot convert {x.dtype} to {np.dtype(dtype)} with casting={casting!r}")
+    return astype(x, dtype)
+
+
+def vstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Join as rows, along the first axis, like ``np.vstack``."""
-    return concatenate([atleast_2d(x) for x in tup])
+    return _converted(concatenate([atleast_2d(x) for x in tup]), dtype, casting)
 
 
-def hstack(tup: Sequence[Any]) -> Any:
+def hstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Join side by side, along the second axis, vectors along the first, like ``np.hstack``."""
     xs = [atleast_1d(x) for x in tup]
-    return concatenate(xs, axis=0 if xs and xs[0].ndim == 1 else 1)
+    return _converted(concatenate(xs, axis=0 if xs and xs[0].ndim == 1 else 1), dtype, casting)
 
 
 def dstack(tup: Sequence[Any]) -> Any:
