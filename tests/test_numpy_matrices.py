@@ -180,6 +180,12 @@ def test_cholesky(shape, upper):
     check_derivatives(symmetric(lambda x: tn.ops.cholesky(x, upper=upper)), [x], np.random.default_rng(1))
 
 
+def test_the_gradient_of_cholesky_is_shared_by_both_halves():
+    x = Tensor(positive(3, 3), requires_grad=True)
+    gradient = tn.grad(np.linalg.cholesky(x), x, drawn((3, 3))).data
+    np.testing.assert_array_equal(gradient, gradient.T)
+
+
 def cofactors(x):
     """Each element's minor with its sign: the definition, with NumPy's determinant."""
     y = np.empty_like(x)

@@ -75,6 +75,8 @@ def test_a_long_product_is_contracted_pair_by_pair():
     nodes = [tensor.node for tensor in walk([y])]
     assert [len(node.inputs) for node in nodes] == [2, 2, 2]
     g = drawn(y.shape, 9)
+    nodes = [tensor.node for tensor in walk([np.linalg.multi_dot(xs)])]
+    assert [len(node.inputs) for node in nodes] == [2, 2, 2]
     together = np.einsum("ab,bc,cd,de->ae", *xs)
     for one, other in zip(tn.grad(y, xs, g), tn.grad(together, xs, g), strict=True):
         np.testing.assert_allclose(one.data, other.data, rtol=1e-12)
