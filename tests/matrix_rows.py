@@ -60,13 +60,13 @@ def _normed(draw: st.DrawFn) -> Any:
 MATRIX_ROWS = [
     Row("solve", lambda a, b: ops.solve(_dominated(a), b), lambda a, b: np.linalg.solve(_dominated(a), b),
         _matrices(columns=True)),
+    Row("det", lambda x: ops.det(_dominated(x)), lambda x: np.linalg.det(_dominated(x)), _matrices()),
     Row("logabsdet", lambda x: ops.slogdet(_dominated(x)).logabsdet,
         lambda x: np.log(np.linalg.det(_dominated(x))), _matrices()),
     Row("cholesky", lambda x: ops.cholesky(_definite(x)), lambda x: np.linalg.cholesky(_definite(x)), _matrices()),
 ]  # fmt: skip
 
 MATRIX_COMPOSITES = [
-    Row("det", lambda x: ops.det(_dominated(x)), lambda x: np.linalg.det(_dominated(x)), _matrices()),
     Row("norm", ops.norm, np.linalg.norm, _normed()),
     Row("roll", ops.roll, np.roll, _turns(), linear=True),
     Row("einsum", lambda *xs, subscripts, **static: ops.einsum(subscripts, *xs, **static),

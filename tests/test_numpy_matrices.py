@@ -219,6 +219,13 @@ def test_the_gradient_of_a_determinant_is_its_cofactors_at_singular_matrices_too
         np.testing.assert_allclose(tn.grad(first, leaf, v).data[i, j], want, atol=1e-13 * scale)
 
 
+def test_a_determinant_that_is_too_small_to_show_is_not_singular():
+    x = Tensor(np.diag([1e-200, 1e-200]), requires_grad=True)
+    y = np.linalg.det(x)
+    assert y.item() == 0
+    assert np.isfinite(tn.grad(y, x).data).all()
+
+
 def test_one_singular_matrix_among_others():
     x = np.stack([np.ones((3, 3)), regular(3, 3), SINGULAR["rank 2 of 3"]])
     leaf = Tensor(x, requires_grad=True, dtype=np.float32)

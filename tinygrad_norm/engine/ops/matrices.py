@@ -12,7 +12,7 @@ from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
 from ..tensor import Tensor, record
 from .core import astype, broadcast_to, operand, reshape, square, sum, where
-from .elementwise import absolute, exp, sqrt
+from .elementwise import absolute, sqrt
 from .products import in_one_dtype
 from .rearranging import trace, tril
 from .reductions import max, min
@@ -160,12 +160,23 @@ def slogdet(a: Any) -> SlogdetResult:
     return SlogdetResult(_widened(_sign_of_determinant)(plain(a)), record(_logabsdet, (a,)))
 
 
+_det = Primitive(
+    "det",
+    "det",
+    _widened(np.linalg.det),
+    ("g * y * inv(x).mT", lambda g, y, x: (g * y)[..., None, None] * inv(x).mT),
+)
+
+
 def det(a: Any) -> Any:
     """Return determinants, like ``np.linalg.det``. The gradient is the matrix of cofactors, also at singular ones."""
     a = _square("det", a)
-    sign, logarithm = slogdet(a)
-    singular = np.asarray(sign == 0)
-    return _singular_det(a, singular) if singular.any() else exp(logarithm) * sign
+    y = record(_det, (a,))
+    if not np.any(plain(y) == 0):
+        return y
+    # 0 may also be what is left of a product of small numbers.
+    singular: Array = np.asarray(_widened(_sign_of_determinant)(plain(a)) == 0)
+    return _singular_det(a, singular) if singular.any() else y
 
 
 def _singular_det(a: Any, singular: Array) -> Any:
