@@ -100,6 +100,7 @@ FAMILY = {
                      ((3,), (2, 3, 2))]),
     "inner": (np.inner, [((), (2,)), ((3,), (3,)), ((2, 3), (4, 3)), ((3,), (2, 2, 3))]),
     "outer": (np.outer, [((), (2,)), ((2,), (3,)), ((2, 2), (3,))]),
+    "vdot": (np.vdot, [((2, 3), (2, 3)), ((6,), (2, 3))]),
     "linalg.outer": (np.linalg.outer, [((2,), (3,))]),
     "vecdot": (np.vecdot, [((3,), (3,)), ((2, 3), (3,)), ((2, 1, 3), (2, 3))]),
     "linalg.vecdot": (np.linalg.vecdot, [((2, 3), (2, 3))]),
@@ -138,7 +139,7 @@ if hasattr(np, "matvec"):
 
 def without_conjugates(name, function):
     """Return the function without NumPy's conjugate of one factor: complex numbers are steps off the real axis here."""
-    conjugated = 1 if "correlate" in name else 0 if "vec" in name and name != "matvec" else None
+    conjugated = 1 if "correlate" in name else 0 if "vec" in name.replace("matvec", "") or name == "vdot" else None
 
     def reference(*xs):
         return function(*(np.conj(x) if i == conjugated and isinstance(x, np.ndarray) else x for i, x in enumerate(xs)))
