@@ -12,7 +12,7 @@ from ..operators import FUNCTIONS, Axis
 from ..primitive import Primitive
 from ..recording import no_grad
 from ..tensor import record
-from .core import axes_of, count_over, matmul, mean, operand, square, sum, tanh, where
+from .core import axes_of, count_over, mean, operand, square, sum, tanh, where
 from .elementwise import absolute, erf, exp, log, log1p, sigmoid, sqrt
 from .reductions import max
 
@@ -108,21 +108,8 @@ def softplus(x: Any) -> Any:
     return log1p(exp(where(positive, -x, x))) + where(positive, x, 0)
 
 
-def dot(a: Any, b: Any, out: None = None) -> Any:
-    """Return the product of matrices or vectors, or of anything with a scalar, like ``np.dot`` for up to two axes."""
-    if out is not None:
-        raise TypeError("dot of Tensors has no out=; use its result")
-    a, b = operand(a), operand(b)
-    if a.ndim == 0 or b.ndim == 0:
-        return a * b
-    if b.ndim > 2:
-        raise ValueError(f"dot of Tensors takes a second operand of at most 2 axes, not {b.ndim}; use matmul or einsum")
-    return matmul(a, b)
-
-
-FUNCTIONS.update({np.var: var, np.std: std, np.dot: dot})
+FUNCTIONS.update({np.var: var, np.std: std})
 
 __all__ = [
-    "dot", "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std",
-    "var",
+    "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std", "var",
 ]  # fmt: skip
