@@ -7,6 +7,7 @@ from functools import partial
 
 import mpmath
 import numpy as np
+import numpy_rows
 import primitive_table
 import pytest
 from hypothesis import Phase, assume, given, settings
@@ -23,8 +24,8 @@ from tinygrad_norm.engine.context import surrounding
 from tinygrad_norm.engine.primitive import PRIMITIVES
 from tinygrad_norm.engine.tensor import walk
 
-ROWS = primitive_table.ROWS + MATRIX_ROWS
-COMPOSITES = primitive_table.COMPOSITES + MATRIX_COMPOSITES
+ROWS = primitive_table.ROWS + numpy_rows.ROWS + MATRIX_ROWS
+COMPOSITES = primitive_table.COMPOSITES + numpy_rows.COMPOSITES + MATRIX_COMPOSITES
 DTYPES = [np.float16, np.float32, np.float64]
 
 
@@ -343,7 +344,8 @@ def test_derivatives_reject_wrong_rules(monkeypatch, row, mutant):
     assert_rejects(test_derivatives, row)
 
 
-FLAT = ("add", "subtract", "pad", "absolute", "sign", "clip", "max", "min", "maximum", "minimum")
+FLAT = ("add", "subtract", "pad", "absolute", "sign", "clip", "max", "min", "maximum", "minimum",
+        "remainder", "fmod")  # fmt: skip
 
 
 @over([row for row in ROWS if not row.linear and row.name not in FLAT])

@@ -17,8 +17,6 @@ ADVICE = {
     "np.copysign": "np.where(np.signbit(y), -abs(x), abs(x))",
     "np.corrcoef": "(z := (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)) @ z.T / z.shape[1]",
     "np.cov": "(d := x - x.mean(1, keepdims=True)) @ d.T / (d.shape[1] - 1)",
-    "np.float_power": "x ** y",
-    "np.fmod": "x - y * np.trunc((x / y).data)",
     "np.geomspace": "np.exp(np.linspace(np.log(x), np.log(y), 50)), for positive ends",
     "np.insert": "np.concatenate((x[:index], np.atleast_1d(y), x[index:])), for one place in a vector",
     "np.ldexp": "x * 2.0**n",

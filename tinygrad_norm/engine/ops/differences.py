@@ -83,3 +83,5 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any
 
 
 FUNCTIONS |= {getattr(np, f.__name__): f for f in (diff, ediff1d, gradient, linspace, trapezoid)}
+
+__all__ = ["diff", "ediff1d", "gradient", "linspace", "trapezoid"]

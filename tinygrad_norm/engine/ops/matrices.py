@@ -240,3 +240,5 @@ FUNCTIONS |= {
     getattr(np.linalg, f.__name__): f
     for f in (cholesky, det, inv, matrix_norm, matrix_power, norm, slogdet, solve, vector_norm)
 }
+
+__all__ = ["cholesky", "det", "inv", "matrix_norm", "matrix_power", "norm", "slogdet", "solve", "vector_norm"]

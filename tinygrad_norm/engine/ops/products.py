@@ -294,3 +294,8 @@ FUNCTIONS |= {
     np.linalg.cross: lambda a, b, /, *, axis=-1: cross(a, b, axis=axis),
     np.linalg.matrix_transpose: lambda x, /: swapaxes(x, -1, -2),
 }
+
+__all__ = [
+    "convolve", "correlate", "cross", "dot", "einsum", "inner", "kron", "matvec", "multi_dot", "outer", "tensordot",
+    "vander", "vdot", "vecdot", "vecmat",
+]  # fmt: skip
