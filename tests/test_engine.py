@@ -106,7 +106,16 @@ def test_backward_adds_and_a_second_walk_adds_the_same_again():
     x.grad = None
     y.backward(g)
     equal(x.grad, g * y.data)
-    assert y.grad is None
+
+
+def test_the_gradient_of_what_was_computed_is_none_and_a_warning_says_why():
+    x = leaf(3)
+    y = tn.named("y", x * 2)
+    y.backward(random(3))
+    with pytest.warns(UserWarning, match=r"Tensor 'y' is None, for it was computed.*tn\.grad") as warned:
+        assert y.grad is None
+    assert warned[0].filename == __file__
+    assert leaf(2).grad is None  # a leaf that no gradient has reached says nothing
 
 
 def test_backward_of_one_element_needs_no_cotangent():

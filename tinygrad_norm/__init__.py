@@ -9,64 +9,9 @@ array([[ 5.e-06,  0.e+00],
        [-5.e-06,  0.e+00]])
 """
 
-from . import check, nn
-from .check import GradientMismatch, GradientReport, check_backward, check_gradients, check_module
-from .engine import ops
-from .engine.autodiff import grad, hvp, jacobian, vjp
-from .engine.recording import is_recording, no_grad, scope
-from .engine.tensor import Tensor, named, tensor
-from .graph import draw, draw_jacobian, draw_pattern, explore
-from .nn import fold_batch_norm, load, observe, optim, recalibrate, save
-from .norm.functional import (
-    batch_norm,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    local_response_norm,
-    moments,
-    normalize,
-    rms_norm,
-)
-from .norm.pattern import describe
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "GradientMismatch",
-    "GradientReport",
-    "Tensor",
-    "batch_norm",
-    "check",
-    "check_backward",
-    "check_gradients",
-    "check_module",
-    "describe",
-    "draw",
-    "draw_jacobian",
-    "draw_pattern",
-    "explore",
-    "fold_batch_norm",
-    "grad",
-    "group_norm",
-    "hvp",
-    "instance_norm",
-    "is_recording",
-    "jacobian",
-    "layer_norm",
-    "load",
-    "local_response_norm",
-    "moments",
-    "named",
-    "nn",
-    "no_grad",
-    "normalize",
-    "observe",
-    "ops",
-    "optim",
-    "recalibrate",
-    "rms_norm",
-    "save",
-    "scope",
-    "tensor",
-    "vjp",
-]
+# The public names stand in __init__.pyi, with their types. What one of them needs is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -323,6 +323,7 @@ def _wanted(wrt: Any, names: Sequence[str]) -> tuple[int, ...]:
 
 def _automatic(fn: Given, order: int) -> tuple[Given, Given]:
     """Return the forward and backward functions for derivatives of an order: that of the gradient of one order less."""
+    fn = _joined(fn)
     if order > 1:
         fn = _gradient_of(fn, order - 1)
 
@@ -334,6 +335,20 @@ def _automatic(fn: Given, order: int) -> tuple[Given, Given]:
         return vjp(fn, *xs)[1](g)
 
     return forward, backward
+
+
+def _joined(fn: Given) -> Given:
+    """Return a function with one output: several are put in a row."""
+
+    def joined(*xs: Tensor) -> Any:
+        y = fn(*xs)
+        if y is None:
+            raise TypeError("the function returns None, where a Tensor or an array is wanted: does it lack a return?")
+        if not isinstance(y, tuple | list):
+            return y
+        return np.concatenate([np.reshape(part, (-1,)) for part in y])
+
+    return joined
 
 
 def _gradient_of(fn: Given, order: int) -> Given:

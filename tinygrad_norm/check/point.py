@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.context import surrounding
 from ..engine.operators import Array, plain
 from .oracle import Function, at_a_kink, is_analytic, largest, least_size, nearby, slopes
 from .report import Argument, GradientReport, Verdict
@@ -47,7 +48,10 @@ class Subject:
         return [np.asarray(plain(v)) for v in _listed(returned)]
 
     def value(self, *x: Any) -> Array:
-        return np.asarray(plain(self.forward(*(v.copy() for v in x))))
+        """Run the function on copies; a complex step is not recorded, and branches by the real part."""
+        stepped = {"recording": False, "analytic": True} if any(map(np.iscomplexobj, x)) else {}
+        with surrounding(**stepped):
+            return np.asarray(plain(self.forward(*(v.copy() for v in x))))
 
 
 class Fault(Exception):  # noqa: N818 (it carries a report from where a fault was found to where it is told)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .context import surrounding
 from .operators import Array
+from .ops.core import operand
 from .tensor import Tensor, backpropagate, constant, seed
 
 
@@ -51,18 +52,13 @@ def grad(
     >>> slope.item(), tn.grad(slope, x).item()
     (12.0, 12.0)
     """
-    ys = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    xs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    ys, xs = _tensors("output", outputs), _tensors("input", inputs)
     if isinstance(outputs, Tensor):
         cotangents = (cotangents,)
     elif cotangents is None:
         cotangents = (None,) * len(ys)
-    if len(cotangents) != len(ys):
-        raise ValueError(f"{len(ys)} outputs need as many cotangents, not {len(cotangents)}")
-    for what, tensors in (("output", ys), ("input", xs)):
-        for i, x in enumerate(tensors):
-            if not isinstance(x, Tensor):
-                raise TypeError(f"{what} {i} is not a Tensor but {type(x).__name__}")
+    if not hasattr(cotangents, "__len__") or len(cotangents) != len(ys):
+        raise ValueError(f"{len(ys)} outputs need as many cotangents, one for each")
     for i, x in enumerate(xs):
         if not x.requires_grad:
             raise ValueError(f"input {i}, {x._label()}, does not require a gradient; create it with requires_grad=True")
@@ -72,10 +68,19 @@ def grad(
     return gradients[0] if isinstance(inputs, Tensor) else gradients
 
 
+def _tensors(what: str, given: Any) -> tuple[Tensor, ...]:
+    tensors = tuple(given) if isinstance(given, Iterable) and not isinstance(given, Tensor) else (given,)
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{what} {i} is not a Tensor but {type(x).__name__}")
+    return tensors
+
+
 def _seed(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
     checked = seed(y, cotangent)
     if not create_graph:
         return checked
+    cotangent = checked if cotangent is None else operand(cotangent)
     return cotangent.astype(y.dtype) if isinstance(cotangent, Tensor) else Tensor(checked)
 
 
@@ -91,15 +96,21 @@ def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
     Parameters
     ----------
     fn : callable
-        Takes Tensors, returns a Tensor.
+        Takes Tensors, returns a Tensor, or a tuple or list of them.
     *inputs : arrays or Tensors of floating dtype
         Where they are differentiated at. Given arrays only, the results are arrays, too.
 
     Returns
     -------
-    y : array or Tensor
+    y : array or Tensor, or a tuple or list of them
     pullback : callable
-        ``pullback(cotangent)`` returns the gradient, or a tuple of gradients if there are several inputs.
+        ``pullback(cotangent)`` returns the gradient, or a tuple of gradients if there are several inputs. Of several
+        outputs it takes one cotangent for each, in a sequence.
+
+    Raises
+    ------
+    TypeError
+        If ``fn`` returns anything else.
 
     Examples
     --------
@@ -116,7 +127,7 @@ def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
         gradients = tuple(like(g) for g in grad(y, leaves, cotangent))
         return gradients if len(gradients) != 1 else gradients[0]
 
-    return like(y.detach()), pullback
+    return _each(y, lambda part: like(part.detach())), pullback
 
 
 def jacobian(fn: Callable[[Any], Any], x: Any) -> Any:
@@ -125,12 +136,12 @@ def jacobian(fn: Callable[[Any], Any], x: Any) -> Any:
     Parameters
     ----------
     fn : callable
-        Takes a Tensor, returns a Tensor.
+        Takes a Tensor, returns a Tensor, or a tuple or list of them.
     x : array or Tensor of floating dtype
 
     Returns
     -------
-    array or Tensor, as ``x``
+    array or Tensor, as ``x``; a tuple or list of them, as ``fn`` returns
         Shape ``y.shape + x.shape``, dtype of ``x``.
 
     Examples
@@ -140,15 +151,18 @@ def jacobian(fn: Callable[[Any], Any], x: Any) -> Any:
     array([[2., 0.],
            [0., 4.]])
     """
-    leaf = _leaf(x)
-    y = _evaluated(fn, [leaf])
-    rows: Array = np.zeros((y.size, *leaf.shape), leaf.dtype)
-    if y.requires_grad:
-        for row in range(y.size):
-            cotangent = np.zeros(y.size, y.dtype)
-            cotangent[row] = 1
-            rows[row] = grad(y, leaf, cotangent.reshape(y.shape)).data
-    return _like((x,))(constant(rows.reshape(y.shape + leaf.shape)))
+    leaf, like = _leaf(x), _like((x,))
+
+    def rows(y: Tensor) -> Any:
+        found: Array = np.zeros((y.size, *leaf.shape), leaf.dtype)
+        if y.requires_grad:
+            for row in range(y.size):
+                cotangent = np.zeros(y.size, y.dtype)
+                cotangent[row] = 1
+                found[row] = grad(y, leaf, cotangent.reshape(y.shape)).data
+        return like(constant(found.reshape(y.shape + leaf.shape)))
+
+    return _each(_evaluated(fn, [leaf]), rows)
 
 
 def hvp(fn: Callable[[Any], Any], x: Any, v: Any) -> Any:
@@ -157,12 +171,12 @@ def hvp(fn: Callable[[Any], Any], x: Any, v: Any) -> Any:
     Parameters
     ----------
     fn : callable
-        Takes a Tensor, returns a Tensor with one element.
+        Takes a Tensor, returns a Tensor with one element, or a tuple or list of them.
     x, v : arrays or Tensors of one shape
 
     Returns
     -------
-    array or Tensor, as ``x``
+    array or Tensor, as ``x``; a tuple or list of them, as ``fn`` returns
 
     Examples
     --------
@@ -170,11 +184,13 @@ def hvp(fn: Callable[[Any], Any], x: Any, v: Any) -> Any:
     >>> tn.hvp(lambda x: (x * x * x).sum(), np.array([1.0, 2.0]), np.array([1.0, 10.0]))
     array([  6., 120.])
     """
-    leaf = _leaf(x)
-    slope = grad(_evaluated(fn, [leaf]), leaf, create_graph=True)
-    v = seed(slope, v)
-    product = grad(slope, leaf, v) if slope.requires_grad else constant(np.zeros(leaf.shape, leaf.dtype))
-    return _like((x,))(product)
+    leaf, like = _leaf(x), _like((x,))
+
+    def product(y: Tensor) -> Any:
+        slope = grad(y, leaf, create_graph=True)
+        return like(grad(slope, leaf, v) if slope.requires_grad else constant(np.zeros(leaf.shape, leaf.dtype)))
+
+    return _each(_evaluated(fn, [leaf]), product)
 
 
 def _leaf(x: Any) -> Tensor:
@@ -186,7 +202,17 @@ def _like(inputs: Sequence[Any]) -> Callable[[Tensor], Any]:
     return (lambda y: y) if any(isinstance(x, Tensor) for x in inputs) else Tensor.numpy
 
 
-def _evaluated(fn: Callable[..., Any], leaves: Sequence[Tensor]) -> Tensor:
+def _evaluated(fn: Callable[..., Any], leaves: Sequence[Tensor]) -> Any:
+    """Return what a function gives: a Tensor, or a tuple or list of Tensors."""
     with surrounding(recording=True):
         y = fn(*leaves)
-    return y if isinstance(y, Tensor) else Tensor(y)
+    if y is None or isinstance(y, dict | set):
+        raise TypeError(f"the function returns {type(y).__name__}, not a Tensor, or a tuple or list of Tensors")
+    return _each(y, lambda part: part if isinstance(part, Tensor) else Tensor(part))
+
+
+def _each(y: Any, function: Callable[[Any], Any]) -> Any:
+    """Return a function of the output, or of each of several, in a tuple or list as they are."""
+    if not isinstance(y, tuple | list):
+        return function(y)
+    return list(map(function, y)) if isinstance(y, list) else tuple(map(function, y))

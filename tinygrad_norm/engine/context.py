@@ -6,7 +6,7 @@ up once. Every `with` restores the field it changed, by value, and leaves the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,7 +35,9 @@ class State(NamedTuple):
 
     ``order``, ``differentiates`` and ``operand`` say what it is in a gradient: of which order of differentiation (0 in
     the forward pass), made for which node, by the rule for which operand; no operand for a sum of contributions.
-    ``examined`` says that a checker or an explorer is running the code, so that layers leave their buffers alone.
+    ``examined`` says that a checker or an explorer is running the code, so that layers leave their buffers alone, and
+    ``origins`` that data, too, keep how they were computed: what needs no gradient, comparisons, indices. ``analytic``
+    says that a complex step is being taken, so that what branches does so by the real part.
     """
 
     recording: bool = True
@@ -44,6 +46,8 @@ class State(NamedTuple):
     differentiates: Node | None = None
     operand: int | None = None
     examined: bool = False
+    origins: bool = False
+    analytic: bool = False
 
 
 STATE: ContextVar[State] = ContextVar("tinygrad_norm", default=State())  # noqa: B039 (a State is immutable)
@@ -60,8 +64,9 @@ def surrounding(**fields: Any) -> Iterator[None]:
         STATE.set(STATE.get()._replace(**{field: getattr(before, field) for field in fields}))
 
 
-def differentiating(highest: int) -> AbstractContextManager[None]:
-    """Record what follows as a derivative, one order higher than the highest that is differentiated."""
+def differentiating(tensors: Iterable[Any]) -> AbstractContextManager[None]:
+    """Record what follows as a derivative, one order higher than the highest of what was computed."""
+    highest = max((tensor.node.order for tensor in tensors), default=0)
     return surrounding(recording=True, order=highest + 1, scope=None, differentiates=None, operand=None)
 
 

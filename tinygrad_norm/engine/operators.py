@@ -32,6 +32,11 @@ def _operator(ufunc: np.ufunc) -> tuple[Method, Method]:
     return (lambda a, b: FUNCTIONS[ufunc](a, b)), (lambda b, a: FUNCTIONS[ufunc](a, b))  # noqa: PLW0108 (as above)
 
 
+def _comparison(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    """Return an operator that gives a plain boolean array: comparisons are data."""
+    return _method(ufunc)
+
+
 def _in_place(ufunc: np.ufunc, sign: str) -> Method:
     def operator(self: Tensor, other: Any) -> Tensor:
         if self.node is None and self._requires_grad:
@@ -40,11 +45,6 @@ def _in_place(ufunc: np.ufunc, sign: str) -> Method:
         return FUNCTIONS[ufunc](self, other)  # type: ignore[no-any-return]
 
     return operator
-
-
-def _comparison(ufunc: Any) -> Callable[[Any, Any], Any]:
-    """Return an operator that gives a plain boolean array: comparisons are data, not part of the graph."""
-    return lambda a, b: ufunc(a._array, plain(b))
 
 
 class Operators:
@@ -62,17 +62,15 @@ class Operators:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "reduce":
-            return _dispatch(ufunc.reduce, f"{ufunc.__name__}.reduce", inputs, {"axis": 0, **kwargs})
-        if method != "__call__":
-            return _dispatch(None, f"{ufunc.__name__}.{method}", inputs, kwargs)
-        return _dispatch(ufunc, ufunc.__name__, inputs, kwargs)
+            return _dispatch(ufunc.reduce, inputs, {"axis": 0, **kwargs})
+        return _dispatch(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _dispatch(function, function.__name__, args, kwargs)
+        return _dispatch(function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         reason = "does not turn into an array by itself, because the gradient would be lost in silence"
-        raise TypeError(f"{self._label()} {reason}; use .data or .detach()")
+        raise TypeError(f"{self._label()} {reason}; join Tensors with np.stack, or use .data or .detach()")
 
     __add__, __radd__ = _operator(np.add)
     __sub__, __rsub__ = _operator(np.subtract)
@@ -80,6 +78,8 @@ class Operators:
     __truediv__, __rtruediv__ = _operator(np.divide)
     __pow__, __rpow__ = _operator(np.power)
     __matmul__, __rmatmul__ = _operator(np.matmul)
+    __mod__, __rmod__ = _operator(np.remainder)
+    __floordiv__, __rfloordiv__ = _operator(np.floor_divide)
     __neg__, __abs__ = _method(np.negative), _method(np.absolute)
     __pos__: Callable[[Any], Tensor] = lambda self: self
     __iadd__, __isub__ = _in_place(np.add, "+"), _in_place(np.subtract, "-")
@@ -91,14 +91,14 @@ class Operators:
     __hash__ = object.__hash__
 
     # Their signatures are ndarray's, because those are NumPy's functions' without the first argument.
-    sum, mean = _method(np.sum), _method(np.mean)
-    var, std = _method(np.var), _method(np.std)
-    max, min = _method(np.max), _method(np.min)
-    argmax, argmin = _method(np.argmax), _method(np.argmin)
-    cumsum, clip, dot = _method(np.cumsum), _method(np.clip), _method(np.dot)
-    swapaxes, squeeze, astype = _method(np.swapaxes), _method(np.squeeze), _method("astype")
-    ravel, flatten = _method(np.ravel), _method(np.ravel)
-    __getitem__ = _method("getitem")
+    sum, mean, var, std, max, min = map(_method, (np.sum, np.mean, np.var, np.std, np.max, np.min))
+    prod, cumsum, cumprod, dot, trace = map(_method, (np.prod, np.cumsum, np.cumprod, np.dot, np.trace))
+    any, all, nonzero, round = map(_method, (np.any, np.all, np.nonzero, np.round))
+    argmax, argmin, argsort, clip, conj = map(_method, (np.argmax, np.argmin, np.argsort, np.clip, np.conj))
+    swapaxes, squeeze, ravel, flatten = map(_method, (np.swapaxes, np.squeeze, np.ravel, np.ravel))
+    repeat, take, diagonal, copy = map(_method, (np.repeat, np.take, np.diagonal, np.copy))
+    real, imag = property(_method(np.real)), property(_method(np.imag))
+    astype, __getitem__ = _method("astype"), _method("getitem")
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return the elements in another shape."""
@@ -127,15 +127,20 @@ def plain(x: Any) -> Any:
     return type(x)(map(plain, x)) if type(x) in (list, tuple) else x
 
 
-def _dispatch(function: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+def holds_tensors(x: Any) -> bool:
+    """Return whether a Tensor stands in a list or tuple, at any depth."""
+    return type(x) in (list, tuple) and any(isinstance(part, Operators) or holds_tensors(part) for part in x)
+
+
+def _dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run what stands for a NumPy function on Tensors, or say what works instead."""
     if kwargs.get("out") is not None:
-        raise TypeError(f"np.{name}(..., out=) would write into an array behind the graph's back; use its result")
+        raise TypeError(FUNCTIONS["keyword advice"](function, "out"))
     if function not in FUNCTIONS:
-        raise TypeError(f"np.{name} does not work on Tensors; {FUNCTIONS['advice'](name)}")
+        raise TypeError(FUNCTIONS["advice"](function))
     try:
         return FUNCTIONS[function](*args, **kwargs)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        raise TypeError(f"np.{name} of Tensors: {error}") from None
+        raise TypeError(FUNCTIONS["keyword advice"](function, str(error).split("'")[-2])) from None

@@ -28,6 +28,10 @@ class Primitive:
         One for each input.
     formulas : tuple of str
         What each rule computes, for people: the contribution to each input, in terms of ``g``, ``y`` and the inputs.
+    operands : tuple of str
+        What the formulas call the inputs; nothing where there can be any number of them.
+
+    One without rules makes data, which no gradient reaches; it is not among the `PRIMITIVES`.
     """
 
     def __init__(
@@ -36,7 +40,10 @@ class Primitive:
         self.name, self.symbol, self.forward = name, symbol, forward
         self.formulas = tuple(formula for formula, _ in rules)
         self.rules: Sequence[Callable[..., Any]] = tuple(rule for _, rule in rules)
-        PRIMITIVES[name] = self
+        code = getattr(rules[0][1], "__code__", None) if rules else None
+        self.operands = code.co_varnames[2 : code.co_argcount] if code else ()
+        if rules:
+            PRIMITIVES[name] = self
 
     def __repr__(self) -> str:
         return f"Primitive({self.name!r})"
@@ -50,7 +57,7 @@ class Node:
     ----------
     primitive : Primitive
     inputs : tuple
-        A Tensor for each operand, or a Python scalar, which is a constant of the node.
+        A Tensor for each operand, or a Python scalar or a read-only array, which is a constant of the node.
     arrays : tuple
         The arrays (and scalars) it computed with.
     static : mapping

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import count
 from operator import attrgetter
+from threading import Lock
 from typing import Any
+from warnings import warn
 
 import numpy as np
 
 from .context import STATE, differentiating, record_for
-from .operators import Array, Operators, plain
+from .operators import FUNCTIONS, Array, Operators, holds_tensors, plain
 from .primitive import Node, Primitive
 
-_serial = count().__next__
+serial = count().__next__
+_accumulating = Lock()
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -37,16 +40,19 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
                 break
     if not found:
         return output
+    state = STATE.get()
+    if state.origins:
+        return FUNCTIONS["remember"](output, primitive, inputs, static, needed and state.recording)  # also of data
     result = constant(output)
-    if needed and (state := STATE.get()).recording:
+    if needed and state.recording:
         result._requires_grad = True
-        result.node = Node(primitive, inputs, arrays, static, state, _serial())
+        result.node = Node(primitive, inputs, arrays, static, state, serial())
     return result
 
 
-def constant(array: Any, name: str | None = None) -> Tensor:
+def constant(array: Any, name: str | None = None, kind: type[Tensor] | None = None) -> Tensor:
     """Make a Tensor of an array that nobody else will change; it is not copied."""
-    result = _new(Tensor)
+    result = _new(kind or Tensor)
     # NumPy turns 0-d results into scalars.
     result._array = array = array if type(array) is np.ndarray else np.asarray(array)
     array.setflags(write=False)
@@ -58,6 +64,8 @@ def constant(array: Any, name: str | None = None) -> Tensor:
 
 def frozen(data: Any, dtype: Any = None) -> Array:
     """Return a read-only copy."""
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError("a masked array would lose its mask; use its .filled(...) or .data")
     copy = np.array(data, dtype=dtype)
     copy.setflags(write=False)
     return copy
@@ -103,8 +111,12 @@ class Tensor(Operators):
 
     _grad: Tensor | None
     node: Node | None
+    weak = False
+    """Whether it promotes as a Python scalar does."""
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
+        if holds_tensors(data):
+            raise TypeError(f"a {type(data).__name__} of Tensors would lose their gradients here; use np.stack")
         self._array = frozen(plain(data), dtype)
         if self.dtype.kind not in "biufc":
             raise TypeError(f"a Tensor holds numbers, not {self.dtype}: {self._array.ravel()[:3].tolist()}")
@@ -142,7 +154,10 @@ class Tensor(Operators):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that `backward` has accumulated, or None."""
+        """The gradient that `backward` has accumulated, or None. Only leaves have one: see `tinygrad_norm.grad`."""
+        if self._grad is None and self.node is not None:
+            advice = "only leaves accumulate gradients; use tn.grad(y, x)"
+            warn(f".grad of {self._label()} is None, for it was computed: {advice}", UserWarning, stacklevel=2)
         return self._grad
 
     @grad.setter
@@ -186,7 +201,7 @@ class Tensor(Operators):
 
     def detach(self) -> Tensor:
         """Return a Tensor with the same values that needs no gradient. The read-only array is shared."""
-        return constant(self._array, self.name)
+        return FUNCTIONS["detach"](self) if STATE.get().origins else constant(self._array, self.name)
 
     def numpy(self) -> Array:
         """Return a writable copy of the values."""
@@ -199,10 +214,8 @@ class Tensor(Operators):
     def item(self) -> Any:
         """Return the only element as a Python number."""
         if self.size != 1:
-            advice = "to ask about all of them, use .data with .all(), .any() or .tolist()"
-            raise ValueError(
-                f"{self._label()} has {self.size} elements, not one: as one value it is ambiguous; {advice}"
-            )
+            advice = "ask .data.all() or .data.any(), or take .tolist()"
+            raise ValueError(f"{self._label()} has {self.size} elements: as one value it is ambiguous; {advice}")
         return self._array.item()
 
     def __bool__(self) -> bool:
@@ -241,12 +254,14 @@ class Tensor(Operators):
         ValueError
             If the cotangent is missing or has another shape.
         """
-        if self.node is None:
+        if self.node is None or not self._requires_grad:
             reason = "it was not computed from a Tensor with requires_grad=True, or was computed under no_grad()"
             raise RuntimeError(f"nothing was recorded for {self._label()}: {reason}")
-        for leaf, gradient in backpropagate([(self, seed(self, cotangent))]).items():
-            before = leaf._grad
-            leaf._grad = constant(gradient if before is None else before._array + gradient)
+        gradients = backpropagate([(self, seed(self, cotangent))])
+        with _accumulating:  # other threads may reach the same leaves
+            for leaf, gradient in gradients.items():
+                before = leaf._grad
+                leaf._grad = constant(gradient if before is None else before._array + gradient)
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> Tensor:
@@ -290,7 +305,7 @@ def seed(y: Tensor, cotangent: Any) -> Any:
     return g.astype(y.dtype, copy=False)
 
 
-def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost more than the operations)
+def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more than the operations)
     seeds: Iterable[tuple[Tensor, Any]],
     inputs: Sequence[Tensor] | None = None,
     create_graph: bool = False,
@@ -305,7 +320,6 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
     call and are popped as they are consumed, so a graph can be walked any number of times.
     """
     cotangents: dict[Tensor, Any] = {}
-    summed: set[Tensor] = set()  # whose cotangent is a sum made here, so that more can be added in place
     borrowed: set[Tensor] = set()  # whose cotangent is also somebody else's
     for y, g in seeds:
         cotangents[y] = g if y not in cotangents else cotangents[y] + g
@@ -314,8 +328,7 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
     order = walk(cotangents)
     relevant = None if inputs is None else _leading_to(inputs, order)
     kept = dict.fromkeys(inputs or ())
-    highest = max((y.node.order for y in order), default=0)  # type: ignore[union-attr]
-    with np.errstate(all="ignore"), differentiating(highest) if create_graph else nullcontext():
+    with np.errstate(all="ignore"), differentiating(order) if create_graph else nullcontext():
         for y in order:
             g = cotangents.pop(y, None)
             if g is None:
@@ -344,14 +357,11 @@ def backpropagate(  # noqa: PLR0912, PLR0915 (the one hot loop: calls would cost
                     cotangents[x] = contribution
                     if contribution is g:
                         borrowed.add(x)
-                elif x in summed:
+                elif visit is None and x not in borrowed and _is_fresh(before):
                     before += contribution
-                    cotangents[x] = before
                 else:
                     if create_graph:
                         record_for(x.node, None)
-                    else:
-                        summed.add(x)
                     cotangents[x] = before + contribution
                     borrowed.discard(x)
     for x in kept:
@@ -387,11 +397,14 @@ def _check_unchanged(node: Node) -> None:
             raise RuntimeError(f"{reason}, so its gradient cannot be recorded; compute it again")
 
 
+def _is_fresh(g: Any) -> bool:
+    """Return whether a rule has made an array anew: arrays of Tensors are read-only, views have a base."""
+    return type(g) is np.ndarray and g.base is None and g.flags.writeable
+
+
 def _owned(g: Any, borrowed: bool) -> Array:
-    """Return a gradient that shares memory with nothing: arrays of Tensors are read-only, views have a base."""
-    if borrowed or type(g) is not np.ndarray or g.base is not None or not g.flags.writeable:
-        return np.array(g)
-    return g
+    """Return a gradient that shares memory with nothing."""
+    return np.array(g) if borrowed or not _is_fresh(g) else g
 
 
 def _distinct(g: Tensor, borrowed: bool) -> Tensor:

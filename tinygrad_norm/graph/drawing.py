@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.autodiff import grad
+from ..engine.origins import examine
 from ..engine.tensor import Tensor, walk
 from .collapse import Collapse, closing, collapsed, depths, too_much
 from .dot import THEMES, to_dot
@@ -177,7 +178,7 @@ def draw(
     if backward:
         leaves = _leaves(outputs)
         seeds = _seeds(outputs, cotangents)
-        recorded = (*outputs, *grad(outputs, leaves, seeds, create_graph=True))
+        recorded = (*outputs, *examine(grad, outputs, leaves, seeds, True))
         lengths = _gradients(outputs, seeds) if values else None
     graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
     view = fold if detail == "slide" else _as_it_is

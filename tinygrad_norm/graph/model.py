@@ -279,8 +279,9 @@ def _formula(node: Node) -> str | None:
 
 def _detail(node: Node, names: Mapping[int, list[str]]) -> str:
     """Put the constants and the static parameters of an operation into words."""
-    words = [f"{x:g}" if isinstance(x, float) else str(x) for x in node.inputs if not isinstance(x, Tensor)]
-    static = node.static
+    static, called = node.static, dict(enumerate(node.primitive.operands))
+    constants = [(called.get(i, ""), x) for i, x in enumerate(node.inputs) if not isinstance(x, Tensor)]
+    words = [word for name, x in constants if (word := _constant(name, x))]
     if "axis" in static:
         words.append(_over(static["axis"], names.get(np.ndim(node.arrays[0]))))
     if "axes" in static:
@@ -289,16 +290,23 @@ def _detail(node: Node, names: Mapping[int, list[str]]) -> str:
         words.append(f"to {static['dtype']}")
     if "terms" in static:
         words.append(f"{','.join(static['terms'])}->{static['result']}")
-    if "condition" in static:
-        words.append(f"({np.count_nonzero(static['condition'])} of {static['condition'].size} from the first)")
-    if "lower" in static:
-        bounds = (("≥", static["lower"]), ("≤", static["upper"]))
-        words += [f"{sign} {_short(bound)}" for sign, bound in bounds if np.isfinite(bound).any()]
+    condition = dict(constants).get("condition")
+    if condition is not None:
+        words.append(f"({np.count_nonzero(condition)} of {condition.size} from the first)")
     return " ".join(words)
 
 
-def _short(bound: Any) -> str:
-    return f"{bound:g}" if np.ndim(bound) == 0 else f"bounds of {'×'.join(map(str, bound.shape))}"
+def _constant(name: str, x: Any) -> str:
+    """Put an input that is no Tensor into words; nothing for a condition, and for a bound that binds nothing."""
+    if name == "condition" or x is None or (name in _BOUNDS and not np.isfinite(x).any()):
+        return ""
+    sign = f"{_BOUNDS[name]} " if name in _BOUNDS else ""
+    if np.ndim(x):
+        return f"{sign}bounds of {'×'.join(map(str, x.shape))}"
+    return sign + (f"{x:g}" if isinstance(x, float) or sign else str(x))
+
+
+_BOUNDS = {"lower": "≥", "upper": "≤"}
 
 
 def _over(axis: int | tuple[int, ...], names: list[str] | None) -> str:

@@ -1,6 +1,6 @@
 """Layers, losses and models under PyTorch's names."""
 
-from . import more
+from . import more, optim
 from .checkpoint import load, save
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .inference import fold_batch_norm, recalibrate
@@ -59,6 +59,7 @@ __all__ = [
     "more",
     "mse_loss",
     "observe",
+    "optim",
     "recalibrate",
     "save",
 ]

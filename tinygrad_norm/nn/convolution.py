@@ -14,8 +14,8 @@ import numpy as np
 
 from ..engine import ops
 from ..engine.recording import scope
-from ..norm.arguments import is_size, positive
-from ..norm.checks import shaped
+from ..norm.checks import positive, shaped
+from ..norm.pattern import is_size
 from .layers import uniform
 from .module import Module
 

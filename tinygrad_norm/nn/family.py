@@ -179,8 +179,8 @@ def family_tables() -> tuple[Table, Table]:
 
 
 def _function_name(member: Member) -> str:
-    module, name = member.function.__module__, member.function.__name__
-    return f"tn.norm.more.{name}" if module == more.__name__ else f"tn.{name}"
+    name = member.function.__name__
+    return f"tn.norm.more.{name}" if name in more.__all__ else f"tn.{name}"
 
 
 def _layer_name(member: Member) -> str:

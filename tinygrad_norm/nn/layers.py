@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine import ops
 from ..engine.recording import scope
-from ..norm.arguments import axis_of, finite, integer, parameter_dtype, positive, real
+from ..norm.checks import axis_of, finite, integer, parameter_dtype, positive, real
 from .module import Module, Parameter
 
 

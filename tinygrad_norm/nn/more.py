@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
-from ..norm.arguments import axis_of, corrections, finite_eps, integer, parameter_dtype, positive
-from ..norm.checks import shaped
+from ..norm.checks import axis_of, corrections, finite_eps, integer, parameter_dtype, positive, shaped
 from ..norm.functional import batch_norm
 from ..norm.more import (
     adaptive_instance_norm,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.operators import Array
 from ..engine.tensor import Tensor
-from ..norm.arguments import finite, finite_eps, parameter_dtype, positive, sizes, statistics_dtype
+from ..norm.checks import finite, finite_eps, parameter_dtype, positive, sizes, statistics_dtype
 from ..norm.functional import (
     batch_norm,
     group_norm,

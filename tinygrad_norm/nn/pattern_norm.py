@@ -11,10 +11,9 @@ from ..engine import ops
 from ..engine.operators import Array
 from ..engine.recording import scope
 from ..engine.tensor import named
-from ..norm.arguments import finite_eps, parameter_dtype, statistics_dtype
-from ..norm.checks import floating, several_values
+from ..norm.checks import admitted, finite_eps, floating, in_shape, parameter_dtype, several_values, statistics_dtype
 from ..norm.functional import affine as affine_step
-from ..norm.functional import in_shape, standardized
+from ..norm.functional import standardized
 from ..norm.pattern import ELLIPSIS, Fitted, Terms, among, parse
 from .module import Parameter
 from .running import Running, unbiased
@@ -174,7 +173,8 @@ class Norm(Running):
             mean, var = (self._beside(v, self._tracked, fitted, x) for v in (self.running_mean, self.running_var))
         self._last = fitted
         with scope("norm"):
-            x_hat, mean, var = standardized(x, fitted, self.eps, self.stats_dtype, mean, var)
+            given = admitted(x, fitted, fitted.shape, self.eps, self.stats_dtype)
+            x_hat, mean, var = standardized(given._replace(mean=mean, var=var))
             y = in_shape(affine_step(named("x̂", x_hat), weight, bias), x.shape)
         if tracks:
             over = tuple(i for i, name in enumerate(fitted.names) if i not in fitted.axes and among(name, self._batch))

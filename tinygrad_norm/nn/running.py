@@ -9,7 +9,7 @@ import numpy as np
 from ..engine.operators import Array
 from ..engine.recording import is_examined
 from ..engine.tensor import Tensor
-from ..norm.arguments import finite, finite_eps, parameter_dtype, positive, statistics_dtype
+from ..norm.checks import finite, finite_eps, parameter_dtype, positive, statistics_dtype
 from .module import Module, Parameter
 
 

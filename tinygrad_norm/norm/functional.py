@@ -4,14 +4,14 @@ There is no hand-written gradient in this file, no fused operation and no detach
 through the numerator, through the mean and through the variance because all three are in the graph.
 
 Everything takes Tensors or arrays, floating (or complex, for complex-step checks). Arrays give arrays; Tensors are
-recorded. If only ``weight`` and ``bias`` need a
-gradient, the recorded graph is the affine step alone.
+recorded. If only ``weight`` and ``bias`` need a gradient, the recorded graph is the affine step alone.
+
+Each norm is checked at the door, by ``admit`` and its sisters, which return what the lines after them compute with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,58 @@ import numpy as np
 from ..engine import ops
 from ..engine.recording import scope
 from ..engine.tensor import named
-from .arguments import finite, finite_eps, positive
 from .checks import (
-    as_statistic,
-    ending_shape,
+    Admitted,
+    admit,
+    admit_channels,
+    admit_groups,
+    admit_last,
+    finite,
     floating,
     for_statistics,
-    groups_of,
-    per_channel,
-    several_values,
-    shaped,
-    with_channels,
+    in_shape,
+    positive,
 )
-from .pattern import Fitted, Pattern, parse
+
+# The steps that all of them share.
+
+
+def standardized(given: Admitted) -> tuple[Any, Any, Any]:
+    """Return ``x̂ = (x - mean) / sqrt(var + eps)``, and the mean and the variance."""
+    if given.x.size == 0:
+        return _empty(given), given.mean, given.var
+    mean, centred, var = _moments(given)
+    x_hat = centred * ops.rsqrt(var + given.eps)
+    return named("x̂", in_shape(ops.astype(x_hat, given.x.dtype), given.shape)), mean, var
+
+
+def affine(x_hat: Any, weight: Any = None, bias: Any = None, beside: tuple[int, ...] | None = None) -> Any:
+    """Scale by γ and shift by β, where they are given, each in the shape in which it stands beside x̂."""
+    if weight is None and bias is None:
+        return x_hat
+    if beside is not None:
+        weight, bias = in_shape(weight, beside), in_shape(bias, beside)
+    y = x_hat if weight is None else x_hat * weight
+    return named("y", y if bias is None else y + bias)
+
+
+def _moments(given: Admitted) -> tuple[Any, Any, Any]:
+    """Return the mean, the deviations from it and their mean square; a statistic that is given stays as it is."""
+    values, axes, mean, var = given.values, given.axes, given.mean, given.var
+    if mean is None:
+        mean = named("μ", ops.mean(values, axes, keepdims=True))
+    centred = named("x−μ", values - mean)
+    if var is None:
+        var = named("σ²", ops.mean(ops.square(centred), axes, keepdims=True))
+    return mean, centred, var
+
+
+def _empty(given: Admitted) -> Any:
+    """Return x̂ of an input without elements: not the same Tensor, whose name is its owner's."""
+    return named("x̂", ops.reshape(given.x, given.shape))
+
+
+# The norms.
 
 
 def normalize(x: Any, pattern: str, /, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int) -> Any:
@@ -80,9 +119,9 @@ def normalize(x: Any, pattern: str, /, *, eps: float = 1e-5, stats_dtype: Any = 
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    x, fitted = _fitted(x, pattern, axis_lengths)
     with scope("normalize"):
-        return normalized(x, fitted, eps, stats_dtype)
+        x_hat, _, _ = standardized(admit(x, pattern, axis_lengths, eps, stats_dtype))
+    return x_hat
 
 
 def moments(x: Any, pattern: str, /, *, stats_dtype: Any = None, **axis_lengths: int) -> tuple[Any, Any]:
@@ -107,9 +146,8 @@ def moments(x: Any, pattern: str, /, *, stats_dtype: Any = None, **axis_lengths:
     >>> tn.moments(np.array([[1.0, 2.0], [3.0, 6.0]]), "n c -> c")
     (array([[2., 4.]]), array([[1., 4.]]))
     """
-    x, fitted = _fitted(x, pattern, axis_lengths)
     with scope("moments"):
-        mean, _, var = _moments(_values(x, fitted, stats_dtype), fitted.axes)
+        mean, _, var = _moments(admit(x, pattern, axis_lengths, stats_dtype=stats_dtype))
     return mean, var
 
 
@@ -176,14 +214,12 @@ def batch_norm(
     array([[ -1., -10.],
            [  1.,  10.]])
     """
-    x = with_channels(x, "batch_norm")
-    fitted = parse("n c ... -> c").fit(x.shape)
-    mean, var = as_statistic(mean, x, "mean"), as_statistic(var, x, "var")
-    if mean is None or var is None:
-        several_values(x, fitted, "batch_norm", "value per channel")
     with scope("batch_norm"):
-        x_hat, mean, var = standardized(x, fitted, eps, stats_dtype, mean, var)
-        y = affine(named("x̂", x_hat), per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        given = admit_channels(
+            "batch_norm", x, "n c ... -> c", weight, bias, eps, stats_dtype, mean, var, several="value per channel"
+        )
+        x_hat, mean, var = standardized(given)
+        y = affine(x_hat, given.weight, given.bias, given.beside)
     return (y, mean, var) if return_statistics else y
 
 
@@ -238,12 +274,10 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    x = floating(x)
-    shape = ending_shape(x, normalized_shape, "layer_norm")
-    fitted = _over_last(len(shape)).fit(x.shape)
     with scope("layer_norm"):
-        x_hat = normalized(x, fitted, eps, stats_dtype)
-        return affine(x_hat, shaped(weight, shape, "weight"), shaped(bias, shape, "bias"))
+        given = admit_last("layer_norm", x, normalized_shape, weight, bias, eps, stats_dtype)
+        x_hat, _, _ = standardized(given)
+        return affine(x_hat, given.weight, given.bias, given.beside)
 
 
 def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 1e-5, stats_dtype: Any = None) -> Any:
@@ -288,12 +322,12 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
     array([[[-1.,  1.],
             [-1.,  1.]]])
     """
-    x = with_channels(x, "instance_norm")
-    fitted = parse("n c ... -> n c").fit(x.shape)
-    several_values(x, fitted, "instance_norm", "spatial element")
     with scope("instance_norm"):
-        x_hat = normalized(x, fitted, eps, stats_dtype)
-        return affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        given = admit_channels(
+            "instance_norm", x, "n c ... -> n c", weight, bias, eps, stats_dtype, several="spatial element"
+        )
+        x_hat, _, _ = standardized(given)
+        return affine(x_hat, given.weight, given.bias, given.beside)
 
 
 def group_norm(
@@ -340,11 +374,10 @@ def group_norm(
     >>> tn.group_norm(np.array([[1.0, 3.0, 2.0, 6.0]]), 2, eps=0)
     array([[-1.,  1., -1.,  1.]])
     """
-    x = with_channels(x, "group_norm")
-    fitted = parse("n (g c) ... -> n g").fit(x.shape, {"g": groups_of(x.shape[1], num_groups)})
     with scope("group_norm"):
-        x_hat = normalized(x, fitted, eps, stats_dtype)
-        return affine(x_hat, per_channel(weight, x, "weight"), per_channel(bias, x, "bias"))
+        given = admit_groups("group_norm", x, "n (g c) ... -> n g", num_groups, weight, bias, eps, stats_dtype)
+        x_hat, _, _ = standardized(given)
+        return affine(x_hat, given.weight, given.bias, given.beside)
 
 
 def rms_norm(
@@ -397,18 +430,15 @@ def rms_norm(
     >>> tn.rms_norm(np.array([[1.0, 7.0]]), 2, eps=0)
     array([[0.2, 1.4]])
     """
-    x = floating(x)
-    shape = ending_shape(x, normalized_shape, "rms_norm")
-    axes = tuple(range(x.ndim - len(shape), x.ndim))
     with scope("rms_norm"):
-        values = for_statistics(x, stats_dtype)
-        eps = float(np.finfo(values.dtype).eps) if eps is None else finite_eps(eps)
-        if x.size == 0:
-            x_hat = _anew(x, x.shape)
+        given = admit_last("rms_norm", x, normalized_shape, weight, None, 0.0 if eps is None else eps, stats_dtype)
+        values, eps = given.values, float(np.finfo(given.values.dtype).eps) if eps is None else given.eps
+        if values.size == 0:
+            x_hat = _empty(given)
         else:
-            mean_square = named("mean x²", ops.mean(ops.square(values), axes, keepdims=True))
-            x_hat = named("x̂", ops.astype(values * ops.rsqrt(mean_square + eps), x.dtype))
-        return affine(x_hat, shaped(weight, shape, "weight"))
+            mean_square = named("mean x²", ops.mean(ops.square(values), given.axes, keepdims=True))
+            x_hat = named("x̂", ops.astype(values * ops.rsqrt(mean_square + eps), given.x.dtype))
+        return affine(x_hat, given.weight)
 
 
 def local_response_norm(
@@ -465,7 +495,7 @@ def local_response_norm(
     if x.ndim < 3:
         raise ValueError(f"local_response_norm expects (N, C, ...) with a spatial axis, got shape {x.shape}")
     if x.size == 0:
-        return _anew(x, x.shape)
+        return ops.reshape(x, x.shape)
     with scope("local_response_norm"):
         values = for_statistics(x, stats_dtype)
         around = [(0, 0)] * (x.ndim - 1) + [(positions // 2, (positions - 1) // 2)]
@@ -473,69 +503,3 @@ def local_response_norm(
         mean_square = named("mean x²", ops.mean(ops.sliding_windows(squares, (positions,)), -1))
         divisor = (k + alpha * ops.moveaxis(mean_square, -1, 1)) ** beta
         return named("y", ops.astype(values / divisor, x.dtype))
-
-
-# The shared steps.
-
-
-def _fitted(x: Any, pattern: str, axis_lengths: Mapping[str, int]) -> tuple[Any, Fitted]:
-    """Return what is to be normalized, and a pattern applied to its shape."""
-    x, parsed = floating(x), parse(pattern)
-    parsed.leave_free(("eps", "stats_dtype"))
-    return x, parsed.fit(x.shape, axis_lengths)
-
-
-@lru_cache
-def _over_last(count: int) -> Pattern:
-    """Return ``... d0 d1 -> ...``."""
-    return parse(f"... {' '.join(f'd{i}' for i in range(count))} -> ...")
-
-
-def standardized(
-    x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None, mean: Any = None, var: Any = None
-) -> tuple[Any, Any, Any]:
-    """Return ``(x - mean) / sqrt(var + eps)`` in a pattern's axes, and the mean and variance: those of x, or given."""
-    eps = finite_eps(eps)
-    if x.size == 0:
-        return _anew(x, fitted.shape), mean, var
-    mean, centred, var = _moments(_values(x, fitted, stats_dtype), fitted.axes, mean, var)
-    return ops.astype(centred * ops.rsqrt(var + eps), x.dtype), mean, var
-
-
-def normalized(x: Any, fitted: Fitted, eps: float, stats_dtype: Any = None) -> Any:
-    """Return x̂ in the shape of ``x``."""
-    x_hat, _, _ = standardized(x, fitted, eps, stats_dtype)
-    return named("x̂", in_shape(x_hat, x.shape))
-
-
-def affine(x_hat: Any, weight: Any = None, bias: Any = None) -> Any:
-    """Scale by γ and shift by β, where they are given."""
-    if weight is None and bias is None:
-        return x_hat
-    y = x_hat if weight is None else x_hat * weight
-    return named("y", y if bias is None else y + bias)
-
-
-def _moments(values: Any, axes: tuple[int, ...], mean: Any = None, var: Any = None) -> tuple[Any, Any, Any]:
-    """Return the mean, the deviations from it and their mean square; a statistic that is given stays as it is."""
-    if mean is None:
-        mean = named("μ", ops.mean(values, axes, keepdims=True))
-    centred = named("x−μ", values - mean)
-    if var is None:
-        var = named("σ²", ops.mean(ops.square(centred), axes, keepdims=True))
-    return mean, centred, var
-
-
-def _values(x: Any, fitted: Fitted, stats_dtype: Any) -> Any:
-    """Return the values in the axes of a pattern, in the dtype that statistics are computed in."""
-    return in_shape(for_statistics(x, stats_dtype), fitted.shape)
-
-
-def _anew(x: Any, shape: tuple[int, ...]) -> Any:
-    """Return an input without elements as an output: not the same Tensor, whose name is its owner's."""
-    return ops.reshape(x, shape)
-
-
-def in_shape(x: Any, shape: tuple[int, ...]) -> Any:
-    """Return the elements in a shape, recorded only where it differs."""
-    return x if x.shape == shape else ops.reshape(x, shape)

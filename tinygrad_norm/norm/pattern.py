@@ -12,14 +12,21 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from .arguments import is_size
+import numpy as np
 
 ELLIPSIS = "..."
 
 Terms = tuple[tuple[str, ...], ...]
 """Axes, each with its name, or with the names of the axes that it is split into."""
+
+
+def is_size(value: Any, least: int = 1) -> bool:
+    """Return whether a value is an integer, of Python or NumPy, of at least some size; True and 2.0 are none."""
+    # The commonest kind is told first: layers ask on every call.
+    known = type(value) is int or (isinstance(value, int | np.integer) and not isinstance(value, bool))
+    return known and bool(value >= least)
 
 
 def among(name: str, names: Collection[str]) -> bool:

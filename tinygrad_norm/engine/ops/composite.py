@@ -7,10 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Axis, plain
-from .core import astype, axes_of, count_over, masked, matmul, operand, square, sum, tanh, where
+from ..context import STATE
+from ..operators import FUNCTIONS, Axis
+from ..primitive import Primitive
+from ..recording import no_grad
+from ..tensor import record
+from .core import astype, axes_of, count_over, operand, square, sum, tanh, where
 from .core import mean as mean_of
-from .elementwise import erf, exp, log, log1p, sigmoid, sqrt
+from .elementwise import absolute, erf, exp, log, log1p, sigmoid, sqrt
+from .reductions import max
+
+
+def masked(x: Any, condition: Any, otherwise: Any) -> Any:
+    """Return ``x`` where a reduction's ``where=`` holds; elsewhere a constant, so that no gradient arrives there."""
+    return x if condition is True else where(np.broadcast_to(condition, x.shape), x, otherwise)
 
 
 def _widened(x: Any, dtype: Any) -> tuple[Any, Any]:
@@ -21,18 +31,19 @@ def _widened(x: Any, dtype: Any) -> tuple[Any, Any]:
     return (astype(x, np.float32) if x.dtype.char == "e" else x), x.dtype
 
 
-def _degrees(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any:
+def _counted(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any:
     """Return how many elements are combined, less ``ddof`` and at least 0; an array where a ``where=`` chooses."""
     axis = axes_of(axis, x.ndim)
     if where is True:
-        return max(count_over(x.shape, axis, "var") - ddof, 0)
-    chosen = np.broadcast_to(where, x.shape)
-    return np.maximum(np.sum(chosen, axis=axis, keepdims=keepdims) - ddof, 0).astype(x.dtype)
+        return np.maximum(count_over(x.shape, axis, "var") - ddof, 0).item()
+    chosen = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=keepdims)
+    return np.maximum(chosen - ddof, 0).astype(x.dtype)
 
 
-def _mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
+def mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
+    """Average what a ``where=`` chooses."""
     x, dtype = _widened(x, dtype)
-    return astype(sum(x, axis, keepdims=keepdims, where=where) / _degrees(x, axis, keepdims, where, 0), dtype)
+    return astype(sum(masked(x, where, 0), axis, keepdims=keepdims) / _counted(x, axis, keepdims, where, 0), dtype)
 
 
 def _variance(
@@ -40,12 +51,16 @@ def _variance(
     where: Any = True, mean: Any = None, correction: float | None = None,
 ) -> tuple[Any, Any]:  # fmt: skip
     x, dtype = _widened(x, dtype)
-    center = mean_of(x, axis, keepdims=True, where=where) if mean is None else mean
-    squares = square(masked(x - center, where, 0))
+    if mean is None:
+        mean = mean_of(x, axis, keepdims=True) if where is True else mean_of_some(x, axis, None, True, where)
+    deviations = x - mean
+    if deviations.dtype.kind == "c" and not STATE.get().analytic:
+        deviations = absolute(deviations)
+    squares = square(masked(deviations, where, 0))
     ddof = ddof if correction is None else correction
     if ddof == 0 and where is True:
         return mean_of(squares, axis, None, out, keepdims), dtype
-    return sum(squares, axis, None, out, keepdims) / _degrees(x, axis, keepdims, where, ddof), dtype
+    return sum(squares, axis, None, out, keepdims) / _counted(x, axis, keepdims, where, ddof), dtype
 
 
 def var(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -63,19 +78,29 @@ def std(x: Any, *args: Any, **kwargs: Any) -> Any:
     return astype(sqrt(y), dtype)
 
 
+_finite = Primitive("finite", "finite", lambda x: np.where(np.isfinite(x), x, 0))
+
+
+def _shift(x: Any, axis: Axis) -> Any:
+    """Return the largest values, with kept axes: a constant, which cancels. Where they are not finite, 0."""
+    with no_grad():
+        return record(_finite, (max(np.real(x), axis=axis, keepdims=True),))
+
+
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Return ``log(sum(exp(x)))`` without overflow. The shift by the largest value is a constant: it cancels."""
+    """Return ``log(sum(exp(x)))`` without overflow."""
     x = operand(x)
     axis = axes_of(axis, x.ndim)
-    largest = np.real(plain(x)).max(axis=axis, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0)
-    total = log(sum(exp(x - largest), axis=axis, keepdims=True)) + largest
+    shift = _shift(x, axis)
+    total = log(sum(exp(x - shift), axis=axis, keepdims=True)) + shift
     return total if keepdims else total.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axis))
 
 
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
-    """Return the logarithm of `softmax`, ``x - logsumexp(x)``."""
-    return x - logsumexp(x, axis=axis, keepdims=True)
+    """Return the logarithm of `softmax`. The largest value is subtracted first, and never added back."""
+    x = operand(x)
+    shifted = x - _shift(x, axis)
+    return shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
 
 
 def softmax(x: Any, axis: Axis = -1) -> Any:
@@ -86,13 +111,13 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
 def relu(x: Any) -> Any:
     """Return ``where(x <= 0, 0, x)``: 0 at 0, with gradient 0 there; NaN stays NaN."""
     x = operand(x)
-    return where(np.real(plain(x)) <= 0, 0, x)
+    return where(np.real(x) <= 0, 0, x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """Return ``x`` where positive, else ``negative_slope * x``."""
     x = operand(x)
-    return where(np.real(plain(x)) <= 0, x * negative_slope, x)
+    return where(np.real(x) <= 0, x * negative_slope, x)
 
 
 def silu(x: Any) -> Any:
@@ -120,25 +145,12 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 def softplus(x: Any) -> Any:
     """Return ``log(1 + exp(x))`` without overflow, right in every derivative at 0 too."""
     x = operand(x)
-    positive = np.real(plain(x)) > 0
+    positive = np.real(x) > 0
     return log1p(exp(where(positive, -x, x))) + where(positive, x, 0)
 
 
-def dot(a: Any, b: Any, out: None = None) -> Any:
-    """Return the product of matrices or vectors, or of anything with a scalar, like ``np.dot`` for up to two axes."""
-    if out is not None:
-        raise TypeError("dot of Tensors has no out=; use its result")
-    a, b = operand(a), operand(b)
-    if a.ndim == 0 or b.ndim == 0:
-        return a * b
-    if b.ndim > 2:
-        raise ValueError(f"dot of Tensors takes a second operand of at most 2 axes, not {b.ndim}; use matmul or einsum")
-    return matmul(a, b)
-
-
-FUNCTIONS.update({np.var: var, np.std: std, np.dot: dot, "mean of some": _mean_of_some})
+FUNCTIONS.update({np.var: var, np.std: std})
 
 __all__ = [
-    "dot", "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std",
-    "var",
+    "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std", "var",
 ]  # fmt: skip

@@ -10,19 +10,18 @@ No rule mentions broadcasting or casting: where shapes or dtypes differ, `aligne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, Axis, plain
+from ..context import STATE
+from ..operators import FUNCTIONS, Array, Axis, holds_tensors
 from ..primitive import Primitive
-from ..tensor import Tensor, constant, frozen, record
+from ..tensor import Tensor, frozen, record
 
 Rule = tuple[str, Callable[..., Any]]
-
-_ARRAYS = (Tensor, np.ndarray, np.generic)
 
 
 def unary(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Callable[[Any], Any]:
@@ -36,16 +35,16 @@ def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) ->
     primitive = Primitive(name, symbol, forward, *rules)
 
     def function(a: Any, b: Any) -> Any:
-        # The commonest operands need no alignment.
-        if isinstance(a, Tensor) and (type(b) is float or (isinstance(b, Tensor) and _alike(a._array, b._array))):
-            return record(primitive, (a, b))
-        return record(primitive, aligned(a, b))
+        # The commonest operands need little alignment.
+        if isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype is b._array.dtype:
+            if a._array.shape != b._array.shape:
+                shape = _joint_shape(a._array.shape, b._array.shape)
+                a, b = broadcast_to(a, shape), broadcast_to(b, shape)
+        elif not (isinstance(a, Tensor) and type(b) is float):
+            a, b = aligned(a, b)
+        return record(primitive, (a, b))
 
     return _published(function, name, forward)
-
-
-def _alike(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and a.dtype is b.dtype
 
 
 def _published(function: Callable[..., Any], name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,8 +55,10 @@ def _published(function: Callable[..., Any], name: str, forward: Callable[..., A
 
 
 def operand(x: Any) -> Any:
-    """Return a Tensor or an array as it is, anything else as an array."""
-    return x if isinstance(x, _ARRAYS) else np.asarray(x)
+    """Return a Tensor or an array as it is, a list or tuple that holds Tensors stacked, anything else as an array."""
+    if isinstance(x, Tensor) or type(x) is np.ndarray:
+        return x
+    return FUNCTIONS[np.stack](x) if holds_tensors(x) else np.asanyarray(x)
 
 
 # Broadcasting and casting.
@@ -66,15 +67,19 @@ def operand(x: Any) -> Any:
 def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
     """Bring operands to one shape and dtype. Python scalars, NumPy scalars and 0-d arrays stay constants."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
-    if not tensors:
+    if not tensors and not any(map(holds_tensors, operands)):
         return operands
     if len(tensors) < len(operands):
-        operands = tuple([x if type(x) is float or type(x) is int else _operand(x) for x in operands])
+        operands = tuple([x if type(x) is float or type(x) is int else beside_tensors(x) for x in operands])
         tensors = [x for x in operands if isinstance(x, Tensor)]
-    dtype = tensors[0]._array.dtype
-    for x in tensors:
+        if complex in map(type, operands):
+            keep_real(*tensors)
+    strong = [x for x in tensors if not x.weak] or tensors
+    dtype = strong[0]._array.dtype
+    for x in strong:
         if x._array.dtype is not dtype:
             dtype = np.result_type(dtype, x._array.dtype)
+    for x in tensors:
         if x._array.shape != shape:
             shape = _joint_shape(shape, x._array.shape)
     return tuple([_fitted(x, dtype, shape) if isinstance(x, Tensor) else x for x in operands])
@@ -86,12 +91,25 @@ def _fitted(x: Tensor, dtype: Any, shape: tuple[int, ...]) -> Any:
     return x if x._array.shape == shape else broadcast_to(x, shape)
 
 
-def _operand(x: Any) -> Any:
-    """Return something given beside a Tensor as a Tensor, or as the Python scalar that it is or holds."""
-    if isinstance(x, Tensor):
-        return x
-    array = np.asarray(x)
-    return array.item() if array.ndim == 0 else Tensor(array)
+def beside_tensors(x: Any) -> Any:
+    """Return something given beside a Tensor as a Tensor, or as the Python number that it is or holds."""
+    x = operand(x)
+    if isinstance(x, Tensor) or x.ndim:
+        return x if isinstance(x, Tensor) else Tensor(x)
+    if x.dtype.kind not in "biufcO":
+        raise TypeError(f"{x.item()!r} is no number to compute with")
+    number = frozen(x).item()
+    # Fractions, Decimals and long doubles would carry their own type into the arrays.
+    return number if isinstance(number, int | float | complex) else (complex if x.dtype.kind == "c" else float)(number)
+
+
+def keep_real(*tensors: Tensor) -> None:
+    """Refuse to meet complex numbers where gradients are recorded, which are real."""
+    for x in tensors:
+        if x._requires_grad and STATE.get().recording:
+            raise TypeError(
+                f"{x._label()} needs a gradient, which is real, and cannot meet complex numbers: .detach() it"
+            )
 
 
 @lru_cache(maxsize=4096)
@@ -119,7 +137,7 @@ def _broadcast_strides(old: tuple[int, ...], strides: tuple[int, ...], new: tupl
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which an array of this shape was repeated."""
-    total = sum(g, _repeated_axes(shape, g.shape), keepdims=g.ndim == len(shape))
+    total = record(_sum, (g,), {"axis": _repeated_axes(shape, g.shape), "keepdims": g.ndim == len(shape)})
     return total if total.shape == shape else total.reshape(shape)
 
 
@@ -140,11 +158,15 @@ _broadcast_to = Primitive(
 def broadcast_to(x: Any, shape: Any) -> Any:
     """Repeat along new or size-1 axes, like ``np.broadcast_to``. Its rule is a sum over the axes that were repeated."""
     x, shape = operand(x), shape if type(shape) is tuple else as_shape(shape)
-    if x.shape == shape:
-        return x
-    if isinstance(x, Tensor) and not x._requires_grad:
-        return constant(_broadcast_view(x._array, shape), x.name)
-    return record(_broadcast_to, (x,), {"shape": shape})
+    return x if x.shape == shape else _refitted(_broadcast_to, x, {"shape": shape})
+
+
+def _refitted(primitive: Primitive, x: Any, static: Mapping[str, Any]) -> Any:
+    """Record a broadcast or a cast. Of data only the result is kept, under the same name."""
+    y = record(primitive, (x,), static)
+    if isinstance(y, Tensor) and y.node is None:
+        y.name = x.name
+    return y
 
 
 _astype = Primitive(
@@ -158,19 +180,21 @@ _astype = Primitive(
 def astype(x: Any, dtype: Any) -> Any:
     """Convert to a dtype. Casts between floating dtypes are recorded; an integer or boolean result is data.
 
-    Complex values stay complex: a real floating dtype sets their precision only.
+    Under a complex step complex values stay complex: a real floating dtype sets their precision only.
     """
     x = operand(x)
     if x.dtype is dtype:
         return x
     dtype = np.dtype(dtype)
-    if x.dtype.kind == "c" and dtype.kind == "f":
+    if x.dtype.kind == "c" and dtype.kind == "f" and STATE.get().analytic:
         dtype = np.result_type(dtype, np.complex64)
     if x.dtype == dtype:
         return x
-    if isinstance(x, Tensor) and (dtype.kind != "f" or not x._requires_grad):
-        return constant(x._array.astype(dtype), x.name)
-    return record(_astype, (x,), {"dtype": dtype})
+    if isinstance(x, Tensor) and x._requires_grad and dtype.kind != "f":
+        if dtype.kind == "c":
+            keep_real(x)
+        x = x.detach()
+    return _refitted(_astype, x, {"dtype": dtype})
 
 
 # Arithmetic.
@@ -190,9 +214,10 @@ tanh = unary("tanh", "tanh", np.tanh, ("g * (1 - y**2)", lambda g, y, x: g * (1 
 _where = Primitive(
     "where",
     "where",
-    lambda a, b, *, condition: np.where(condition, a, b),
-    ("where(condition, g, 0)", lambda g, y, a, b, *, condition: np.where(condition, g, 0)),
-    ("where(condition, 0, g)", lambda g, y, a, b, *, condition: np.where(condition, 0, g)),
+    np.where,
+    ("0", lambda g, y, condition, a, b: np.zeros_like(condition)),
+    ("where(condition, g, 0)", lambda g, y, condition, a, b: np.where(condition, g, 0)),
+    ("where(condition, 0, g)", lambda g, y, condition, a, b: np.where(condition, 0, g)),
 )
 
 
@@ -203,19 +228,20 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     cotangent there and stays NaN. Where that can happen, guard the argument as well:
     ``where(x > 0, log(where(x > 0, x, 1)), 0)``.
     """
-    condition = frozen(plain(condition))
-    return record(_where, aligned(a, b, shape=condition.shape), {"condition": condition})
+    condition = operand(condition)
+    if not isinstance(condition, Tensor):
+        condition = frozen(condition)
+    return record(_where, (condition, *aligned(a, b, shape=condition.shape)))
 
 
 # Reductions. np.sum and np.mean spend more time on their arguments than on small arrays.
 
 _add_up: Any = np.add.reduce
-_UNHASHABLE = (list, np.ndarray)
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return an axis argument as a sorted tuple of non-negative axes."""
-    return _sorted_axes(tuple(np.ravel(axis).tolist()) if isinstance(axis, _UNHASHABLE) else axis, ndim)
+    return _sorted_axes(tuple(np.ravel(axis).tolist()) if isinstance(axis, list | np.ndarray) else axis, ndim)
 
 
 @lru_cache
@@ -228,6 +254,7 @@ def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) 
     return x if keepdims or not axis else x.reshape(tuple(1 if i in axis else n for i, n in enumerate(shape)))
 
 
+@lru_cache(maxsize=4096)
 def count_over(shape: tuple[int, ...], axis: tuple[int, ...], what: str) -> int:
     """Return how many elements a reduction combines, which must not be zero."""
     if n := math.prod([shape[i] for i in axis]):
@@ -245,7 +272,14 @@ def reduction(primitive: Primitive, x: Any, axis: Axis, dtype: Any, out: None, k
 
 def added_widely(total: Callable[..., Any]) -> Callable[..., Any]:
     """Let what adds up float16 ("e") do so in float32 ("f"): in float16, ones add up to 2048 at most."""
-    return lambda x, **static: total(x.astype("f"), **static).astype("e") if x.dtype.char == "e" else total(x, **static)
+    return lambda x, *places, **static: (
+        total(x.astype("f"), *places, **static).astype("e") if x.dtype.char == "e" else total(x, *places, **static)
+    )
+
+
+def in_float32(g: Any, rule: Callable[[Any], Any]) -> Any:
+    """Compute with a float16 cotangent in float32: in float16, counts overflow and shares underflow."""
+    return astype(rule(astype(g, np.float32)), g.dtype) if g.dtype.char == "e" else rule(g)
 
 
 _sum = Primitive(
@@ -256,44 +290,44 @@ _sum = Primitive(
 )
 
 
-def masked(x: Any, condition: Any, otherwise: Any) -> Any:
-    """Return ``x`` where a reduction's ``where=`` holds; elsewhere a constant, so that no gradient arrives there."""
-    return x if condition is True else where(np.broadcast_to(condition, operand(x).shape), x, otherwise)
-
-
-def sum(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
-    where: Any = True,
-) -> Any:  # fmt: skip
+def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
     """Add the elements over one or several axes, like ``np.sum``; float16 is added up in float32."""
-    total = reduction(_sum, x if where is True else masked(x, where, 0), axis, dtype, out, keepdims)
-    return total if initial is None else total + initial
+    return reduction(_sum, x, axis, dtype, out, keepdims)
 
 
-@added_widely
+_WIDER = {"e": "f", "f": "d", "F": "D"}
+
+
 def _mean_forward(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return _add_up(x, axis=axis, keepdims=keepdims) / count_over(x.shape, axis, "mean")
+    """Average so exactly that the mean of equal values is that value: their deviations are 0."""
+    n = count_over(x.shape, axis, "mean")
+    y = _add_up(x, axis=axis, keepdims=True, dtype=_WIDER.get(x.dtype.char)) / n
+    if x.dtype.char in _WIDER:
+        y = y.astype(x.dtype)
+    else:
+        # Nothing is wider, so the average of the deviations corrects the first one.
+        with np.errstate(all="ignore"):
+            rest = _add_up(x - y, axis=axis, keepdims=True) / n
+        y = y + np.where(np.isfinite(rest), rest, 0)
+    return y if keepdims else y.squeeze(axis)
 
 
 def _mean_rule(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return broadcast_to(kept(g, x.shape, axis, keepdims) * (1 / count_over(x.shape, axis, "mean")), x.shape)
+    share = 1 / count_over(x.shape, axis, "mean")
+    return broadcast_to(in_float32(kept(g, x.shape, axis, keepdims), lambda g: g * share), x.shape)
 
 
 _mean = Primitive("mean", "mean", _mean_forward, ("g / n, repeated", _mean_rule))
 
 
-def mean(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
-) -> Any:
+def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
     """Average over one or several axes, like ``np.mean``; float16 is summed in float32.
 
     Raises
     ------
     ValueError
-        Over zero elements, unless a ``where=`` leaves none: that is NaN, with NumPy's warning.
+        Over zero elements.
     """
-    if where is not True:
-        return FUNCTIONS["mean of some"](x, axis, dtype, keepdims, where)
     return reduction(_mean, x, axis, dtype, out, keepdims)
 
 
@@ -356,6 +390,10 @@ def matmul(a: Any, b: Any) -> Any:
     return y if rows and columns else y.reshape(lead + rows + columns)
 
 
-FUNCTIONS |= {"astype": astype, np.where: where, np.broadcast_to: broadcast_to, np.sum: sum, np.add.reduce: sum}
-FUNCTIONS |= {np.mean: mean, np.reshape: reshape, np.transpose: transpose, np.permute_dims: transpose}
-FUNCTIONS[np.matmul] = matmul
+FUNCTIONS |= {"astype": astype, np.where: where, np.broadcast_to: broadcast_to, np.reshape: reshape, np.matmul: matmul}
+FUNCTIONS |= dict.fromkeys((np.transpose, np.permute_dims), transpose)
+
+__all__ = [
+    "add", "astype", "broadcast_to", "divide", "matmul", "multiply", "negative", "operand", "reshape", "rsqrt",
+    "square", "subtract", "tanh", "transpose", "where",
+]  # fmt: skip

@@ -1,7 +1,7 @@
 """Elementwise primitives beyond the core.
 
-Forward functions also take complex arrays, for the complex-step oracle: analytic ones as NumPy does, the piecewise
-ones by branching on the real part, so that a step along the imaginary axis stays on its branch.
+Forward functions also take complex arrays, as NumPy does. While a complex step is taken, the piecewise ones branch on
+the real part, so that a step along the imaginary axis stays on its branch.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, plain
+from ..context import STATE
+from ..operators import FUNCTIONS, Array
 from ..primitive import Primitive
 from ..tensor import Tensor, frozen, record
-from .core import binary, unary, where
+from .core import astype, beside_tensors, binary, keep_real, operand, unary
+
+
+def stepped(*xs: Any) -> bool:
+    """Return whether these are the complex values of a complex step, where branches are the real part's."""
+    return STATE.get().analytic and any(map(np.iscomplexobj, xs))
+
 
 sqrt = unary("sqrt", "√", np.sqrt, ("g / (2 * y)", lambda g, y, x: g / (2 * y)))
 exp = unary("exp", "exp", np.exp, ("g * y", lambda g, y, x: g * y))
@@ -57,10 +64,15 @@ erf = unary(
 absolute = unary(
     "absolute",
     "| |",
-    lambda x: np.where(x.real < 0, -x, x) if np.iscomplexobj(x) else np.abs(x),
+    lambda x: np.where(x.real < 0, -x, x) if stepped(x) else np.abs(x),
     ("g * sign(x)", lambda g, y, x: g * np.sign(x)),
 )
-sign = unary("sign", "sign", lambda x: np.sign(x.real), ("0", lambda g, y, x: np.zeros_like(g)))
+sign = unary(
+    "sign",
+    "sign",
+    lambda x: np.sign(x.real) if stepped(x) else np.sign(x),
+    ("0", lambda g, y, x: np.zeros_like(g)),
+)
 FUNCTIONS.update({np.absolute: absolute, np.sign: sign})
 
 
@@ -69,27 +81,25 @@ def _chosen(first: Any, a: Any, b: Any) -> Any:
     return np.where(first | np.isnan(a), a, b)
 
 
-def _share(g: Any, wins: Any, ties: Any) -> Any:
-    return np.where(wins, g, np.where(ties, 0.5 * g, 0))
+def _share(g: Any, y: Any, a: Any, b: Any) -> Any:
+    """Return what arrives at ``a``: the cotangent where it was taken, as a NaN is, too; half where both were."""
+    taken, both = ((x == y) | np.isnan(x) for x in (a, b))
+    return np.where(taken, np.where(both, 0.5 * g, g), 0)
 
 
 maximum = binary(
     "maximum",
     "max( , )",
-    lambda a, b: (
-        _chosen(np.real(a) >= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.maximum(a, b)
-    ),
-    ("g where a > b, g / 2 where equal", lambda g, y, a, b: _share(g, a > b, a == b)),
-    ("g where b > a, g / 2 where equal", lambda g, y, a, b: _share(g, b > a, a == b)),
+    lambda a, b: _chosen(np.real(a) >= np.real(b), a, b) if stepped(a, b) else np.maximum(a, b),
+    ("g where a > b, g / 2 where equal", _share),
+    ("g where b > a, g / 2 where equal", lambda g, y, a, b: _share(g, y, b, a)),
 )
 minimum = binary(
     "minimum",
     "min( , )",
-    lambda a, b: (
-        _chosen(np.real(a) <= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.minimum(a, b)
-    ),
-    ("g where a < b, g / 2 where equal", lambda g, y, a, b: _share(g, a < b, a == b)),
-    ("g where b < a, g / 2 where equal", lambda g, y, a, b: _share(g, b < a, a == b)),
+    lambda a, b: _chosen(np.real(a) <= np.real(b), a, b) if stepped(a, b) else np.minimum(a, b),
+    ("g where a < b, g / 2 where equal", _share),
+    ("g where b < a, g / 2 where equal", lambda g, y, a, b: _share(g, y, b, a)),
 )
 FUNCTIONS.update({np.maximum: maximum, np.minimum: minimum})
 
@@ -98,16 +108,16 @@ def _power_base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * (b * a ** (b - 1)) if b else np.zeros_like(g)
     # At b = 0 the derivative is 0 also where a ** -1 is infinite.
-    trap = (plain(a) == 0) & (plain(b) == 0)
+    trap = (a == 0) & (b == 0)
     return g * np.where(trap, 0, b * np.where(trap, 1, a) ** (b - 1))
 
 
 def _power_exponent_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if isinstance(a, int | float) and a != 0:
+        return g * y * (math.log(a) if a > 0 else math.nan)
     # Where 0 ** b is 0 for all b around, its derivative by b is 0, though log(0) is not.
-    zero = (plain(a) == 0) & (plain(b) >= 0)
-    if isinstance(a, int | float):
-        return np.where(zero, 0, g * y * (math.log(a) if a > 0 else -math.inf if a == 0 else math.nan))
-    return g * np.where(zero, 0, y * np.log(np.where(zero, 1, a)))
+    zero = (a == 0) & (b >= 0)
+    return g * (y * astype(np.log(np.where(zero, 1, a)), y.dtype))
 
 
 power = binary(
@@ -118,50 +128,58 @@ power = binary(
     ("g * y * log(a)", _power_exponent_rule),
 )
 
+
+def _clip_forward(x: Array, lower: Any, upper: Any) -> Array:
+    if stepped(x):
+        return np.where(x.real < lower, lower, np.where(x.real > upper, upper, x))
+    return x.copy() if lower is upper is None else np.clip(x, lower, upper)
+
+
 _clip = Primitive(
     "clip",
     "clip",
-    lambda x, *, lower, upper: _clip_forward(x, lower, upper),
-    (
-        "g where lower <= x <= upper, else 0",
-        lambda g, y, x, *, lower, upper: np.where((x >= lower) & (x <= upper), g, 0),
-    ),
+    _clip_forward,
+    ("g where lower <= x <= upper, else 0", lambda g, y, x, lower, upper: np.where((x == y) | np.isnan(x), g, 0)),
+    ("0", lambda g, y, x, lower, upper: np.zeros_like(lower)),
+    ("0", lambda g, y, x, lower, upper: np.zeros_like(upper)),
 )
 
 
-def _clip_forward(x: Array, lower: Any, upper: Any) -> Array:
-    if not np.iscomplexobj(x):
-        return np.clip(x, lower, upper)
-    return np.where(x.real < lower, lower, np.where(x.real > upper, upper, x))
-
-
-def _clip_bound(bound: Any, unbounded: float, x: Any) -> Any:
-    """Return a bound as a Python scalar, or as a copy in the dtype of ``x``."""
+def _clip_bound(bound: Any, infinity: float | None, x: Any) -> Any:
+    """Return a bound as a Python number, or as data in the dtype of ``x``; an open one as an infinity."""
+    if bound is None:
+        return infinity
+    bound = operand(bound)
     if isinstance(bound, Tensor) and bound.requires_grad:
         raise TypeError("clip's bounds are constants; use np.minimum and np.maximum for bounds with a gradient")
-    if bound is None:
-        return unbounded
-    bound = np.asarray(plain(bound))
-    floating = isinstance(x, Tensor) and x.dtype.kind == "f"
-    return frozen(bound, x.dtype if floating else None) if bound.ndim else bound.item()
+    if isinstance(bound, Tensor) or bound.ndim:
+        bound = astype(bound, x.dtype) if x.dtype.kind == "f" else bound
+        return bound if isinstance(bound, Tensor) else frozen(bound)
+    return beside_tensors(bound)
 
 
 def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None) -> Any:
     """Limit the values to an interval, like ``np.clip``. The gradient is 1 inside and on the bounds, 0 outside.
+
+    NaN stays NaN and passes its cotangent on; ``clip(np.where(np.isnan(x), 0, x), ...)`` guards against it.
 
     Raises
     ------
     TypeError
         If a bound needs a gradient: bounds are constants. Use `minimum` and `maximum` then.
     """
-    lower = _clip_bound(a_min if min is None else min, -math.inf, x)
-    upper = _clip_bound(a_max if max is None else max, math.inf, x)
-    if not isinstance(x, Tensor):
-        return _clip_forward(np.asarray(x), lower, upper)
-    shape = np.broadcast_shapes(x.shape, np.shape(lower), np.shape(upper))
-    if shape != x.shape:
-        raise ValueError(f"clip's bounds of shape {shape} are larger than {x._label()}")
-    return record(_clip, (x,), {"lower": lower, "upper": upper})
+    x = operand(x)
+    # Infinities would turn integers into floats.
+    below, above = (-math.inf, math.inf) if x.dtype.kind in "fc" else (None, None)
+    lower = _clip_bound(a_min if min is None else min, below, x)
+    upper = _clip_bound(a_max if max is None else max, above, x)
+    if isinstance(x, Tensor):
+        if complex in (type(lower), type(upper)):
+            keep_real(x)
+        shape = np.broadcast_shapes(x.shape, np.shape(lower), np.shape(upper))
+        if shape != x.shape:
+            raise ValueError(f"clip's bounds of shape {shape} are larger than {x._label()}")
+    return record(_clip, (x, lower, upper))
 
 
 def zeros_like(x: Any, dtype: Any = None) -> Any:
@@ -177,6 +195,6 @@ def ones_like(x: Any, dtype: Any = None) -> Any:
 FUNCTIONS.update({np.clip: clip, np.zeros_like: zeros_like, np.ones_like: ones_like})
 
 __all__ = [
-    "absolute", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "maximum", "minimum", "power", "sigmoid",
-    "sign", "sin", "sqrt", "where",
+    "absolute", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "maximum", "minimum", "ones_like", "power",
+    "sigmoid", "sign", "sin", "sqrt", "zeros_like",
 ]  # fmt: skip

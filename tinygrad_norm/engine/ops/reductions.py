@@ -9,13 +9,13 @@ import numpy as np
 from ..operators import FUNCTIONS, Array, Axis
 from ..primitive import Primitive
 from ..tensor import record
-from .core import added_widely, astype, axes_of, count_over, kept, masked, operand, reduction, sum
-from .elementwise import maximum, minimum
+from .core import added_widely, astype, axes_of, count_over, in_float32, kept, operand, reduction
+from .elementwise import stepped
 
 
 def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any:
     count_over(x.shape, axis, ufunc.__name__)
-    if not np.iscomplexobj(x):
+    if not stepped(x):
         return ufunc.reduce(x, axis=axis, keepdims=keepdims)
     # NumPy orders complex numbers by both parts; the branch is the real part's.
     best = ufunc.reduce(x.real, axis=axis, keepdims=True)
@@ -25,11 +25,10 @@ def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any
 
 def _split_among_ties(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     g, y = kept(g, x.shape, axis, keepdims), kept(y, x.shape, axis, keepdims)
-    chosen = x == y
-    count = chosen.sum(axis=axis, keepdims=True).astype(x.dtype)
-    # No element equals a NaN: that slice, and no other, gets a NaN gradient.
-    rest = np.where(np.isnan(y), np.nan, 0).astype(x.dtype)
-    return np.where(chosen, g / count, rest)
+    # The largest is a NaN where there is one.
+    chosen = (x == y) | np.isnan(x)
+    count = chosen.sum(axis=axis, keepdims=True)
+    return np.where(chosen, in_float32(g, lambda g: g / count.astype(g.dtype)), 0)
 
 
 _max = Primitive(
@@ -46,44 +45,26 @@ _min = Primitive(
 )
 
 
-def _extreme_of_some(
-    primitive: Primitive, x: Any, axis: Axis, out: None, keepdims: bool, initial: Any, where: Any
-) -> Any:
-    """Run max or min; ``initial`` takes part, and takes the place of what a ``where=`` leaves out."""
-    if initial is None and where is True:
-        return reduction(primitive, x, axis, None, out, keepdims)
-    if initial is None:
-        raise ValueError(f"{primitive.name} with where= needs initial=, the result where nothing is left")
-    x = masked(operand(x), where, initial)
-    # A sum over no elements is a zero of the right shape.
-    y = reduction(primitive, x, axis, None, out, keepdims) if x.size else sum(x, axis, keepdims=keepdims) + initial
-    return (maximum if primitive is _max else minimum)(y, initial)
-
-
-def max(
-    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Any:
+def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
     """Return the largest element over one or several axes, like ``np.max``; ties share the gradient equally.
 
     Raises
     ------
     ValueError
-        Over zero elements without ``initial=``, or with ``where=`` and without ``initial=``.
+        Over zero elements.
     """
-    return _extreme_of_some(_max, x, axis, out, keepdims, initial, where)
+    return reduction(_max, x, axis, None, out, keepdims)
 
 
-def min(
-    x: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Any:
+def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
     """Return the smallest element over one or several axes, like ``np.min``; ties share the gradient equally.
 
     Raises
     ------
     ValueError
-        Over zero elements without ``initial=``, or with ``where=`` and without ``initial=``.
+        Over zero elements.
     """
-    return _extreme_of_some(_min, x, axis, out, keepdims, initial, where)
+    return reduction(_min, x, axis, None, out, keepdims)
 
 
 def _reversed(x: Any, axis: int) -> Any:
@@ -117,16 +98,6 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None)
     return running(_cumsum, x, axis, dtype, out)
 
 
-FUNCTIONS.update(
-    {
-        np.max: max,
-        np.amax: max,
-        np.maximum.reduce: max,
-        np.min: min,
-        np.amin: min,
-        np.minimum.reduce: min,
-        np.cumsum: cumsum,
-    }
-)
+FUNCTIONS[np.cumsum] = cumsum
 
-__all__ = ["cumsum", "max", "min"]
+__all__ = ["cumsum"]

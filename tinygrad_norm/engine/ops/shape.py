@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
+from operator import index as index_of
 from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, Axis, plain
+from ..operators import FUNCTIONS, Array, Axis, holds_tensors
 from ..primitive import Primitive
 from ..tensor import Tensor, frozen, record
-from .core import Rule, added_widely, astype, axes_of, operand, reshape, transpose
+from .core import (
+    Rule,
+    added_widely,
+    astype,
+    axes_of,
+    beside_tensors,
+    broadcast_to,
+    keep_real,
+    operand,
+    reshape,
+    transpose,
+)
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
@@ -47,16 +59,25 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
 
 # x[index] and its dual: a scatter adds each element back to where it was taken from.
 
+
+class _Place(int):
+    """Stands in an index for the operand of that number, which is an index with an origin of its own."""
+
+
+def _filled(index: tuple[Any, ...], places: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(places[i] if type(i) is _Place else i for i in index) if places else index
+
+
 _getitem = Primitive(
     "getitem",
     "[ ]",
-    lambda x, *, index: x[index],
-    ("g scattered to where x was read", lambda g, y, x, *, index: scatter(g, index, x.shape)),
+    lambda x, *places, index: x[_filled(index, places)],
+    ("g scattered to where x was read", lambda g, y, x, *places, index: scatter(g, _filled(index, places), x.shape)),
 )
 
 
-def _scatter_forward(x: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
-    target = np.zeros(shape, x.dtype)
+def _scatter_forward(x: Array, *places: Any, index: Any, shape: tuple[int, ...]) -> Array:
+    target, index = np.zeros(shape, x.dtype), _filled(index, places)
     if any(isinstance(i, np.ndarray) for i in index):
         np.add.at(target, index, x)
     else:
@@ -68,46 +89,73 @@ _scatter = Primitive(
     "scatter",
     "scatter",
     added_widely(_scatter_forward),
-    ("g[index]", lambda g, y, x, *, index, shape: g[index]),
+    ("g[index]", lambda g, y, x, *places, index, shape: g[_filled(index, places)]),
 )
 
 
-def _frozen_index(index: Any) -> Any:
-    def freeze(i: Any) -> Any:
-        i = plain(i)
-        if isinstance(i, np.integer):
-            return int(i)
-        if isinstance(i, list | np.ndarray):
-            i = frozen(i)
-            return i.astype(np.intp) if i.size == 0 and i.dtype.kind == "f" else i
-        return i
+def _frozen_index(index: Any) -> tuple[tuple[Any, ...], tuple[Tensor, ...]]:
+    """Return an index that nobody else can change, and the Tensors in it."""
+    parts = [_frozen_part(part) for part in (index if isinstance(index, tuple) else (index,))]
+    tensors = tuple(part for part in parts if isinstance(part, Tensor))
+    number = count()
+    return tuple(_Place(next(number)) if isinstance(part, Tensor) else part for part in parts), tensors
 
-    return tuple(freeze(i) for i in index) if isinstance(index, tuple) else (freeze(index),)
+
+def _frozen_part(part: Any) -> Any:
+    if part is None or part is Ellipsis or isinstance(part, int | slice | np.bool_):
+        return part
+    array = operand(part)
+    if isinstance(array, Tensor):
+        return array
+    if array.ndim == 0 and array.dtype.kind != "b":
+        return index_of(part)
+    return array.astype(np.intp) if array.size == 0 and array.dtype.kind == "f" else frozen(array)
 
 
 def getitem(x: Any, index: Any) -> Any:
     """Return ``x[index]``: integers, slices, ``None``, ``...``, integer and boolean arrays (which are copied)."""
-    return record(_getitem, (operand(x),), {"index": _frozen_index(index)})
+    index, places = _frozen_index(index)
+    return record(_getitem, (operand(x), *places), {"index": index})
 
 
 def scatter(x: Any, index: Any, shape: Sequence[int]) -> Any:
     """Return zeros of a shape to which ``x`` was added at ``index``; places named twice receive twice."""
-    return record(_scatter, (operand(x),), {"index": _frozen_index(index), "shape": tuple(shape)})
+    (index, places), shape = _frozen_index(index), tuple(shape)
+    named = np.broadcast_to(0, shape)[_filled(index, [place.data for place in places])]
+    return record(_scatter, (broadcast_to(x, named.shape), *places), {"index": index, "shape": shape})
+
+
+def along(axis: int, index: Any) -> tuple[Any, ...]:
+    """Return an index for one axis of several."""
+    return (*(slice(None),) * axis, index)
 
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """Cut into several along an axis, like ``np.split``."""
+    """Cut into equal parts, or before the given places, along an axis, like ``np.split``.
+
+    Raises
+    ------
+    ValueError
+        If the axis does not split into so many equal parts; `array_split` makes parts of unequal sizes.
+    """
     x = operand(x)
     (axis,) = axes_of(axis, x.ndim)
-    if isinstance(indices_or_sections, int | np.integer):
-        step, rest = divmod(x.shape[axis], indices_or_sections)
-        if rest:
-            raise ValueError(
-                f"axis {axis} of size {x.shape[axis]} does not split into {indices_or_sections} equal parts"
-            )
-        indices_or_sections = range(step, x.shape[axis], step)
+    if np.ndim(indices_or_sections) == 0 and indices_or_sections > 0 and x.shape[axis] % indices_or_sections:
+        raise ValueError(f"axis {axis} of size {x.shape[axis]} does not split into {indices_or_sections} equal parts")
+    return array_split(x, indices_or_sections, axis)
+
+
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """Cut into nearly equal parts, or before the given places, along an axis, like ``np.array_split``."""
+    x = operand(x)
+    (axis,) = axes_of(axis, x.ndim)
+    if np.ndim(indices_or_sections) == 0:
+        if indices_or_sections < 1:
+            raise ValueError(f"an axis splits into at least 1 part, not {indices_or_sections}")
+        size, longer = divmod(x.shape[axis], int(indices_or_sections))
+        indices_or_sections = [size * i + min(i, longer) for i in range(1, int(indices_or_sections))]
     bounds = [None, *(int(i) for i in indices_or_sections), None]
-    return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in pairwise(bounds)]
+    return [getitem(x, along(axis, slice(a, b))) for a, b in pairwise(bounds)]
 
 
 # Joining: one rule, which is told which operand it is for.
@@ -151,11 +199,15 @@ _stack = variadic(
 
 
 def _tensors_of_one_dtype(arrays: Sequence[Any]) -> tuple[Any, ...]:
-    if not any(isinstance(x, Tensor) for x in arrays):
+    """Return Tensors where one of several is, or holds, a Tensor: numbers in its dtype, the others promoted."""
+    if not any(isinstance(x, Tensor) or holds_tensors(x) for x in arrays):
         return tuple(np.asarray(x) for x in arrays)
-    tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in arrays]
-    dtype = np.result_type(*(x.dtype for x in tensors))
-    return tuple(astype(x, dtype) for x in tensors)
+    found = [beside_tensors(x) for x in arrays]
+    tensors = [x for x in found if isinstance(x, Tensor)]
+    if complex in map(type, found):
+        keep_real(*tensors)
+    dtype = np.result_type(*(x.dtype for x in tensors), *(x for x in found if not isinstance(x, Tensor)))
+    return tuple(astype(x, dtype) if isinstance(x, Tensor) else Tensor(x, dtype=dtype) for x in found)
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, out: None = None) -> Any:
@@ -194,13 +246,29 @@ _pad = Primitive(
 )
 
 
-def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Any:
-    """Surround with a constant, like ``np.pad``."""
-    if mode != "constant":
-        raise TypeError(f"pad of Tensors knows mode='constant', not {mode!r}; build others with np.concatenate")
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0, **options: Any) -> Any:
+    """Surround with constants or with the array's own elements, like ``np.pad``.
+
+    The modes are ``"constant"``, ``"edge"``, ``"reflect"``, ``"symmetric"`` and ``"wrap"``.
+
+    Raises
+    ------
+    TypeError
+        In other modes, and for ``reflect_type="odd"``.
+    """
     x = operand(x)
-    width = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
-    return record(_pad, (x,), {"width": tuple((a, b) for a, b in width), "value": constant_values})
+    width = tuple((a, b) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist())
+    if mode == "constant" or not any(map(any, width)):
+        values = np.broadcast_to(np.asarray(constant_values), (x.ndim, 2)).tolist()
+        return record(_pad, (x,), {"width": width, "value": tuple((a, b) for a, b in values)})
+    if mode not in ("edge", "reflect", "symmetric", "wrap") or options.get("reflect_type", "even") != "even":
+        odd = ", reflect_type='odd'" if "reflect_type" in options else ""
+        raise TypeError(f"np.pad of Tensors has no mode={mode!r}{odd}; join the parts with np.concatenate")
+    for axis, (size, sides) in enumerate(zip(x.shape, width, strict=True)):
+        if any(sides):
+            # Where NumPy moves an axis's places, the elements go.
+            x = getitem(x, along(axis, np.pad(np.arange(size), sides, mode, **options)))  # type: ignore[call-overload]
+    return x
 
 
 FUNCTIONS.update(
@@ -212,7 +280,9 @@ FUNCTIONS.update(
         np.expand_dims: expand_dims,
         np.squeeze: squeeze,
         np.ravel: lambda x: reshape(x, -1),
+        np.copy: lambda x: reshape(x, x.shape),
         np.split: split,
+        np.array_split: array_split,
         np.concatenate: concatenate,
         np.stack: stack,
         np.pad: pad,
@@ -220,6 +290,6 @@ FUNCTIONS.update(
 )
 
 __all__ = [
-    "concatenate", "expand_dims", "getitem", "moveaxis", "pad", "scatter", "split", "squeeze", "stack",
+    "array_split", "concatenate", "expand_dims", "getitem", "moveaxis", "pad", "scatter", "split", "squeeze", "stack",
     "swapaxes",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from ..operators import FUNCTIONS, Axis, plain
 from ..primitive import Primitive
 from ..tensor import record
 from .composite import logsumexp, std, var
-from .core import astype, axes_of, broadcast_to, count_over, masked, mean, operand, sum, where
-from .reductions import cumsum, max, min, running
+from .core import astype, axes_of, broadcast_to, count_over, multiply, operand, where
+from .reductions import cumsum, running
 from .shape import getitem
+from .some import max, mean, min, of_some, sum
 
 
 def _merging(reduce: Callable[[Any], Any], x: Any, axis: Axis, keepdims: bool) -> Any:
@@ -59,14 +61,11 @@ _prod = Primitive("prod", "Π", lambda x: np.multiply.reduce(x, axis=0), _BY_FAC
 _cumprod = Primitive("cumprod", "cumulative Π", lambda x, *, axis: np.multiply.accumulate(x, axis), _BY_EARLY_FACTOR)
 
 
-def prod(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
-    where: Any = True,
-) -> Any:  # fmt: skip
+@partial(of_some, neutral=1, join=multiply)
+def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
     """Multiply the elements over one or several axes, like ``np.prod``. The gradient is exact at zeros, too."""
-    x = masked(operand(x) if dtype is None else astype(x, dtype), where, 1)
-    y = _merging(lambda x: record(_prod, (x,)), x, axis, keepdims)
-    return y if initial is None else y * initial
+    x = operand(x) if dtype is None else astype(x, dtype)
+    return _merging(lambda x: record(_prod, (x,)), x, axis, keepdims)
 
 
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:

@@ -150,8 +150,8 @@ def fmin(a: Any, b: Any) -> Any:
 
 
 __all__ = [
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cosh", "degrees",
-    "exp2", "float_power", "fmax", "fmin", "fmod", "hypot", "log2", "log10", "logaddexp", "logaddexp2", "radians",
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cosh", "degrees", "exp2",
+    "float_power", "fmax", "fmin", "fmod", "hypot", "log2", "log10", "logaddexp", "logaddexp2", "radians",
     "reciprocal", "remainder", "sinc", "sinh", "tan",
 ]  # fmt: skip
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from ...check.oracle import step_scale
 from ...engine.autodiff import grad
-from ...engine.context import surrounding
 from ...engine.operators import Array
+from ...engine.origins import examine
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from . import formulas
@@ -79,8 +79,7 @@ class Recording:
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
-        with surrounding(recording=True, examined=True):
-            self.y = fn(*self.leaves.values())
+        self.y = examine(fn, *self.leaves.values())
         self._fn, self._axes = fn, tuple(axes)
         if reason := _unsuitable(self.y, self.leaves):
             raise ValueError(f"explore needs a function that computes a Tensor from its inputs: {reason}")
@@ -124,8 +123,8 @@ class Recording:
         used = {x for t in self._computed for x in _operands(t)}
         shown: dict[Tensor, None] = dict.fromkeys(x for x in self.leaves.values() if x not in used)
         for t in self._computed:
-            shown |= dict.fromkeys(x for x in _operands(t) if x not in self._folded)
             if t not in self._folded:
+                shown |= dict.fromkeys(map(self._source, _operands(t)))
                 shown[t] = None
         return list(shown)
 
@@ -143,8 +142,7 @@ class Recording:
             for operand, source in enumerate(t.node.inputs if t.node else ()):
                 if not isinstance(source, Tensor):
                     continue
-                chain = self._chain(source)
-                x = _operands(chain[-1])[0] if chain else source
+                chain, x = self._chain(source), self._source(source)
                 before = contributions.get((_node(t), operand))
                 last = (_node(chain[-1]), 0) if chain else (_node(t), operand)
                 when = arrival.get(last, len(arrival))
@@ -158,6 +156,11 @@ class Recording:
             chain.append(x)
             (x,) = _operands(x)
         return chain
+
+    def _source(self, x: Tensor) -> Tensor:
+        """Return what an operand was before it was folded."""
+        chain = self._chain(x)
+        return _operands(chain[-1])[0] if chain else x
 
     # --- words
 
@@ -190,28 +193,33 @@ class Recording:
 
     def _formula(self, t: Tensor) -> Formula:
         node = _node(t)
-        before, after = _settings(node.static)
-        operands = [*before, *(self._operand(x) for x in node.inputs), *after]
+        subscripts = (
+            [formulas.name(f"{','.join(node.static['terms'])}→{node.static['result']}")]
+            if "terms" in node.static
+            else []
+        )
+        operands = [*subscripts, *self._inputs(node).values()]
         over = ""
         if "axis" in node.static and isinstance(node.static["axis"], tuple):
             over = self.over(node.static["axis"], node.arrays[0].ndim)
         return formulas.operation(node.primitive.name, node.primitive.symbol, operands, over)
 
-    def _operand(self, x: Any) -> Formula:
+    def _inputs(self, node: Node) -> dict[str, Formula]:
+        """Return what each input of an operation is called, by the letters that formulas use."""
+        letters = node.primitive.operands or tuple(map(str, range(len(node.inputs))))
+        return {letter: self._operand(letter, x) for letter, x in zip(letters, node.inputs, strict=False)}
+
+    def _operand(self, letter: str, x: Any) -> Formula:
         if not isinstance(x, Tensor):
-            return formulas.number(float(x))
-        chain = self._chain(x)
-        return self.called(_operands(chain[-1])[0] if chain else x)
+            return formulas.number(float(x)) if np.ndim(x) == 0 else formulas.name(letter)
+        return self.called(self._source(x))
 
     def rule(self, link: Link) -> Formula:
         """Return the local derivative of a link: what its target's rule computes."""
         node = _node(link.target)
         texts = node.primitive.formulas
-        operands = [self._operand(x) for x in node.inputs]
-        letters = ["x"] if len(operands) == 1 else ["a", "b"]
         target = self.called(link.target)
-        bounds = dict(zip(("lower", "upper"), _settings(node.static)[1], strict=False))
-        names = {"g": formulas.slope(target), "y": target, **bounds, **dict(zip(letters, operands, strict=False))}
+        names = {"g": formulas.slope(target), "y": target, **self._inputs(node)}
         if node.primitive.name == "mean":
             names["n"] = formulas.number(node.arrays[0].size // max(link.target.size, 1))
         return formulas.rule(texts[min(link.operand, len(texts) - 1)], names)
@@ -361,7 +369,7 @@ def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
     for name, leaf in leaves.items():
         if y is leaf:
             return f"it returned {name} itself, so there is nothing to step through"
-    if y.node is None:
+    if not y.requires_grad:
         return "what it returned was not recorded; does it detach, or compute with .data?"
     return f"it returned an array of shape {y.shape}, without numbers to show" if y.size == 0 else ""
 
@@ -383,16 +391,6 @@ def _node(t: Tensor) -> Node:
 
 def _operands(t: Tensor) -> list[Tensor]:
     return [x for x in _node(t).inputs if isinstance(x, Tensor)]
-
-
-def _settings(static: Mapping[str, Any]) -> tuple[list[Formula], list[Formula]]:
-    """Return what stands before and after the operands of an operation: subscripts, a condition; bounds."""
-    if "terms" in static:
-        return [formulas.name(f"{','.join(static['terms'])}→{static['result']}")], []
-    if "condition" in static:
-        return [formulas.name("condition")], []
-    bounds = [(name, static[name]) for name in ("lower", "upper") if name in static]
-    return [], [formulas.number(bound) if np.ndim(bound) == 0 else formulas.name(name) for name, bound in bounds]
 
 
 def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:

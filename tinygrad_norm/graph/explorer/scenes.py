@@ -11,11 +11,11 @@ import numpy as np
 from ...engine import ops
 from ...engine.operators import Array
 from ...engine.tensor import Tensor, named, tensor
+from ...norm.checks import in_shape
 from ...norm.functional import (
     affine,
     batch_norm,
     group_norm,
-    in_shape,
     instance_norm,
     layer_norm,
     moments,

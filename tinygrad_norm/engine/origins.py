@@ -1,0 +1,110 @@
+"""Where data come from: while a function is examined, what is not differentiated keeps how it was computed, too.
+
+Elsewhere a comparison gives a plain array, and what needs no gradient is not recorded. A picture, a page that computes
+again, and a compiler want to know what they were. So under ``examined`` every Tensor has a node, and comparisons and
+index functions give `Data`: Tensors that do what arrays do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .context import STATE, surrounding
+from .operators import FUNCTIONS, Array, plain
+from .primitive import Node, Primitive
+from .tensor import Tensor, constant, frozen, serial
+
+
+class Data(Tensor):
+    """An array that keeps its origin. What Tensors refuse, it does as its array would, and what that gives is plain."""
+
+    __slots__ = ()
+
+    @property
+    def weak(self) -> bool:  # type: ignore[override]
+        """Whether it promotes as a Python scalar does: where nothing is examined it would be a NumPy scalar."""
+        return self.ndim == 0
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return np.array(self._array, dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._array, name)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if ufunc in FUNCTIONS or not _are_data(inputs):
+            return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+        return getattr(ufunc, method)(*plain(inputs), **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in FUNCTIONS or not all(issubclass(kind, Data) for kind in types if issubclass(kind, Tensor)):
+            return super().__array_function__(function, types, args, kwargs)
+        return function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
+
+    def __index__(self) -> int:
+        return self._array.__index__()
+
+    def __str__(self) -> str:
+        return str(self._array[()])
+
+    def __format__(self, spec: str) -> str:
+        return format(self._array[()], spec)
+
+    def __and__(self, other: Any) -> Any:
+        return FUNCTIONS[np.bitwise_and](self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return FUNCTIONS[np.bitwise_or](self, other)
+
+    def __xor__(self, other: Any) -> Any:
+        return FUNCTIONS[np.bitwise_xor](self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Any:
+        return FUNCTIONS[np.invert](self)
+
+
+def examine(fn: Callable[..., Any], *inputs: Any) -> Any:
+    """Return ``fn(*inputs)``, recorded with the origins of data.
+
+    What works elsewhere works here, too: if keeping origins makes the function fail, as where it tells arrays by their
+    type, it runs again without them.
+    """
+    try:
+        with surrounding(recording=True, examined=True, origins=True):
+            return fn(*inputs)
+    except Exception:
+        pass  # if it is the function's own, it is raised below
+    with surrounding(recording=True, examined=True):
+        return fn(*inputs)
+
+
+def _are_data(inputs: Iterable[Any]) -> bool:
+    """Return whether all Tensors among the inputs of an operation are Data."""
+    return all(isinstance(x, Data) for x in inputs if isinstance(x, Tensor))
+
+
+def remember(
+    output: Any,
+    primitive: Primitive,
+    inputs: tuple[Any, ...],
+    static: Mapping[str, Any],
+    needed: bool = False,
+    kind: type[Tensor] | None = None,
+) -> Tensor:
+    """Return a Tensor that knows its node, needed for a gradient or not; of data alone, it is Data."""
+    inputs = tuple([frozen(x) if isinstance(x, np.ndarray) and x.flags.writeable else x for x in inputs])
+    arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
+    result = constant(output, kind=kind or (Data if _are_data(inputs) else None))
+    result._requires_grad = needed
+    result.node = Node(primitive, inputs, arrays, static, STATE.get(), serial())
+    return result
+
+
+_DETACH = Primitive("detach", "detach", lambda x: x)
+
+FUNCTIONS |= {"remember": remember, "detach": lambda x: remember(x._array, _DETACH, (x,), {}, kind=Tensor)}
