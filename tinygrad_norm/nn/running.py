@@ -12,6 +12,9 @@ from ..engine.tensor import Tensor
 from ..norm.arguments import finite, finite_eps, parameter_dtype, positive, statistics_dtype
 from .module import Module, Parameter
 
+ANY_RANK = (2, 3, 4, 5)
+"""Of (N, C) and (N, C, ...) with up to three axes of space."""
+
 
 class Running(Module):
     """A layer with buffers that move towards the statistics of each training batch."""
