@@ -2,9 +2,10 @@
 
 from . import more
 from .checkpoint import load, save
+from .containers import Sequential
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .inference import fold_batch_norm, recalibrate
-from .layers import GELU, Dropout, Flatten, Identity, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
+from .layers import GELU, Dropout, Flatten, Identity, LeakyReLU, Linear, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .losses import cross_entropy, mse_loss
 from .module import Module, Parameter
 from .normalization import (

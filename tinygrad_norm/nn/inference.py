@@ -14,8 +14,9 @@ import numpy as np
 from ..engine.operators import Array
 from ..engine.recording import no_grad
 from ..engine.tensor import Tensor
+from .containers import Sequential
 from .convolution import Conv2d
-from .layers import Identity, Linear, Sequential
+from .layers import Identity, Linear
 from .module import Module, Parameter, as_model
 from .normalization import BatchNorm1d, BatchNorm2d
 from .running import Running
