@@ -25,13 +25,13 @@ class _Reweighted(Module):
     def effective_weight(self) -> Any:
         raise NotImplementedError
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         # A computed weight is there for the call only: between calls a module can be copied and saved.
         attributes = self.layer.__dict__
         own = attributes.get(self.name)
         attributes[self.name] = self.effective_weight()
         try:
-            return self.layer(*inputs)
+            return self.layer(*inputs, **options)
         finally:
             if own is None:
                 del attributes[self.name]
