@@ -218,7 +218,7 @@ def _fold_pairs(model: Sequential) -> None:
 def _can_fold(layer: Any, norm: Any) -> bool:
     if type(layer) not in _FOLDED or type(norm) is not _FOLDED[type(layer)]:
         return False
-    return norm.running_mean is not None and len(layer.weight) == norm.num_features
+    return norm.has_running_stats and len(layer.weight) == norm.num_features
 
 
 def _with_norm(layer: Any, norm: Any) -> Module:

@@ -113,7 +113,7 @@ class Module:
             what = f"{type(self).__name__}.{name} is a parameter and cannot become {type(value).__name__}"
             raise TypeError(f"{what}; assign a Parameter or None, or bind its values: module.{name}.data = ...")
         if name in self.__dict__.get("_buffers", ()):
-            self._buffers[name] = None if value is None else frozen(value)
+            self._buffers[name] = None if value is None else frozen(plain(value))
         else:
             if isinstance(value, Parameter) and value.name is None:
                 value.name = name
@@ -129,7 +129,8 @@ class Module:
 
     def register_buffer(self, name: str, value: Any) -> None:
         """Add an array that belongs to the state but is not trained: a read-only copy, or None for an absent one."""
-        self._buffers[name] = None if value is None else frozen(value)
+        self._buffers[name] = None
+        setattr(self, name, value)
 
     # --- what it contains
 

@@ -42,7 +42,7 @@ class BatchNorm(ChannelNorm):
 
     @property
     def pools(self) -> bool:
-        return self.track_running_stats
+        return self.has_running_stats
 
     def pooled(self, x: Array) -> Array:
         return np.moveaxis(x, 1, -1).reshape(-1, self.num_features)
@@ -54,7 +54,7 @@ class BatchNorm(ChannelNorm):
         if self.uses_running_stats:
             return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
         y, mean, var = batch_norm(x, return_statistics=True, **affine, **options)
-        if self.training and self.track_running_stats and x.size:
+        if self.moves_running_stats and x.size:
             self.track(mean.data, unbiased(var, x.size // self.num_features))
         return y
 
@@ -74,6 +74,11 @@ class _InstanceNorm(ChannelNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
 
+    @property
+    def uses_running_stats(self) -> bool:
+        # As in PyTorch: unlike a batch norm, it goes back to the input's own when tracking is switched off.
+        return self.track_running_stats and super().uses_running_stats
+
     def share_of_a_new_batch(self) -> float:
         # As in PyTorch: batches are not counted, and momentum=None is 0.
         return self.momentum or 0.0
@@ -91,7 +96,7 @@ class _InstanceNorm(ChannelNorm):
         if self.uses_running_stats:
             return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
         y = instance_norm(x, **affine, **options)
-        if self.training and self.track_running_stats and x.size:
+        if self.moves_running_stats and x.size:
             mean, var = moments(x.detach(), "n c ... -> n c", stats_dtype=self.stats_dtype)
             count = x.size // (x.shape[0] * self.num_features)
             self.track(mean.data.mean(axis=0), unbiased(var, count).mean(axis=0))

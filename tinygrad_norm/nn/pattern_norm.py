@@ -153,8 +153,12 @@ class Norm(Running):
             )
 
     @property
+    def has_running_stats(self) -> bool:
+        return super().has_running_stats if self._is_made else self.track_running_stats
+
+    @property
     def pools(self) -> bool:
-        return self.track_running_stats and not any(among(name, self._pattern.kept) for name in self._batch)
+        return self.has_running_stats and not any(among(name, self._pattern.kept) for name in self._batch)
 
     def pooled(self, x: Array) -> Array:
         fitted = self._pattern.fit(x.shape, self.axis_lengths)
@@ -163,7 +167,7 @@ class Norm(Running):
 
     def forward(self, x: Any) -> Any:
         fitted = self._pattern.fit(floating(x).shape, self.axis_lengths)
-        tracks = self.training and self.track_running_stats and x.size > 0
+        tracks = self.moves_running_stats and x.size > 0
         if tracks:
             several_values(x, fitted, "Norm", "value for each mean")
         if not self._is_made:

@@ -75,7 +75,7 @@ class GhostBatchNorm(BatchNorm):
         y, mean, var = ghost_batch_norm(
             x, self.virtual_batch_size, weight=self.weight, bias=self.bias, eps=self.eps, return_statistics=True
         )
-        if self.training and self.track_running_stats and x.size:
+        if self.moves_running_stats and x.size:
             for part in zip(mean.data, unbiased(var, x.size // (len(mean) * self.num_features)), strict=True):
                 self.track(*part)
         return y
@@ -154,11 +154,13 @@ class BatchRenorm(ChannelNorm):
         affine: dict[str, Any] = {"weight": self.weight, "bias": self.bias}
         if self.uses_running_stats:
             return batch_norm(x, mean=self.running_mean, var=np.square(self.running_std), eps=0.0, **affine)
+        if not self.has_running_stats:
+            return batch_norm(x, eps=self.eps, **affine)
         y, mean, std = batch_renorm(
             x, self.running_mean, self.running_std, r_max=self.r_max, d_max=self.d_max, eps=self.eps,
             return_statistics=True, **affine,
         )  # fmt: skip
-        if x.size:
+        if self.moves_running_stats and x.size:
             self.track(mean.data, std.data)
         return y
 
