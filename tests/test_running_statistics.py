@@ -133,6 +133,14 @@ def test_statistics_keep_a_floating_dtype_that_they_are_given():
             layer.running_mean = wrong
 
 
+def test_any_buffer_may_be_set_from_a_tensor():
+    module = nn.Module()
+    module.register_buffer("kept", tn.tensor([1.0], requires_grad=True))
+    assert_array_equal(module.kept, [1.0])
+    module.kept = tn.tensor([2.0])
+    assert_array_equal(module.state_dict()["kept"], [2.0])
+
+
 @pytest.mark.parametrize("momentum", [0.25, None])
 def test_without_a_counter_momentum_goes_on_and_the_plain_average_stands_still(momentum):
     layer, x = trained("BatchNorm1d", momentum=momentum), random(*SHAPE, seed=9)
