@@ -2,7 +2,7 @@
 
 from . import more
 from .checkpoint import load, save
-from .containers import Sequential
+from .containers import ModuleDict, ModuleList, Sequential
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .inference import fold_batch_norm, recalibrate
 from .layers import GELU, Dropout, Flatten, Identity, LeakyReLU, Linear, ReLU, Sigmoid, SiLU, Softmax, Tanh
@@ -43,6 +43,8 @@ __all__ = [
     "LocalResponseNorm",
     "MaxPool2d",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "Norm",
     "Observation",
     "Observations",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from copy import copy
 from numbers import Number
@@ -151,9 +152,19 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield every parameter once, with its path, as ``"0.weight"``."""
+        """Yield every parameter once, with its path, as ``"0.weight"``.
+
+        Modules in a plain list, tuple or dict are not found; a warning says so, unless they are attributes elsewhere.
+        """
         seen: set[Parameter] = set()
+        known = set(self.modules())
         for path, module in self.named_modules():
+            for name, value in module.__dict__.items():
+                held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+                if any(isinstance(x, Module) and x not in known for x in held):
+                    what = f"{type(module).__name__}.{name} is a {type(value).__name__} of Modules"
+                    advice = "make it a ModuleList or a ModuleDict"
+                    warnings.warn(f"{what}, whose parameters are not found: {advice}", stacklevel=2)
             for name, value in module._own_parameters():
                 if value not in seen:
                     seen.add(value)
