@@ -103,10 +103,19 @@ class _InstanceNorm(ChannelNorm):
         return y
 
 
-_BATCH = """Batch normalization of {shapes}: pattern ``n c ... -> c``.
+def _reworded(layer: type[Module], *changes: tuple[str, str]) -> str:
+    """Return the documentation of a layer for one of another rank."""
+    text = layer.__doc__ or ""
+    for old, new in changes:
+        text = text.replace(old, new)
+    return text
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalization of (N, C) or (N, C, L): pattern ``n c ... -> c``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel, over the
-    batch{space}. In training they are the batch's own, and gradients flow through them; the running averages take their
+    batch and L. In training they are the batch's own, and gradients flow through them; the running averages take their
     place in eval mode.
 
     Parameters
@@ -148,16 +157,42 @@ _BATCH = """Batch normalization of {shapes}: pattern ``n c ... -> c``.
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
-    >>> layer = tn.nn.{name}(1)
-    >>> y = layer(np.array([0.0, 2.0], np.float32).reshape({example}))
+    >>> layer = tn.nn.BatchNorm1d(1)
+    >>> y = layer(np.array([0.0, 2.0], np.float32).reshape(2, 1))
     >>> layer.running_mean, layer.running_var
     (array([0.1], dtype=float32), array([1.1], dtype=float32))
     """
 
-_INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
+    ranks = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    __doc__ = _reworded(
+        BatchNorm1d,
+        ("(N, C) or (N, C, L)", "(N, C, H, W)"),
+        ("batch and L", "batch, H and W"),
+        ("tn.nn.BatchNorm1d", "tn.nn.BatchNorm2d"),
+        ("(2, 1)", "(2, 1, 1, 1)"),
+    )
+    ranks = (4,)
+
+
+class BatchNorm3d(BatchNorm):
+    __doc__ = _reworded(
+        BatchNorm1d,
+        ("(N, C) or (N, C, L)", "(N, C, D, H, W)"),
+        ("batch and L", "batch, D, H and W"),
+        ("tn.nn.BatchNorm1d", "tn.nn.BatchNorm3d"),
+        ("(2, 1)", "(2, 1, 1, 1, 1)"),
+    )
+    ranks = (5,)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalization of (N, C, L): pattern ``n c ... -> n c``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel of each
-    sample, over {space}. Unbatched input, without N, is taken too.
+    sample, over L. Unbatched input, without N, is taken too.
 
     Parameters
     ----------
@@ -191,40 +226,32 @@ _INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
-    >>> layer = tn.nn.{name}(1, eps=0.0)
-    >>> layer(np.array([[1.0, 3.0], [2.0, 6.0]]).reshape({example})).data.ravel()
+    >>> layer = tn.nn.InstanceNorm1d(1, eps=0.0)
+    >>> layer(np.array([[1.0, 3.0], [2.0, 6.0]]).reshape(2, 1, 2)).data.ravel()
     array([-1.,  1., -1.,  1.])
     """
 
-
-class BatchNorm1d(BatchNorm):
-    __doc__ = _BATCH.format(name="BatchNorm1d", shapes="(N, C) or (N, C, L)", space=" and L", example="2, 1")
-    ranks = (2, 3)
-
-
-class BatchNorm2d(BatchNorm):
-    __doc__ = _BATCH.format(name="BatchNorm2d", shapes="(N, C, H, W)", space=", H and W", example="2, 1, 1, 1")
-    ranks = (4,)
-
-
-class BatchNorm3d(BatchNorm):
-    __doc__ = _BATCH.format(name="BatchNorm3d", shapes="(N, C, D, H, W)", space=", D, H and W", example="2, 1, 1, 1, 1")
-    ranks = (5,)
-
-
-class InstanceNorm1d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(name="InstanceNorm1d", example="2, 1, 2", shapes="(N, C, L)", space="L")
     ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(name="InstanceNorm2d", example="2, 1, 1, 2", shapes="(N, C, H, W)", space="H and W")
+    __doc__ = _reworded(
+        InstanceNorm1d,
+        ("(N, C, L)", "(N, C, H, W)"),
+        ("over L", "over H and W"),
+        ("InstanceNorm1d", "InstanceNorm2d"),
+        ("(2, 1, 2)", "(2, 1, 1, 2)"),
+    )
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(
-        name="InstanceNorm3d", example="2, 1, 1, 1, 2", shapes="(N, C, D, H, W)", space="D, H and W"
+    __doc__ = _reworded(
+        InstanceNorm1d,
+        ("(N, C, L)", "(N, C, D, H, W)"),
+        ("over L", "over D, H and W"),
+        ("InstanceNorm1d", "InstanceNorm3d"),
+        ("(2, 1, 2)", "(2, 1, 1, 1, 2)"),
     )
     ranks = (4, 5)
 
