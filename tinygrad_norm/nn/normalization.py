@@ -26,20 +26,6 @@ from .running import ChannelNorm, unbiased
 class BatchNorm(ChannelNorm):
     """What batch norms of every rank do."""
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
-
     @property
     def pools(self) -> bool:
         return self.has_running_stats
@@ -72,7 +58,7 @@ class _InstanceNorm(ChannelNorm):
         *,
         stats_dtype: Any = None,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype=stats_dtype)
 
     @property
     def uses_running_stats(self) -> bool:

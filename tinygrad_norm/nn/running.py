@@ -115,12 +115,13 @@ class ChannelNorm(Running):
     def __init__(
         self,
         num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        bias: bool,
-        dtype: Any,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        bias: bool = True,
+        dtype: Any = np.float32,
+        *,
         stats_dtype: Any = None,
     ) -> None:
         super().__init__(momentum, track_running_stats)
