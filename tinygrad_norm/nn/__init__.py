@@ -3,7 +3,7 @@
 from . import more
 from .checkpoint import load, save
 from .containers import ModuleDict, ModuleList, Sequential
-from .convolution import AvgPool2d, Conv2d, MaxPool2d
+from .convolution import AvgPool2d, Conv1d, Conv2d, Conv3d, MaxPool2d
 from .inference import fold_batch_norm, recalibrate
 from .layers import GELU, Dropout, Flatten, Identity, LeakyReLU, Linear, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .losses import (
@@ -41,11 +41,11 @@ from .observe import Observation, Observations, observe
 from .pattern_norm import Norm
 
 __all__ = [
-    "GELU", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv2d",
-    "CrossEntropyLoss", "Dropout", "Flatten", "GroupNorm", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
-    "InstanceNorm3d", "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LocalResponseNorm", "MSELoss", "MaxPool2d",
-    "Module", "ModuleDict", "ModuleList", "NLLLoss", "Norm", "Observation", "Observations", "Parameter", "RMSNorm",
-    "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Tanh", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "cross_entropy", "fold_batch_norm", "huber_loss", "l1_loss", "load", "more",
-    "mse_loss", "nll_loss", "observe", "recalibrate", "save", "smooth_l1_loss",
+    "GELU", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv1d",
+    "Conv2d", "Conv3d", "CrossEntropyLoss", "Dropout", "Flatten", "GroupNorm", "HuberLoss", "Identity",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "L1Loss", "LayerNorm", "LeakyReLU", "Linear",
+    "LocalResponseNorm", "MSELoss", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "NLLLoss", "Norm", "Observation",
+    "Observations", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Tanh",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "fold_batch_norm", "huber_loss",
+    "l1_loss", "load", "more", "mse_loss", "nll_loss", "observe", "recalibrate", "save", "smooth_l1_loss",
 ]  # fmt: skip

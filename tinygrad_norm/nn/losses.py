@@ -16,13 +16,9 @@ from .module import Module
 
 
 def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> Any:
+) -> Any:  # fmt: skip
     """Return ``-log softmax(input)[label]``, averaged over samples.
 
     Parameters
