@@ -103,14 +103,9 @@ class ConditionalBatchNorm(Module):
     """
 
     def __init__(
-        self,
-        num_features: int,
-        condition_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        track_running_stats: bool = True,
-        dtype: Any = np.float32,
-    ) -> None:
+        self, num_features: int, condition_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        track_running_stats: bool = True, dtype: Any = np.float32,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.norm = _BatchNormOfAnyRank(num_features, eps, momentum, False, track_running_stats, dtype=dtype)
         self.film = FiLM(num_features, condition_features, dtype)

@@ -348,15 +348,9 @@ class AvgPool2d(_Pool2d):
 
 
 def _windows(
-    name: str,
-    x: Any,
-    size: Sizes,
-    stride: Sizes,
-    dilation: Sizes,
-    around: Around,
-    mode: str = "zeros",
+    name: str, x: Any, size: Sizes, stride: Sizes, dilation: Sizes, around: Around, mode: str = "zeros",
     value: float = 0,
-) -> Any:
+) -> Any:  # fmt: skip
     """Return every window over the last axes of the padded images: ``... h w`` becomes ``... h' w' i j``."""
     rank = len(size)
     space, reach = x.shape[-rank:], tuple(d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True))

@@ -47,17 +47,9 @@ class BatchNorm(ChannelNorm):
 
 class _InstanceNorm(ChannelNorm):
     def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
+        track_running_stats: bool = False, bias: bool = True, dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype=stats_dtype)
 
     @property
@@ -282,15 +274,9 @@ class LayerNorm(Module):
     """
 
     def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
+        bias: bool = True, dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
         self.normalized_shape = sizes("normalized_shape", normalized_shape)
@@ -350,16 +336,9 @@ class GroupNorm(Module):
     """
 
     def __init__(
-        self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
-        affine: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, bias: bool = True,
+        dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
         self.num_groups = positive("num_groups", num_groups)
@@ -419,14 +398,9 @@ class RMSNorm(Module):
     """
 
     def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
+        dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
         self.normalized_shape = sizes("normalized_shape", normalized_shape)

@@ -81,19 +81,10 @@ class Norm(Running):
     """
 
     def __init__(
-        self,
-        pattern: str,
-        /,
-        *,
-        affine: str | None = None,
-        bias: bool = True,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        track_running_stats: bool = False,
-        stats_dtype: Any = None,
-        dtype: Any = np.float32,
-        **axis_lengths: int,
-    ) -> None:
+        self, pattern: str, /, *, affine: str | None = None, bias: bool = True, eps: float = 1e-5,
+        momentum: float | None = 0.1, track_running_stats: bool = False, stats_dtype: Any = None,
+        dtype: Any = np.float32, **axis_lengths: int,
+    ) -> None:  # fmt: skip
         super().__init__(momentum, track_running_stats)
         self._pattern = parse(pattern)
         self._pattern.leave_free(_ARGUMENTS)

@@ -113,17 +113,9 @@ class ChannelNorm(Running):
     ranks: ClassVar[tuple[int, ...]]
 
     def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+        track_running_stats: bool = True, bias: bool = True, dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__(momentum, track_running_stats)
         self.num_features = positive("num_features", num_features)
         self.eps = finite_eps(eps)

@@ -55,16 +55,9 @@ class GhostBatchNorm(BatchNorm):
     ranks = ANY_RANK
 
     def __init__(
-        self,
-        num_features: int,
-        virtual_batch_size: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-    ) -> None:
+        self, num_features: int, virtual_batch_size: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = True, track_running_stats: bool = True, bias: bool = True, dtype: Any = np.float32,
+    ) -> None:  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
         self.virtual_batch_size = positive("virtual_batch_size", virtual_batch_size)
 
@@ -136,16 +129,9 @@ class BatchRenorm(ChannelNorm):
     running_std: Any
 
     def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.01,
-        r_max: float = 3.0,
-        d_max: float = 5.0,
-        affine: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-    ) -> None:
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.01, r_max: float = 3.0,
+        d_max: float = 5.0, affine: bool = True, bias: bool = True, dtype: Any = np.float32,
+    ) -> None:  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, True, bias, dtype)
         self.r_max, self.d_max = corrections(r_max, d_max)
 
