@@ -15,14 +15,14 @@ from ..engine.operators import Array
 from ..engine.recording import no_grad
 from ..engine.tensor import Tensor
 from .containers import Sequential
-from .convolution import Conv2d
+from .convolution import Conv1d, Conv2d, Conv3d
 from .layers import Identity, Linear
 from .module import Module, Parameter, as_model
-from .normalization import BatchNorm1d, BatchNorm2d
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .running import Running
 
 # Which batch norm sees the outputs of which layer as its channels.
-_FOLDED = {Linear: BatchNorm1d, Conv2d: BatchNorm2d}
+_FOLDED = {Linear: BatchNorm1d, Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
 
 
 @no_grad()
@@ -170,15 +170,15 @@ def fold_batch_norm(model: Module) -> Module:
     """Return a copy of a model for inference, with each batch norm merged into the layer right before it.
 
     In eval mode a batch norm is an affine map of each channel, so a linear layer before a `BatchNorm1d`, or a
-    convolution before a `BatchNorm2d`, can change its weights instead: ``weight * γ / sqrt(var + eps)`` for each output
-    channel, and ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal to rounding.
+    convolution before a batch norm of its rank, can change its weights instead: ``weight * γ / sqrt(var + eps)`` for
+    each output channel, and ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal to rounding.
 
     Parameters
     ----------
     model : Module
         Left as it is. Only pairs inside a `Sequential` are folded, and only of exactly these classes: there it is known
         that one follows the other, and what each computes; subclasses may do otherwise. What reaches a `BatchNorm1d`
-        behind a `Linear` is taken to have shape (N, C); where the channels do not fit, both layers stay.
+        is taken to be a batch, of shape (N, C) behind a `Linear`; where the channels do not fit, both layers stay.
 
     Returns
     -------
