@@ -33,7 +33,7 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
     the order in which the layers run: what reaches a later layer depends on the statistics of the earlier ones. Ioffe
     and Szegedy 2015 average the variances of batches instead, which leaves out how the batches' means differ.
 
-    These are the layers that track running statistics of whole batches: `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`,
+    These are the layers that have running statistics of whole batches: `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`,
     `GhostBatchNorm`, the one inside a `ConditionalBatchNorm`, and a `Norm` whose pattern keeps nothing of the first
     axis. Layers that no batch reaches, `BatchRenorm`, and what averages over instances (InstanceNorm, other Norms) are
     not touched.
