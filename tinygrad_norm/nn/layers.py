@@ -213,6 +213,8 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Any:
         with scope("softmax"):
+            if x.ndim == 0:  # which counts as one axis of one value, as in Flatten
+                return ops.softmax(x.reshape(1), axis=self.dim).reshape(())
             return ops.softmax(x, axis=self.dim)
 
     def extra_repr(self) -> str:

@@ -101,9 +101,10 @@ def _of_labels(
     if weight is not None:
         weight = _factors_of_classes(weight, log_p)
         weights = ops.getitem(weight, (labels,))
-        losses, log_p = losses * weights, log_p * _beside(weight, log_p)
+        losses = losses * weights
     if smoothing:
-        losses = losses * (1 - smoothing) - ops.sum(log_p, axis=axis) * (smoothing / classes)
+        every = log_p if weight is None else log_p * _beside(weight, log_p)
+        losses = losses * (1 - smoothing) - ops.sum(every, axis=axis) * (smoothing / classes)
     if counts is not None:
         losses = ops.where(counts, losses, 0)
         weights = ops.where(counts, np.ones((), log_p.dtype) if weights is None else weights, 0)
