@@ -52,7 +52,7 @@ class Running(Module):
     @property
     def has_running_stats(self) -> bool:
         """Whether the buffers are there, all of them."""
-        absent = [name for name in self.statistics if getattr(self, name) is None]
+        absent = [name for name in self.statistics if self._buffers[name] is None]
         if absent and len(absent) < len(self.statistics):
             raise ValueError(f"{type(self).__name__} has no {absent[0]}; set all of {self.statistics} to None, or none")
         return not absent
