@@ -1,4 +1,4 @@
-"""Renew what documents take from a run: pictures, the report of the tour, the family table, the README's line counts.
+"""Renew what documents take from a run: pictures, the tour's report, the lists of norms and functions, line counts.
 
 Run it from anywhere: ``python docs/refresh.py``.
 """
@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 
 import tinygrad_norm as tn
+from tinygrad_norm.engine.operators import FUNCTIONS
+from tinygrad_norm.engine.ops.advice import ADVICE, advice, qualified
+from tinygrad_norm.engine.ops.numpy_functions import _PLAIN
 from tinygrad_norm.graph import draw_jacobian
 from tinygrad_norm.nn.family import family_tables
 from tinygrad_norm.tour import run
@@ -61,6 +64,79 @@ def tabulated(page):
     return re.sub(r"(?s)(<!-- family -->\n).*(<!-- /family -->)", lambda match: f"{match[1]}{tables}\n{match[2]}", page)
 
 
+def paragraph(title, names):
+    return f"**{title}.** {', '.join(f'`{name}`' for name in sorted(names))}."
+
+
+def functions_of(module):
+    """Return the functions of a module of NumPy's that Tensors reach, by the names that users write."""
+    functions = {f"{module.__name__}.{name}".replace("numpy", "np", 1): getattr(module, name) for name in dir(module)}
+    return {
+        name: function
+        for name, function in functions.items()
+        if isinstance(function, np.ufunc) or hasattr(function, "_implementation")
+    }
+
+
+def listed(page):
+    """Return the page of NumPy's functions with what the engine's own tables say of each."""
+    every = functions_of(np) | functions_of(np.linalg)
+    known = {name for name, function in every.items() if function in FUNCTIONS}
+    plain = {name for name in known if every[name] in _PLAIN}
+    data = {name for name in known if name in ("np.zeros_like", "np.ones_like", "np.empty_like")}
+    recorded = known - plain - data
+    matrices = {name for name in recorded if name.startswith("np.linalg.")}
+    elementwise = {name for name in recorded if isinstance(every[name], np.ufunc) and not every[name].signature}
+    methods = {qualified(f) for f in FUNCTIONS if isinstance(getattr(f, "__self__", None), np.ufunc)}
+    of_arrays = {name for name in dir(np.ndarray) if not name.startswith("_") and hasattr(tn.Tensor, name)}
+    refused = set(every) - known
+    advised = {name: re.split("; use |; make another with ", advice(every[name])) for name in sorted(refused)}
+    in_place = [f"| `{name}` | {_code(ADVICE[name])} |" for name in sorted(ADVICE) if name not in every]
+    found = f"""With NumPy {np.__version__.rpartition(".")[0]}:
+
+## With a gradient
+
+{paragraph("Element by element", elementwise)}
+
+{paragraph("Matrices", matrices)}
+
+{paragraph("Everything else", recorded - matrices - elementwise)}
+
+{paragraph("Methods of ufuncs", methods)}
+
+{paragraph("Attributes and methods of arrays that Tensors have", of_arrays)}
+
+## Plain results
+
+{paragraph("Answers about the values, as arrays, numbers and booleans", plain)}
+
+## Data
+
+{paragraph("Tensors that need no gradient", data)}
+
+## Refused, with what to use
+
+| function | use |
+|---|---|
+""" + "\n".join([f"| `{name}` | {_code(use[1])} |" for name, use in advised.items() if len(use) > 1] + in_place)
+    silent = [name for name, use in advised.items() if len(use) == 1]
+    found += f"""
+
+## Refused: no gradient here
+
+For their values alone, call them with `.data`. All of `np.fft` is among them: its values are complex.
+
+{paragraph("The rest", silent)}
+"""
+    return re.sub(r"(?s)(<!-- functions -->\n).*(<!-- /functions -->)", lambda m: f"{m[1]}{found}{m[2]}", page)
+
+
+def _code(advised):
+    """Set an expression, up to the words that may follow it, as code."""
+    expression, words = re.fullmatch(r"(.*?)(, (?:if|for|a new) .*)?", advised).groups(default="")
+    return f"`{expression}`{words}"
+
+
 def quoted(story, findings):
     """Return the story of the tour with the numbers of a run."""
     numbers = {finding.letter: finding.number for finding in findings}
@@ -74,6 +150,7 @@ def rewrite(path, change):
 def main():
     rewrite(ROOT / "README.md", counted)
     rewrite(DOCS / "family.md", tabulated)
+    rewrite(DOCS / "numpy.md", listed)
     with tempfile.TemporaryDirectory() as folder:
         findings = run(folder)
         rewrite(DOCS / "the-tour.md", lambda story: quoted(story, findings))

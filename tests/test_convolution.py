@@ -373,7 +373,7 @@ def test_repr():
         (lambda: nn.Conv2d(2, 2, (3, 3, 3)), r"kernel_size .* not \(3, 3, 3\)"),
         (lambda: nn.Conv2d(2, 2, 3, stride=(1, 0)), r"stride .* not \(1, 0\)"),
         (lambda: nn.Conv2d(2, 2, 3, padding=-1), "padding must be an integer of at least 0, or a pair of them, not -1"),
-        (lambda: nn.Conv2d(2, 2, 3, padding="same"), "padding .* not 'same'"),
+        (lambda: nn.Conv2d(2, 2, 3, padding="half"), "padding .* not 'half'"),
         (lambda: nn.Conv2d(2, 2, True), "kernel_size .* not True"),
         (lambda: nn.MaxPool2d(1.5), "kernel_size .* not 1.5"),
         (lambda: nn.MaxPool2d(3, padding=2), "padding=2 is more than half of kernel_size=3"),

@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tinygrad_norm.engine.operators import FUNCTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# The document on extending adds a function to the table when its examples run.
+FUNCTIONS_BEFORE = dict(FUNCTIONS)
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -45,6 +50,23 @@ def test_the_family_table_is_the_codes():
     page = (ROOT / "docs" / "family.md").read_text(encoding="utf-8")
     assert page.count("| batch norm |") == 2
     assert refresh().tabulated(page) == page, "run python docs/refresh.py"
+
+
+def test_the_list_of_numpys_functions_is_the_engines():
+    page = (ROOT / "docs" / "numpy.md").read_text(encoding="utf-8")
+    if f"With NumPy {np.__version__.rpartition('.')[0]}:" not in page:
+        pytest.skip("the page was written with another NumPy, which has other functions")
+    module = refresh()
+    module.FUNCTIONS = FUNCTIONS_BEFORE
+    assert module.listed(page) == page, "run python docs/refresh.py"
+    for heading in (
+        "With a gradient",
+        "Plain results",
+        "Data",
+        "Refused, with what to use",
+        "Refused: no gradient here",
+    ):
+        assert f"## {heading}\n" in page
 
 
 def test_the_readme_holds_the_two_commands_on_lines_of_their_own():

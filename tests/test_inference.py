@@ -164,6 +164,19 @@ def test_only_the_batch_norm_of_its_own_rank_right_behind_is_folded(layers):
     assert kinds(tn.fold_batch_norm(nn.Sequential(*layers))) == [type(layer).__name__ for layer in layers]
 
 
+@pytest.mark.parametrize(
+    ("conv", "norm", "space"), [("Conv1d", "BatchNorm1d", (6,)), ("Conv3d", "BatchNorm3d", (3, 4, 5))]
+)
+def test_sequences_and_volumes_are_folded_too(conv, norm, space):
+    rng, x = np.random.default_rng(0), np.random.default_rng(1).normal(1, 2, size=(3, 2, *space))
+    options = {"padding": "same", "padding_mode": "circular", "dtype": np.float64, "rng": rng}
+    model = nn.Sequential(getattr(nn, conv)(2, 3, 3, **options), getattr(nn, norm)(3, dtype=np.float64))
+    model(x)
+    folded = tn.fold_batch_norm(model)
+    assert kinds(folded) == [conv, "Identity"]
+    assert_allclose(folded(x).data, model.eval()(x).data, rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("share", ["layer", "weight"])
 def test_what_is_shared_is_folded_where_the_norm_is_and_nowhere_else(share):
     """A convolution runs twice, or its weight does, and only the first time is a batch norm right behind it."""

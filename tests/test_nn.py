@@ -312,6 +312,15 @@ def test_an_activation_of_several_operations_is_one_cluster_of_the_drawing():
         assert scopes == {type(layer).__name__.lower()}
 
 
+@pytest.mark.parametrize("dim", [0, -1])
+def test_softmax_of_one_value_without_axes(dim):
+    x = tn.tensor(3.0, requires_grad=True)
+    y = nn.Softmax(dim)(x)
+    assert (y.shape, y.item()) == ((), 1.0)
+    y.backward()
+    assert x.grad.item() == 0
+
+
 def test_gelu_knows_two_forms():
     with pytest.raises(ValueError, match="'none' or 'tanh', not 'erf'"):
         nn.GELU("erf")

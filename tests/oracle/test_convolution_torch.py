@@ -9,7 +9,7 @@ import pytest
 import tinygrad_norm as tn
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here; the oracle extra installs it")
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore:Using padding='same'")]
 # The arrays are small, and the test processes would contend for the cores.
 torch.set_num_threads(1)
 
@@ -25,13 +25,49 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
     ((3, 6, (1, 3)), {"stride": 3, "padding": (0, 1), "groups": 3}, (2, 3, 4, 7)),
     ((4, 2, 1), {}, (3, 4, 3, 3)),
     ((1, 2, (4, 5)), {}, (2, 1, 4, 5)),
-]
+    ((2, 3, 3), {"dilation": 2, "padding": 2}, (3, 2, 6, 7)),
+    ((4, 4, (3, 2)), {"dilation": (1, 3), "stride": (2, 1), "groups": 2}, (2, 4, 6, 7)),
+    ((2, 3, 3), {"padding": "same"}, (3, 2, 3, 4)),
+    ((2, 3, (2, 4)), {"padding": "same", "dilation": (3, 1)}, (2, 5, 6)),
+    ((2, 3, 3), {"padding": "valid", "stride": 2}, (2, 2, 5, 6)),
+    *(
+        ((2, 3, 3), {"padding": padding, "padding_mode": mode}, (2, 2, 5, 6))
+        for mode in ("reflect", "replicate", "circular") for padding in ((2, 1), "same")
+    ),
+    ((2, 3, (2, 4)), {"padding": "same", "padding_mode": "reflect", "dilation": (3, 1)}, (2, 5, 6)),
+]  # fmt: skip
+SPACES: list[tuple[str, tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
+    ("Conv1d", (4, 5, 3), {}, (2, 4, 3)), ("Conv1d", (4, 5, 3), {"padding": "same"}, (4, 3)),
+    ("Conv1d", (4, 6, 3), {"stride": 2, "padding": 2, "dilation": 2, "groups": 2, "bias": False}, (2, 4, 9)),
+    ("Conv1d", (4, 5, 4), {"padding": "same", "padding_mode": "circular"}, (2, 4, 5)),
+    ("Conv3d", (2, 3, (2, 3, 1)), {"padding": (0, 1, 2), "stride": (1, 2, 1)}, (2, 2, 3, 4, 5)),
+    ("Conv3d", (2, 4, 3), {"padding": "same", "groups": 2}, (2, 3, 4, 5)),
+    ("Conv3d", (2, 2, 2), {"padding": 1, "padding_mode": "replicate", "dilation": (1, 2, 1)}, (2, 2, 2, 3, 2)),
+]  # fmt: skip
 POOLS: list[tuple[dict[str, Any], tuple[int, ...]]] = [
     ({"kernel_size": 2}, (3, 2, 6, 4)),
     ({"kernel_size": 3, "stride": 2, "padding": 1}, (2, 3, 7, 6)),
     ({"kernel_size": (2, 3), "stride": 1, "padding": (1, 0)}, (3, 5, 4)),
     ({"kernel_size": (4, 1), "stride": (3, 2), "padding": (2, 0)}, (2, 1, 5, 5)),
 ]
+MORE_POOLS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
+    ("MaxPool2d", {"kernel_size": 2, "dilation": 2, "stride": 1}, (3, 2, 6, 5)),
+    ("MaxPool2d", {"kernel_size": (3, 2), "dilation": (1, 3), "padding": (1, 1), "stride": 2}, (2, 2, 6, 5)),
+    *(
+        (name, {"kernel_size": k, "stride": s, "padding": p, "ceil_mode": True}, shape)
+        for name in ("MaxPool2d", "AvgPool2d")
+        for k, s, p, shape in (
+            (2, None, 0, (2, 3, 5, 7)), (3, 2, 1, (2, 3, 6, 7)), ((2, 3), (3, 2), (1, 0), (3, 7, 8)),
+            (3, 3, 0, (2, 2, 4, 4)), (2, 2, 1, (1, 2, 3, 4)), (3, (4, 5), 1, (1, 2, 6, 7)),
+        )
+    ),
+    ("AvgPool2d", {"kernel_size": 3, "padding": 1, "count_include_pad": False}, (2, 2, 7, 6)),
+    ("AvgPool2d", {"kernel_size": 3, "stride": 2, "padding": (1, 0), "count_include_pad": False, "ceil_mode": True},
+     (2, 2, 7, 6)),
+    ("AvgPool2d", {"kernel_size": 2, "divisor_override": 1}, (2, 3, 6, 6)),
+    ("AvgPool2d", {"kernel_size": 2, "padding": 1, "divisor_override": 5}, (2, 3, 6, 6)),
+    ("AvgPool2d", {"kernel_size": 3, "stride": 2, "ceil_mode": True, "divisor_override": 2}, (2, 3, 6, 6)),
+]  # fmt: skip
 ACTIVATIONS: list[tuple[str, dict[str, Any]]] = [
     ("ReLU", {}), ("Tanh", {}), ("Sigmoid", {}), ("SiLU", {}), ("LeakyReLU", {}),
     ("LeakyReLU", {"negative_slope": 0.3}), ("GELU", {}), ("GELU", {"approximate": "tanh"}), ("Softmax", {"dim": -1}),
@@ -85,6 +121,18 @@ def compare(ours: Any, theirs: Any, x: np.ndarray) -> None:
 @dtypes
 def test_convolution(args, options, shape, dtype):
     compare(*pair("Conv2d", *args, dtype=dtype, **options), random(*shape, dtype=dtype))
+
+
+@pytest.mark.parametrize(("name", "args", "options", "shape"), SPACES)
+@dtypes
+def test_convolution_of_sequences_and_volumes(name, args, options, shape, dtype):
+    compare(*pair(name, *args, dtype=dtype, **options), random(*shape, dtype=dtype))
+
+
+@pytest.mark.parametrize(("name", "options", "shape"), MORE_POOLS)
+@dtypes
+def test_options_of_pooling(name, options, shape, dtype):
+    compare(getattr(tn.nn, name)(**options), getattr(torch.nn, name)(**options), random(*shape, dtype=dtype))
 
 
 @pytest.mark.parametrize("name", ["MaxPool2d", "AvgPool2d"])
@@ -155,6 +203,11 @@ BAD_CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = 
     ("AvgPool2d", (3,), {"padding": 2}, (1, 1, 8, 8)),
     ("MaxPool2d", (3,), {}, (1, 1, 2, 8)), ("AvgPool2d", (3,), {}, (1, 1, 2, 8)), ("MaxPool2d", (2,), {}, (8, 8)),
     ("AvgPool2d", (2,), {}, (8, 8)), ("MaxPool2d", (0,), {}, (1, 8, 8)), ("Dropout", (1.5,), {}, (3,)),
+    ("Conv2d", (3, 2, 3), {"padding": "same", "stride": 2}, (1, 3, 8, 8)),
+    ("Conv2d", (3, 2, 3), {"dilation": 4}, (3, 8, 8)),
+    ("Conv2d", (3, 2, 3), {"padding": "half"}, (3, 8, 8)), ("Conv2d", (3, 2, 3), {"padding_mode": "wrap"}, (3, 8, 8)),
+    ("Conv1d", (3, 2, 3), {}, (1, 3, 8, 8)), ("MaxPool2d", (3,), {"dilation": 4}, (1, 8, 8)),
+    ("AvgPool2d", (3,), {"divisor_override": 0}, (1, 8, 8)),
 ]  # fmt: skip
 
 
@@ -163,5 +216,5 @@ def test_what_pytorch_refuses_is_refused(name, args, options, shape):
     x = np.zeros(shape, np.float32)
     with pytest.raises((ValueError, RuntimeError, IndexError)):
         getattr(torch.nn, name)(*args, **options)(torch.tensor(x))
-    with pytest.raises(ValueError, match=r"shape|groups|padding|stride|kernel_size|p is a probability"):
+    with pytest.raises(ValueError, match=r"shape|groups|padding|stride|kernel_size|divisor|p is a probability"):
         getattr(tn.nn, name)(*args, **options)(x)

@@ -62,13 +62,11 @@ class Operators:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "reduce":
-            return _dispatch(ufunc.reduce, f"{ufunc.__name__}.reduce", inputs, {"axis": 0, **kwargs})
-        if method != "__call__":
-            return _dispatch(None, f"{ufunc.__name__}.{method}", inputs, kwargs)
-        return _dispatch(ufunc, ufunc.__name__, inputs, kwargs)
+            return _dispatch(ufunc.reduce, inputs, {"axis": 0, **kwargs})
+        return _dispatch(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _dispatch(function, function.__name__, args, kwargs)
+        return _dispatch(function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         reason = "does not turn into an array by itself, because the gradient would be lost in silence"
@@ -134,15 +132,15 @@ def holds_tensors(x: Any) -> bool:
     return type(x) in (list, tuple) and any(isinstance(part, Operators) or holds_tensors(part) for part in x)
 
 
-def _dispatch(function: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+def _dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run what stands for a NumPy function on Tensors, or say what works instead."""
     if kwargs.get("out") is not None:
-        raise TypeError(f"np.{name}(..., out=) would write into an array behind the graph's back; use its result")
+        raise TypeError(FUNCTIONS["keyword advice"](function, "out"))
     if function not in FUNCTIONS:
-        raise TypeError(f"np.{name} does not work on Tensors; {FUNCTIONS['advice'](name)}")
+        raise TypeError(FUNCTIONS["advice"](function))
     try:
         return FUNCTIONS[function](*args, **kwargs)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        raise TypeError(f"np.{name} of Tensors: {error}") from None
+        raise TypeError(FUNCTIONS["keyword advice"](function, str(error).split("'")[-2])) from None

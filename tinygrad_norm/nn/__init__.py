@@ -2,10 +2,28 @@
 
 from . import more, optim
 from .checkpoint import load, save
-from .convolution import AvgPool2d, Conv2d, MaxPool2d
+from .containers import ModuleDict, ModuleList, Sequential
+from .convolution import AvgPool2d, Conv1d, Conv2d, Conv3d, MaxPool2d
 from .inference import fold_batch_norm, recalibrate
-from .layers import GELU, Dropout, Flatten, Identity, LeakyReLU, Linear, ReLU, Sequential, Sigmoid, SiLU, Softmax, Tanh
-from .losses import cross_entropy, mse_loss
+from .layers import GELU, Dropout, Flatten, Identity, LeakyReLU, Linear, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from .module import Module, Parameter
 from .normalization import (
     BatchNorm1d,
@@ -23,43 +41,11 @@ from .observe import Observation, Observations, observe
 from .pattern_norm import Norm
 
 __all__ = [
-    "GELU",
-    "AvgPool2d",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "Conv2d",
-    "Dropout",
-    "Flatten",
-    "GroupNorm",
-    "Identity",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "InstanceNorm3d",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LocalResponseNorm",
-    "MaxPool2d",
-    "Module",
-    "Norm",
-    "Observation",
-    "Observations",
-    "Parameter",
-    "RMSNorm",
-    "ReLU",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
-    "cross_entropy",
-    "fold_batch_norm",
-    "load",
-    "more",
-    "mse_loss",
-    "observe",
-    "optim",
-    "recalibrate",
-    "save",
-]
+    "GELU", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv1d",
+    "Conv2d", "Conv3d", "CrossEntropyLoss", "Dropout", "Flatten", "GroupNorm", "HuberLoss", "Identity",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "L1Loss", "LayerNorm", "LeakyReLU", "Linear",
+    "LocalResponseNorm", "MSELoss", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "NLLLoss", "Norm", "Observation",
+    "Observations", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Tanh",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "fold_batch_norm", "huber_loss",
+    "l1_loss", "load", "more", "mse_loss", "nll_loss", "observe", "optim", "recalibrate", "save", "smooth_l1_loss",
+]  # fmt: skip

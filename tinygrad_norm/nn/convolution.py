@@ -1,4 +1,4 @@
-"""Convolution and pooling of images: windows, and a matrix product, a maximum or a mean over each.
+"""Convolution and pooling of sequences, images and volumes: windows, and a matrix product, maximum or mean over each.
 
 Nothing here has a gradient of its own. Windows overlap, so the cotangents of one pixel's copies add up: that is the
 rule of `sliding_windows`, and the rest is `matmul`, `max` and `mean`.
@@ -7,8 +7,9 @@ rule of `sliding_windows`, and the rest is `matmul`, `max` and `mean`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,10 +21,20 @@ from .layers import uniform
 from .module import Module
 
 Size = int | Sequence[int]
-Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+Around = tuple[tuple[int, int], ...]
+
+_SPACES = {1: ("L", "length", ""), 2: ("H, W", "height, width", ", or a pair of them"),
+           3: ("D, H, W", "depth, height, width", ", or three of them")}  # fmt: skip
+"""By their number: how the axes of space are called in shapes and in words, and how sizes are given for them."""
+_MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""NumPy's names for PyTorch's ways to pad."""
 
 
-def conv2d(x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size = 0, *, groups: int = 1) -> Any:
+def conv2d(
+    x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size | str = 0, dilation: Size = 1,
+    groups: int = 1, *, padding_mode: str = "zeros",
+) -> Any:  # fmt: skip
     """Slide kernels over images: ``y[n, o, h, w] = sum over c, i, j of x[n, c, h + i, w + j] * weight[o, c, i, j]``.
 
     The kernel is not flipped: what networks call convolution is cross-correlation. Windows are laid out as the columns
@@ -36,20 +47,27 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Siz
     bias : Tensor or array of shape (O,), optional
     stride : int or pair of int
         The step from one window to the next, down and across.
-    padding : int or pair of int
-        Rows of zeros above and below, and columns of zeros left and right.
+    padding : int or pair of int, or {"valid", "same"}
+        Rows of zeros above and below, and columns of zeros left and right. "valid" is none. With "same", which needs
+        stride 1, the output has the size of the image; of an odd number, one more is at the end.
+    dilation : int or pair of int
+        The step from one pixel under the kernel to the next.
     groups : int
         Cuts the channels into groups, in order; each group of outputs sees its own group of inputs only.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What stands around: zeros, the image mirrored at its outermost pixels, these pixels again, or its other side.
 
     Returns
     -------
     Tensor or array
-        Of shape (N, O, H', W') or (O, H', W'), where ``H' = (H + 2 * padding - kernel height) // stride + 1``.
+        Of shape (N, O, H', W') or (O, H', W'), where ``H' = (H + 2 * padding - reach) // stride + 1`` and
+        ``reach = dilation * (kernel height - 1) + 1``.
 
     Raises
     ------
     ValueError
-        For shapes, channels or groups that do not fit together, and for a kernel larger than the padded image.
+        For shapes, channels or groups that do not fit together, for a kernel larger than the padded image, and for
+        strides beside "same".
 
     Notes
     -----
@@ -65,21 +83,33 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Siz
     array([[[[1., 2.],
              [1., 2.]]]])
     """
-    x, weight = _images("conv2d", x), ops.operand(weight)
-    _check_channels(x, weight, positive("groups", groups))
-    out, terms = weight.shape[0], math.prod(weight.shape[1:])
+    return _convolved(2, x, weight, bias, stride, padding, dilation, groups, padding_mode)
+
+
+def _convolved(
+    rank: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, mode: str
+) -> Any:
+    name = f"conv{rank}d"
+    x, weight = _with_space(name, x, rank), ops.operand(weight)
+    _check_channels(name, rank, x, weight, positive("groups", groups))
+    out, terms, size = weight.shape[0], math.prod(weight.shape[1:]), weight.shape[2:]
+    stride, dilation = _sizes("stride", stride, rank), _sizes("dilation", dilation, rank)
+    around = _around(padding, size, stride, dilation, mode)
     bias = shaped(bias, (out,), "bias")
-    with scope("conv2d"):
-        windows = _windows("conv2d", x, weight.shape[2:], _pair("stride", stride), _pair("padding", padding, least=0))
-        columns = ops.moveaxis(windows, (-2, -1), (-4, -3))  # n c i j h w
-        images, places = x.shape[:-3], columns.shape[-2:]
+    with scope(name):
+        windows = _windows(name, x, size, stride, dilation, around, mode)
+        columns = ops.moveaxis(windows, range(-rank, 0), range(-2 * rank, -rank))  # n c i j h w
+        images, places = x.shape[: -rank - 1], columns.shape[-rank:]
         columns = ops.reshape(columns, (*images, groups, terms, math.prod(places)))
         y = ops.matmul(ops.reshape(weight, (groups, out // groups, terms)), columns)
         y = ops.reshape(y, (*images, out, *places))
-        return y if bias is None else y + ops.reshape(bias, (out, 1, 1))
+        return y if bias is None else y + ops.reshape(bias, (out, *(1,) * rank))
 
 
-def max_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
+def max_pool2d(
+    x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1, *,
+    ceil_mode: bool = False,
+) -> Any:  # fmt: skip
     """Return the largest value in each window.
 
     Parameters
@@ -91,11 +121,16 @@ def max_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: S
     padding : int or pair of int
         Rows and columns of ``-inf`` around the image; at most half of ``kernel_size``, so that every window shows a
         pixel.
+    dilation : int or pair of int
+        The step from one pixel of a window to the next.
+    ceil_mode : bool
+        Whether a last window that the image fills in part is taken too, if it starts inside it or the padding before.
 
     Returns
     -------
     Tensor or array
-        Of shape (N, C, H', W') or (C, H', W'), where ``H' = (H + 2 * padding - kernel_size) // stride + 1``.
+        Of shape (N, C, H', W') or (C, H', W'), where ``H' = (H + 2 * padding - reach) // stride + 1``, rounded up with
+        ``ceil_mode``, and ``reach = dilation * (kernel_size - 1) + 1``.
 
     Raises
     ------
@@ -116,17 +151,23 @@ def max_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: S
     >>> max_pool2d(np.array([[[1.0, 5.0, 2.0, 0.0], [3.0, 4.0, 0.0, 1.0]]]), 2)
     array([[[5., 2.]]])
     """
-    x, (size, stride, padding) = _images("max_pool2d", x), _pooling(kernel_size, stride, padding)
-    if any(padding) and x.dtype.kind not in "fc":
+    x, pool = _with_space("max_pool2d", x, 2), _pooling(kernel_size, stride, padding, dilation)
+    around = _around_pool(x, *pool, ceil_mode)
+    if np.any(around) and x.dtype.kind not in "fc":
         raise TypeError(f"max_pool2d pads with -inf, which {x.dtype} cannot hold; convert with .astype(np.float32)")
+    size, stride, _, dilation = pool
     with scope("max_pool2d"):
-        return ops.max(_windows("max_pool2d", x, size, stride, padding, around=-math.inf), axis=(-2, -1))
+        return ops.max(_windows("max_pool2d", x, size, stride, dilation, around, value=-math.inf), axis=(-2, -1))
 
 
-def avg_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
+def avg_pool2d(
+    x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Any:  # fmt: skip
     """Return the mean of each window; padding is zeros, and they count.
 
-    Parameters and result are those of `max_pool2d`.
+    Parameters and result are those of `max_pool2d`. With ``count_include_pad=False`` only pixels are counted; with
+    ``divisor_override`` the sum is divided by that number.
 
     Raises
     ------
@@ -140,19 +181,68 @@ def avg_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: S
     >>> avg_pool2d(np.array([[[1.0, 5.0, 2.0, 0.0], [3.0, 4.0, 0.0, 1.0]]]), 2)
     array([[[3.25, 0.75]]])
     """
-    x, (size, stride, padding) = _images("avg_pool2d", x), _pooling(kernel_size, stride, padding)
+    x, pool = _with_space("avg_pool2d", x, 2), _pooling(kernel_size, stride, padding)
+    size, stride, padding, once = pool
+    around, inner = _around_pool(x, *pool, ceil_mode), tuple((p, p) for p in padding)
     with scope("avg_pool2d"):
-        return ops.mean(_windows("avg_pool2d", x, size, stride, padding), axis=(-2, -1))
+        y = ops.mean(_windows("avg_pool2d", x, size, stride, once, around), axis=(-2, -1))
+        if divisor_override is not None:
+            return y * (math.prod(size) / positive("divisor_override", divisor_override))
+        if around == inner and (count_include_pad or not any(padding)):
+            return y
+        beyond = tuple((0, after - p) for (_, after), p in zip(around, padding, strict=True))
+        counted = np.pad(np.pad(np.ones(x.shape[-2:]), inner, constant_values=float(count_include_pad)), beyond)
+        shares = np.mean(ops.sliding_windows(counted, size, stride), axis=(-2, -1))
+        return y * (1 / shares).astype(x.dtype)
 
 
-class Conv2d(Module):
+class _Conv(Module):
+    rank: ClassVar[int]
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", dtype: Any = np.float32,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.in_channels = positive("in_channels", in_channels)
+        self.out_channels = positive("out_channels", out_channels)
+        self.groups = positive("groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"{groups=} does not divide both {in_channels=} and {out_channels=}")
+        given = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
+        self.kernel_size, self.stride, self.dilation = (_sizes(name, n, self.rank) for name, n in given.items())
+        _around(padding, self.kernel_size, self.stride, self.dilation, padding_mode)
+        self.padding = padding if isinstance(padding, str) else _sizes("padding", padding, self.rank, least=0)
+        self.padding_mode = padding_mode
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        rng, terms = np.random.default_rng(rng), math.prod(shape[1:])
+        self.weight = uniform(rng, shape, terms, dtype)
+        self.bias = uniform(rng, out_channels, terms, dtype) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        return _convolved(
+            self.rank, x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+            self.padding_mode,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        dilation = f", dilation={self.dilation}" if max(self.dilation) > 1 else ""
+        mode = "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode!r}"
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding!r}{dilation}, groups={self.groups}, bias={self.bias is not None}{mode}"
+        )
+
+
+class Conv2d(_Conv):
     """Convolution of images: ``y[n, o] = sum over c of x[n, c] * weight[o, c] + bias[o]``, each ``*`` a sliding sum.
 
     Parameters
     ----------
     in_channels, out_channels : int
-    kernel_size, stride, padding : int or pair of int
-        As in `conv2d`: heights first; padding is zeros on both sides.
+    kernel_size, stride, padding, dilation, padding_mode
+        As in `conv2d`: heights first.
     groups : int
         Divides both numbers of channels; ``groups=in_channels`` convolves every channel for itself.
     bias : bool
@@ -178,49 +268,36 @@ class Conv2d(Module):
     ((8, 3, 3, 3), (5, 8, 14, 14))
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        *,
-        groups: int = 1,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        rng: np.random.Generator | int | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_channels = positive("in_channels", in_channels)
-        self.out_channels = positive("out_channels", out_channels)
-        self.groups = positive("groups", groups)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(f"{groups=} does not divide both {in_channels=} and {out_channels=}")
-        self.kernel_size = _pair("kernel_size", kernel_size)
-        self.stride, self.padding = _pair("stride", stride), _pair("padding", padding, least=0)
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
-        rng, terms = np.random.default_rng(rng), math.prod(shape[1:])
-        self.weight = uniform(rng, shape, terms, dtype)
-        self.bias = uniform(rng, out_channels, terms, dtype) if bias else None
+    rank = 2
 
-    def forward(self, x: Any) -> Any:
-        return conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"padding={self.padding}, groups={self.groups}, bias={self.bias is not None}"
-        )
+class Conv1d(_Conv):
+    """Convolution of sequences, of shape (N, C, L) or (C, L): `Conv2d` with one axis of space."""
+
+    rank = 1
+
+
+class Conv3d(_Conv):
+    """Convolution of volumes, of shape (N, C, D, H, W) or (C, D, H, W): `Conv2d` with three axes of space."""
+
+    rank = 3
 
 
 class _Pool2d(Module):
-    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+    pool: ClassVar[Callable[..., Any]]
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, **options: Any) -> None:
         super().__init__()
-        self.kernel_size, self.stride, self.padding = _pooling(kernel_size, stride, padding)
+        signature(self.pool).bind(None, kernel_size, **options)  # a wrong option is refused here
+        pool = _pooling(kernel_size, stride, padding, options.get("dilation", 1))
+        (self.kernel_size, self.stride, self.padding, _), self._options = pool, options
+
+    def forward(self, x: Any) -> Any:
+        return type(self).pool(x, self.kernel_size, self.stride, self.padding, **self._options)
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        options = "".join(f", {name}={value!r}" for name, value in self._options.items())
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}{options}"
 
 
 class MaxPool2d(_Pool2d):
@@ -233,6 +310,8 @@ class MaxPool2d(_Pool2d):
         The windows' own size unless given.
     padding : int or pair of int
         At most half of ``kernel_size``.
+    dilation, ceil_mode
+        As in `max_pool2d`.
 
     Notes
     -----
@@ -245,8 +324,7 @@ class MaxPool2d(_Pool2d):
     Tensor([[[5., 2.]]])
     """
 
-    def forward(self, x: Any) -> Any:
-        return max_pool2d(x, self.kernel_size, self.stride, self.padding)
+    pool = staticmethod(max_pool2d)
 
 
 class AvgPool2d(_Pool2d):
@@ -254,8 +332,10 @@ class AvgPool2d(_Pool2d):
 
     Parameters
     ----------
-    kernel_size, stride, padding
+    kernel_size, stride, padding, ceil_mode
         As in `MaxPool2d`.
+    count_include_pad, divisor_override
+        As in `avg_pool2d`.
 
     Examples
     --------
@@ -264,52 +344,86 @@ class AvgPool2d(_Pool2d):
     Tensor([[[3.25, 0.75]]])
     """
 
-    def forward(self, x: Any) -> Any:
-        return avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+    pool = staticmethod(avg_pool2d)
 
 
-def _windows(name: str, x: Any, size: Pair, stride: Pair, padding: Pair, around: float = 0.0) -> Any:
-    """Return every window over the last two axes of the padded images: ``... h w`` becomes ``... h' w' i j``."""
-    if any(k > n + 2 * p for k, n, p in zip(size, x.shape[-2:], padding, strict=True)):
+def _windows(
+    name: str, x: Any, size: Sizes, stride: Sizes, dilation: Sizes, around: Around, mode: str = "zeros",
+    value: float = 0,
+) -> Any:  # fmt: skip
+    """Return every window over the last axes of the padded images: ``... h w`` becomes ``... h' w' i j``."""
+    rank = len(size)
+    space, reach = x.shape[-rank:], tuple(d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True))
+    if any(k > n + sum(p) for k, n, p in zip(reach, space, around, strict=True)):
         raise ValueError(
-            f"{name}: windows of {size} are larger than images of {x.shape[-2:]} with padding {padding}, got an input "
+            f"{name}: windows of {reach} are larger than images of {space} with padding {around}, got an input "
             f"of shape {x.shape}; take a smaller kernel or more padding"
         )
-    if any(padding):
-        x = ops.pad(x, ((0, 0),) * (x.ndim - 2) + tuple((p, p) for p in padding), constant_values=around)
-    return ops.sliding_windows(x, size, stride)
+    if mode != "zeros":
+        x = x[(..., *np.ix_(*(np.pad(range(n), p, _MODES[mode]) for n, p in zip(space, around, strict=True))))]
+    elif np.any(around):
+        x = ops.pad(x, ((0, 0),) * (x.ndim - rank) + around, constant_values=value)
+    windows = ops.sliding_windows(x, reach, stride)
+    return windows if reach == size else windows[(..., *(slice(None, None, d) for d in dilation))]
 
 
-def _images(name: str, x: Any) -> Any:
+def _with_space(name: str, x: Any, rank: int) -> Any:
     x = ops.operand(x)
-    if x.ndim not in (3, 4):
-        raise ValueError(f"{name} expects an input of shape (N, C, H, W) or (C, H, W), got {x.shape}")
+    if x.ndim not in (rank + 1, rank + 2):
+        axes = _SPACES[rank][0]
+        raise ValueError(f"{name} expects an input of shape (N, C, {axes}) or (C, {axes}), got {x.shape}")
     return x
 
 
-def _check_channels(x: Any, weight: Any, groups: int) -> None:
-    if weight.ndim != 4 or weight.shape[0] % groups:
+def _check_channels(name: str, rank: int, x: Any, weight: Any, groups: int) -> None:
+    if weight.ndim != rank + 2 or weight.shape[0] % groups:
         raise ValueError(
-            f"conv2d expects a weight of shape (O, C / groups, height, width), with groups dividing O, got "
+            f"{name} expects a weight of shape (O, C / groups, {_SPACES[rank][1]}), with groups dividing O, got "
             f"{weight.shape} and {groups=}"
         )
-    if x.shape[-3] != weight.shape[1] * groups:
+    if x.shape[-rank - 1] != weight.shape[1] * groups:
         raise ValueError(
-            f"conv2d with a weight of shape {weight.shape} and {groups=} expects {weight.shape[1] * groups} channels, "
-            f"got {x.shape[-3]} in an input of shape {x.shape}"
+            f"{name} with a weight of shape {weight.shape} and {groups=} expects {weight.shape[1] * groups} channels, "
+            f"got {x.shape[-rank - 1]} in an input of shape {x.shape}"
         )
 
 
-def _pooling(kernel_size: Size, stride: Size | None, padding: Size) -> tuple[Pair, Pair, Pair]:
-    size, around = _pair("kernel_size", kernel_size), _pair("padding", padding, least=0)
+def _around(padding: Size | str, size: Sizes, stride: Sizes, dilation: Sizes, mode: str) -> Around:
+    """Return how much stands before and after each axis of space."""
+    if mode not in _MODES:
+        raise ValueError(f"padding_mode is one of {', '.join(map(repr, _MODES))}, not {mode!r}")
+    if padding == "same":
+        if max(stride) > 1:
+            raise ValueError(f"padding='same' needs stride 1, not {stride}")
+        return tuple((d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2) for d, k in zip(dilation, size, strict=True))
+    sizes = (0,) * len(size) if padding == "valid" else _sizes("padding", padding, len(size), least=0)
+    return tuple((p, p) for p in sizes)
+
+
+def _pooling(
+    kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1
+) -> tuple[Sizes, Sizes, Sizes, Sizes]:
+    given = {"kernel_size": kernel_size, "stride": kernel_size if stride is None else stride, "dilation": dilation}
+    size, steps, apart = (_sizes(name, n, 2) for name, n in given.items())
+    around = _sizes("padding", padding, 2, least=0)
     if any(2 * p > k for p, k in zip(around, size, strict=True)):
         raise ValueError(f"{padding=} is more than half of {kernel_size=}: some windows would show no pixel")
-    return size, size if stride is None else _pair("stride", stride), around
+    return size, steps, around, apart
 
 
-def _pair(name: str, value: Size, least: int = 1) -> Pair:
-    """Return a size given once for height and width, or for each."""
-    sizes = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(sizes) != 2 or not all(is_size(n, least) for n in sizes):
-        raise ValueError(f"{name} must be an integer of at least {least}, or a pair of them, not {value!r}")
-    return int(sizes[0]), int(sizes[1])
+def _around_pool(x: Any, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool) -> Around:
+    """Return how much stands around images that are pooled: with ``ceil_mode`` also what the last windows lack."""
+    around = []
+    for n, k, s, p, d in zip(x.shape[-2:], size, stride, padding, dilation, strict=True):
+        free = n + 2 * p - d * (k - 1) - 1
+        start = -(-free // s) * s  # of the last window, the first that is not all inside
+        around.append((p, p + start - free if ceil_mode and start < n + p else p))
+    return tuple(around)
+
+
+def _sizes(name: str, value: Any, rank: int, least: int = 1) -> Sizes:
+    """Return a size given once for all axes of space, or for each."""
+    sizes = tuple(value) if isinstance(value, Sequence) else (value,) * rank
+    if len(sizes) != rank or not all(is_size(n, least) for n in sizes):
+        raise ValueError(f"{name} must be an integer of at least {least}{_SPACES[rank][2]}, not {value!r}")
+    return tuple(map(int, sizes))

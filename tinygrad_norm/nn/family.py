@@ -9,21 +9,15 @@ from typing import Any
 from ..norm import functional, more
 from ..norm.pattern import Fitted, parse
 from ..table import Table
+from . import more as wider_layers
+from .conditional import AdaIN, ConditionalBatchNorm, FiLM
 from .convolution import Conv2d
+from .lengths import L2Norm, ScaleNorm
 from .module import Module
-from .more import (
-    AdaIN,
-    BatchRenorm,
-    ConditionalBatchNorm,
-    FiLM,
-    GhostBatchNorm,
-    L2Norm,
-    ScaleNorm,
-    WeightNorm,
-    WeightStandardization,
-)
 from .normalization import BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, LocalResponseNorm, RMSNorm
 from .pattern_norm import Norm
+from .virtual_batches import BatchRenorm, GhostBatchNorm
+from .weights import WeightNorm, WeightStandardization
 
 SHAPE = (4, 6, 8, 8)
 WEIGHT_SHAPE = (12, 6, 3, 3)
@@ -184,8 +178,8 @@ def _function_name(member: Member) -> str:
 
 
 def _layer_name(member: Member) -> str:
-    layer = type(member.make())
-    return f"tn.nn.more.{layer.__name__}" if layer.__module__.endswith(".more") else f"tn.nn.{layer.__name__}"
+    name = type(member.make()).__name__
+    return f"tn.nn.more.{name}" if name in wider_layers.__all__ else f"tn.nn.{name}"
 
 
 def _contents(layer: Module) -> tuple[str, str]:

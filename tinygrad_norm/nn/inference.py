@@ -14,14 +14,15 @@ import numpy as np
 from ..engine.operators import Array
 from ..engine.recording import no_grad
 from ..engine.tensor import Tensor
-from .convolution import Conv2d
-from .layers import Identity, Linear, Sequential
+from .containers import Sequential
+from .convolution import Conv1d, Conv2d, Conv3d
+from .layers import Identity, Linear
 from .module import Module, Parameter, as_model
-from .normalization import BatchNorm1d, BatchNorm2d
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .running import Running
 
 # Which batch norm sees the outputs of which layer as its channels.
-_FOLDED = {Linear: BatchNorm1d, Conv2d: BatchNorm2d}
+_FOLDED = {Linear: BatchNorm1d, Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
 
 
 @no_grad()
@@ -32,7 +33,7 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
     the order in which the layers run: what reaches a later layer depends on the statistics of the earlier ones. Ioffe
     and Szegedy 2015 average the variances of batches instead, which leaves out how the batches' means differ.
 
-    These are the layers that track running statistics of whole batches: `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`,
+    These are the layers that have running statistics of whole batches: `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`,
     `GhostBatchNorm`, the one inside a `ConditionalBatchNorm`, and a `Norm` whose pattern keeps nothing of the first
     axis. Layers that no batch reaches, `BatchRenorm`, and what averages over instances (InstanceNorm, other Norms) are
     not touched.
@@ -169,15 +170,15 @@ def fold_batch_norm(model: Module) -> Module:
     """Return a copy of a model for inference, with each batch norm merged into the layer right before it.
 
     In eval mode a batch norm is an affine map of each channel, so a linear layer before a `BatchNorm1d`, or a
-    convolution before a `BatchNorm2d`, can change its weights instead: ``weight * γ / sqrt(var + eps)`` for each output
-    channel, and ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal to rounding.
+    convolution before a batch norm of its rank, can change its weights instead: ``weight * γ / sqrt(var + eps)`` for
+    each output channel, and ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal to rounding.
 
     Parameters
     ----------
     model : Module
         Left as it is. Only pairs inside a `Sequential` are folded, and only of exactly these classes: there it is known
         that one follows the other, and what each computes; subclasses may do otherwise. What reaches a `BatchNorm1d`
-        behind a `Linear` is taken to have shape (N, C); where the channels do not fit, both layers stay.
+        is taken to be a batch, of shape (N, C) behind a `Linear`; where the channels do not fit, both layers stay.
 
     Returns
     -------
@@ -217,7 +218,7 @@ def _fold_pairs(model: Sequential) -> None:
 def _can_fold(layer: Any, norm: Any) -> bool:
     if type(layer) not in _FOLDED or type(norm) is not _FOLDED[type(layer)]:
         return False
-    return norm.running_mean is not None and len(layer.weight) == norm.num_features
+    return norm.has_running_stats and len(layer.weight) == norm.num_features
 
 
 def _with_norm(layer: Any, norm: Any) -> Module:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
+from copy import copy
+from numbers import Number
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -35,8 +39,40 @@ def as_model(name: str, model: Any) -> Any:
     return model
 
 
+def _as_input(x: Any) -> Any:
+    """Return a positional input as ``forward`` receives it: numbers, also in lists and tuples of nothing else, too."""
+    return Tensor(x) if _is_numbers(x) and not isinstance(x, bool) else _with_tensors(x)
+
+
+def _is_numbers(x: Any) -> bool:
+    if isinstance(x, list | tuple):
+        return bool(x) and all(map(_is_numbers, x))
+    return isinstance(x, Number | np.bool_)
+
+
+def _with_tensors(x: Any) -> Any:
+    """Return a Tensor for an array, and structures with Tensors for the arrays inside; all else is what it was."""
+    if isinstance(x, list | tuple | dict):
+        before = list(x.values() if isinstance(x, dict) else x)
+        after = [_with_tensors(value) for value in before]
+        if all(map(is_, before, after)):
+            return x
+        if isinstance(x, dict):
+            new = copy(x)
+            new |= zip(x, after, strict=True)
+            return new
+        return x._make(after) if hasattr(x, "_make") else type(x)(after)
+    # Asked of the type: a class such as np.float32 has the attribute, and is no array.
+    is_array = hasattr(type(x), "__array__") and not isinstance(x, Tensor | np.generic)
+    return Tensor(x) if is_array else x
+
+
 class Module:
     """A layer or a model: parameters, buffers and other modules as attributes, and a ``forward``.
+
+    A call gives its inputs to ``forward``, and returns what that returns. Arrays become Tensors on the way, also inside
+    tuples, lists and dicts, which keep their kind, and in keywords; so do positional numbers, and lists and tuples of
+    numbers only. Everything else arrives as it is: Tensors with their graph, None, strings, structures without arrays.
 
     Examples
     --------
@@ -61,14 +97,15 @@ class Module:
         self._buffers: dict[str, Array | None] = {}
         self._observers: list[Any] = []
 
-    def __call__(self, *inputs: Any) -> Tensor:
-        tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in inputs]
-        y: Tensor = self.forward(*tensors)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        inputs = tuple([x if isinstance(x, Tensor) else _as_input(x) for x in inputs])
+        options = {name: _with_tensors(x) for name, x in options.items()}
+        y = self.forward(*inputs, **options)
         for observer in self._observers:
-            observer(self, tensors, y)
+            observer(self, (*inputs, *options.values()), y)
         return y
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output; a subclass says how."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
@@ -77,7 +114,7 @@ class Module:
             what = f"{type(self).__name__}.{name} is a parameter and cannot become {type(value).__name__}"
             raise TypeError(f"{what}; assign a Parameter or None, or bind its values: module.{name}.data = ...")
         if name in self.__dict__.get("_buffers", ()):
-            self._buffers[name] = None if value is None else frozen(value)
+            self._buffers[name] = None if value is None else frozen(plain(value))
         else:
             if isinstance(value, Parameter) and value.name is None:
                 value.name = name
@@ -93,7 +130,8 @@ class Module:
 
     def register_buffer(self, name: str, value: Any) -> None:
         """Add an array that belongs to the state but is not trained: a read-only copy, or None for an absent one."""
-        self._buffers[name] = None if value is None else frozen(value)
+        self._buffers[name] = None
+        setattr(self, name, value)
 
     # --- what it contains
 
@@ -114,9 +152,19 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield every parameter once, with its path, as ``"0.weight"``."""
+        """Yield every parameter once, with its path, as ``"0.weight"``.
+
+        Modules in a plain list, tuple or dict are not found; a warning says so, unless they are attributes elsewhere.
+        """
         seen: set[Parameter] = set()
+        known = set(self.modules())
         for path, module in self.named_modules():
+            for name, value in module.__dict__.items():
+                held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+                if any(isinstance(x, Module) and x not in known for x in held):
+                    what = f"{type(module).__name__}.{name} is a {type(value).__name__} of Modules"
+                    advice = "make it a ModuleList or a ModuleDict"
+                    warnings.warn(f"{what}, whose parameters are not found: {advice}", stacklevel=2)
             for name, value in module._own_parameters():
                 if value not in seen:
                     seen.add(value)

@@ -26,23 +26,9 @@ from .running import ChannelNorm, unbiased
 class BatchNorm(ChannelNorm):
     """What batch norms of every rank do."""
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
-
     @property
     def pools(self) -> bool:
-        return self.track_running_stats
+        return self.has_running_stats
 
     def pooled(self, x: Array) -> Array:
         return np.moveaxis(x, 1, -1).reshape(-1, self.num_features)
@@ -54,25 +40,22 @@ class BatchNorm(ChannelNorm):
         if self.uses_running_stats:
             return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
         y, mean, var = batch_norm(x, return_statistics=True, **affine, **options)
-        if self.training and self.track_running_stats and x.size:
+        if self.moves_running_stats and x.size:
             self.track(mean.data, unbiased(var, x.size // self.num_features))
         return y
 
 
 class _InstanceNorm(ChannelNorm):
     def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype)
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
+        track_running_stats: bool = False, bias: bool = True, dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype=stats_dtype)
+
+    @property
+    def uses_running_stats(self) -> bool:
+        # As in PyTorch: unlike a batch norm, it goes back to the input's own when tracking is switched off.
+        return self.track_running_stats and super().uses_running_stats
 
     def share_of_a_new_batch(self) -> float:
         # As in PyTorch: batches are not counted, and momentum=None is 0.
@@ -91,17 +74,26 @@ class _InstanceNorm(ChannelNorm):
         if self.uses_running_stats:
             return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
         y = instance_norm(x, **affine, **options)
-        if self.training and self.track_running_stats and x.size:
+        if self.moves_running_stats and x.size:
             mean, var = moments(x.detach(), "n c ... -> n c", stats_dtype=self.stats_dtype)
             count = x.size // (x.shape[0] * self.num_features)
             self.track(mean.data.mean(axis=0), unbiased(var, count).mean(axis=0))
         return y
 
 
-_BATCH = """Batch normalization of {shapes}: pattern ``n c ... -> c``.
+def _reworded(layer: type[Module], *changes: tuple[str, str]) -> str:
+    """Return the documentation of a layer for one of another rank."""
+    text = layer.__doc__ or ""
+    for old, new in changes:
+        text = text.replace(old, new)
+    return text
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalization of (N, C) or (N, C, L): pattern ``n c ... -> c``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel, over the
-    batch{space}. In training they are the batch's own, and gradients flow through them; the running averages take their
+    batch and L. In training they are the batch's own, and gradients flow through them; the running averages take their
     place in eval mode.
 
     Parameters
@@ -143,16 +135,42 @@ _BATCH = """Batch normalization of {shapes}: pattern ``n c ... -> c``.
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
-    >>> layer = tn.nn.{name}(1)
-    >>> y = layer(np.array([0.0, 2.0], np.float32).reshape({example}))
+    >>> layer = tn.nn.BatchNorm1d(1)
+    >>> y = layer(np.array([0.0, 2.0], np.float32).reshape(2, 1))
     >>> layer.running_mean, layer.running_var
     (array([0.1], dtype=float32), array([1.1], dtype=float32))
     """
 
-_INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
+    ranks = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    __doc__ = _reworded(
+        BatchNorm1d,
+        ("(N, C) or (N, C, L)", "(N, C, H, W)"),
+        ("batch and L", "batch, H and W"),
+        ("tn.nn.BatchNorm1d", "tn.nn.BatchNorm2d"),
+        ("(2, 1)", "(2, 1, 1, 1)"),
+    )
+    ranks = (4,)
+
+
+class BatchNorm3d(BatchNorm):
+    __doc__ = _reworded(
+        BatchNorm1d,
+        ("(N, C) or (N, C, L)", "(N, C, D, H, W)"),
+        ("batch and L", "batch, D, H and W"),
+        ("tn.nn.BatchNorm1d", "tn.nn.BatchNorm3d"),
+        ("(2, 1)", "(2, 1, 1, 1, 1)"),
+    )
+    ranks = (5,)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalization of (N, C, L): pattern ``n c ... -> n c``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel of each
-    sample, over {space}. Unbatched input, without N, is taken too.
+    sample, over L. Unbatched input, without N, is taken too.
 
     Parameters
     ----------
@@ -186,40 +204,32 @@ _INSTANCE = """Instance normalization of {shapes}: pattern ``n c ... -> n c``.
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
-    >>> layer = tn.nn.{name}(1, eps=0.0)
-    >>> layer(np.array([[1.0, 3.0], [2.0, 6.0]]).reshape({example})).data.ravel()
+    >>> layer = tn.nn.InstanceNorm1d(1, eps=0.0)
+    >>> layer(np.array([[1.0, 3.0], [2.0, 6.0]]).reshape(2, 1, 2)).data.ravel()
     array([-1.,  1., -1.,  1.])
     """
 
-
-class BatchNorm1d(BatchNorm):
-    __doc__ = _BATCH.format(name="BatchNorm1d", shapes="(N, C) or (N, C, L)", space=" and L", example="2, 1")
-    ranks = (2, 3)
-
-
-class BatchNorm2d(BatchNorm):
-    __doc__ = _BATCH.format(name="BatchNorm2d", shapes="(N, C, H, W)", space=", H and W", example="2, 1, 1, 1")
-    ranks = (4,)
-
-
-class BatchNorm3d(BatchNorm):
-    __doc__ = _BATCH.format(name="BatchNorm3d", shapes="(N, C, D, H, W)", space=", D, H and W", example="2, 1, 1, 1, 1")
-    ranks = (5,)
-
-
-class InstanceNorm1d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(name="InstanceNorm1d", example="2, 1, 2", shapes="(N, C, L)", space="L")
     ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(name="InstanceNorm2d", example="2, 1, 1, 2", shapes="(N, C, H, W)", space="H and W")
+    __doc__ = _reworded(
+        InstanceNorm1d,
+        ("(N, C, L)", "(N, C, H, W)"),
+        ("over L", "over H and W"),
+        ("InstanceNorm1d", "InstanceNorm2d"),
+        ("(2, 1, 2)", "(2, 1, 1, 2)"),
+    )
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    __doc__ = _INSTANCE.format(
-        name="InstanceNorm3d", example="2, 1, 1, 1, 2", shapes="(N, C, D, H, W)", space="D, H and W"
+    __doc__ = _reworded(
+        InstanceNorm1d,
+        ("(N, C, L)", "(N, C, D, H, W)"),
+        ("over L", "over D, H and W"),
+        ("InstanceNorm1d", "InstanceNorm3d"),
+        ("(2, 1, 2)", "(2, 1, 1, 1, 2)"),
     )
     ranks = (4, 5)
 
@@ -264,15 +274,9 @@ class LayerNorm(Module):
     """
 
     def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
+        bias: bool = True, dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
         self.normalized_shape = sizes("normalized_shape", normalized_shape)
@@ -332,16 +336,9 @@ class GroupNorm(Module):
     """
 
     def __init__(
-        self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
-        affine: bool = True,
-        bias: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, bias: bool = True,
+        dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
         self.num_groups = positive("num_groups", num_groups)
@@ -401,14 +398,9 @@ class RMSNorm(Module):
     """
 
     def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        dtype: Any = np.float32,
-        *,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
+        dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stats_dtype, dtype = statistics_dtype(stats_dtype), parameter_dtype(dtype)
         self.normalized_shape = sizes("normalized_shape", normalized_shape)

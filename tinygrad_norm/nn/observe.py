@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +91,8 @@ class Observations(dict[str, list[Observation]]):
         self._by_serial: dict[int, list[Observation]] = {}
 
     def _note(self, path: str, layer: Module, inputs: Any, y: Any) -> None:
+        if (y := _first_array(y)) is None:
+            return
         observation = _observed(layer, np.asarray(plain(y)))
         self[path].append(observation)
         if isinstance(y, Tensor) and y.node is not None:
@@ -219,7 +222,8 @@ def observe(model: Module) -> Iterator[Observations]:
         mean = 1/n Σ_i y_i        std = sqrt(1/n Σ_i (y_i - mean)²)
 
     Statistics of float16 are computed in float32. An output without samples has the mean NaN; an output without axes is
-    one sample.
+    one sample. Of an output with several parts, such as ``(h, c)``, the first array is observed; where there is none,
+    nothing is.
 
     Parameters
     ----------
@@ -275,6 +279,14 @@ def _observed(layer: Module, y: Array) -> Observation:
         if isinstance(layer, ReLU):
             dead = _share((y <= 0).all(axis=0)) if len(y) else np.nan
     return Observation(np.asarray(mean), np.asarray(std), saturated, dead)
+
+
+def _first_array(y: Any) -> Any:
+    """Return the first Tensor, array or number of an output, which may stand in a structure, or None."""
+    if isinstance(y, tuple | list | dict):
+        found = map(_first_array, y.values() if isinstance(y, dict) else y)
+        return next((x for x in found if x is not None), None)
+    return y if isinstance(y, Tensor | np.ndarray | Number) else None
 
 
 def _share(holds: Any) -> float:

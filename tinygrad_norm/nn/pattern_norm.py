@@ -80,19 +80,10 @@ class Norm(Running):
     """
 
     def __init__(
-        self,
-        pattern: str,
-        /,
-        *,
-        affine: str | None = None,
-        bias: bool = True,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        track_running_stats: bool = False,
-        stats_dtype: Any = None,
-        dtype: Any = np.float32,
-        **axis_lengths: int,
-    ) -> None:
+        self, pattern: str, /, *, affine: str | None = None, bias: bool = True, eps: float = 1e-5,
+        momentum: float | None = 0.1, track_running_stats: bool = False, stats_dtype: Any = None,
+        dtype: Any = np.float32, **axis_lengths: int,
+    ) -> None:  # fmt: skip
         super().__init__(momentum, track_running_stats)
         self._pattern = parse(pattern)
         self._pattern.leave_free(_ARGUMENTS)
@@ -152,8 +143,12 @@ class Norm(Running):
             )
 
     @property
+    def has_running_stats(self) -> bool:
+        return super().has_running_stats if self._is_made else self.track_running_stats
+
+    @property
     def pools(self) -> bool:
-        return self.track_running_stats and not any(among(name, self._pattern.kept) for name in self._batch)
+        return self.has_running_stats and not any(among(name, self._pattern.kept) for name in self._batch)
 
     def pooled(self, x: Array) -> Array:
         fitted = self._pattern.fit(x.shape, self.axis_lengths)
@@ -162,7 +157,7 @@ class Norm(Running):
 
     def forward(self, x: Any) -> Any:
         fitted = self._pattern.fit(floating(x).shape, self.axis_lengths)
-        tracks = self.training and self.track_running_stats and x.size > 0
+        tracks = self.moves_running_stats and x.size > 0
         if tracks:
             several_values(x, fitted, "Norm", "value for each mean")
         if not self._is_made:

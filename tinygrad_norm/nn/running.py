@@ -10,7 +10,10 @@ from ..engine.operators import Array
 from ..engine.recording import is_examined
 from ..engine.tensor import Tensor
 from ..norm.checks import finite, finite_eps, parameter_dtype, positive, statistics_dtype
-from .module import Module, Parameter
+from .module import Module, Parameter, array_of
+
+ANY_RANK = (2, 3, 4, 5)
+"""Of (N, C) and (N, C, ...) with up to three axes of space."""
 
 
 class Running(Module):
@@ -28,11 +31,41 @@ class Running(Module):
         for name in (*self.statistics, "num_batches_tracked"):
             self.register_buffer(name, None)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.statistics and value is not None:
+            value = self._as_statistic(name, array_of(name, value))
+        super().__setattr__(name, value)
+
+    def _as_statistic(self, name: str, values: Array) -> Array:
+        """Return floats as they are; integers would stay what they are for every step, so they become floats."""
+        if values.dtype.kind not in "biuf":
+            raise TypeError(f"{type(self).__name__}.{name} takes real numbers, not {values.dtype}")
+        old = self._buffers.get(name)
+        return values if values.dtype.kind == "f" else values.astype(np.float32 if old is None else old.dtype)
+
     def start_tracking(self, shape: tuple[int, ...], dtype: Any) -> None:
         """Make the buffers: mean 0, variance 1, no batches."""
         for name in self.statistics:
             setattr(self, name, np.full(shape, name != "running_mean", dtype))
         self.num_batches_tracked = np.zeros((), np.int64)
+
+    @property
+    def has_running_stats(self) -> bool:
+        """Whether the buffers are there, all of them."""
+        absent = [name for name in self.statistics if self._buffers[name] is None]
+        if absent and len(absent) < len(self.statistics):
+            raise ValueError(f"{type(self).__name__} has no {absent[0]}; set all of {self.statistics} to None, or none")
+        return not absent
+
+    @property
+    def uses_running_stats(self) -> bool:
+        """Whether a call takes the running statistics: in eval mode, where there are any, as PyTorch's batch norms."""
+        return not self.training and self.has_running_stats
+
+    @property
+    def moves_running_stats(self) -> bool:
+        """Whether a call moves the running statistics."""
+        return self.training and self.track_running_stats and self.has_running_stats
 
     @property
     def pools(self) -> bool:
@@ -58,14 +91,14 @@ class Running(Module):
             setattr(self, name, ((1 - share) * old + share * new.reshape(old.shape)).astype(old.dtype))
 
     def share_of_a_new_batch(self) -> float:
-        """Count a batch, and return the weight of its statistics: the momentum, or that of a plain average."""
+        """Count a batch, and return the weight of its statistics: the momentum, or that of a plain average.
+
+        Without a counter there is no plain average: as in PyTorch, its weight is then 0.
+        """
+        if self.num_batches_tracked is None:
+            return self.momentum or 0.0
         self.num_batches_tracked = np.asarray(int(self.num_batches_tracked) + 1, np.int64)
         return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-
-    @property
-    def uses_running_stats(self) -> bool:
-        """Whether a call takes the running statistics: in eval mode, where there are any."""
-        return self.track_running_stats and not self.training
 
 
 def unbiased(var: Any, count: int) -> Array:
@@ -80,16 +113,9 @@ class ChannelNorm(Running):
     ranks: ClassVar[tuple[int, ...]]
 
     def __init__(
-        self,
-        num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        bias: bool,
-        dtype: Any,
-        stats_dtype: Any = None,
-    ) -> None:
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+        track_running_stats: bool = True, bias: bool = True, dtype: Any = np.float32, *, stats_dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__(momentum, track_running_stats)
         self.num_features = positive("num_features", num_features)
         self.eps = finite_eps(eps)

@@ -9,7 +9,8 @@ import numpy as np
 from ..datasets import Digits
 from ..engine.operators import Array
 from ..engine.recording import no_grad
-from ..nn.layers import Linear, Sequential, Tanh
+from ..nn.containers import Sequential
+from ..nn.layers import Linear, Tanh
 from ..nn.losses import cross_entropy
 from ..nn.module import Module
 from ..nn.normalization import BatchNorm1d, GroupNorm, LayerNorm

@@ -22,7 +22,8 @@ def first_hidden(digits: Digits, rng: np.random.Generator, width: int = WIDTH) -
     """Return what the first layer of a network makes of the training set, before any activation, in float64."""
     layer = tn.nn.Linear(64, width, rng=rng)
     with tn.no_grad():
-        return layer(digits.train_images).data.astype(np.float64)
+        hidden: tn.Tensor = layer(digits.train_images)
+    return hidden.data.astype(np.float64)
 
 
 def one_step(digits: Digits, rng: np.random.Generator) -> Finding:

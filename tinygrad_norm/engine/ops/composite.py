@@ -9,37 +9,82 @@ import numpy as np
 
 from ..context import STATE
 from ..operators import FUNCTIONS, Axis
+from ..primitive import Primitive
 from ..recording import no_grad
-from .core import axes_of, count_over, matmul, mean, operand, square, sum, tanh, where
+from ..tensor import record
+from .core import astype, axes_of, count_over, operand, square, sum, tanh, where
+from .core import mean as mean_of
 from .elementwise import absolute, erf, exp, log, log1p, sigmoid, sqrt
 from .reductions import max
 
 
-def var(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
-    """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
+def masked(x: Any, condition: Any, otherwise: Any) -> Any:
+    """Return ``x`` where a reduction's ``where=`` holds; elsewhere a constant, so that no gradient arrives there."""
+    return x if condition is True else where(np.broadcast_to(condition, x.shape), x, otherwise)
 
-    ``ddof=1`` divides by ``n - 1``. At a constant input the gradient is 0.
-    """
-    x = operand(x)
-    deviations = x - mean(x, axis, dtype, keepdims=True)
+
+def _widened(x: Any, dtype: Any) -> tuple[Any, Any]:
+    """Return ``x`` in what its moments are computed in, and their dtype: float16 counts and adds up in float32."""
+    x = operand(x) if dtype is None else astype(x, dtype)
+    if x.dtype.kind not in "fc":
+        x = astype(x, np.float64)
+    return (astype(x, np.float32) if x.dtype.char == "e" else x), x.dtype
+
+
+def _counted(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any:
+    """Return how many elements are combined, less ``ddof`` and at least 0; an array where a ``where=`` chooses."""
+    axis = axes_of(axis, x.ndim)
+    if where is True:
+        return np.maximum(count_over(x.shape, axis, "var") - ddof, 0).item()
+    chosen = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=keepdims)
+    return np.maximum(chosen - ddof, 0).astype(x.dtype)
+
+
+def mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
+    """Average what a ``where=`` chooses."""
+    x, dtype = _widened(x, dtype)
+    return astype(sum(masked(x, where, 0), axis, keepdims=keepdims) / _counted(x, axis, keepdims, where, 0), dtype)
+
+
+def _variance(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
+    where: Any = True, mean: Any = None, correction: float | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
+    x, dtype = _widened(x, dtype)
+    if mean is None:
+        mean = mean_of(x, axis, keepdims=True) if where is True else mean_of_some(x, axis, None, True, where)
+    deviations = x - mean
     if deviations.dtype.kind == "c" and not STATE.get().analytic:
         deviations = absolute(deviations)
-    squares = square(deviations)
-    if ddof == 0:
-        return mean(squares, axis, dtype, out, keepdims)
-    return sum(squares, axis, dtype, out, keepdims) / (count_over(x.shape, axes_of(axis, x.ndim), "var") - ddof)
+    squares = square(masked(deviations, where, 0))
+    ddof = ddof if correction is None else correction
+    if ddof == 0 and where is True:
+        return mean_of(squares, axis, None, out, keepdims), dtype
+    return sum(squares, axis, None, out, keepdims) / _counted(x, axis, keepdims, where, ddof), dtype
 
 
-def std(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
+def var(x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
+
+    ``ddof=1``, or ``correction=1``, divides by ``n - 1``; from ``n`` on it is infinite or, at a constant input, NaN.
+    At a constant input the gradient is 0.
+    """
+    return astype(*_variance(x, *args, **kwargs))
+
+
+def std(x: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the square root of `var`, like ``np.std``. At a constant input the gradient is NaN: inf times 0."""
-    return sqrt(var(x, axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims))
+    y, dtype = _variance(x, *args, **kwargs)
+    return astype(sqrt(y), dtype)
+
+
+_finite = Primitive("finite", "finite", lambda x: np.where(np.isfinite(x), x, 0))
 
 
 def _shift(x: Any, axis: Axis) -> Any:
     """Return the largest values, with kept axes: a constant, which cancels. Where they are not finite, 0."""
     with no_grad():
-        largest = max(np.real(x), axis=axis, keepdims=True)
-        return where(np.isfinite(largest), largest, 0)
+        return record(_finite, (max(np.real(x), axis=axis, keepdims=True),))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -104,21 +149,8 @@ def softplus(x: Any) -> Any:
     return log1p(exp(where(positive, -x, x))) + where(positive, x, 0)
 
 
-def dot(a: Any, b: Any, out: None = None) -> Any:
-    """Return the product of matrices or vectors, or of anything with a scalar, like ``np.dot`` for up to two axes."""
-    if out is not None:
-        raise TypeError("dot of Tensors has no out=; use its result")
-    a, b = operand(a), operand(b)
-    if a.ndim == 0 or b.ndim == 0:
-        return a * b
-    if b.ndim > 2:
-        raise ValueError(f"dot of Tensors takes a second operand of at most 2 axes, not {b.ndim}; use matmul or einsum")
-    return matmul(a, b)
-
-
-FUNCTIONS.update({np.var: var, np.std: std, np.dot: dot})
+FUNCTIONS.update({np.var: var, np.std: std})
 
 __all__ = [
-    "dot", "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std",
-    "var",
+    "gelu", "leaky_relu", "log_softmax", "logsumexp", "relu", "silu", "softmax", "softplus", "std", "var",
 ]  # fmt: skip

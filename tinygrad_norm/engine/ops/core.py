@@ -241,7 +241,7 @@ _add_up: Any = np.add.reduce
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return an axis argument as a sorted tuple of non-negative axes."""
-    return _sorted_axes(tuple(axis) if isinstance(axis, list) else axis, ndim)
+    return _sorted_axes(tuple(np.ravel(axis).tolist()) if isinstance(axis, list | np.ndarray) else axis, ndim)
 
 
 @lru_cache
@@ -390,6 +390,10 @@ def matmul(a: Any, b: Any) -> Any:
     return y if rows and columns else y.reshape(lead + rows + columns)
 
 
-FUNCTIONS |= {"astype": astype, np.where: where, np.broadcast_to: broadcast_to, np.sum: sum, np.add.reduce: sum}
-FUNCTIONS |= {np.mean: mean, np.reshape: reshape, np.matmul: matmul}
-FUNCTIONS |= {np.transpose: transpose, np.permute_dims: transpose}
+FUNCTIONS |= {"astype": astype, np.where: where, np.broadcast_to: broadcast_to, np.reshape: reshape, np.matmul: matmul}
+FUNCTIONS |= dict.fromkeys((np.transpose, np.permute_dims), transpose)
+
+__all__ = [
+    "add", "astype", "broadcast_to", "divide", "matmul", "multiply", "negative", "operand", "reshape", "rsqrt",
+    "square", "subtract", "tanh", "transpose", "where",
+]  # fmt: skip

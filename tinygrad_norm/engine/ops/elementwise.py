@@ -15,7 +15,7 @@ from ..context import STATE
 from ..operators import FUNCTIONS, Array
 from ..primitive import Primitive
 from ..tensor import Tensor, frozen, record
-from .core import astype, beside_tensors, binary, keep_real, operand, unary, where
+from .core import astype, beside_tensors, binary, keep_real, operand, unary
 
 
 def stepped(*xs: Any) -> bool:
@@ -195,6 +195,6 @@ def ones_like(x: Any, dtype: Any = None) -> Any:
 FUNCTIONS.update({np.clip: clip, np.zeros_like: zeros_like, np.ones_like: ones_like})
 
 __all__ = [
-    "absolute", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "maximum", "minimum", "power", "sigmoid",
-    "sign", "sin", "sqrt", "where",
+    "absolute", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "maximum", "minimum", "ones_like", "power",
+    "sigmoid", "sign", "sin", "sqrt", "zeros_like",
 ]  # fmt: skip

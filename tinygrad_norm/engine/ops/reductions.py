@@ -82,27 +82,22 @@ _cumsum = Primitive(
 )
 
 
-def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
-    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``; float16 as in `sum`."""
+def running(primitive: Primitive, x: Any, axis: int | None, dtype: Any, out: None) -> Any:
+    """Run a primitive that accumulates along an axis, or along the flattened array."""
     if out is not None:
-        raise TypeError("cumsum of Tensors has no out=; use its result")
+        raise TypeError(f"{primitive.name} of Tensors has no out=; use its result")
     x = operand(x) if dtype is None else astype(x, dtype)
     if axis is None:
         x, axis = x.reshape(-1), 0
     (axis,) = axes_of(axis, x.ndim)
-    return record(_cumsum, (x,), {"axis": axis})
+    return record(primitive, (x,), {"axis": axis})
 
 
-FUNCTIONS.update(
-    {
-        np.max: max,
-        np.amax: max,
-        np.maximum.reduce: max,
-        np.min: min,
-        np.amin: min,
-        np.minimum.reduce: min,
-        np.cumsum: cumsum,
-    }
-)
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
+    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``; float16 as in `sum`."""
+    return running(_cumsum, x, axis, dtype, out)
 
-__all__ = ["cumsum", "max", "min"]
+
+FUNCTIONS[np.cumsum] = cumsum
+
+__all__ = ["cumsum"]

@@ -125,19 +125,37 @@ def scatter(x: Any, index: Any, shape: Sequence[int]) -> Any:
     return record(_scatter, (broadcast_to(x, named.shape), *places), {"index": index, "shape": shape})
 
 
+def along(axis: int, index: Any) -> tuple[Any, ...]:
+    """Return an index for one axis of several."""
+    return (*(slice(None),) * axis, index)
+
+
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """Cut into several along an axis, like ``np.split``."""
+    """Cut into equal parts, or before the given places, along an axis, like ``np.split``.
+
+    Raises
+    ------
+    ValueError
+        If the axis does not split into so many equal parts; `array_split` makes parts of unequal sizes.
+    """
     x = operand(x)
     (axis,) = axes_of(axis, x.ndim)
-    if isinstance(indices_or_sections, int | np.integer):
-        step, rest = divmod(x.shape[axis], indices_or_sections)
-        if rest:
-            raise ValueError(
-                f"axis {axis} of size {x.shape[axis]} does not split into {indices_or_sections} equal parts"
-            )
-        indices_or_sections = range(step, x.shape[axis], step)
+    if np.ndim(indices_or_sections) == 0 and indices_or_sections > 0 and x.shape[axis] % indices_or_sections:
+        raise ValueError(f"axis {axis} of size {x.shape[axis]} does not split into {indices_or_sections} equal parts")
+    return array_split(x, indices_or_sections, axis)
+
+
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """Cut into nearly equal parts, or before the given places, along an axis, like ``np.array_split``."""
+    x = operand(x)
+    (axis,) = axes_of(axis, x.ndim)
+    if np.ndim(indices_or_sections) == 0:
+        if indices_or_sections < 1:
+            raise ValueError(f"an axis splits into at least 1 part, not {indices_or_sections}")
+        size, longer = divmod(x.shape[axis], int(indices_or_sections))
+        indices_or_sections = [size * i + min(i, longer) for i in range(1, int(indices_or_sections))]
     bounds = [None, *(int(i) for i in indices_or_sections), None]
-    return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in pairwise(bounds)]
+    return [getitem(x, along(axis, slice(a, b))) for a, b in pairwise(bounds)]
 
 
 # Joining: one rule, which is told which operand it is for.
@@ -228,13 +246,29 @@ _pad = Primitive(
 )
 
 
-def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Any:
-    """Surround with a constant, like ``np.pad``."""
-    if mode != "constant":
-        raise TypeError(f"pad of Tensors knows mode='constant', not {mode!r}; build others with np.concatenate")
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0, **options: Any) -> Any:
+    """Surround with constants or with the array's own elements, like ``np.pad``.
+
+    The modes are ``"constant"``, ``"edge"``, ``"reflect"``, ``"symmetric"`` and ``"wrap"``.
+
+    Raises
+    ------
+    TypeError
+        In other modes, and for ``reflect_type="odd"``.
+    """
     x = operand(x)
-    width = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
-    return record(_pad, (x,), {"width": tuple((a, b) for a, b in width), "value": constant_values})
+    width = tuple((a, b) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist())
+    if mode == "constant" or not any(map(any, width)):
+        values = np.broadcast_to(np.asarray(constant_values), (x.ndim, 2)).tolist()
+        return record(_pad, (x,), {"width": width, "value": tuple((a, b) for a, b in values)})
+    if mode not in ("edge", "reflect", "symmetric", "wrap") or options.get("reflect_type", "even") != "even":
+        odd = ", reflect_type='odd'" if "reflect_type" in options else ""
+        raise TypeError(f"np.pad of Tensors has no mode={mode!r}{odd}; join the parts with np.concatenate")
+    for axis, (size, sides) in enumerate(zip(x.shape, width, strict=True)):
+        if any(sides):
+            # Where NumPy moves an axis's places, the elements go.
+            x = getitem(x, along(axis, np.pad(np.arange(size), sides, mode, **options)))  # type: ignore[call-overload]
+    return x
 
 
 FUNCTIONS.update(
@@ -248,6 +282,7 @@ FUNCTIONS.update(
         np.ravel: lambda x: reshape(x, -1),
         np.copy: lambda x: reshape(x, x.shape),
         np.split: split,
+        np.array_split: array_split,
         np.concatenate: concatenate,
         np.stack: stack,
         np.pad: pad,
@@ -255,6 +290,6 @@ FUNCTIONS.update(
 )
 
 __all__ = [
-    "concatenate", "expand_dims", "getitem", "moveaxis", "pad", "scatter", "split", "squeeze", "stack",
+    "array_split", "concatenate", "expand_dims", "getitem", "moveaxis", "pad", "scatter", "split", "squeeze", "stack",
     "swapaxes",
 ]  # fmt: skip

@@ -16,7 +16,10 @@ from ..dot import LONGEST_NAME
 Tree = tuple[Any, ...]
 LONGEST = 30
 
-_SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "matmul": "·"}
+_SIGNS = {
+    "add": "+", "subtract": "−", "multiply": "×", "matmul": "·", "equal": "=", "not_equal": "≠", "less": "<",
+    "less_equal": "≤", "greater": ">", "greater_equal": "≥", "bitwise_and": "and", "bitwise_or": "or",
+}  # fmt: skip
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _AROUND = {
     "absolute": ("|", "|"), "log1p": ("log(1 + ", ")"), "expm1": ("exp(", ") − 1"), "maximum": ("max(", ")"),
@@ -74,7 +77,7 @@ def operation(kind: str, symbol: str, operands: Sequence[Formula], over: str = "
     if kind in _SIGNS and len(operands) == 2:
         # What is subtracted, and what is multiplied, needs parentheses around a sum.
         a, b = operands[0], operands[1] if kind == "add" else operands[1].enclosed
-        a = a.enclosed if kind in ("multiply", "matmul") else a
+        a = a if kind in ("add", "subtract") else a.enclosed
         return Formula(f"{a.text} {_SIGNS[kind]} {b.text}", row(a.tree, sign(_SIGNS[kind]), b.tree), True)
     if kind == "divide" and len(operands) == 2:
         a, b = operands

@@ -1,0 +1,234 @@
+"""Products, order statistics and averages: what NumPy says about the elements over some axes, beside their sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..operators import FUNCTIONS, Axis, plain
+from ..primitive import Primitive
+from ..tensor import record
+from .composite import logsumexp, std, var
+from .core import astype, axes_of, broadcast_to, count_over, multiply, operand, where
+from .reductions import cumsum, running
+from .shape import getitem
+from .some import max, mean, min, of_some, sum
+
+
+def _merging(reduce: Callable[[Any], Any], x: Any, axis: Axis, keepdims: bool) -> Any:
+    """Reduce over several axes as over one, which comes first. Axes that ``reduce`` adds come before the others."""
+    shape, axis = x.shape, axes_of(axis, x.ndim)
+    rest = tuple(i for i in range(x.ndim) if i not in axis)
+    if axis + rest != tuple(range(x.ndim)):
+        x = x.transpose(axis + rest)
+    if len(axis) != 1:
+        x = x.reshape((math.prod(shape[i] for i in axis), *(shape[i] for i in rest)))
+    y = reduce(x)
+    lead = y.shape[: y.ndim - len(rest)]
+    return y.reshape((*lead, *(1 if i in axis else n for i, n in enumerate(shape)))) if keepdims else y
+
+
+# Products. No rule divides by an element, which might be 0.
+
+
+def _before(x: Any) -> Any:
+    """Return, for each element, the product of those before it along the first axis."""
+    return np.cumprod(np.concatenate((np.ones_like(x[:1]), x[:-1])), axis=0)
+
+
+def _cumprod_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
+    """Element k is a factor of each product from k on: of what is before it, and of what lies between.
+
+    The sums over those products, ``s[k] = g[k] + x[k + 1] * s[k + 1]``, double their reach in each step.
+    """
+    x, s = np.moveaxis(x, axis, 0), np.moveaxis(g, axis, 0)
+    between, reach = np.concatenate((x[1:], np.zeros_like(x[:1]))), 1
+    while reach < len(x):
+        beyond = np.zeros_like(x[:reach])
+        s = s + between * np.concatenate((s[reach:], beyond))
+        between = between * np.concatenate((between[reach:], beyond))
+        reach *= 2
+    return np.moveaxis(_before(x) * s, 0, axis)
+
+
+_BY_FACTOR = "g * the product of the others", lambda g, y, x: g * (_before(x) * _before(x[::-1])[::-1])
+_BY_EARLY_FACTOR = "each later g * the product of the other factors, added up", _cumprod_rule
+_prod = Primitive("prod", "Π", lambda x: np.multiply.reduce(x, axis=0), _BY_FACTOR)
+_cumprod = Primitive("cumprod", "cumulative Π", lambda x, *, axis: np.multiply.accumulate(x, axis), _BY_EARLY_FACTOR)
+
+
+@partial(of_some, neutral=1, join=multiply)
+def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+    """Multiply the elements over one or several axes, like ``np.prod``. The gradient is exact at zeros, too."""
+    x = operand(x) if dtype is None else astype(x, dtype)
+    return _merging(lambda x: record(_prod, (x,)), x, axis, keepdims)
+
+
+def cumprod(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
+    """Return running products along an axis, or of the flattened array, like ``np.cumprod``; exact at zeros, too."""
+    return running(_cumprod, x, axis, dtype, out)
+
+
+# Order statistics: elements, read in the order of their values.
+
+
+def _arranged(x: Any, order: Any, axis: int | None) -> Any:
+    """Return the elements along an axis, or all of them, in the order that ``order`` finds along it."""
+    x = operand(x)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    (axis,) = axes_of(axis, x.ndim)
+    places = list(np.indices(x.shape, sparse=True))
+    places[axis] = order(x, axis)
+    return getitem(x, tuple(places))
+
+
+def _stable(x: Any, axis: int) -> Any:
+    return np.argsort(x, axis=axis, kind="stable")
+
+
+def sort(x: Any, axis: int | None = -1, kind: Any = None, order: None = None, *, stable: Any = None) -> Any:
+    """Return the elements in ascending order along an axis, or all of them, like ``np.sort``; equal ones as they stood.
+
+    The permutation is data: each cotangent returns to the place that its element came from.
+    """
+    return _arranged(x, _stable, axis)
+
+
+def partition(x: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: None = None) -> Any:
+    """Return the elements with those at ``kth`` where `sort` puts them, smaller ones before, like ``np.partition``."""
+
+    def as_numpy(x: Any, axis: int) -> Any:
+        # NumPy's argpartition leaves the others in other places than its partition does, which these ranks follow.
+        ranks = _stable(_stable(np.partition(np.real(plain(x)), kth, axis, kind), axis), axis)
+        return np.take_along_axis(_stable(x, axis), ranks, axis)
+
+    return _arranged(x, as_numpy, axis)
+
+
+def _reading(read: Callable[[Any], Any], a: Any, axis: Axis, keepdims: bool) -> Any:
+    """Read a statistic off the sorted elements. A NaN, which is sorted last, wins."""
+
+    def reduce(x: Any) -> Any:
+        count_over(x.shape, (0,), "order statistics")
+        x = sort(x, axis=0)
+        return where(np.isnan(x[-1]), x[-1], read(x))
+
+    return _merging(reduce, operand(a), axis, keepdims)
+
+
+def median(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
+    """Return the middle element, or the mean of the two in the middle, like ``np.median``."""
+    return _reading(lambda x: mean(x[(len(x) - 1) // 2 : len(x) // 2 + 1], axis=0), a, axis, keepdims)
+
+
+def quantile(
+    a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, method: Any = "linear",
+    keepdims: bool = False,
+) -> Any:  # fmt: skip
+    """Return what lies at a share ``q`` of the sorted elements, like ``np.quantile``, by any of its methods."""
+
+    def read(x: Any) -> Any:
+        # The quantile of 0, 1, 2 ... is the place, perhaps between two elements, that a method reads.
+        place = np.asarray(np.quantile(np.arange(len(x)), q, method=method))
+        below, above = np.floor(place).astype(int), np.ceil(place).astype(int)
+        if place.dtype.kind != "f":
+            return x[below]
+        # A single q is a constant, as any scalar; several of them are an array, in NumPy's dtype.
+        share = (place - below).reshape(place.shape + (1,) * (x.ndim - 1) * bool(place.ndim))
+        return x[below] + (x[above] - x[below]) * share
+
+    return _reading(read, a, axis, keepdims)
+
+
+def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return `quantile` with ``q`` in percent, like ``np.percentile``."""
+    return quantile(a, np.true_divide(q, 100), *args, **kwargs)
+
+
+def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
+    """Return the largest element less the smallest, like ``np.ptp``."""
+    return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
+
+
+def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
+    """Return the weighted mean over one or several axes, like ``np.average``; weights can have gradients.
+
+    Raises
+    ------
+    ValueError
+        If the weights have neither the shape of ``a`` nor that of the averaged axes.
+    ZeroDivisionError
+        If weights add up to zero.
+    """
+    a = operand(a)
+    if weights is None:
+        y = mean(a, axis, keepdims=keepdims)
+        return (y, np.full(y.shape, a.size / y.size, y.dtype)) if returned else y
+    weights = operand(weights)
+    if weights.shape != a.shape:
+        axes = np.lib.array_utils.normalize_axis_tuple(range(a.ndim) if axis is None else axis, a.ndim)
+        if weights.shape != tuple(a.shape[i] for i in axes):
+            raise ValueError(f"weights of shape {weights.shape} fit neither {a.shape} nor its axes {axes}")
+        weights = weights.transpose(tuple(np.argsort(axes)))
+        weights = broadcast_to(weights.reshape(tuple(n if i in axes else 1 for i, n in enumerate(a.shape))), a.shape)
+    total = sum(weights, axis, keepdims=keepdims)
+    if np.any(total == 0):
+        raise ZeroDivisionError("the weights add up to zero")
+    y = sum(a * weights, axis, keepdims=keepdims) / total
+    return (y, total) if returned else y
+
+
+# Where some elements are no numbers, or others.
+
+
+def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda a, *args, where=True, **kwargs: function(a, *args, where=where & ~np.isnan(a), **kwargs)
+
+
+def _extreme_number(function: Callable[..., Any], least: float) -> Callable[..., Any]:
+    def extreme(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
+        missing = np.isnan(a)
+        y = function(where(missing, least, a), axis, out, keepdims)
+        return where(np.all(missing, axis=axes_of(axis, missing.ndim), keepdims=keepdims), math.nan, y)
+
+    return extreme
+
+
+def nan_to_num(
+    x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Any:
+    """Put numbers where there are none, like ``np.nan_to_num``; they are constants, and carry no gradient."""
+    x = operand(x)
+    if x.dtype.kind not in "fc":
+        return x
+    largest = float(np.finfo(x.dtype).max)
+    x = where(np.isnan(x), nan, x)
+    x = where(x == math.inf, largest if posinf is None else posinf, x)
+    return where(x == -math.inf, -largest if neginf is None else neginf, x)
+
+
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """Choose each element from the first choice whose condition holds, like ``np.select``."""
+    y = default
+    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        y = where(condition, choice, y)
+    return y
+
+
+__all__ = [
+    "average", "cumprod", "median", "nan_to_num", "partition", "percentile", "prod", "ptp", "quantile", "select",
+    "sort",
+]  # fmt: skip
+
+FUNCTIONS |= {getattr(np, name): globals()[name] for name in __all__}
+FUNCTIONS |= {np.multiply.reduce: prod, np.logaddexp.reduce: logsumexp}
+# NumPy 2.0 has no such names yet.
+FUNCTIONS |= {getattr(np, name, name): run for name, run in (("cumulative_sum", cumsum), ("cumulative_prod", cumprod))}
+FUNCTIONS |= {np.nansum: _of_numbers(sum), np.nanmean: _of_numbers(mean), np.nanprod: _of_numbers(prod)}
+FUNCTIONS |= {np.nanvar: _of_numbers(var), np.nanstd: _of_numbers(std)}
+FUNCTIONS |= {np.nanmax: _extreme_number(max, -math.inf), np.nanmin: _extreme_number(min, math.inf)}
