@@ -1,4 +1,7 @@
-"""Hypothesis profiles: `ci` is quick and the same every time, `thorough` searches further and at random."""
+"""How much is tested: `python -m pytest` takes a minute, `--exhaustive` what takes long, too, on more examples.
+
+Hypothesis draws the same every time. `HYPOTHESIS_PROFILE=thorough` searches further and at random.
+"""
 
 import os
 import sys
@@ -14,15 +17,32 @@ from hypothesis.configuration import set_hypothesis_home_dir
 set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "hypothesis"))
 
 settings.register_profile(
-    "ci",
+    "quick",
     max_examples=20,
     derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],  # the first draw of a strategy builds it; machines differ
 )
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=500, derandomize=False)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.register_profile("exhaustive", settings.get_profile("quick"), max_examples=100)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=500, derandomize=False)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="run also what takes long, and draw more examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    usual = "exhaustive" if config.getoption("exhaustive") else "quick"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", usual))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # One worker makes the tour, which takes the longest, if its tests stand where nobody takes work away from it.
+    items.sort(key=lambda item: item.path.name != "test_tour.py")
+    if not config.getoption("exhaustive"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("exhaustive")])
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.fixture

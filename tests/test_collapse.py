@@ -402,6 +402,7 @@ def test_v18_a_collapse_that_was_asked_for_is_not_exceeded():
     assert len(tn.draw(chain(500, 2), collapse=0, max_nodes=501).graph.vertices) == 501
 
 
+@pytest.mark.exhaustive
 def test_v18_the_worst_that_is_allowed_is_laid_out_in_seconds():
     """As close to each bound as a recurrent network, a dense one and a long chain come."""
     for y in (recurrent(55, scoped=False), densely(24), flat(399)):

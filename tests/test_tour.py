@@ -153,6 +153,7 @@ def test_the_code_shown_is_a_line_of_the_source(tour):
         report.shown_line(shown)
 
 
+@pytest.mark.exhaustive
 def test_a_seed_settles_every_number_with_and_without_matplotlib(tour, again):
     assert {path.name for path in again.iterdir()} == {"report.md", "index.html"} | PICTURES | PAGES
     for name in ("report.md", *PICTURES, *PAGES):
@@ -162,6 +163,7 @@ def test_a_seed_settles_every_number_with_and_without_matplotlib(tour, again):
     assert set(Page((again / "index.html").read_text(encoding="utf-8")).references) == PICTURES | PAGES
 
 
+@pytest.mark.exhaustive
 def test_another_seed_gives_other_numbers(tour, tmp_path, monkeypatch):
     shortened(monkeypatch)
     findings = package.run(tmp_path, 7, lambda text: None)

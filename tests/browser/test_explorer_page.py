@@ -394,6 +394,7 @@ def test_v16_hostile_names_are_text(open_page, hostile):
     ],
     ids=["bn-light", "bn-dark", "norms"],
 )
+@pytest.mark.exhaustive
 def test_axe_finds_no_violation(open_page, make, dark, tabs):
     """Every kind of panel, in both themes: axe measures the contrast of every cell, which takes its time."""
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs axe-core: the browser extra")
