@@ -38,11 +38,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # One worker makes the tour, which takes the longest, if its tests stand where nobody takes work away from it.
-    items.sort(key=lambda item: item.path.name != "test_tour.py")
+    # Workers take over from each other's ends: what shares a tour or the cases of a row stands together, in front.
+    items.sort(key=_shares)
     if not config.getoption("exhaustive"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("exhaustive")])
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+def _shares(item: pytest.Item) -> tuple[int, str]:
+    if item.path.name == "test_tour.py":
+        return 0, ""
+    row = item.callspec.params.get("row") if hasattr(item, "callspec") else None
+    return (1, row.label) if hasattr(row, "cases") else (2, "")
 
 
 @pytest.fixture

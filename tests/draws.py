@@ -55,8 +55,8 @@ def cases_of(row: Any) -> list[Any]:
 def each_case(test: Callable[..., None]) -> Callable[..., None]:
     """Run a test of a row on every case of it. All tests of the row share them: drawing costs more than testing."""
 
-    def run(row: Any, **options: Any) -> None:
-        for (inputs, static), seed in cases_of(row):
+    def run(row: Any, largest_first: bool = False, **options: Any) -> None:
+        for (inputs, static), seed in cases_of(row)[:: -1 if largest_first else 1]:
             try:
                 test(row, tuple(x.copy() for x in inputs), static, np.random.default_rng(seed), **options)
             except Exception as error:

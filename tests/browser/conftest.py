@@ -1,4 +1,4 @@
-"""A browser for the session, and pages that note every request, console message and error."""
+"""A browser for a module, as no test of asyncio can run beside it, and pages that note every request and complaint."""
 
 import shutil
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="page tests need Playwright: the browser extra")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:

@@ -10,7 +10,7 @@ import tinygrad_norm as tn
 from tinygrad_norm.graph.explorer import explore_norm, explore_norms
 from tinygrad_norm.graph.explorer.scenes import example, norms, scenes_of_family, scenes_of_norm
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.exhaustive]
 
 HOSTILE = [
     '"];evil[label="',
@@ -394,7 +394,6 @@ def test_v16_hostile_names_are_text(open_page, hostile):
     ],
     ids=["bn-light", "bn-dark", "norms"],
 )
-@pytest.mark.exhaustive
 def test_axe_finds_no_violation(open_page, make, dark, tabs):
     """Every kind of panel, in both themes: axe measures the contrast of every cell, which takes its time."""
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs axe-core: the browser extra")
