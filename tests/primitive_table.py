@@ -218,6 +218,7 @@ ROWS = [
     _elementwise("negative", np.negative, SMOOTH, linear=True),
     _elementwise("square", np.square, SMOOTH),
     _elementwise("sqrt", np.sqrt, POSITIVE),
+    _elementwise("root", np.sqrt, POSITIVE),
     _elementwise("rsqrt", lambda x: x ** -0.5, POSITIVE),
     _elementwise("exp", np.exp, SMOOTH),
     _elementwise("log", np.log, POSITIVE),

@@ -348,6 +348,27 @@ def test_a_mean_is_right_to_the_last_place(dtype):
 # Edges.
 
 
+def test_weights_of_counts_are_refused():
+    with pytest.raises(TypeError, match="weights would lose their gradient"):
+        np.histogram([0.1, 0.7], weights=leaf(2))
+    with pytest.raises(TypeError, match="no gradient here"):
+        np.bincount([0, 1], weights=leaf(2))
+
+
+def test_an_array_of_objects_is_refused_as_a_cast_too():
+    for dtype in (object, "U4", "M8[s]"):
+        with pytest.raises(TypeError, match="holds numbers"):
+            leaf(2).astype(dtype)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_deviation_of_a_constant_has_gradient_zero(create_graph):
+    """As PyTorch's: it is the length of the deviations, and the shortest there."""
+    x = Tensor(np.full((3, 2), 14.1), requires_grad=True)
+    for y in (x.std(), np.std(x, 0), np.std(x[:1], axis=0), np.linalg.norm(x - x)):
+        assert_array_equal(tn.grad(y, x, random(*y.shape), create_graph=create_graph).data, np.zeros((3, 2)))
+
+
 def test_hvp_where_zero_has_an_exponent():
     """0 ** y is 0 for all positive y, and so are its derivatives."""
     assert_array_equal(tn.hvp(lambda y: (y * 0.0**y).sum(), np.array([2.0, 0.5]), np.array([1.0, -3.0])), [0, 0])

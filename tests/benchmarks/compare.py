@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .contenders import CONTENDERS, OURS, TORCH_ALONE, chain_contenders, contenders, work_of
 from .measuring import import_milliseconds, medians, peak_mebibytes, ready
+from .profile import shares
 
 SHAPES = ((64, 128), (1024, 768), (32, 64, 32, 32))
 CHAIN_LENGTHS = (100, 1100)
@@ -61,6 +62,14 @@ def compare_memory(rounds: int, seed: int) -> None:
     print(f"\n{table(rows)}")
 
 
+def profile(rounds: int, seed: int) -> None:
+    for kind in ("batch_norm", "layer_norm"):
+        found = {shape: shares(work_of(kind, shape, seed), max(rounds // 5, 5)) for shape in SHAPES}
+        rows = [[f"µs of a {kind}", *map(str, SHAPES)]]
+        rows += [[part, *(f"{found[shape][part]:.0f}" for shape in SHAPES)] for part in found[SHAPES[1]]]
+        print(f"\n{table(rows)}")
+
+
 def compare_chains(rounds: int, seed: int) -> None:
     steps = {(name, n): step for n in CHAIN_LENGTHS for name, step in ready(chain_contenders(n, seed)).items()}
     found, (short, long) = medians(steps, max(rounds // 4, 5), 1), CHAIN_LENGTHS
@@ -82,6 +91,7 @@ def compare_imports(rounds: int, seed: int) -> None:
 PARTS: Mapping[str, Callable[[int, int], None]] = {
     "batch_norm": lambda rounds, seed: compare_norms("batch_norm", rounds, seed),
     "layer_norm": lambda rounds, seed: compare_norms("layer_norm", rounds, seed),
+    "profile": profile,
     "memory": compare_memory,
     "chain": compare_chains,
     "import": compare_imports,

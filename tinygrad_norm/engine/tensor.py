@@ -232,8 +232,7 @@ class Tensor(Operators):
 
     def __reduce__(self) -> Any:
         if self.node is not None:
-            reason = "was computed and belongs to a graph, so it cannot be copied or pickled"
-            raise TypeError(f"{self._label()} {reason}; use .detach() or .data")
+            raise TypeError(f"{self._label()} belongs to a graph and cannot be copied or pickled; .detach() it first")
         return type(self), (self._array, self._requires_grad, None, self.name), (None, {"_grad": self._grad})
 
     def backward(self, cotangent: Any = None) -> None:
@@ -255,8 +254,7 @@ class Tensor(Operators):
             If the cotangent is missing or has another shape.
         """
         if self.node is None or not self._requires_grad:
-            reason = "it was not computed from a Tensor with requires_grad=True, or was computed under no_grad()"
-            raise RuntimeError(f"nothing was recorded for {self._label()}: {reason}")
+            raise RuntimeError(f"nothing was recorded for {self._label()}: no input requires a gradient, or no_grad()")
         gradients = backpropagate([(self, seed(self, cotangent))])
         with _accumulating:  # other threads may reach the same leaves
             for leaf, gradient in gradients.items():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..norm.checks import finite_eps, parameter_dtype, positive, shaped
-from ..norm.more import adaptive_instance_norm, film
+from ..norm.conditional import adaptive_instance_norm, film
 from .layers import Linear
 from .module import Module, Parameter
 from .normalization import BatchNorm

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..norm.checks import finite_eps, integer, parameter_dtype, positive
-from ..norm.more import l2_normalize, scale_norm
+from ..norm.lengths import l2_normalize, scale_norm
 from .module import Module, Parameter
 
 

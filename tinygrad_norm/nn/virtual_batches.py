@@ -8,7 +8,7 @@ import numpy as np
 
 from ..norm.checks import corrections, positive
 from ..norm.functional import batch_norm
-from ..norm.more import batch_renorm, ghost_batch_norm
+from ..norm.virtual_batches import batch_renorm, ghost_batch_norm
 from .normalization import BatchNorm
 from .running import ANY_RANK, ChannelNorm, unbiased
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine.operators import Array
 from ..norm.checks import axis_of, finite_eps, integer
-from ..norm.more import weight_norm, weight_standardization
+from ..norm.weights import weight_norm, weight_standardization
 from .module import Module, Parameter, as_model
 
 

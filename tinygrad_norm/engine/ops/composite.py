@@ -14,7 +14,7 @@ from ..recording import no_grad
 from ..tensor import record
 from .core import astype, axes_of, count_over, operand, square, sum, tanh, where
 from .core import mean as mean_of
-from .elementwise import absolute, erf, exp, log, log1p, sigmoid, sqrt
+from .elementwise import absolute, erf, exp, log, log1p, root, sigmoid
 from .reductions import max
 
 
@@ -73,9 +73,9 @@ def var(x: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def std(x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return the square root of `var`, like ``np.std``. At a constant input the gradient is NaN: inf times 0."""
+    """Return the square root of `var`, like ``np.std``. At a constant input the gradient is 0, as that of a norm."""
     y, dtype = _variance(x, *args, **kwargs)
-    return astype(sqrt(y), dtype)
+    return astype(root(y), dtype)
 
 
 _finite = Primitive("finite", "finite", lambda x: np.where(np.isfinite(x), x, 0))

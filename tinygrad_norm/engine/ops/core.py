@@ -107,9 +107,7 @@ def keep_real(*tensors: Tensor) -> None:
     """Refuse to meet complex numbers where gradients are recorded, which are real."""
     for x in tensors:
         if x._requires_grad and STATE.get().recording:
-            raise TypeError(
-                f"{x._label()} needs a gradient, which is real, and cannot meet complex numbers: .detach() it"
-            )
+            raise TypeError(f"{x._label()} needs a gradient, which is real, and meets complex numbers; .detach() it")
 
 
 @lru_cache(maxsize=4096)
@@ -190,6 +188,8 @@ def astype(x: Any, dtype: Any) -> Any:
         dtype = np.result_type(dtype, np.complex64)
     if x.dtype == dtype:
         return x
+    if dtype.kind not in "biufc":
+        raise TypeError(f"a Tensor holds numbers, not {dtype}")
     if isinstance(x, Tensor) and x._requires_grad and dtype.kind != "f":
         if dtype.kind == "c":
             keep_real(x)

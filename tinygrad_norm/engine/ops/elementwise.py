@@ -24,6 +24,12 @@ def stepped(*xs: Any) -> bool:
 
 
 sqrt = unary("sqrt", "√", np.sqrt, ("g / (2 * y)", lambda g, y, x: g / (2 * y)))
+_root = Primitive(
+    "root",
+    "√",
+    np.sqrt,
+    ("g / (2 * y), 0 where y is 0", lambda g, y, x: np.where(y == 0, 0, g / (2 * np.where(y == 0, 1, y)))),
+)
 exp = unary("exp", "exp", np.exp, ("g * y", lambda g, y, x: g * y))
 log = unary("log", "log", np.log, ("g / x", lambda g, y, x: g / x))
 log1p = unary("log1p", "log(1+ )", np.log1p, ("g / (1 + x)", lambda g, y, x: g / (1 + x)))
@@ -182,6 +188,11 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min:
     return record(_clip, (x, lower, upper))
 
 
+def root(x: Any) -> Any:
+    """Return the square root of a sum of squares, with gradient 0 at 0: there lengths and deviations have a minimum."""
+    return record(_root, (operand(x),))
+
+
 def zeros_like(x: Any, dtype: Any = None) -> Any:
     """Return zeros of the shape and dtype of ``x``: data, not part of a graph."""
     return Tensor(np.zeros(x.shape, dtype or x.dtype))
@@ -196,5 +207,5 @@ FUNCTIONS.update({np.clip: clip, np.zeros_like: zeros_like, np.ones_like: ones_l
 
 __all__ = [
     "absolute", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "maximum", "minimum", "ones_like", "power",
-    "sigmoid", "sign", "sin", "sqrt", "zeros_like",
+    "root", "sigmoid", "sign", "sin", "sqrt", "zeros_like",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
 from ..tensor import Tensor, record
 from .core import astype, broadcast_to, operand, reshape, square, sum, where
-from .elementwise import absolute, sqrt
+from .elementwise import absolute, root
 from .products import in_one_dtype
 from .rearranging import trace, tril
 from .reductions import max, min
@@ -62,11 +62,12 @@ def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: An
         return sum(where(x != 0, np.ones_like(x), 0), axis, keepdims=keepdims)
     if ord == 1:
         return sum(absolute(x), axis, keepdims=keepdims)
-    total = sum(square(x) if ord == 2 else absolute(x) ** ord, axis, keepdims=keepdims)
+    if ord == 2:
+        return root(sum(square(x), axis, keepdims=keepdims))
+    total = sum(absolute(x) ** ord, axis, keepdims=keepdims)
     # The slope of a root at 0 is inf, and a zero vector's gradient is to be 0.
     zero = (total == 0) & (ord > 0)
-    guarded = where(zero, 1, total)
-    return where(zero, 0, sqrt(guarded) if ord == 2 else guarded ** (1 / ord))
+    return where(zero, 0, where(zero, 1, total) ** (1 / ord))
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:

@@ -25,11 +25,11 @@ _PLAIN: list[Any] = [
     np.logical_not, np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.signbit,
     # Places and counts.
     np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.argwhere, np.lexsort, np.nonzero,
-    np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.histogram, np.bincount, np.unique,
+    np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.histogram, np.unique,
     np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.ix_, np.tril_indices_from,
     np.triu_indices_from, np.diag_indices_from,
     # Steps: constant but for their jumps.
-    np.floor, np.ceil, np.rint, np.round, np.around, np.trunc, np.fix, np.floor_divide, np.heaviside,
+    np.floor, np.ceil, np.rint, np.round, np.around, np.trunc, np.fix, np.floor_divide,
 ]  # fmt: skip
 
 
@@ -39,6 +39,10 @@ def _on_values(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def data(*args: Any, **kwargs: Any) -> Any:
         state = STATE.get()
+        if isinstance(kwargs.get("weights"), Tensor):
+            raise TypeError(
+                f"np.{function.__name__} of Tensors gives plain counts; its weights would lose their gradient"
+            )
         values, options = plain(args), {key: plain(value) for key, value in kwargs.items()}
         if state.analytic:
             # What is constant in pieces branches by the real part.
