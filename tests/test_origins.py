@@ -45,6 +45,7 @@ def agree_again(function, inputs, others, rng):
             assert_array_equal(got, tensor.data)
 
 
+@pytest.mark.usefixtures("erf_without_scipy")
 @pytest.mark.parametrize("row", ROWS + COMPOSITES, ids=lambda row: row.label)
 @each_case
 def test_an_examined_graph_evaluates_again(row, inputs, static, rng):

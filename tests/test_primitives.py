@@ -1,11 +1,7 @@
 """Every primitive against NumPy and against oracles that know nothing of its rules, for every row of the table."""
 
-import importlib.util
-import sys
-import types
 from functools import partial
 
-import mpmath
 import numpy as np
 import numpy_rows
 import primitive_table
@@ -27,6 +23,7 @@ from tinygrad_norm.engine.tensor import walk
 
 ROWS = primitive_table.ROWS + numpy_rows.ROWS + MATRIX_ROWS
 COMPOSITES = primitive_table.COMPOSITES + numpy_rows.COMPOSITES + MATRIX_COMPOSITES
+pytestmark = pytest.mark.usefixtures("erf_without_scipy")
 DTYPES = [np.float16, np.float32, np.float64]
 
 
@@ -37,26 +34,6 @@ def over(rows):
 every_primitive = over(ROWS)
 every_row = over(ROWS + COMPOSITES)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def erf_without_scipy():
-    """Where SciPy is missing, mpmath stands in for its erf, so that erf's rule is tested everywhere."""
-    if importlib.util.find_spec("scipy"):
-        yield
-        return
-    special = types.ModuleType("scipy.special")
-
-    def erf(z):
-        # With 130 digits the 100 that a complex step is smaller than 1 are not lost.
-        with mpmath.workdps(130 if 0 < abs(z.imag) < 1e-9 else 16):
-            return mpmath.erf(z)
-
-    special.erf = lambda x: np.vectorize(erf, otypes=[object])(x).astype(x.dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "scipy", types.ModuleType("scipy"))
-        patch.setitem(sys.modules, "scipy.special", special)
-        yield
 
 
 # What holds for every primitive.
