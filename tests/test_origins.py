@@ -76,6 +76,7 @@ USERS = {
     "clip to its own quartiles": lambda x: np.clip(x, x.detach().min(axis=0), 0.5),
     "count": lambda x: (x * x).sum() / np.count_nonzero(np.asarray([1, 2])) / (x > 0).sum(),
     "standard scores of the positive": lambda x: np.where(x > 0, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5), x),
+    "partition": lambda x: np.partition(np.kron(np.outer(x, x), x), 600, axis=None) * np.arange(1728.0),
     "extremes": lambda x: x.max(0) - x.min(0) + np.maximum(x, x[::-1]),
     "batch norm": tn.batch_norm,
     "straight through": lambda x: x + (np.sign(x) - x).detach(),
