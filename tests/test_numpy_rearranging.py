@@ -110,6 +110,7 @@ CASES = {
     "diff": (np.diff, (2, 4)),
     "diff twice": (lambda x: np.diff(x, 2, axis=0), (4, 2)),
     "diff more often than there are elements": (lambda x: np.diff(x, 5), (3,)),
+    "diff never": (lambda x: np.diff(x, 0, prepend=x, append=2.0) * 1, (2, 3)),
     "diff with ends": (lambda a, b: np.diff(a, prepend=np.array(0.5, a.dtype), append=b), (2, 3), (2, 2)),
     "ediff1d": (lambda x: np.ediff1d(x, to_begin=x[0, 0], to_end=x[1, 1:]), (2, 3)),
     "gradient": (np.gradient, (4,)),
