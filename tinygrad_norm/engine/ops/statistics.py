@@ -11,7 +11,7 @@ import numpy as np
 
 from ..operators import FUNCTIONS, Array, Axis
 from ..primitive import Primitive
-from ..tensor import record
+from ..tensor import Tensor, record
 from .composite import logsumexp, std, var
 from .core import astype, axes_of, broadcast_to, count_over, multiply, operand, where
 from .numpy_functions import on_values
@@ -133,6 +133,8 @@ def quantile(
     keepdims: bool = False,
 ) -> Any:  # fmt: skip
     """Return what lies at a share ``q`` of the sorted elements, like ``np.quantile``, by any of its methods."""
+    if isinstance(q, Tensor):
+        raise TypeError("quantile's q is a constant, and has no gradient here; use q.data")
 
     def read(x: Any) -> Any:
         # The quantile of 0, 1, 2 ... is the place, perhaps between two elements, that a method reads.
