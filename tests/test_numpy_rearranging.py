@@ -218,3 +218,9 @@ def test_plain_arrays_give_plain_arrays():
         y = getattr(tn.ops, name)(x, *([] if name == "diag" else [1]))
         assert type(y) is np.ndarray or np.ndim(y) == 0
     assert all(type(part) is np.ndarray for part in tn.ops.split(x, 3))
+
+
+def test_places_that_are_tensors_are_left_out():
+    x = Tensor(drawn((4, 3)), requires_grad=True)
+    for places, plain in ((Tensor([0, 2]), [0, 2]), (Tensor(3), 3), ([Tensor(1), 2], [1, 2])):
+        np.testing.assert_array_equal(np.delete(x, places, axis=0).data, np.delete(x.data, plain, axis=0))

@@ -48,7 +48,7 @@ def on_values(function: Callable[..., Any]) -> Callable[..., Any]:
             # What is constant in pieces branches by the real part.
             values = tuple(np.real(x) if np.iscomplexobj(x) else x for x in values)
         output = function(*values, **options)
-        if not (state.origins and isinstance(output, np.ndarray | np.generic)):
+        if not (state.origins and holds_tensors(args) and isinstance(output, np.ndarray | np.generic)):
             return output
         return remember(
             output, primitive, tuple(operand(x) if holds_tensors(x) else x for x in args), options, kind=Data
