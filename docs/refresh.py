@@ -124,7 +124,8 @@ def listed(page):
 
 ## Refused: no gradient here
 
-For their values alone, call them with `.data`. All of `np.fft` is among them: its values are complex.
+For their values alone, call them with `.data`. The transforms of `np.fft` are among them: their
+values are complex.
 
 {paragraph("The rest", silent)}
 """

@@ -37,6 +37,8 @@ CALLS = {
     "np.copysign": (np.copysign, (VECTOR, OTHER), {}),
     "np.corrcoef": (np.corrcoef, (MATRIX,), {}),
     "np.cov": (np.cov, (MATRIX,), {}),
+    "np.fft.fftshift": (np.fft.fftshift, (MATRIX[:, :2],), {}),
+    "np.fft.ifftshift": (np.fft.ifftshift, (MATRIX,), {}),
     "np.geomspace": (np.geomspace, (np.array(0.5), np.array(3.0)), {}),
     "np.insert": (lambda x, y: np.insert(x, 2, y), (VECTOR, np.array(2.5)), {"index": 2}),
     "np.ldexp": (lambda x: np.ldexp(x, 3), (VECTOR,), {"n": 3}),

@@ -127,6 +127,19 @@ def test_sum_over_zero_elements_is_0():
     assert x.grad.shape == (2, 0)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((2, 0), 1), ((2, 0), 0), ((0, 3), -1), ((0,), 0), ((2, 0, 0), -1)])
+def test_softmax_of_nothing_is_empty_and_logsumexp_minus_infinity(shape, axis):
+    """As sums are 0 over no elements; NumPy's ``logaddexp.reduce`` says so, too."""
+    x = Tensor(np.ones(shape), requires_grad=True, dtype=np.float32)
+    with np.errstate(divide="ignore"):
+        y, *empty = (f(x, axis=axis) for f in (np.logaddexp.reduce, ops.softmax, ops.log_softmax))
+    for z in empty:
+        assert (z.shape, z.dtype, tn.grad(z, x, random(shape)).shape) == (shape, np.float32, shape)
+    want = np.logaddexp.reduce(x.data, axis=axis)
+    np.testing.assert_array_equal(y.data, want, strict=True)
+    assert tn.grad(y, x, np.ones(y.shape)).shape == shape
+
+
 @pytest.mark.parametrize("function", [np.mean, np.var, np.std, np.max, np.min])
 def test_reductions_over_zero_elements_are_errors(function):
     x = Tensor(np.ones((2, 0)), requires_grad=True)

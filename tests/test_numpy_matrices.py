@@ -76,14 +76,14 @@ def test_vector_norm_and_matrix_norm():
         np.testing.assert_allclose(y.data, np.linalg.matrix_norm(x, ord=ord, keepdims=keepdims), rtol=1e-14)
 
 
-@pytest.mark.parametrize("ord", [None, 1, 2, 3, 1.5, inf])
+@pytest.mark.parametrize("ord", [None, 1, 2, 3, 1.5, 0.5, -1, -2.5, inf, -inf])
 def test_the_norm_of_zeros_is_0_with_gradient_0(ord):
     x = Tensor(np.zeros(3), requires_grad=True)
     y = np.linalg.norm(x, ord)
     g = tn.grad(y, x, create_graph=True)
     assert y.item() == 0
     assert not g.data.any()
-    # Below 2, the second derivative is infinite wherever an element is 0.
+    # Between 1 and 2, the second derivative is infinite wherever an element is 0.
     if g.requires_grad and ord != 1.5:
         assert not tn.grad(g, x, [1.0, 2.0, 3.0]).data.any()
 
@@ -93,6 +93,23 @@ def test_a_row_of_zeros_beside_others_has_gradient_0_alone():
     y = np.linalg.norm(x, axis=1)
     assert y.data.tolist() == [0, 5]
     np.testing.assert_allclose(tn.grad(y, x, [7.0, 10.0]).data, [[0, 0], [6, 8]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("ord", [0.5, -1, -2.5])
+def test_a_zero_beside_others_has_gradient_0_where_norms_have_a_cusp(ord):
+    """The others' gradients are those at a point nearby, where nothing is 0, and so are their derivatives."""
+    point, beside = [0.0, 4.0, -1.0], [1e-40, 4.0, -1.0]
+    found = []
+    for values in (point, beside):
+        x = Tensor(values, requires_grad=True)
+        y = np.linalg.norm(x, ord)
+        first = tn.grad(y, x, 1.5, create_graph=True)
+        found.append([y.data, first.data[1:], tn.grad(first, x, [0.0, 0.7, -2.0]).data[1:]])
+        assert values is beside or first.data[0] == 0
+    with np.errstate(divide="ignore"):
+        assert found[0][0] == np.linalg.norm(point, ord)
+    for at, near in zip(*found, strict=True):
+        np.testing.assert_allclose(at, near, atol=1e-15)
 
 
 def test_the_norm_of_order_0_counts_and_has_no_gradient():

@@ -110,6 +110,7 @@ CASES = {
     "diff": (np.diff, (2, 4)),
     "diff twice": (lambda x: np.diff(x, 2, axis=0), (4, 2)),
     "diff more often than there are elements": (lambda x: np.diff(x, 5), (3,)),
+    "diff never": (lambda x: np.diff(x, 0, prepend=x, append=2.0) * 1, (2, 3)),
     "diff with ends": (lambda a, b: np.diff(a, prepend=np.array(0.5, a.dtype), append=b), (2, 3), (2, 2)),
     "ediff1d": (lambda x: np.ediff1d(x, to_begin=x[0, 0], to_end=x[1, 1:]), (2, 3)),
     "gradient": (np.gradient, (4,)),
@@ -217,3 +218,9 @@ def test_plain_arrays_give_plain_arrays():
         y = getattr(tn.ops, name)(x, *([] if name == "diag" else [1]))
         assert type(y) is np.ndarray or np.ndim(y) == 0
     assert all(type(part) is np.ndarray for part in tn.ops.split(x, 3))
+
+
+def test_places_that_are_tensors_are_left_out():
+    x = Tensor(drawn((4, 3)), requires_grad=True)
+    for places, plain in ((Tensor([0, 2]), [0, 2]), (Tensor(3), 3), ([Tensor(1), 2], [1, 2])):
+        np.testing.assert_array_equal(np.delete(x, places, axis=0).data, np.delete(x.data, plain, axis=0))

@@ -73,6 +73,8 @@ USERS = {
     "clip to its own quartiles": lambda x: np.clip(x, x.detach().min(axis=0), 0.5),
     "count": lambda x: (x * x).sum() / np.count_nonzero(np.asarray([1, 2])) / (x > 0).sum(),
     "standard scores of the positive": lambda x: np.where(x > 0, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5), x),
+    "all rows but the least": lambda x: np.delete(x, np.argmin(x[:, 0]), axis=0),
+    "partition": lambda x: np.partition(np.kron(np.outer(x, x), x), 600, axis=None) * np.arange(1728.0),
     "extremes": lambda x: x.max(0) - x.min(0) + np.maximum(x, x[::-1]),
     "batch norm": tn.batch_norm,
     "straight through": lambda x: x + (np.sign(x) - x).detach(),
@@ -109,6 +111,11 @@ def test_what_is_not_differentiated_has_an_origin_here_and_none_elsewhere():
     found = examine(lambda x: (x > 1, np.argmax(x), (x * 2).detach(), x.sum().astype(int)), x)
     assert [y.node.primitive.name for y in found] == ["greater", "argmax", "detach", "astype"]
     assert not any(y.requires_grad for y in found)
+
+
+def test_plain_arrays_stay_plain_where_data_have_origins():
+    array = np.arange(4.0)
+    assert type(examine(tn.ops.partition, array, 2)) is np.ndarray
 
 
 def test_relu_and_its_gradient_are_a_whole_graph():

@@ -17,6 +17,8 @@ ADVICE = {
     "np.copysign": "np.where(np.signbit(y), -abs(x), abs(x))",
     "np.corrcoef": "(z := (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)) @ z.T / z.shape[1]",
     "np.cov": "(d := x - x.mean(1, keepdims=True)) @ d.T / (d.shape[1] - 1)",
+    "np.fft.fftshift": "np.roll(x, [n // 2 for n in x.shape], range(x.ndim)), for all axes",
+    "np.fft.ifftshift": "np.roll(x, [-(n // 2) for n in x.shape], range(x.ndim)), for all axes",
     "np.geomspace": "np.exp(np.linspace(np.log(x), np.log(y), 50)), for positive ends",
     "np.insert": "np.concatenate((x[:index], np.atleast_1d(y), x[index:])), for one place in a vector",
     "np.ldexp": "x * 2.0**n",

@@ -82,7 +82,9 @@ _finite = Primitive("finite", "finite", lambda x: np.where(np.isfinite(x), x, 0)
 
 
 def _shift(x: Any, axis: Axis) -> Any:
-    """Return the largest values, with kept axes: a constant, which cancels. Where they are not finite, 0."""
+    """Return the largest values, with kept axes: a constant, which cancels. Where they are not finite, or none, 0."""
+    if not x.size:
+        return 0.0
     with no_grad():
         return record(_finite, (max(np.real(x), axis=axis, keepdims=True),))
 

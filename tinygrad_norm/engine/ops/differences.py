@@ -22,7 +22,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     edge = (*a.shape[:axis], 1, *a.shape[axis + 1 :])
     ends = [x if x is None else beside(x, a) for x in (prepend, append)]
     before, after = ([] if x is None else [x if x.ndim else broadcast_to(x, edge)] for x in ends)
-    if before or after:
+    if n and (before or after):
         a = concatenate([*before, a, *after], axis)
     for _ in range(n):
         a = getitem(a, along(axis, slice(1, None))) - getitem(a, along(axis, slice(None, -1)))

@@ -64,8 +64,10 @@ def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: An
         return sum(absolute(x), axis, keepdims=keepdims)
     if ord == 2:
         return root(sum(square(x), axis, keepdims=keepdims))
-    total = sum(absolute(x) ** ord, axis, keepdims=keepdims)
-    # The slope of a root at 0 is inf, and a zero vector's gradient is to be 0.
+    # The slopes of powers below 1 and of roots are inf at 0, and the gradient there is to be 0.
+    zero = (x == 0) & (ord < 1)
+    powers = where(zero, 0 if ord > 0 else math.inf, absolute(where(zero, 1, x)) ** ord)
+    total = sum(powers, axis, keepdims=keepdims)
     zero = (total == 0) & (ord > 0)
     return where(zero, 0, where(zero, 1, total) ** (1 / ord))
 

@@ -33,7 +33,7 @@ _PLAIN: list[Any] = [
 ]  # fmt: skip
 
 
-def _on_values(function: Callable[..., Any]) -> Callable[..., Any]:
+def on_values(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of Tensors that gives what a NumPy function gives for their values: a plain result, or Data."""
     primitive = Primitive(function.__name__, _SIGNS.get(function.__name__, function.__name__), function)
 
@@ -48,7 +48,7 @@ def _on_values(function: Callable[..., Any]) -> Callable[..., Any]:
             # What is constant in pieces branches by the real part.
             values = tuple(np.real(x) if np.iscomplexobj(x) else x for x in values)
         output = function(*values, **options)
-        if not (state.origins and isinstance(output, np.ndarray | np.generic)):
+        if not (state.origins and holds_tensors(args) and isinstance(output, np.ndarray | np.generic)):
             return output
         return remember(
             output, primitive, tuple(operand(x) if holds_tensors(x) else x for x in args), options, kind=Data
@@ -69,6 +69,6 @@ def _part(part: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: x if x.dtype.kind != "c" else Tensor(part(x.data))
 
 
-FUNCTIONS.update({function: _on_values(function) for function in _PLAIN})
+FUNCTIONS.update({function: on_values(function) for function in _PLAIN})
 FUNCTIONS |= {np.real: _part(np.real), np.conjugate: _part(np.conjugate)}
 FUNCTIONS |= {np.imag: lambda x: Tensor(np.imag(x.data))}

@@ -12,6 +12,7 @@ from ..operators import FUNCTIONS, Array, Axis
 from ..tensor import Tensor
 from .core import astype, axes_of, broadcast_to, operand, reshape, sum, where
 from .elementwise import zeros_like
+from .numpy_functions import on_values
 from .shape import along, concatenate, getitem, moveaxis, scatter, split, swapaxes
 
 
@@ -222,10 +223,13 @@ def extract(condition: Any, arr: Any) -> Any:
     return take(arr, np.flatnonzero(condition))
 
 
+_remaining = on_values(np.delete)
+
+
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     """Leave out elements of an axis, or of the flattened array, like ``np.delete``."""
     arr = operand(arr)
-    return take(arr, np.delete(np.arange(arr.size if axis is None else arr.shape[axis]), obj), axis)
+    return take(arr, _remaining(np.arange(arr.size if axis is None else arr.shape[axis]), obj), axis)
 
 
 def _below(m: Any, k: int) -> Array:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Axis, plain
+from ..operators import FUNCTIONS, Array, Axis
 from ..primitive import Primitive
-from ..tensor import record
+from ..tensor import Tensor, record
 from .composite import logsumexp, std, var
 from .core import astype, axes_of, broadcast_to, count_over, multiply, operand, where
+from .numpy_functions import on_values
 from .reductions import cumsum, running
 from .shape import getitem
 from .some import max, mean, min, of_some, sum
@@ -83,12 +84,19 @@ def _arranged(x: Any, order: Any, axis: int | None) -> Any:
         x, axis = x.reshape(-1), 0
     (axis,) = axes_of(axis, x.ndim)
     places = list(np.indices(x.shape, sparse=True))
-    places[axis] = order(x, axis)
+    places[axis] = order(x, axis=axis)
     return getitem(x, tuple(places))
 
 
 def _stable(x: Any, axis: int) -> Any:
     return np.argsort(x, axis=axis, kind="stable")
+
+
+@on_values
+def partitioning_order(x: Array, axis: int, kth: Any, kind: Any) -> Any:
+    """Return which element stands where after ``np.partition``: its ``argpartition`` leaves some in other places."""
+    ranks = _stable(_stable(np.partition(x, kth, axis, kind), axis), axis)
+    return np.take_along_axis(_stable(x, axis), ranks, axis)
 
 
 def sort(x: Any, axis: int | None = -1, kind: Any = None, order: None = None, *, stable: Any = None) -> Any:
@@ -101,13 +109,7 @@ def sort(x: Any, axis: int | None = -1, kind: Any = None, order: None = None, *,
 
 def partition(x: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: None = None) -> Any:
     """Return the elements with those at ``kth`` where `sort` puts them, smaller ones before, like ``np.partition``."""
-
-    def as_numpy(x: Any, axis: int) -> Any:
-        # NumPy's argpartition leaves the others in other places than its partition does, which these ranks follow.
-        ranks = _stable(_stable(np.partition(np.real(plain(x)), kth, axis, kind), axis), axis)
-        return np.take_along_axis(_stable(x, axis), ranks, axis)
-
-    return _arranged(x, as_numpy, axis)
+    return _arranged(x, partial(partitioning_order, kth=kth, kind=kind), axis)
 
 
 def _reading(read: Callable[[Any], Any], a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -131,6 +133,8 @@ def quantile(
     keepdims: bool = False,
 ) -> Any:  # fmt: skip
     """Return what lies at a share ``q`` of the sorted elements, like ``np.quantile``, by any of its methods."""
+    if isinstance(q, Tensor):
+        raise TypeError("quantile's q is a constant, and has no gradient here; use q.data")
 
     def read(x: Any) -> Any:
         # The quantile of 0, 1, 2 ... is the place, perhaps between two elements, that a method reads.
