@@ -250,7 +250,7 @@ def test_repeated_inputs_receive_the_sum(row, data, rng):
     assert_close(source.grad.data, x.grad.data.sum(), 1e-13)
 
 
-SENTENCES = ("maximum", "minimum", "clip")
+SENTENCES = ("maximum", "minimum", "clip", "root")
 
 
 @over([row for row in ROWS if row.elementwise and row.name not in SENTENCES])
