@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, Axis
+from ..operators import FUNCTIONS, Array, Axis, plain
 from ..tensor import Tensor
-from .core import astype, axes_of, broadcast_to, operand, reshape, sum, where
+from .core import astype, axes_of, beside_tensors, broadcast_to, operand, reshape, sum, where
 from .elementwise import zeros_like
 from .shape import along, concatenate, getitem, moveaxis, scatter, split, swapaxes
 
@@ -18,7 +18,10 @@ from .shape import along, concatenate, getitem, moveaxis, scatter, split, swapax
 def beside(x: Any, other: Any) -> Any:
     """Return an operand, in the other one's dtype if it is a scalar."""
     x = operand(x)
-    return astype(x, operand(other).dtype) if x.ndim == 0 and not isinstance(x, Tensor) else x
+    if x.ndim or isinstance(x, Tensor):
+        return x
+    number = beside_tensors(x)
+    return np.asarray(number, np.result_type(operand(other).dtype, number))
 
 
 # Joining and cutting.
@@ -225,7 +228,7 @@ def extract(condition: Any, arr: Any) -> Any:
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     """Leave out elements of an axis, or of the flattened array, like ``np.delete``."""
     arr = operand(arr)
-    return take(arr, np.delete(np.arange(arr.size if axis is None else arr.shape[axis]), obj), axis)
+    return take(arr, np.delete(np.arange(arr.size if axis is None else arr.shape[axis]), plain(obj)), axis)
 
 
 def _below(m: Any, k: int) -> Array:

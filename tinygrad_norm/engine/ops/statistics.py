@@ -11,7 +11,7 @@ import numpy as np
 
 from ..operators import FUNCTIONS, Axis, plain
 from ..primitive import Primitive
-from ..tensor import record
+from ..tensor import Tensor, record
 from .composite import logsumexp, std, var
 from .core import astype, axes_of, broadcast_to, count_over, multiply, operand, where
 from .reductions import cumsum, running
@@ -132,6 +132,10 @@ def quantile(
 ) -> Any:  # fmt: skip
     """Return what lies at a share ``q`` of the sorted elements, like ``np.quantile``, by any of its methods."""
 
+    if isinstance(q, Tensor) and q.requires_grad:
+        raise TypeError("quantile has no gradient for q, which is a constant; use q.detach()")
+    q = plain(q)
+
     def read(x: Any) -> Any:
         # The quantile of 0, 1, 2 ... is the place, perhaps between two elements, that a method reads.
         place = np.asarray(np.quantile(np.arange(len(x)), q, method=method))
@@ -147,7 +151,7 @@ def quantile(
 
 def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
     """Return `quantile` with ``q`` in percent, like ``np.percentile``."""
-    return quantile(a, np.true_divide(q, 100), *args, **kwargs)
+    return quantile(a, q / 100 if isinstance(q, Tensor) else np.true_divide(q, 100), *args, **kwargs)
 
 
 def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
