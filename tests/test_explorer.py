@@ -701,6 +701,28 @@ def test_any_function_has_variants_of_its_first_input():
     assert_allclose(scenes[3].recording.y.data, np.tanh(2 * scenes[0].recording.leaves["w"].data))
 
 
+def test_variants_that_a_function_does_not_take_are_left_out():
+    """Where 3 is added, more cells are positive, and the result has another shape; or the function raises."""
+
+    def refuses(x):
+        if x.data.max() > 2:
+            raise ZeroDivisionError("too large")
+        return x * x
+
+    x = np.array([[-1.0, 0.5], [0.25, -4.0]])
+    for fn in (lambda x: x[x > 0] * 2, refuses):
+        assert [scene["key"] for scene in scene_data(tn.explore(fn, x))["scenes"]] == ["run", "cell", "scale"]
+
+
+def test_parts_without_cells_and_open_bounds_are_shown():
+    """Rolling all the way round leaves an empty part."""
+    x = np.array([[-1.0, 0.5], [0.25, -4.0]])
+    data = scene_data(tn.explore(lambda x: np.roll(x, 2, axis=1) * np.clip((x > 0).sum(), 1, None), x))
+    nodes = data["scenes"][0]["nodes"]
+    assert [2, 0] in [node["shape"] for node in nodes]
+    assert any("None" in node.get("by", "") for node in nodes)
+
+
 def test_the_page_of_four_norms():
     page = explore_norms((2, 4, 2, 2), groups=2)
     data = scene_data(page)

@@ -162,3 +162,21 @@ def test_cumulative_sums_and_products_have_their_new_names():
             same(getattr(np, name), random(4))
             with pytest.raises(TypeError, match="include_initial"):
                 getattr(np, name)(leaf(random(4)), include_initial=True)
+
+
+@pytest.mark.parametrize("value", [14.1, 2023.7, 98765.4, 1 / 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_mean_of_some_equal_values_is_that_value(value, dtype):
+    """So what a mask leaves of a constant normalizes to 0, as the whole constant does."""
+    rows = np.full((3, 107), value, dtype)
+    rows[:, 100:] = [[np.nan], [np.inf], [0.0]]
+    chosen = np.arange(107) < 100
+    x = tn.Tensor(rows, requires_grad=True)
+    mean, var = (f(x, axis=1, keepdims=True, where=chosen) for f in (np.mean, np.var))
+    assert_array_equal(mean.data, rows[:, :1])
+    assert_array_equal(var.data, 0)
+    assert_array_equal(np.nanmean(x[:1], axis=1).data, rows[:1, 0])
+    g = np.array([0.5, -2.0, 3.0], dtype)
+    assert_allclose(tn.grad(mean[:, 0], x, g).data, np.where(chosen, g[:, None] / 100, 0), rtol=1e-6)
+    infinite = np.mean(tn.Tensor([1.0, np.inf, 2.0]), where=[True, True, False])
+    assert infinite.item() == np.inf

@@ -1,6 +1,7 @@
 """While a function is examined, data keep their origin: the whole graph can be evaluated again from other leaves."""
 
 import contextlib
+import operator
 
 import numpy as np
 import pytest
@@ -161,6 +162,73 @@ def test_data_behave_like_the_arrays_they_stand_for():
         got = found[name].data if isinstance(found[name], Tensor) else found[name]
         assert_array_equal(got, value.data if isinstance(value, Tensor) else value, err_msg=name)
     assert isinstance(found["negated"], Data)
+
+
+def test_numbers_of_data_are_numpys():
+    """They promote among themselves as NumPy's arrays and scalars do, and beside Tensors as Python's numbers."""
+    x = Tensor(np.random.default_rng(6).normal(size=(4, 3)), requires_grad=True, dtype=np.float32)
+
+    def uses(x):
+        mask = x > 0
+        return {
+            "a share of a mask": mask / mask.sum(),
+            "a scaled mask": mask.astype(np.float32) * mask.mean(),
+            "a mean of masks": mask.mean(axis=1, keepdims=True),
+            "outer": np.outer(x, mask.mean()),
+            "einsum": np.einsum(",ij->i", mask.mean(), x),
+            "stacked": np.stack([x[0, 0], mask.mean(), 1.0]),
+            "between": np.linspace(0, mask.sum(), 4),
+            "left out": np.delete(x, np.argmax(x[:, 0]), axis=0),
+            "places": x[np.where(mask)],
+            "a power": np.abs(x) ** mask.mean(),
+        }
+
+    with surrounding(origins=True, examined=True):
+        found = uses(x)
+    for name, want in uses(x).items():
+        assert found[name].dtype == want.dtype, name
+        assert_array_equal(getattr(found[name], "data", found[name]), getattr(want, "data", want), err_msg=name)
+
+
+def test_data_are_instances_of_what_they_stand_for():
+    """So code that asks goes the way it goes elsewhere."""
+
+    def asks(x):
+        mask = x > 0
+        return isinstance(mask, np.ndarray), isinstance(mask.sum(), int | np.integer), isinstance(mask.mean(), float)
+
+    assert examine(asks, Tensor([1.0, -2.0])) == asks(Tensor([1.0, -2.0])) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mask, x: operator.ior(mask, x < -1), lambda mask, x: operator.iand(mask, x < 1),
+        lambda mask, x: operator.ixor(mask, x < 1),
+        lambda mask, x: np.asarray(mask).fill(True), lambda mask, x: np.logical_not(mask, out=np.asarray(mask)),
+    ],
+)  # fmt: skip
+def test_changes_in_place_reach_every_name(change):
+    """An array changed under one name is changed under the others: what would lose this runs without origins."""
+
+    def changes(x):
+        mask = x > 0
+        change(mask, x)
+        return np.where(mask, x * 2, x * 3)
+
+    x = Tensor([0.5, -2.0, 3.0, -0.1], requires_grad=True)
+    assert_array_equal(examine(changes, x).data, changes(x).data)
+
+
+def test_numbers_are_added_to_in_place():
+    def counts(x):
+        n = (x > 0).sum()
+        n += 1
+        return x / n
+
+    y = examine(counts, Tensor([0.5, -2.0], requires_grad=True))
+    assert_array_equal(y.data, [0.25, -1])
+    assert {"greater", "add", "divide"} <= set(origin(y))
 
 
 def test_what_fails_with_origins_runs_without():

@@ -1,6 +1,8 @@
 """Running statistics whose switches are turned after construction, or whose buffers are set or taken away."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -185,3 +187,22 @@ def test_recalibration_sets_what_eval_uses(name):
     fresh = LAYERS[name](dtype=np.float64)
     tn.recalibrate(fresh, [x])
     assert_allclose(fresh.running_mean, x.mean(axis=(0, 2)), rtol=1e-12)
+
+
+class Slow(nn.BatchNorm1d):
+    """Between reading the counter and setting it, other threads have time to do so, too."""
+
+    def share_of_a_new_batch(self) -> float:
+        count = int(self.num_batches_tracked) + 1
+        sleep(0.001)
+        self.num_batches_tracked = np.asarray(count)
+        return 1 / count
+
+
+def test_batches_in_several_threads_all_count() -> None:
+    layer = Slow(3, dtype=np.float64)
+    batches = [random(6, 3, seed=i) for i in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(layer, batches))
+    assert layer.num_batches_tracked == 40
+    assert_allclose(layer.running_mean, np.mean(batches, axis=(0, 1)), rtol=1e-10)

@@ -13,9 +13,20 @@ from typing import Any
 import numpy as np
 
 from .context import STATE, surrounding
-from .operators import FUNCTIONS, Array, plain
+from .operators import FUNCTIONS, Array, Method, plain
 from .primitive import Node, Primitive
 from .tensor import Tensor, constant, frozen, serial
+
+
+def _on_numbers(ufunc: np.ufunc) -> Method:
+    """Return an operator that works in place as on a NumPy scalar, by a new one; an array would itself be changed."""
+
+    def operator(self: Data, other: Any) -> Any:
+        if self.ndim:
+            raise TypeError("an array whose origin is kept cannot be changed in place")
+        return FUNCTIONS[ufunc](self, other)
+
+    return operator
 
 
 class Data(Tensor):
@@ -23,13 +34,12 @@ class Data(Tensor):
 
     __slots__ = ()
 
-    @property
-    def weak(self) -> bool:  # type: ignore[override]
-        """Whether it promotes as a Python scalar does: where nothing is examined it would be a NumPy scalar."""
-        return self.ndim == 0
+    is_data = True
+    # So that `isinstance` says what it says elsewhere: an array, or a NumPy scalar.
+    __class__ = property(lambda self: type(self._array[()]))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        return np.array(self._array, dtype)
+        return np.array(self._array, dtype, copy=copy)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._array, name)
@@ -63,6 +73,10 @@ class Data(Tensor):
         return FUNCTIONS[np.bitwise_xor](self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    __iadd__, __isub__, __imul__ = map(_on_numbers, (np.add, np.subtract, np.multiply))
+    __itruediv__, __ifloordiv__, __imod__ = map(_on_numbers, (np.divide, np.floor_divide, np.remainder))
+    __iand__, __ior__, __ixor__ = map(_on_numbers, (np.bitwise_and, np.bitwise_or, np.bitwise_xor))
+    __ipow__ = _on_numbers(np.power)
 
     def __invert__(self) -> Any:
         return FUNCTIONS[np.invert](self)
@@ -88,6 +102,10 @@ def _are_data(inputs: Iterable[Any]) -> bool:
     return all(isinstance(x, Data) for x in inputs if isinstance(x, Tensor))
 
 
+def _is_writeable(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and bool(x.flags.writeable)
+
+
 def remember(
     output: Any,
     primitive: Primitive,
@@ -97,7 +115,7 @@ def remember(
     kind: type[Tensor] | None = None,
 ) -> Tensor:
     """Return a Tensor that knows its node, needed for a gradient or not; of data alone, it is Data."""
-    inputs = tuple([frozen(x) if isinstance(x, np.ndarray) and x.flags.writeable else x for x in inputs])
+    inputs = tuple([frozen(x) if isinstance(x, list) or _is_writeable(x) else x for x in inputs])
     arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
     result = constant(output, kind=kind or (Data if _are_data(inputs) else None))
     result._requires_grad = needed

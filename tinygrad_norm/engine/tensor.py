@@ -111,8 +111,8 @@ class Tensor(Operators):
 
     _grad: Tensor | None
     node: Node | None
-    weak = False
-    """Whether it promotes as a Python scalar does."""
+    is_data = False
+    """Whether it stands for a plain array or number, whose origin is kept while a function is examined."""
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         if holds_tensors(data):
@@ -298,6 +298,8 @@ def seed(y: Tensor, cotangent: Any) -> Any:
             raise ValueError(f"{y._label()} has {y.size} elements: its gradient needs a cotangent of that shape, dL/dy")
         return np.ones(y.shape, y.dtype)
     g = np.asarray(plain(cotangent))
+    if isinstance(cotangent, np.ma.MaskedArray) or g.dtype.kind not in "biuf" + y.dtype.kind:
+        raise TypeError(f"a cotangent holds real numbers, not {type(cotangent).__name__} of dtype {g.dtype}")
     if g.shape != y.shape:
         raise ValueError(f"the cotangent has shape {g.shape} where {y._label()} has shape {y.shape}")
     return g.astype(y.dtype, copy=False)

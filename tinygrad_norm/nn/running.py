@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..engine.tensor import Tensor
 from ..norm.checks import finite, finite_eps, parameter_dtype, positive, statistics_dtype
 from .module import Module, Parameter, array_of
 
+_moving = Lock()
 ANY_RANK = (2, 3, 4, 5)
 """Of (N, C) and (N, C, ...) with up to three axes of space."""
 
@@ -85,10 +87,11 @@ class Running(Module):
         """Move the running statistics towards those of a batch, unless a checker or an explorer is at work."""
         if is_examined():
             return
-        share = self.share_of_a_new_batch()
-        for name, new in zip(self.statistics, batch, strict=True):
-            old = getattr(self, name)
-            setattr(self, name, ((1 - share) * old + share * new.reshape(old.shape)).astype(old.dtype))
+        with _moving:  # other threads may call the same layer
+            share = self.share_of_a_new_batch()
+            for name, new in zip(self.statistics, batch, strict=True):
+                old = getattr(self, name)
+                setattr(self, name, ((1 - share) * old + share * new.reshape(old.shape)).astype(old.dtype))
 
     def share_of_a_new_batch(self) -> float:
         """Count a batch, and return the weight of its statistics: the momentum, or that of a plain average.

@@ -43,7 +43,12 @@ def _counted(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any
 def mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
     """Average what a ``where=`` chooses."""
     x, dtype = _widened(x, dtype)
-    return astype(sum(masked(x, where, 0), axis, keepdims=keepdims) / _counted(x, axis, keepdims, where, 0), dtype)
+    n = _counted(x, axis, True, where, 0)
+    with no_grad():
+        # As in the mean of all, so that the deviations of equal values are 0.
+        shift = record(_finite, (sum(masked(x, where, 0), axis, keepdims=True) / n,))
+    y = astype(sum(masked(x - shift, where, 0), axis, keepdims=True) / n + shift, dtype)
+    return y if keepdims else y.reshape(np.sum(np.broadcast_to(0, x.shape), axis=axis).shape)
 
 
 def _variance(
@@ -91,23 +96,28 @@ def _shift(x: Any, axis: Axis) -> Any:
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Return ``log(sum(exp(x)))`` without overflow."""
-    x = operand(x)
+    x, dtype = _widened(x, None)
     axis = axes_of(axis, x.ndim)
     shift = _shift(x, axis)
-    total = log(sum(exp(x - shift), axis=axis, keepdims=True)) + shift
+    total = astype(log(sum(exp(x - shift), axis=axis, keepdims=True)) + shift, dtype)
     return total if keepdims else total.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axis))
 
 
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
     """Return the logarithm of `softmax`. The largest value is subtracted first, and never added back."""
-    x = operand(x)
+    return astype(*_log_shares(x, axis))
+
+
+def _log_shares(x: Any, axis: Axis) -> tuple[Any, Any]:
+    x, dtype = _widened(x, None)
     shifted = x - _shift(x, axis)
-    return shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
+    return shifted - log(sum(exp(shifted), axis=axis, keepdims=True)), dtype
 
 
 def softmax(x: Any, axis: Axis = -1) -> Any:
     """Return ``exp(x) / sum(exp(x))`` along an axis, without overflow."""
-    return exp(log_softmax(x, axis=axis))
+    log_shares, dtype = _log_shares(x, axis)
+    return astype(exp(log_shares), dtype)
 
 
 def relu(x: Any) -> Any:

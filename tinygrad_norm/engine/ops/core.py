@@ -10,7 +10,7 @@ No rule mentions broadcasting or casting: where shapes or dtypes differ, `aligne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -67,22 +67,24 @@ def operand(x: Any) -> Any:
 def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
     """Bring operands to one shape and dtype. Python scalars, NumPy scalars and 0-d arrays stay constants."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
-    if not tensors and not any(map(holds_tensors, operands)):
-        return operands
+    if all(x.is_data for x in tensors) and not any(map(holds_tensors, operands)):
+        return operands  # arrays, even if their origin is kept: NumPy aligns them
     if len(tensors) < len(operands):
         operands = tuple([x if type(x) is float or type(x) is int else beside_tensors(x) for x in operands])
         tensors = [x for x in operands if isinstance(x, Tensor)]
         if complex in map(type, operands):
             keep_real(*tensors)
-    strong = [x for x in tensors if not x.weak] or tensors
-    dtype = strong[0]._array.dtype
-    for x in strong:
-        if x._array.dtype is not dtype:
-            dtype = np.result_type(dtype, x._array.dtype)
+    dtype = joint_dtype(tensors)
     for x in tensors:
         if x._array.shape != shape:
             shape = _joint_shape(shape, x._array.shape)
     return tuple([_fitted(x, dtype, shape) if isinstance(x, Tensor) else x for x in operands])
+
+
+def joint_dtype(operands: Sequence[Any]) -> np.dtype[Any]:
+    """Return the dtype of Tensors and Python numbers together; Data without axes are numbers beside Tensors, too."""
+    numbers = [x.item() if isinstance(x, Tensor) and x.is_data and not x.ndim else x for x in operands]
+    return np.result_type(*(x._array.dtype if isinstance(x, Tensor) else x for x in numbers))
 
 
 def _fitted(x: Tensor, dtype: Any, shape: tuple[int, ...]) -> Any:
@@ -96,7 +98,7 @@ def beside_tensors(x: Any) -> Any:
     x = operand(x)
     if isinstance(x, Tensor) or x.ndim:
         return x if isinstance(x, Tensor) else Tensor(x)
-    if x.dtype.kind not in "biufcO":
+    if x.dtype.kind not in "biufcO" or not hasattr(x.item(), "__abs__"):
         raise TypeError(f"{x.item()!r} is no number to compute with")
     number = frozen(x).item()
     # Fractions, Decimals and long doubles would carry their own type into the arrays.
@@ -304,7 +306,7 @@ def _mean_forward(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     y = _add_up(x, axis=axis, keepdims=True, dtype=_WIDER.get(x.dtype.char)) / n
     if x.dtype.char in _WIDER:
         y = y.astype(x.dtype)
-    else:
+    elif x.dtype.kind in "fc":
         # Nothing is wider, so the average of the deviations corrects the first one.
         with np.errstate(all="ignore"):
             rest = _add_up(x - y, axis=axis, keepdims=True) / n

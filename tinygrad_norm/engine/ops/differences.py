@@ -54,7 +54,7 @@ def _slope(f: Any, step: Any, axis: int, edge_order: int) -> Any:
     if edge_order not in (1, 2) or f.shape[-1] <= edge_order or step.shape not in ((), f.shape[-1:]):
         what = f"{f.shape[-1]} values, steps of shape {step.shape} and edge_order={edge_order}"
         raise ValueError(f"gradient cannot find slopes from {what}")
-    step = step if isinstance(step, Tensor) else astype(step, f.dtype)
+    step = beside(step, f) if isinstance(step, Tensor) or not step.ndim else astype(step, f.dtype)
     width = diff(step) if step.ndim else broadcast_to(step, (f.shape[-1] - 1,))
     slope = diff(f) / width
     # A central slope leans to the shorter side, so that it is exact for parabolas.
@@ -76,7 +76,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any:
     """Return evenly spaced values between two, along a new first axis, like ``np.linspace``."""
-    start, stop = operand(start), operand(stop)
+    start, stop = (x if x.dtype.kind in "fc" else astype(x, np.float64) for x in map(operand, (start, stop)))
     way = np.linspace(0, 1, num, endpoint)
     width = stop - start
     return start + width * reshape(way.astype(width.dtype), (-1, *(1,) * width.ndim))

@@ -14,7 +14,7 @@ import numpy as np
 from ..context import STATE
 from ..operators import FUNCTIONS, Array
 from ..primitive import Primitive
-from ..tensor import Tensor, frozen, record
+from ..tensor import Tensor, record
 from .core import astype, beside_tensors, binary, keep_real, operand, unary
 
 
@@ -87,9 +87,14 @@ def _chosen(first: Any, a: Any, b: Any) -> Any:
     return np.where(first | np.isnan(a), a, b)
 
 
+def is_nan(x: Any) -> Any:
+    """Return where there is no number, as ``np.isnan``, which does not take integers past 64 bits."""
+    return x != x  # noqa: PLR0124
+
+
 def _share(g: Any, y: Any, a: Any, b: Any) -> Any:
     """Return what arrives at ``a``: the cotangent where it was taken, as a NaN is, too; half where both were."""
-    taken, both = ((x == y) | np.isnan(x) for x in (a, b))
+    taken, both = ((x == y) | is_nan(x) for x in (a, b))
     return np.where(taken, np.where(both, 0.5 * g, g), 0)
 
 
@@ -111,7 +116,7 @@ FUNCTIONS.update({np.maximum: maximum, np.minimum: minimum})
 
 
 def _power_base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
-    if isinstance(b, int | float):
+    if type(b) in (int, float):
         return g * (b * a ** (b - 1)) if b else np.zeros_like(g)
     # At b = 0 the derivative is 0 also where a ** -1 is infinite.
     trap = (a == 0) & (b == 0)
@@ -119,7 +124,7 @@ def _power_base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 def _power_exponent_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
-    if isinstance(a, int | float) and a != 0:
+    if type(a) in (int, float) and a != 0:
         return g * y * (math.log(a) if a > 0 else math.nan)
     # Where 0 ** b is 0 for all b around, its derivative by b is 0, though log(0) is not.
     zero = (a == 0) & (b >= 0)
@@ -155,13 +160,13 @@ def _clip_bound(bound: Any, infinity: float | None, x: Any) -> Any:
     """Return a bound as a Python number, or as data in the dtype of ``x``; an open one as an infinity."""
     if bound is None:
         return infinity
-    bound = operand(bound)
-    if isinstance(bound, Tensor) and bound.requires_grad:
-        raise TypeError("clip's bounds are constants; use np.minimum and np.maximum for bounds with a gradient")
-    if isinstance(bound, Tensor) or bound.ndim:
-        bound = astype(bound, x.dtype) if x.dtype.kind == "f" else bound
-        return bound if isinstance(bound, Tensor) else frozen(bound)
-    return beside_tensors(bound)
+    found = beside_tensors(bound)
+    if isinstance(found, Tensor):
+        if found.requires_grad:
+            raise TypeError("clip's bounds are constants; use np.minimum and np.maximum for bounds with a gradient")
+        found = astype(found, x.dtype) if x.dtype.kind == "f" and found.dtype.kind != "c" else found
+        return found if isinstance(bound, Tensor) else found.data
+    return found
 
 
 def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None) -> Any:
@@ -180,7 +185,7 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min:
     lower = _clip_bound(a_min if min is None else min, below, x)
     upper = _clip_bound(a_max if max is None else max, above, x)
     if isinstance(x, Tensor):
-        if complex in (type(lower), type(upper)):
+        if np.iscomplexobj(lower) or np.iscomplexobj(upper):
             keep_real(x)
         shape = np.broadcast_shapes(x.shape, np.shape(lower), np.shape(upper))
         if shape != x.shape:

@@ -13,10 +13,9 @@ from ..primitive import Primitive
 from ..tensor import Tensor, record
 from .core import astype, broadcast_to, operand, reshape, square, sum, where
 from .elementwise import absolute, root
-from .products import in_one_dtype
 from .rearranging import trace, tril
 from .reductions import max, min
-from .shape import swapaxes
+from .shape import in_one_dtype, swapaxes
 
 
 def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -63,7 +62,9 @@ def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: An
     if ord == 1:
         return sum(absolute(x), axis, keepdims=keepdims)
     if ord == 2:
-        return root(sum(square(x), axis, keepdims=keepdims))
+        # The squares of float16 ("e") overflow from 256 on.
+        wide = astype(x, np.float32) if x.dtype.char == "e" else x
+        return astype(root(sum(square(wide), axis, keepdims=keepdims)), x.dtype)
     # The slopes of powers below 1 and of roots are inf at 0, and the gradient there is to be 0.
     zero = (x == 0) & (ord < 1)
     powers = where(zero, 0 if ord > 0 else math.inf, absolute(where(zero, 1, x)) ** ord)
@@ -105,7 +106,7 @@ _solve = Primitive(
 
 def solve(a: Any, b: Any) -> Any:
     """Return ``x`` with ``a @ x = b``, for one vector or stacks of matrices ``b``, like ``np.linalg.solve``."""
-    a, b = in_one_dtype(_square("solve", a), b)
+    a, b = in_one_dtype((_square("solve", a), b))
     columns = reshape(b, (-1, 1)) if b.ndim == 1 else b
     if b.ndim == 0 or columns.shape[-2] != a.shape[-1]:
         raise ValueError(f"solve: a of shape {a.shape} and b of shape {b.shape} do not match")

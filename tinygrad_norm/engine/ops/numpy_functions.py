@@ -12,7 +12,7 @@ from ..operators import FUNCTIONS, holds_tensors, plain
 from ..origins import Data, remember
 from ..primitive import Primitive
 from ..tensor import Tensor
-from .core import operand
+from .core import operand, where
 
 _PLAIN: list[Any] = [
     # Questions.
@@ -70,5 +70,6 @@ def _part(part: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 FUNCTIONS.update({function: on_values(function) for function in _PLAIN})
+FUNCTIONS[np.where] = lambda condition, *choices: (where if choices else np.nonzero)(condition, *choices)
 FUNCTIONS |= {np.real: _part(np.real), np.conjugate: _part(np.conjugate)}
 FUNCTIONS |= {np.imag: lambda x: Tensor(np.imag(x.data))}

@@ -13,17 +13,15 @@ from ..operators import FUNCTIONS
 from ..tensor import Tensor, record
 from .core import Rule, astype, broadcast_to, matmul, operand, reshape, sum, transpose
 from .rearranging import diagonal, flip
-from .shape import moveaxis, pad, swapaxes, variadic
+from .shape import in_one_dtype, moveaxis, pad, swapaxes, variadic
 from .windows import sliding_windows
 
 
-def in_one_dtype(*operands: Any) -> tuple[Any, ...]:
-    """Return operands as Tensors of one dtype, if one of them is a Tensor; scalars beside it count as Python's."""
-    xs = tuple(operand(x) for x in operands)
-    if not any(isinstance(x, Tensor) for x in xs):
-        return xs
-    dtype = np.result_type(*(x.dtype if x.ndim or isinstance(x, Tensor) else x.item() for x in xs))
-    return tuple(astype(x if isinstance(x, Tensor) else Tensor(x), dtype) for x in xs)
+def _of_arrays(subscripts: str, *xs: Any, optimize: Any) -> Any:
+    """Return NumPy's einsum of arrays, with float16 added up in float32: in float16, ones add up to 2048 at most."""
+    if np.result_type(*xs).char != "e":
+        return np.einsum(subscripts, *xs, optimize=optimize)
+    return np.einsum(subscripts, *(x.astype("f") for x in xs), optimize=optimize).astype("e")
 
 
 def _einsum_rule(
@@ -35,7 +33,7 @@ def _einsum_rule(
     known = {label for term in (result, *(terms[i] for i in others)) for label in term}
     present = "".join(label for label in wanted if label in known)
     inputs = ",".join((result, *(terms[i] for i in others)))
-    contribution = np.einsum(f"{inputs}->{present}", g, *(xs[i] for i in others), optimize=optimize)
+    contribution = einsum(f"{inputs}->{present}", g, *(xs[i] for i in others), optimize=optimize)
     if present != wanted:
         sizes = tuple(size if label in known else 1 for label, size in zip(wanted, x.shape, strict=True))
         contribution = broadcast_to(contribution.reshape(sizes), x.shape)
@@ -46,7 +44,7 @@ _rule: Rule = ("g contracted with the other operands", _einsum_rule)
 _einsum = variadic(
     "einsum",
     "einsum",
-    lambda *xs, terms, result, optimize=False: np.einsum(f"{','.join(terms)}->{result}", *xs, optimize=optimize),
+    lambda *xs, terms, result, optimize=False: _of_arrays(f"{','.join(terms)}->{result}", *xs, optimize=optimize),
     _rule,
 )
 # NumPy's letters for numbered axes.
@@ -68,9 +66,9 @@ def einsum(*operands: Any, optimize: Any = False) -> Any:
     if not operands:
         raise ValueError("einsum needs subscripts and operands")
     subscripts, *xs = operands if isinstance(operands[0], str) else _lettered(operands)
-    xs = list(in_one_dtype(*xs))
+    xs = list(in_one_dtype(xs))
     if not any(isinstance(x, Tensor) for x in xs):
-        return np.einsum(subscripts, *xs, optimize=optimize)
+        return _of_arrays(subscripts, *xs, optimize=optimize)
     terms, result, sizes = _explicit(subscripts, tuple(x.shape for x in xs))
     named = [_with_each_axis_once(x, term, sizes) for x, term in zip(xs, terms, strict=True)]
     return _contracted(named, result, optimize)
@@ -167,7 +165,7 @@ def outer(a: Any, b: Any, out: None = None) -> Any:
     """Return the products of each element of ``a`` with each of ``b``, like ``np.outer``."""
     if out is not None:
         raise TypeError("outer of Tensors has no out=; use its result")
-    a, b = in_one_dtype(a, b)
+    a, b = in_one_dtype((a, b))
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
@@ -218,7 +216,7 @@ def vecmat(a: Any, b: Any) -> Any:
 
 def kron(a: Any, b: Any) -> Any:
     """Replace each element of ``a`` by its product with ``b``, like ``np.kron``."""
-    a, b = in_one_dtype(a, b)
+    a, b = in_one_dtype((a, b))
     ndim = max(a.ndim, b.ndim)
     rows, columns = ((1,) * (ndim - x.ndim) + x.shape for x in (a, b))
     a = reshape(a, [size for n in rows for size in (n, 1)])
@@ -258,7 +256,7 @@ _MARGINS: dict[str, Callable[[int], tuple[int, int]]] = {
 
 def convolve(a: Any, v: Any, mode: Literal["full", "same", "valid"] = "full") -> Any:
     """Return sums of products with a kernel that slides over ``a``, reversed, like ``np.convolve``."""
-    a, v = in_one_dtype(a, v)
+    a, v = in_one_dtype((a, v))
     if a.ndim > 1 or v.ndim > 1 or not (a.size and v.size) or mode not in _MARGINS:
         what = f"shapes {a.shape} and {v.shape}, mode {mode!r}"
         raise ValueError(f"convolve takes two vectors with elements, and a mode of {list(_MARGINS)}; not {what}")

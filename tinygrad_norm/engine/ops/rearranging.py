@@ -10,7 +10,7 @@ import numpy as np
 
 from ..operators import FUNCTIONS, Array, Axis
 from ..tensor import Tensor
-from .core import astype, axes_of, broadcast_to, operand, reshape, sum, where
+from .core import astype, axes_of, beside_tensors, broadcast_to, operand, reshape, sum, where
 from .elementwise import zeros_like
 from .numpy_functions import on_values
 from .shape import along, concatenate, getitem, moveaxis, scatter, split, swapaxes
@@ -19,7 +19,10 @@ from .shape import along, concatenate, getitem, moveaxis, scatter, split, swapax
 def beside(x: Any, other: Any) -> Any:
     """Return an operand, in the other one's dtype if it is a scalar."""
     x = operand(x)
-    return astype(x, operand(other).dtype) if x.ndim == 0 and not isinstance(x, Tensor) else x
+    if x.ndim or isinstance(x, Tensor):
+        return x
+    number = beside_tensors(x)
+    return np.asarray(number, np.result_type(operand(other).dtype, number))
 
 
 # Joining and cutting.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count, pairwise
 from operator import index as index_of
@@ -20,6 +20,7 @@ from .core import (
     axes_of,
     beside_tensors,
     broadcast_to,
+    joint_dtype,
     keep_real,
     operand,
     reshape,
@@ -102,6 +103,8 @@ def _frozen_index(index: Any) -> tuple[tuple[Any, ...], tuple[Tensor, ...]]:
 
 
 def _frozen_part(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part
     if part is None or part is Ellipsis or isinstance(part, int | slice | np.bool_):
         return part
     array = operand(part)
@@ -198,21 +201,22 @@ _stack = variadic(
 )
 
 
-def _tensors_of_one_dtype(arrays: Sequence[Any]) -> tuple[Any, ...]:
+def in_one_dtype(arrays: Iterable[Any]) -> tuple[Any, ...]:
     """Return Tensors where one of several is, or holds, a Tensor: numbers in its dtype, the others promoted."""
+    arrays = tuple(arrays)
     if not any(isinstance(x, Tensor) or holds_tensors(x) for x in arrays):
         return tuple(np.asarray(x) for x in arrays)
     found = [beside_tensors(x) for x in arrays]
     tensors = [x for x in found if isinstance(x, Tensor)]
     if complex in map(type, found):
         keep_real(*tensors)
-    dtype = np.result_type(*(x.dtype for x in tensors), *(x for x in found if not isinstance(x, Tensor)))
+    dtype = joint_dtype(found)
     return tuple(astype(x, dtype) if isinstance(x, Tensor) else Tensor(x, dtype=dtype) for x in found)
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, out: None = None) -> Any:
     """Join along an existing axis, like ``np.concatenate``."""
-    xs = _tensors_of_one_dtype(arrays)
+    xs = in_one_dtype(arrays)
     if out is not None:
         raise TypeError("out= does not work on Tensors")
     if axis is None:
@@ -225,7 +229,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, out: None = None) -
 
 def stack(arrays: Sequence[Any], axis: int = 0, out: None = None) -> Any:
     """Join along a new axis, like ``np.stack``."""
-    xs = _tensors_of_one_dtype(arrays)
+    xs = in_one_dtype(arrays)
     if out is not None:
         raise TypeError("out= does not work on Tensors")
     if not xs:

@@ -136,6 +136,10 @@ def quantile(
     if isinstance(q, Tensor):
         raise TypeError("quantile's q is a constant, and has no gradient here; use q.data")
 
+    if isinstance(q, Tensor) and q.requires_grad:
+        raise TypeError("quantile has no gradient for q, which is a constant; use q.detach()")
+    q = plain(q)
+
     def read(x: Any) -> Any:
         # The quantile of 0, 1, 2 ... is the place, perhaps between two elements, that a method reads.
         place = np.asarray(np.quantile(np.arange(len(x)), q, method=method))
@@ -151,7 +155,7 @@ def quantile(
 
 def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
     """Return `quantile` with ``q`` in percent, like ``np.percentile``."""
-    return quantile(a, np.true_divide(q, 100), *args, **kwargs)
+    return quantile(a, q / 100 if isinstance(q, Tensor) else np.true_divide(q, 100), *args, **kwargs)
 
 
 def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:

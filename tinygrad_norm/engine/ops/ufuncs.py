@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..operators import FUNCTIONS
-from .core import astype, binary, divide, multiply, operand, unary, where
-from .elementwise import absolute, maximum, minimum, power, sigmoid, sin
+from .core import aligned, astype, binary, divide, multiply, operand, unary, where
+from .elementwise import absolute, is_nan, maximum, minimum, power, sigmoid, sin
 
 
 def _continued(ufunc: Any, formula: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,12 +141,14 @@ fmod = binary("fmod", "fmod", _fmod, _BY_DIVIDEND, _BY_DIVISOR)
 
 def fmax(a: Any, b: Any) -> Any:
     """Return the larger number, like ``np.fmax``: the other one beside a NaN. Ties share as in `maximum`."""
-    return maximum(where(np.isnan(a), b, a), where(np.isnan(b), a, b))
+    a, b = aligned(operand(a), operand(b))
+    return maximum(where(is_nan(a), b, a), where(is_nan(b), a, b))
 
 
 def fmin(a: Any, b: Any) -> Any:
     """Return the smaller number, like ``np.fmin``: the other one beside a NaN. Ties share as in `minimum`."""
-    return minimum(where(np.isnan(a), b, a), where(np.isnan(b), a, b))
+    a, b = aligned(operand(a), operand(b))
+    return minimum(where(is_nan(a), b, a), where(is_nan(b), a, b))
 
 
 __all__ = [

@@ -92,6 +92,8 @@ def _error(recording: Recording, t: Tensor) -> tuple[float, float]:
 
     One that they are certain of comes before a larger one that they are not.
     """
+    if t.size == 0:
+        return 0.0, 0.0
     slopes, uncertain = recording.by_differences(t)
     error = np.abs(slopes - recording.gradients[t])
     certain = error > uncertain

@@ -210,9 +210,11 @@ class Recording:
         return {letter: self._operand(letter, x) for letter, x in zip(letters, node.inputs, strict=False)}
 
     def _operand(self, letter: str, x: Any) -> Formula:
-        if not isinstance(x, Tensor):
-            return formulas.number(float(x)) if np.ndim(x) == 0 else formulas.name(letter)
-        return self.called(self._source(x))
+        if isinstance(x, Tensor):
+            return self.called(self._source(x))
+        if x is None:  # an open bound
+            return formulas.name("None")
+        return formulas.number(float(x)) if np.ndim(x) == 0 else formulas.name(letter)
 
     def rule(self, link: Link) -> Formula:
         """Return the local derivative of a link: what its target's rule computes."""

@@ -287,7 +287,7 @@ def scenes_of_family(shape: tuple[int, ...], groups: int, seed: int = 0) -> list
 
 
 def scenes_of_function(fn: Function, inputs: Mapping[str, Any]) -> list[Scene]:
-    """Return a function's own run, and runs with its first input changed."""
+    """Return a function's own run, and runs with its first input changed, where those give results of that shape."""
     base = Recording(fn, inputs)
     first, value = next(iter(inputs.items()))
     value = np.asarray(value, np.float64)
@@ -301,6 +301,9 @@ def scenes_of_function(fn: Function, inputs: Mapping[str, Any]) -> list[Scene]:
         ("shift", f"3 added to {called}", value + 3),
         ("scale", f"{called} doubled", value * 2),
     ):
-        recording = Recording(fn, {**inputs, first: new}, base.cotangent)
+        try:
+            recording = Recording(fn, {**inputs, first: new}, base.cotangent)
+        except Exception:  # whatever a function raises on numbers that it was not given
+            continue
         scenes.append(Scene(key, title, "", recording, "play", "run"))
     return scenes
