@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, Axis
+from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
 from ..tensor import Tensor, record
 from .composite import logsumexp, std, var
