@@ -247,3 +247,26 @@ def test_recalibrate_and_fold_take_models_of_structures():
     assert isinstance(folded.pair[1], nn.Identity)
     state = batches[0][0]
     assert_allclose(folded(state)["y"].data, model.eval()(state)["y"].data, rtol=1e-12)
+
+
+ONE_ARRAY = [
+    nn.Linear(3, 2), nn.BatchNorm1d(3), nn.BatchNorm2d(3), nn.InstanceNorm1d(3), nn.GroupNorm(1, 3), nn.Dropout(),
+    nn.Flatten(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given", [None, "x", {"x": 1}, (tn.Tensor([1.0]), None), nn.ReLU()], ids=lambda x: type(x).__name__
+)
+@pytest.mark.parametrize("layer", ONE_ARRAY, ids=lambda layer: type(layer).__name__)
+def test_layers_of_one_array_say_what_they_got_instead(layer, given):
+    """As the state of a recurrent cell, given whole."""
+    with pytest.raises(
+        TypeError, match=f"{type(layer).__name__} takes one array or Tensor, not {type(given).__name__}"
+    ):
+        layer(given)
+
+
+def test_check_module_takes_a_module():
+    with pytest.raises(TypeError, match="check_module takes a Module, not function"):
+        tn.check_module(lambda x: x, np.ones(2))

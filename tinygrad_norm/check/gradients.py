@@ -167,6 +167,8 @@ def check_module(
     >>> [argument.name for argument in reports["train"].arguments]
     ['weight', 'bias', 'x']
     """
+    if not hasattr(module, "named_parameters"):
+        raise TypeError(f"check_module takes a Module, not {type(module).__name__}; check_gradients takes functions")
     parameters = dict(module.named_parameters())
     own = [parameters[path].data.astype(np.float64) for path in parameters]
     modules = list(module.modules())

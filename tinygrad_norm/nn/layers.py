@@ -10,7 +10,7 @@ import numpy as np
 from ..engine import ops
 from ..engine.recording import scope
 from ..norm.checks import axis_of, finite, integer, parameter_dtype, positive, real
-from .module import Module, Parameter
+from .module import Module, Parameter, one_array
 
 
 def uniform(rng: np.random.Generator, shape: int | tuple[int, ...], terms: int, dtype: Any) -> Parameter:
@@ -65,6 +65,7 @@ class Linear(Module):
         self.bias = uniform(rng, out_features, in_features, dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
+        x = one_array(self, x)
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(f"Linear expects {self.in_features} features in the last axis, got shape {x.shape}")
         with scope("linear"):
@@ -264,7 +265,7 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         with scope("dropout"):
-            stays = self.rng.random(x.shape) >= self.p
+            stays = self.rng.random(one_array(self, x).shape) >= self.p
             return ops.where(stays, x, 0) * (1 / (1 - self.p) if self.p < 1 else 0.0)
 
     def extra_repr(self) -> str:
@@ -298,7 +299,7 @@ class Flatten(Module):
         self.start_dim, self.end_dim = integer("start_dim", start_dim), integer("end_dim", end_dim)
 
     def forward(self, x: Any) -> Any:
-        shape = x.shape or (1,)
+        shape = one_array(self, x).shape or (1,)
         start, end = (axis_of(name, getattr(self, name), len(shape)) for name in ("start_dim", "end_dim"))
         if start > end:
             raise ValueError(f"start_dim={self.start_dim} comes after end_dim={self.end_dim} in shape {x.shape}")

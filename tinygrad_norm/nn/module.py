@@ -39,6 +39,13 @@ def as_model(name: str, model: Any) -> Any:
     return model
 
 
+def one_array(layer: Module, x: Any) -> Any:
+    """Return the input of a layer that takes one array or Tensor, or say what it is instead."""
+    if not hasattr(x, "shape"):
+        raise TypeError(f"{type(layer).__name__} takes one array or Tensor, not {type(x).__name__}")
+    return x
+
+
 def _as_input(x: Any) -> Any:
     """Return a positional input as ``forward`` receives it: numbers, also in lists and tuples of nothing else, too."""
     return Tensor(x) if _is_numbers(x) and not isinstance(x, bool) else _with_tensors(x)

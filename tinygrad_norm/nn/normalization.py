@@ -19,7 +19,7 @@ from ..norm.functional import (
     moments,
     rms_norm,
 )
-from .module import Module, Parameter
+from .module import Module, Parameter, one_array
 from .running import ChannelNorm, unbiased
 
 
@@ -62,7 +62,7 @@ class _InstanceNorm(ChannelNorm):
         return self.momentum or 0.0
 
     def forward(self, x: Any) -> Any:
-        unbatched = x.ndim == min(self.ranks)
+        unbatched = one_array(self, x).ndim == min(self.ranks)
         self.check_input(x, 0 if unbatched else 1)
         if unbatched:
             return self._instances(x.reshape((1, *x.shape))).reshape(x.shape)
@@ -351,7 +351,7 @@ class GroupNorm(Module):
         self.bias = Parameter(np.zeros(num_channels), dtype=dtype) if affine and bias else None
 
     def forward(self, x: Any) -> Any:
-        if x.ndim < 2 or x.shape[1] != self.num_channels:
+        if one_array(self, x).ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"GroupNorm has num_channels={self.num_channels}, got an input of shape {x.shape}")
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps, stats_dtype=self.stats_dtype)
 

@@ -11,7 +11,7 @@ from ..engine.operators import Array
 from ..engine.recording import is_examined
 from ..engine.tensor import Tensor
 from ..norm.checks import finite, finite_eps, parameter_dtype, positive, statistics_dtype
-from .module import Module, Parameter, array_of
+from .module import Module, Parameter, array_of, one_array
 
 _moving = Lock()
 ANY_RANK = (2, 3, 4, 5)
@@ -131,7 +131,7 @@ class ChannelNorm(Running):
 
     def check_input(self, x: Tensor, channel_axis: int = 1) -> None:
         name = type(self).__name__
-        if x.ndim not in self.ranks:
+        if one_array(self, x).ndim not in self.ranks:
             wanted = " or ".join(f"{rank}D" for rank in self.ranks)
             raise ValueError(f"{name} expected {wanted} input, got {x.ndim}D input of shape {x.shape}")
         if x.shape[channel_axis] != self.num_features:
