@@ -180,3 +180,14 @@ def test_the_mean_of_some_equal_values_is_that_value(value, dtype):
     assert_allclose(tn.grad(mean[:, 0], x, g).data, np.where(chosen, g[:, None] / 100, 0), rtol=1e-6)
     infinite = np.mean(tn.Tensor([1.0, np.inf, 2.0]), where=[True, True, False])
     assert infinite.item() == np.inf
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("reduce", [np.sum, np.max, np.min, np.cumsum])
+def test_a_number_has_the_axis_that_numpy_gives_it(reduce, axis):
+    x = tn.tensor(2.5, requires_grad=True)
+    y = reduce(x, axis=axis)
+    assert_array_equal(y.data, reduce(x.data, axis=axis))
+    assert tn.grad(y, x, np.full(y.shape, -0.7)).item() == -0.7
+    with pytest.raises(np.exceptions.AxisError):
+        reduce(x, axis=1)

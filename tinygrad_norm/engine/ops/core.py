@@ -269,7 +269,8 @@ def reduction(primitive: Primitive, x: Any, axis: Axis, dtype: Any, out: None, k
     if out is not None:
         raise TypeError(f"{primitive.name} of Tensors has no out=; use its result")
     x = operand(x) if dtype is None else astype(x, dtype)
-    return record(primitive, (x,), {"axis": axes_of(axis, x.ndim), "keepdims": keepdims})
+    axes = axes_of(None if x.ndim == 0 and type(axis) is int and axis in (0, -1) else axis, x.ndim)  # as NumPy
+    return record(primitive, (x,), {"axis": axes, "keepdims": keepdims})
 
 
 def added_widely(total: Callable[..., Any]) -> Callable[..., Any]:

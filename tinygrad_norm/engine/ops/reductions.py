@@ -87,8 +87,8 @@ def running(primitive: Primitive, x: Any, axis: int | None, dtype: Any, out: Non
     if out is not None:
         raise TypeError(f"{primitive.name} of Tensors has no out=; use its result")
     x = operand(x) if dtype is None else astype(x, dtype)
-    if axis is None:
-        x, axis = x.reshape(-1), 0
+    if axis is None or x.ndim == 0:
+        x, axis = x.reshape(-1), axis or 0
     (axis,) = axes_of(axis, x.ndim)
     return record(primitive, (x,), {"axis": axis})
 
