@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from functools import partial
 
 import numpy as np
@@ -180,3 +181,16 @@ def test_the_mean_of_some_equal_values_is_that_value(value, dtype):
     assert_allclose(tn.grad(mean[:, 0], x, g).data, np.where(chosen, g[:, None] / 100, 0), rtol=1e-6)
     infinite = np.mean(tn.Tensor([1.0, np.inf, 2.0]), where=[True, True, False])
     assert infinite.item() == np.inf
+
+
+@pytest.mark.parametrize("spread", [np.nanvar, np.nanstd])
+@pytest.mark.parametrize("ddof", [0, 1, 2, 3, 5])
+def test_what_no_number_is_left_over_for_is_nan(spread, ddof):
+    rows = np.array([[1.0, nan, 4.0, 9.0], [nan, 2.0, nan, nan], [3.0, 5.0, nan, 4.0]])
+    x = tn.Tensor(rows, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a division by zero, in NumPy and here
+        for given in ({"ddof": ddof}, {"correction": ddof}):
+            for axis, keepdims in ((1, False), (0, True), (None, False)):
+                want = spread(rows, axis=axis, ddof=ddof, keepdims=keepdims)
+                assert_allclose(spread(x, axis=axis, keepdims=keepdims, **given).data, want, rtol=1e-14)
