@@ -87,9 +87,12 @@ def test_bounds_and_edges_are_real_numbers():
         lambda: np.clip(x, MASKED, 3.0), lambda: np.diff(x, prepend=1j), lambda: np.diff(x, append="2"),
         lambda: np.gradient(x, 1j),
         lambda: np.ediff1d(x, to_end=np.ma.masked),
+        lambda: np.pad(x, 1, constant_values="1"), lambda: np.pad(x, 1, constant_values=MASKED[:2]),
+        lambda: np.pad(x, 1, constant_values=1j), lambda: np.linspace(x, "2"), lambda: np.linspace(x, MASKED),
     ):  # fmt: skip
         with pytest.raises(TypeError):
             call()
+    assert_array_equal(np.pad(x, 1, constant_values=Fraction(1, 2)).data, np.pad(x.data, 1, constant_values=0.5))
     assert_array_equal(tn.ops.clip(np.arange(3.0), [1, 1, 1], 2), [1, 1, 2])
     assert type(tn.ops.clip(np.arange(3.0), [1, 1, 1], 2)) is np.ndarray
     assert_array_equal(np.diff(Tensor([1, 3]), prepend=0.5).data, np.diff([1, 3], prepend=0.5))

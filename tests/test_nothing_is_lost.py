@@ -50,11 +50,11 @@ def test_jacobian_and_hvp_of_several_outputs_are_several(kind):
     assert isinstance(tn.jacobian(lambda x: (x, 1.0), Tensor([1.0]))[1], Tensor)
 
 
-@pytest.mark.parametrize("nothing", [None, {"loss": 1.0}])
-def test_a_function_must_return_tensors(nothing):
+@pytest.mark.parametrize("kind", [lambda x: None, lambda x: {"loss": x}, lambda x: (part for part in x), deque])
+def test_a_function_must_return_tensors(kind):
     for call in (tn.vjp, tn.jacobian, lambda fn, x: tn.hvp(fn, x, x)):
-        with pytest.raises(TypeError, match="the function returns"):
-            call(lambda x: nothing, random(2))
+        with pytest.raises(TypeError, match=r"the function returns (NoneType|dict|generator|deque), not a Tensor"):
+            call(kind, random(2))
 
 
 def test_gradients_are_of_tensors():
@@ -102,6 +102,8 @@ def test_lists_of_tensors_that_would_be_constants_are_refused():
             lost()
     with pytest.raises(TypeError, match=r"np\.maximum"):
         np.clip(x, [x[0], 0.0], None)
+    with pytest.raises(TypeError, match=r"take the values with \.data"):
+        np.asarray(x.detach())
 
 
 def test_stacked_scalars_keep_the_dtype():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from functools import partial
 
 import numpy as np
@@ -191,3 +192,16 @@ def test_a_number_has_the_axis_that_numpy_gives_it(reduce, axis):
     assert tn.grad(y, x, np.full(y.shape, -0.7)).item() == -0.7
     with pytest.raises(np.exceptions.AxisError):
         reduce(x, axis=1)
+
+
+@pytest.mark.parametrize("spread", [np.nanvar, np.nanstd])
+@pytest.mark.parametrize("ddof", [0, 1, 2, 3, 5])
+def test_what_no_number_is_left_over_for_is_nan(spread, ddof):
+    rows = np.array([[1.0, nan, 4.0, 9.0], [nan, 2.0, nan, nan], [3.0, 5.0, nan, 4.0]])
+    x = tn.Tensor(rows, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a division by zero, in NumPy and here
+        for given in ({"ddof": ddof}, {"correction": ddof}):
+            for axis, keepdims in ((1, False), (0, True), (None, False)):
+                want = spread(rows, axis=axis, ddof=ddof, keepdims=keepdims)
+                assert_allclose(spread(x, axis=axis, keepdims=keepdims, **given).data, want, rtol=1e-14)

@@ -206,7 +206,7 @@ def _evaluated(fn: Callable[..., Any], leaves: Sequence[Tensor]) -> Any:
     """Return what a function gives: a Tensor, or a tuple or list of Tensors."""
     with surrounding(recording=True):
         y = fn(*leaves)
-    if y is None or isinstance(y, dict | set):
+    if not (isinstance(y, Tensor | np.ndarray | tuple | list) or np.isscalar(y)):
         raise TypeError(f"the function returns {type(y).__name__}, not a Tensor, or a tuple or list of Tensors")
     return _each(y, lambda part: part if isinstance(part, Tensor) else Tensor(part))
 

@@ -70,7 +70,7 @@ class Operators:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         reason = "does not turn into an array by itself, because the gradient would be lost in silence"
-        raise TypeError(f"{self._label()} {reason}; join Tensors with np.stack, or use .data or .detach()")
+        raise TypeError(f"{self._label()} {reason}; join Tensors with np.stack, or take the values with .data")
 
     __add__, __radd__ = _operator(np.add)
     __sub__, __rsub__ = _operator(np.subtract)

@@ -76,7 +76,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any:
     """Return evenly spaced values between two, along a new first axis, like ``np.linspace``."""
-    start, stop = (x if x.dtype.kind in "fc" else astype(x, np.float64) for x in map(operand, (start, stop)))
+    start, stop = (astype(x, np.float64) if x.dtype.kind in "biu" else x for x in map(operand, (start, stop)))
     way = np.linspace(0, 1, num, endpoint)
     width = stop - start
     return start + width * reshape(way.astype(width.dtype), (-1, *(1,) * width.ndim))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operators import FUNCTIONS, Array, Axis, holds_tensors
+from ..operators import FUNCTIONS, Array, Axis, holds_tensors, plain
 from ..primitive import Primitive
 from ..tensor import Tensor, frozen, record
 from .core import (
@@ -263,8 +263,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
     x = operand(x)
     width = tuple((a, b) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist())
     if mode == "constant" or not any(map(any, width)):
-        values = np.broadcast_to(np.asarray(constant_values), (x.ndim, 2)).tolist()
-        return record(_pad, (x,), {"width": width, "value": tuple((a, b) for a, b in values)})
+        values = np.broadcast_to(plain(beside_tensors(np.asanyarray(constant_values))), (x.ndim, 2))
+        if np.iscomplexobj(values) and isinstance(x, Tensor):
+            keep_real(x)
+        return record(_pad, (x,), {"width": width, "value": tuple((a, b) for a, b in values.tolist())})
     if mode not in ("edge", "reflect", "symmetric", "wrap") or options.get("reflect_type", "even") != "even":
         odd = ", reflect_type='odd'" if "reflect_type" in options else ""
         raise TypeError(f"np.pad of Tensors has no mode={mode!r}{odd}; join the parts with np.concatenate")

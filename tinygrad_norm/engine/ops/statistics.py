@@ -198,6 +198,20 @@ def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, *args, where=True, **kwargs: function(a, *args, where=where & ~np.isnan(a), **kwargs)
 
 
+def _spread_of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    def spread(
+        a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
+        correction: float | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        ddof = ddof if correction is None else correction
+        y = _of_numbers(function)(a, axis, dtype, out, ddof, keepdims, **options)
+        found = np.sum(options.get("where", True) & ~np.isnan(a), axis=axis, keepdims=keepdims)
+        # NumPy's nanvar is NaN where its var is infinite.
+        return where(found > ddof, y, math.nan)
+
+    return spread
+
+
 def _extreme_number(function: Callable[..., Any], least: float) -> Callable[..., Any]:
     def extreme(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
         missing = np.isnan(a)
@@ -238,5 +252,5 @@ FUNCTIONS |= {np.multiply.reduce: prod, np.logaddexp.reduce: logsumexp}
 # NumPy 2.0 has no such names yet.
 FUNCTIONS |= {getattr(np, name, name): run for name, run in (("cumulative_sum", cumsum), ("cumulative_prod", cumprod))}
 FUNCTIONS |= {np.nansum: _of_numbers(sum), np.nanmean: _of_numbers(mean), np.nanprod: _of_numbers(prod)}
-FUNCTIONS |= {np.nanvar: _of_numbers(var), np.nanstd: _of_numbers(std)}
+FUNCTIONS |= {np.nanvar: _spread_of_numbers(var), np.nanstd: _spread_of_numbers(std)}
 FUNCTIONS |= {np.nanmax: _extreme_number(max, -math.inf), np.nanmin: _extreme_number(min, math.inf)}
