@@ -99,7 +99,7 @@ def test_bounds_and_edges_are_real_numbers():
 
 
 def test_places_and_shares_can_be_tensors():
-    """They once asked themselves, for ever."""
+    """NumPy's own function would ask the Tensor again, without end."""
     x, g = leaf(), np.array([0.3, -1.2])
     assert_array_equal(tn.grad(np.delete(x, Tensor([1])), x, g).data, [g[0], 0, g[1]])
     for y in (np.quantile(x, Tensor([0.25, 0.5])), np.percentile(x, Tensor([25.0, 50.0]))):

@@ -133,9 +133,6 @@ def quantile(
     keepdims: bool = False,
 ) -> Any:  # fmt: skip
     """Return what lies at a share ``q`` of the sorted elements, like ``np.quantile``, by any of its methods."""
-    if isinstance(q, Tensor):
-        raise TypeError("quantile's q is a constant, and has no gradient here; use q.data")
-
     if isinstance(q, Tensor) and q.requires_grad:
         raise TypeError("quantile has no gradient for q, which is a constant; use q.detach()")
     q = plain(q)
