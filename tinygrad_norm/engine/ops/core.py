@@ -137,22 +137,20 @@ def _broadcast_strides(old: tuple[int, ...], strides: tuple[int, ...], new: tupl
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which an array of this shape was repeated."""
-    total = record(_sum, (g,), {"axis": _repeated_axes(shape, g.shape), "keepdims": g.ndim == len(shape)})
+    total = record(_sum, (g,), _repetition(shape, g.shape))
     return total if total.shape == shape else total.reshape(shape)
 
 
 @lru_cache(maxsize=4096)
-def _repeated_axes(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+def _repetition(old: tuple[int, ...], new: tuple[int, ...]) -> dict[str, Any]:
+    """Return over which axes, and in which form, a sum undoes a broadcast."""
     lead = len(new) - len(old)
-    return tuple(i for i in range(len(new)) if i < lead or (old[i - lead] == 1 and new[i] != 1))
+    axes = tuple(i for i in range(len(new)) if i < lead or (old[i - lead] == 1 and new[i] != 1))
+    return {"axis": axes, "keepdims": lead == 0}
 
 
-_broadcast_to = Primitive(
-    "broadcast_to",
-    "broadcast",
-    lambda x, *, shape: _broadcast_view(x, shape),
-    ("sum of g over the repeated axes", lambda g, y, x, *, shape: _sum_to(g, x.shape)),
-)
+_broadcast_rule = ("sum of g over the repeated axes", lambda g, y, x, *, shape: _sum_to(g, x.shape))
+_broadcast_to = Primitive("broadcast_to", "broadcast", _broadcast_view, _broadcast_rule)
 
 
 def broadcast_to(x: Any, shape: Any) -> Any:
@@ -288,7 +286,7 @@ def in_float32(g: Any, rule: Callable[[Any], Any]) -> Any:
 _sum = Primitive(
     "sum",
     "Σ",
-    added_widely(lambda x, *, axis, keepdims: _add_up(x, axis=axis, keepdims=keepdims)),
+    added_widely(_add_up),
     ("g repeated", lambda g, y, x, *, axis, keepdims: broadcast_to(kept(g, x.shape, axis, keepdims), x.shape)),
 )
 
