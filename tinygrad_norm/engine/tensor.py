@@ -398,7 +398,7 @@ def _check_unchanged(node: Node) -> None:
 
 
 def _is_fresh(g: Any) -> bool:
-    """Return whether a rule has made an array anew: arrays of Tensors are read-only, views have a base."""
+    """Return whether a rule has made a new array: arrays of Tensors are read-only, views have a base."""
     return type(g) is np.ndarray and g.base is None and g.flags.writeable
 
 

@@ -13,7 +13,7 @@ from .module import Module, Parameter, as_model
 
 
 class _Reweighted(Module):
-    """A layer that is called with a weight made from parameters, in the place of its own."""
+    """A layer that is called with a weight made from parameters, instead of its own."""
 
     def __init__(self, layer: Module, name: str) -> None:
         super().__init__()

@@ -97,11 +97,11 @@ def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
         "c",
         "Gradients flow through the statistics",
         "Mean and variance are computed in the forward pass, so the gradient has a part through each sample and a part "
-        "through the set it is normalized against. Who forgets the second part trains a bias that grows for ever.",
+        "through the set it is normalized against. Who forgets the second part trains a bias that grows without end.",
         f"Largest relative error of the automatic gradient against the {report.oracle}: "
         f"{report.largest_relative_error:.1e}; with the statistics held constant it would be off by "
         f"{100 * held_constant:.0f} %, and a bias would grow to {bias['wrong'][-1][2]:.3g} in a thousand steps while "
-        f"the loss changes by {abs(bias['wrong'][-1][1] - bias['wrong'][0][1]):.0e}.",
+        f"the loss changes by {abs(bias['wrong'][-1][1] - bias['wrong'][0][1]):.0g}.",
         report.largest_relative_error < 1e-9
         and split_error < 1e-9
         and held_constant > 0.01

@@ -23,7 +23,7 @@ def masked(x: Any, condition: Any, otherwise: Any) -> Any:
     return x if condition is True else where(np.broadcast_to(condition, x.shape), x, otherwise)
 
 
-def _widened(x: Any, dtype: Any) -> tuple[Any, Any]:
+def widened(x: Any, dtype: Any) -> tuple[Any, Any]:
     """Return ``x`` in what its moments are computed in, and their dtype: float16 counts and adds up in float32."""
     x = operand(x) if dtype is None else astype(x, dtype)
     if x.dtype.kind not in "fc":
@@ -42,20 +42,20 @@ def _counted(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any
 
 def mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
     """Average what a ``where=`` chooses."""
-    x, dtype = _widened(x, dtype)
+    x, dtype = widened(x, dtype)
     n = _counted(x, axis, True, where, 0)
     with no_grad():
         # As in the mean of all, so that the deviations of equal values are 0.
         shift = record(_finite, (sum(masked(x, where, 0), axis, keepdims=True) / n,))
     y = astype(sum(masked(x - shift, where, 0), axis, keepdims=True) / n + shift, dtype)
-    return y if keepdims else y.reshape(np.sum(np.broadcast_to(0, x.shape), axis=axis).shape)
+    return y if keepdims else y.squeeze(axes_of(axis, x.ndim))
 
 
 def _variance(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
     where: Any = True, mean: Any = None, correction: float | None = None,
 ) -> tuple[Any, Any]:  # fmt: skip
-    x, dtype = _widened(x, dtype)
+    x, dtype = widened(x, dtype)
     if mean is None:
         mean = mean_of(x, axis, keepdims=True) if where is True else mean_of_some(x, axis, None, True, where)
     deviations = x - mean
@@ -96,11 +96,11 @@ def _shift(x: Any, axis: Axis) -> Any:
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Return ``log(sum(exp(x)))`` without overflow."""
-    x, dtype = _widened(x, None)
+    x, dtype = widened(x, None)
     axis = axes_of(axis, x.ndim)
     shift = _shift(x, axis)
     total = astype(log(sum(exp(x - shift), axis=axis, keepdims=True)) + shift, dtype)
-    return total if keepdims else total.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axis))
+    return total if keepdims else total.squeeze(axis)
 
 
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
@@ -109,7 +109,7 @@ def log_softmax(x: Any, axis: Axis = -1) -> Any:
 
 
 def _log_shares(x: Any, axis: Axis) -> tuple[Any, Any]:
-    x, dtype = _widened(x, None)
+    x, dtype = widened(x, None)
     shifted = x - _shift(x, axis)
     return shifted - log(sum(exp(shifted), axis=axis, keepdims=True)), dtype
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
 from ..tensor import Tensor, record
+from .composite import widened
 from .core import astype, broadcast_to, operand, reshape, square, sum, where
 from .elementwise import absolute, root
 from .rearranging import trace, tril
@@ -62,9 +63,9 @@ def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: An
     if ord == 1:
         return sum(absolute(x), axis, keepdims=keepdims)
     if ord == 2:
-        # The squares of float16 ("e") overflow from 256 on.
-        wide = astype(x, np.float32) if x.dtype.char == "e" else x
-        return astype(root(sum(square(wide), axis, keepdims=keepdims)), x.dtype)
+        # The squares of float16 overflow from 256 on.
+        wide, dtype = widened(x, None)
+        return astype(root(sum(square(wide), axis, keepdims=keepdims)), dtype)
     # The slopes of powers below 1 and of roots are inf at 0, and the gradient there is to be 0.
     zero = (x == 0) & (ord < 1)
     powers = where(zero, 0 if ord > 0 else math.inf, absolute(where(zero, 1, x)) ** ord)
@@ -81,7 +82,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 # LAPACK. A matrix that has no inverse is NumPy's LinAlgError.
 
 
-def _widened(function: Callable[..., Any]) -> Callable[..., Any]:
+def _without_float16(function: Callable[..., Any]) -> Callable[..., Any]:
     """LAPACK knows no float16 ("e"), so let it compute those in float32 ("f")."""
     return lambda x, *ys: (
         function(*(z.astype("f") for z in (x, *ys))).astype("e") if x.dtype.char == "e" else function(x, *ys)
@@ -98,7 +99,7 @@ def _square(name: str, x: Any) -> Any:
 _solve = Primitive(
     "solve",
     "A⁻¹b",
-    _widened(np.linalg.solve),
+    _without_float16(np.linalg.solve),
     ("-solve(a.mT, g) @ y.mT", lambda g, y, a, b: -(solve(a.mT, g) @ y.mT)),
     ("solve(a.mT, g)", lambda g, y, a, b: solve(a.mT, g)),
 )
@@ -153,7 +154,7 @@ def _logabsdet_forward(x: Array) -> Any:
 _logabsdet = Primitive(
     "logabsdet",
     "log|det|",
-    _widened(_logabsdet_forward),
+    _without_float16(_logabsdet_forward),
     ("g * inv(x).mT", lambda g, y, x: g[..., None, None] * inv(x).mT),
 )
 
@@ -161,13 +162,13 @@ _logabsdet = Primitive(
 def slogdet(a: Any) -> SlogdetResult:
     """Return the sign and the logarithm of the size of determinants, like ``np.linalg.slogdet``."""
     a = _square("slogdet", a)
-    return SlogdetResult(_widened(_sign_of_determinant)(plain(a)), record(_logabsdet, (a,)))
+    return SlogdetResult(_without_float16(_sign_of_determinant)(plain(a)), record(_logabsdet, (a,)))
 
 
 _det = Primitive(
     "det",
     "det",
-    _widened(np.linalg.det),
+    _without_float16(np.linalg.det),
     ("g * y * inv(x).mT", lambda g, y, x: (g * y)[..., None, None] * inv(x).mT),
 )
 
@@ -179,7 +180,7 @@ def det(a: Any) -> Any:
     if not np.any(plain(y) == 0):
         return y
     # 0 may also be what is left of a product of small numbers.
-    singular: Array = np.asarray(_widened(_sign_of_determinant)(plain(a)) == 0)
+    singular: Array = np.asarray(_without_float16(_sign_of_determinant)(plain(a)) == 0)
     return _singular_det(a, singular) if singular.any() else y
 
 
@@ -226,7 +227,7 @@ def _cholesky_rule(g: Any, y: Any, x: Any) -> Any:
 _cholesky = Primitive(
     "cholesky",
     "Cholesky",
-    _widened(_cholesky_forward),
+    _without_float16(_cholesky_forward),
     ("the symmetric part of y⁻ᵀ P y⁻¹, P the lower half of yᵀg", _cholesky_rule),
 )
 

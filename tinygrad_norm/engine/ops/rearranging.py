@@ -308,11 +308,11 @@ FUNCTIONS[np.empty_like] = zeros_like
 FUNCTIONS[np.linalg.diagonal] = lambda x, /, *, offset=0: diagonal(x, offset, -2, -1)
 FUNCTIONS[np.linalg.trace] = lambda x, /, *, offset=0, dtype=None: trace(x, offset, -2, -1, dtype)
 # New in NumPy 2.1.
+FUNCTIONS |= {getattr(np, name): f for name, f in (("astype", astype), ("unstack", unstack)) if hasattr(np, name)}
+
 __all__ = [
     "append", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "column_stack", "compress", "copy",
     "delete", "diag", "diagflat", "diagonal", "dsplit", "dstack", "extract", "flip", "fliplr", "flipud", "full_like",
     "hsplit", "hstack", "repeat", "resize", "roll", "rollaxis", "rot90", "take", "take_along_axis", "tile", "trace",
     "tril", "triu", "unstack", "vsplit", "vstack",
 ]  # fmt: skip
-
-FUNCTIONS |= {getattr(np, name): f for name, f in (("astype", astype), ("unstack", unstack)) if hasattr(np, name)}

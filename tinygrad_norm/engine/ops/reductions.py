@@ -11,6 +11,7 @@ from ..primitive import Primitive
 from ..tensor import record
 from .core import added_widely, astype, axes_of, count_over, in_float32, kept, operand, reduction
 from .elementwise import stepped
+from .shape import along
 
 
 def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any:
@@ -68,7 +69,7 @@ def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
 
 
 def _reversed(x: Any, axis: int) -> Any:
-    return x[(slice(None),) * axis + (slice(None, None, -1),)]
+    return x[along(axis, slice(None, None, -1))]
 
 
 _cumsum = Primitive(

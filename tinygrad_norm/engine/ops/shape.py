@@ -184,7 +184,7 @@ def variadic(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) ->
 
 def _part(g: Any, y: Any, *xs: Any, axis: int, operand: int) -> Any:
     start = sum(x.shape[axis] for x in xs[:operand])
-    return g[(slice(None),) * axis + (slice(start, start + xs[operand].shape[axis]),)]
+    return g[along(axis, slice(start, start + xs[operand].shape[axis]))]
 
 
 _concatenate = variadic(
@@ -197,7 +197,7 @@ _stack = variadic(
     "stack",
     "stack",
     lambda *xs, axis: np.stack(xs, axis=axis),
-    ("g[operand]", lambda g, y, *xs, axis, operand: g[(slice(None),) * axis + (operand,)]),
+    ("g[operand]", lambda g, y, *xs, axis, operand: g[along(axis, operand)]),
 )
 
 
@@ -286,7 +286,6 @@ FUNCTIONS.update(
         np.expand_dims: expand_dims,
         np.squeeze: squeeze,
         np.ravel: lambda x: reshape(x, -1),
-        np.copy: lambda x: reshape(x, x.shape),
         np.split: split,
         np.array_split: array_split,
         np.concatenate: concatenate,
