@@ -9,9 +9,11 @@ import numpy as np
 
 from ..engine.operators import Array
 from .diagnosis import Evidence, diagnose
-from .oracle import generator
-from .point import Subject, examine, wanted
+from .judging import wanted
+from .point import examine
 from .report import GradientReport, Verdict
+from .scales import generator
+from .subject import Subject
 
 EXPLAINED = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NAN)
 MOST_PAIRS = 20_000

@@ -14,14 +14,14 @@ import numpy as np
 from ..engine.autodiff import grad, vjp
 from ..engine.context import surrounding
 from ..engine.operators import Array, plain
-from ..engine.tensor import Tensor
+from ..engine.tensor import Tensor, constant
 from . import point
 from .evidence import explained
-from .oracle import generator, step_scale
-from .point import Subject
+from .scales import generator, step_scale
 from .report import GradientReport, Verdict, raised
 from .search import is_drawn, search
 from .strategies import Inputs, inputs
+from .subject import Subject
 
 Given = Callable[..., Any]
 
@@ -103,6 +103,7 @@ def check_backward(
     oracle: str | Given = "auto",
     budget: str = "normal",
     seed: int | None = None,
+    strict: bool = False,
 ) -> GradientReport:
     """Check a backward pass that was written by hand, in plain NumPy.
 
@@ -134,7 +135,7 @@ def check_backward(
         ...
     tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong at index (0,): got ...
     """
-    return _run((forward, backward), inputs, _names(forward, inputs), wrt, oracle, budget, seed)
+    return _run((forward, backward), inputs, _names(forward, inputs), wrt, oracle, budget, seed, strict)
 
 
 def check_module(
@@ -269,6 +270,7 @@ def _run(
     oracle: str | Given,
     budget: str,
     seed: int | None,
+    strict: bool = False,
 ) -> GradientReport:
     if not given:
         raise ValueError("a check needs at least one input")
@@ -280,11 +282,11 @@ def _run(
 
     def subject(arrays: Sequence[Any]) -> Subject:
         called = tuple(names[i] if i < len(names) else f"input {i}" for i in range(len(arrays)))
-        return Subject(*functions, called, _wanted(wrt, called), oracle)
+        return Subject(*functions, called, _wanted(wrt, called), oracle, strict)
 
-    def examine(arrays: Sequence[Any], rng: np.random.Generator) -> GradientReport:
+    def examine(arrays: Sequence[Any], rng: np.random.Generator, closely: bool = True) -> GradientReport:
         with surrounding(examined=True):
-            return point.examine(subject(arrays), arrays, rng)
+            return point.examine(subject(arrays), arrays, rng, closely=closely)
 
     def explain(report: GradientReport, first: GradientReport) -> GradientReport:
         larger = [first.witness]
@@ -330,7 +332,7 @@ def _automatic(fn: Given, order: int) -> tuple[Given, Given]:
         fn = _gradient_of(fn, order - 1)
 
     def forward(*xs: Array) -> Array:
-        y = fn(*(Tensor(x) for x in xs))
+        y = fn(*map(constant, xs))
         return np.asarray(plain(y))
 
     def backward(g: Array, *xs: Array) -> Any:

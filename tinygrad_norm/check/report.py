@@ -108,6 +108,8 @@ class GradientReport:
     examples: int = 1
     seed: int | None = None
     not_checked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    projected: int = 0
     names: tuple[str, ...] = field(default=(), repr=False)
     witness: tuple[Array, ...] = field(default=(), repr=False)
     cotangent: Array | None = field(default=None, repr=False)
