@@ -190,13 +190,15 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         real = fn(*inputs)
         for which, x in enumerate(inputs):
+            if x.dtype.kind != "f":
+                continue
             of_x = of_one(fn, inputs, which)
             for direction in _directions(x, rng):
                 try:
                     moved = of_x(x + 1j * COMPLEX_STEP * direction)
                     slope = float(np.imag(inner(cotangent, moved)) / COMPLEX_STEP)
                     seen.add(_seen(of_x, cotangent, x, direction, slope))
-                except (TypeError, ValueError, np.exceptions.ComplexWarning):
+                except Exception:
                     return False
                 close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
                 if not close or "another slope" in seen:
@@ -313,5 +315,7 @@ def nearby(x: Array, rng: np.random.Generator) -> Array:
 
     Small values and zeros are moved as far as large ones: sums of them round alike.
     """
+    if x.dtype.kind != "f":
+        return x
     unit = np.finfo(np.float64).eps * largest(x)
     return x + rng.integers(-4, 5, x.shape) * unit

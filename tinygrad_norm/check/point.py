@@ -32,10 +32,13 @@ class Subject:
     """What is checked: a function, its gradient, the names of its inputs, and which of them count."""
 
     forward: Function
-    backward: Function
+    backward: Given
     names: tuple[str, ...]
     wrt: tuple[int, ...]
     oracle: str | Given = "auto"
+    strict: bool = False
+    rtol: float = 1e-6
+    optional: tuple[int, ...] = ()
 
     def calls(self, x: Sequence[Array], g: Array) -> tuple[Any, list[Array], Array]:
         """Run the gradient once on copies, and return what it gave and the copies."""
@@ -60,6 +63,10 @@ class Fault(Exception):  # noqa: N818 (it carries a report from where a fault wa
     def __init__(self, report: GradientReport) -> None:
         super().__init__(report.message)
         self.report = report
+
+
+class Unfit(Exception):  # noqa: N818 (of gradients, for the inputs)
+    """What a gradient's code returns does not go with the inputs: `examine` makes a WRONG_SHAPE of it."""
 
 
 class Refused(Exception):  # noqa: N818 (of an input, by the function)
@@ -87,7 +94,7 @@ def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) ->
     witness = tuple(np.array(plain(x)) for x in given)
     if any(x.dtype.kind not in "fiub" for x in witness):
         raise TypeError(f"gradients are of real numbers, not of {', '.join(str(x.dtype) for x in witness)}")
-    points = [x.astype(np.float64) for x in witness]
+    points = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in witness]
     base = GradientReport(elements=sum(points[i].size for i in subject.wrt), names=subject.names, witness=witness)
     try:
         with np.errstate(all="ignore"):
@@ -95,6 +102,8 @@ def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) ->
             cotangent = np.asarray(rng.normal(size=y.shape))
             base = replace(base, cotangent=cotangent)
             gradients, shared = _well_behaved(subject, points, cotangent, base)
+            given_back = tuple(i for i in subject.wrt if gradients[i].dtype.kind != "O")
+            subject = replace(subject, wrt=given_back)
             _keeps_dtypes(subject, given, cotangent, base)
             report = _compared(subject, points, y, cotangent, gradients, base, rng)
         # A wrong value is worse than shared memory, so it is told first.
@@ -140,16 +149,20 @@ def _well_behaved(
     """Return the gradients, one of its input's shape for each, and whether they share memory; nothing was changed."""
     try:
         returned, copies, cotangent = subject.calls(points, g)
+    except Unfit as error:
+        raise _fail(base, Verdict.WRONG_SHAPE, str(error)) from error
     except Exception as error:
         raise Refused(error) from error
     listed = _listed(returned)
-    if any(v is None for v in listed):
+    if any(listed[i] is None for i in subject.wrt if i not in subject.optional):
         raise _fail(base, Verdict.WRONG_SHAPE, "the gradient's code returns None in the place of an array")
     if len(listed) != len(points):
         raise _fail(base, Verdict.WRONG_SHAPE, f"{len(points)} inputs need as many gradients, not {len(listed)}")
     arrays = [np.asarray(plain(v)) for v in listed]
     for which in subject.wrt:
         name, x, array = subject.names[which], points[which], arrays[which]
+        if listed[which] is None:
+            continue
         if array.shape != x.shape:
             message = f"the gradient of {name} has shape {array.shape}, where the input has {x.shape}"
             raise _fail(base, Verdict.WRONG_SHAPE, message, input=which)
@@ -191,7 +204,10 @@ def _keeps_dtypes(subject: Subject, given: Sequence[Any], g: Array, base: Gradie
     arrays = [np.asarray(plain(x)) for x in given]
     if not any(x.dtype in (np.float16, np.float32) for x in arrays):
         return
-    y = np.asarray(plain(subject.forward(*(x.copy() for x in arrays))))
+    try:
+        y = np.asarray(plain(subject.forward(*(x.copy() for x in arrays))))
+    except Exception as error:
+        raise Refused(error) from error
     # What turns float32 into float64 itself cannot ask it of its gradient.
     if y.dtype not in [x.dtype for x in arrays]:
         return

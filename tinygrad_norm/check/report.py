@@ -170,6 +170,10 @@ class GradientMismatch(AssertionError):  # noqa: N818 (it says what is wrong, as
         self.report = report
 
 
+class UncheckedGradient(UserWarning):
+    """At the point of a check nothing could be judged: it has neither passed nor failed."""
+
+
 def _mismatch(verdict: Verdict) -> type[GradientMismatch]:
     name = "".join(word.capitalize() for word in verdict.name.split("_"))
     return type(name, (GradientMismatch,), {"__doc__": f"{verdict.name}: {verdict.value}.", "__module__": __name__})
