@@ -54,7 +54,9 @@ def unpooled(g, x):
         for j in range(w // 2):
             window = x[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
             at = window == y[:, :, i : i + 1, j : j + 1]
-            dx[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = g[:, :, i : i + 1, j : j + 1] * at / at.sum((2, 3), keepdims=True)
+            dx[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = (
+                g[:, :, i : i + 1, j : j + 1] * at / at.sum((2, 3), keepdims=True)
+            )
     return dx
 
 
@@ -92,7 +94,12 @@ def test_images_with_kinks_pass(forward, backward, seed):
 
 def test_ordinary_values_are_distinct_however_many_there_are():
     seen = []
-    accepted(lambda x: seen.append(x) or x * 2.0, lambda g, x: 2 * g, inputs("n c h w", edges=(), smallest=4, largest=6), seed=0)
+    accepted(
+        lambda x: seen.append(x) or x * 2.0,
+        lambda g, x: 2 * g,
+        inputs("n c h w", edges=(), smallest=4, largest=6),
+        seed=0,
+    )
     assert max(x.size for x in seen) > 300
     real = [x for x in seen if x.dtype == np.float64]
     assert np.mean([len(np.unique(x)) == x.size for x in real]) > 0.95  # all but those moved along a direction

@@ -47,9 +47,7 @@ class Differences:
     ``eps`` is the relative spacing of the numbers in which the function computes.
     """
 
-    def __init__(
-        self, fn: Function, inputs: Sequence[Array], which: int, cotangent: Array, eps: float = EPS
-    ) -> None:
+    def __init__(self, fn: Function, inputs: Sequence[Array], which: int, cotangent: Array, eps: float = EPS) -> None:
         self.fn, self.cotangent, self.eps = of_one(fn, inputs, which), cotangent, eps
         self.others = fn, inputs, which
         self.x = x = inputs[which]
@@ -143,7 +141,11 @@ class Differences:
         fn, inputs, which = self.others
         rng = np.random.default_rng(0)
         for _ in range(16):
-            beside = [*inputs[:which], self.x + 1e-3 * self.scales * rng.normal(size=self.x.shape), *inputs[which + 1 :]]
+            beside = [
+                *inputs[:which],
+                self.x + 1e-3 * self.scales * rng.normal(size=self.x.shape),
+                *inputs[which + 1 :],
+            ]
             slope, bar = Differences(fn, beside, which, self.cotangent, self.eps).along(direction)
             if abs(got - slope) <= 10 * bar + slack and np.isfinite(bar):
                 return True

@@ -43,7 +43,11 @@ def explained(subject: Subject, report: GradientReport, larger: Iterable[Sequenc
 
 
 def _gathered(subject: Subject, report: GradientReport) -> Evidence:
-    points, which, g = [x.astype(np.float64) for x in report.witness], report.input, report.cotangent
+    points, which, g = (
+        [x.astype(np.float64) if x.dtype.kind == "f" else x for x in report.witness],
+        report.input,
+        report.cotangent,
+    )
     assert g is not None
     x, exact = points[which], report.oracle == "complex step"
 

@@ -33,7 +33,6 @@ MOST_KINKS = 16
 """So many of the entries that differ are tried for a kink; if each is at one, the others are not judged."""
 
 
-
 @dataclass(frozen=True)
 class Place:
     """One point and one cotangent, and what the oracle says there."""

@@ -12,7 +12,7 @@ from ..engine.operators import Array, plain
 from .judging import OVERFLOW, Place, judged
 from .report import FAULTS, GradientReport, Verdict
 from .scales import largest
-from .subject import Subject
+from .subject import Refused, Subject, Unfit
 
 
 class Fault(Exception):  # noqa: N818 (it carries a report from where a fault was found to where it is told)
@@ -21,20 +21,6 @@ class Fault(Exception):  # noqa: N818 (it carries a report from where a fault wa
     def __init__(self, report: GradientReport) -> None:
         super().__init__(report.message)
         self.report = report
-
-
-class Refused(Exception):  # noqa: N818 (of an input, by the function)
-    """The function, or its gradient's code, raises an error for an input."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-    def at(self, inputs: Sequence[Any]) -> Exception:
-        """Return the error, with a note of the inputs."""
-        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in map(np.asarray, map(plain, inputs)))
-        self.error.add_note(f"raised for inputs {shapes}")
-        return self.error
 
 
 def examine(
@@ -125,6 +111,8 @@ def _well_behaved(
     """Return the gradients, one of its input's shape for each, and minor faults; nothing was changed."""
     try:
         listed, copies, cotangent = subject.calls(points, g)
+    except Unfit as error:
+        raise _fail(base, Verdict.WRONG_SHAPE, str(error)) from error
     except Exception as error:
         raise Refused(error) from error
     if len(listed) != len(points):
@@ -154,7 +142,8 @@ def _well_behaved(
     kept = [None if array is None else np.array(array) for array in arrays]
     again = subject.calls(points, g)[0]
     for which in subject.wrt:
-        if kept[which] is not None and not _same(kept[which], np.asarray(plain(again[which]))):
+        one, two = kept[which], again[which]
+        if one is not None and not _same(one, np.asarray(plain(two))):
             raise _fail(
                 base, Verdict.NONDETERMINISTIC, f"the gradient of {subject.names[which]} differs from call to call"
             )

@@ -110,6 +110,8 @@ class GradientReport:
     not_checked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     projected: int = 0
+    ordinary: int = 0
+    edge: str = ""
     names: tuple[str, ...] = field(default=(), repr=False)
     witness: tuple[Array, ...] = field(default=(), repr=False)
     cotangent: Array | None = field(default=None, repr=False)
@@ -170,6 +172,10 @@ class GradientMismatch(AssertionError):  # noqa: N818 (it says what is wrong, as
     def __init__(self, report: GradientReport) -> None:
         super().__init__(report.text() if report.arguments or report.witness else report.message)
         self.report = report
+
+
+class UncheckedGradient(UserWarning):
+    """At the point of a check nothing could be judged: it has neither passed nor failed."""
 
 
 def _mismatch(verdict: Verdict) -> type[GradientMismatch]:

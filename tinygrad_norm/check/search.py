@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
-from .point import Refused
 from .report import FAULTS, GradientMismatch, GradientReport, Verdict, raised, summed_up
 from .scales import generator
 from .strategies import Inputs
+from .subject import Refused
 
 BUDGETS = {"quick": 50, "normal": 200, "thorough": 1000}
 LEAST_JUDGED = 0.05

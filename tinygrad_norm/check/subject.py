@@ -14,6 +14,24 @@ from ..engine.operators import Array, plain
 Given = Callable[..., Any]
 
 
+class Unfit(Exception):  # noqa: N818 (of gradients, for the inputs)
+    """What a gradient's code returns does not go with the inputs: a WRONG_SHAPE."""
+
+
+class Refused(Exception):  # noqa: N818 (of an input, by the function)
+    """The function, or its gradient's code, raises an error for an input."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    def at(self, inputs: Sequence[Any]) -> Exception:
+        """Return the error, with a note of the inputs."""
+        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in map(np.asarray, map(plain, inputs)))
+        self.error.add_note(f"raised for inputs {shapes}")
+        return self.error
+
+
 @dataclass(frozen=True)
 class Subject:
     """A function and its gradient, both of plain arrays.
@@ -67,7 +85,8 @@ class Subject:
 
     def calls(self, x: Sequence[Array], g: Array) -> tuple[list[Any], list[Array], Array]:
         """Run the gradient once on copies, and return what it gave for each input, and the copies."""
-        copies, cotangent = [*map(self.taken, x)], g.astype(self.dtype)
+        copies: list[Array] = [*map(self.taken, x)]
+        cotangent: Array = g.astype(self.dtype)
         returned = self.backward(cotangent, *copies)
         return [*returned] if isinstance(returned, tuple | list) else [returned], copies, cotangent
 
