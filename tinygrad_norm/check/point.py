@@ -76,8 +76,12 @@ class Refused(Exception):  # noqa: N818 (of an input, by the function)
         return self.error
 
 
-def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) -> GradientReport:
+def examine(
+    subject: Subject, given: Sequence[Any], rng: np.random.Generator, cotangent: Array | None = None
+) -> GradientReport:
     """Check a gradient at one point, in float64, and say what was found. Nothing is raised for a fault.
+
+    The cotangent is drawn unless it is given.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) ->
     try:
         with np.errstate(all="ignore"):
             y = _steady_value(subject, points, base)
-            cotangent = np.asarray(rng.normal(size=y.shape))
+            cotangent = np.asarray(rng.normal(size=y.shape)) if cotangent is None else cotangent.astype(np.float64)
             base = replace(base, cotangent=cotangent)
             gradients, shared = _well_behaved(subject, points, cotangent, base)
             _keeps_dtypes(subject, given, cotangent, base)
@@ -202,7 +206,7 @@ def _keeps_dtypes(subject: Subject, given: Sequence[Any], g: Array, base: Gradie
                 f"the gradient of {subject.names[which]} is {found[which].dtype} for {arrays[which].dtype} input, as a "
                 'NumPy constant or mask of float64 makes it (edges= without "float32" does not ask)'
             )
-            raise _fail(base, Verdict.WRONG_DTYPE, message, input=which)
+            raise _fail(base, Verdict.WRONG_DTYPE, message, input=which, cotangent=g.astype(y.dtype))
 
 
 def _compared(
@@ -375,11 +379,7 @@ def _argument(
 def _wrong(argument: Argument, base: GradientReport) -> Fault:
     finite = np.isfinite(argument.got) or not np.isfinite(argument.want)
     verdict = Verdict.WRONG_VALUE if finite else Verdict.NAN
-    message = (
-        f"the gradient of {argument.name} is wrong at index {argument.index}: got {argument.got:.8g}, want "
-        f"{argument.want:.8g} by {base.oracle} ({argument.wrong} of {argument.checked} entries of that input are wrong)"
-    )
-    return _fail(base, verdict, message)
+    return _fail(base, verdict, f"the gradient of {argument.name} is {'wrong' if finite else 'not finite'}")
 
 
 def _state(want: Array, certain: Array, has_kinks: bool) -> Verdict:

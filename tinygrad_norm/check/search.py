@@ -39,6 +39,7 @@ class Found:
     seen: list[GradientReport] = field(default_factory=list)
     refused: list[Exception] = field(default_factory=list)
     failing: list[GradientReport] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)
 
 
 def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, explain: Explain) -> GradientReport:
@@ -52,17 +53,17 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
     examples = BUDGETS[budget]
     if len(drawn) == 1 and isinstance(drawn[0], Inputs):
         edges, half = drawn[0].edges, examples // 2
-        regimes = [("generic", drawn[0].generic(), half if edges else examples)]
+        regimes = [("generic", "", drawn[0].generic(), half if edges else examples)]
         # Each edge has its share of the other half: left to chance, one may not come at all.
         shares = [len(range(i, half, len(edges))) for i in range(len(edges))]
-        regimes += [("edges", drawn[0].edge_cases(edge), n) for edge, n in zip(edges, shares, strict=True)]
+        regimes += [("edges", edge, drawn[0].edge_cases(edge), n) for edge, n in zip(edges, shares, strict=True)]
     else:
-        regimes = [("given", _together(drawn), examples)]
+        regimes = [("given", "", _together(drawn), examples)]
     found = Found()
     try:
         with _noting_elsewhere():
-            for number, (regime, strategy, count) in enumerate(regimes):
-                _in_a_thread(partial(_run, examine, strategy, regime, count, seed + number, found))
+            for number, (regime, edge, strategy, count) in enumerate(regimes):
+                _in_a_thread(partial(_run, examine, strategy, regime, edge, count, seed + number, found))
     except GradientMismatch as mismatch:
         raise raised(explain(replace(mismatch.report, seed=seed), found.failing[0])) from None
     report = _of_all(found.seen, seed)
@@ -75,7 +76,10 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
 
 def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
     states = [report.verdict for report in seen]
-    fields = summed_up(seen, seed=seed, regime="generic and edges" if seen[0].regime == "generic" else "given")
+    ordinary = sum(report.regime == "generic" for report in seen)
+    fields = summed_up(
+        seen, seed=seed, ordinary=ordinary, regime="generic and edges" if seen[0].regime == "generic" else "given"
+    )
     counts = {verdict: states.count(verdict) for verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE, Verdict.KINK)}
     kinks = sum(argument.kinks for report in seen for argument in report.arguments)
     notes = [f"{count} of {len(seen)} examples {verdict.value}" for verdict, count in counts.items() if count]
@@ -101,7 +105,7 @@ def _together(drawn: tuple[Any, ...]) -> Any:
     return st.tuples(*(x if is_drawn(x) else st.just(x) for x in drawn))
 
 
-def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, found: Found) -> None:
+def _run(examine: Examine, strategy: Any, regime: str, edge: str, count: int, seed: int, found: Found) -> None:
     from hypothesis import HealthCheck, Phase, Verbosity, given, settings
     from hypothesis import seed as seeded
     from hypothesis import strategies as st
@@ -121,15 +125,20 @@ def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, fo
     @given(strategy, st.integers(0, 2**16))
     def each(arrays: tuple[Array, ...], number: int) -> None:
         try:
-            report = replace(examine(arrays, generator(number)), regime=regime)
+            report = replace(examine(arrays, generator(number)), regime=regime, edge=edge)
         except Refused as refusal:
             if regime != "edges":
                 raise refusal.at(arrays) from None
             found.refused.append(refusal.error)
             return
         if report.verdict in FAULTS:
-            found.failing.append(replace(report, examples=len(found.seen) + 1))
-            raise raised(replace(report, examples=found.failing[0].examples))
+            if not found.failing:
+                found.before = {
+                    "examples": len(found.seen) + 1,
+                    "ordinary": sum(one.regime == "generic" for one in found.seen),
+                }
+            found.failing.append(replace(report, **found.before))
+            raise raised(found.failing[-1])
         if not found.failing:
             found.seen.append(report)
 
