@@ -129,22 +129,26 @@ class GradientReport:
 
     def text(self) -> str:
         """Return the report, in at most 20 lines of 100 columns."""
-        message = self.message or ("the gradient is right" if self.verdict is Verdict.PASSED else self.verdict.value)
+        message = self.message or self.verdict.value
         head = _wrapped(f"{self.verdict.name}: {message}{self._where(message)}.", 3)
         looks = [line for words in self.diagnosis[:2] for line in _wrapped(f"{LOOKS_LIKE}: {words}.", 4)][:4]
         body = [part for part in (self._table(), looks) if part]
         missing = [words for words in self.not_checked if words not in message]
         tail = [*_listed("Worth knowing", self.notes), *_listed("Not checked", missing), *self._seen()]
+        gap = "\n\n"
         if self.witness and self.verdict in FAULTS:
             room = MOST_LINES - sum(len(part) + 1 for part in (*body, head, tail)) - 1
+            if room < len(self.witness) + 1:
+                gap, room = "\n", room + len(body) + 2
             found = "The inputs" if self.regime == "point" else "The smallest inputs found"
             body.append([f"{found}, to paste (g is dL/dy):", *self._code(room)])
-        return "\n\n".join("\n".join(part) for part in (head, *body, tail))
+        return gap.join("\n".join(part) for part in (head, *body, tail))
 
     def _where(self, message: str) -> str:
         """Say on which inputs the gradient is right, and on which it is wrong."""
         if self.verdict is Verdict.PASSED and self.ordinary:
-            return f" on {self.ordinary} ordinary inputs and {self.examples - self.ordinary} at the edges"
+            edges = self.examples - self.ordinary
+            return f" on {self.ordinary} ordinary inputs" + (f" and {edges} at the edges" if edges else "")
         if self.verdict not in FAULTS or self.regime == "point":
             return ""
         kind, before = ("inputs", self.examples - 1) if self.regime == "given" else ("ordinary inputs", self.ordinary)
@@ -165,7 +169,7 @@ class GradientReport:
         for a in shown:
             shape = "×".join(map(str, a.shape)) or "scalar"
             at = f"[{', '.join(map(str, a.index))}]"
-            ratio = f"{a.ratio:.4g}" if a.want else ""
+            ratio = f"{a.ratio + 0:.4g}" if a.want else ""
             numbers = (f"{a.got + 0:.6g}", f"{a.want + 0:.6g}", ratio, f"± {a.allowed:.1g}")
             kinks = f", {a.kinks} at kinks" if a.kinks else ""
             rows.append((a.name, shape, at, *numbers, f"{a.wrong} of {a.checked}{kinks}"))
@@ -177,21 +181,20 @@ class GradientReport:
             "  ".join(_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
         ]
         wrong = sum(a.wrong > 0 for a in left)
-        more = f"and {len(left)} more input{'s' if len(left) > 1 else ''}, {wrong or 'none'} of them wrong"
-        return [_cut(line.rstrip(), WIDTH) for line in (*lines, *([more] if left else []))]
+        more = f", {wrong} of them wrong" if wrong else " that are right" if len(left) > 1 else " that is right"
+        lines += [f"and {len(left)} more input{'s' if len(left) > 1 else ''}{more}"] if left else []
+        return [_cut(line.rstrip(), WIDTH) for line in lines]
 
     def _code(self, room: int) -> list[str]:
         """Return code that makes the inputs again; what has no room is taken from the report itself."""
-        arrays = [
-            (name, array, f"report.witness[{i}]") for i, (name, array) in enumerate(zip(self.names, self.witness))
-        ]
+        arrays = [(array, f"report.witness[{i}]") for i, array in enumerate(self.witness)]
         if self.cotangent is not None:
-            arrays.append(("g", self.cotangent, "report.cotangent"))
-        names = identifiers([name for name, *_ in arrays])
-        parts = [_code_lines(assigned(name, array)) for name, (_, array, _) in zip(names, arrays, strict=True)]
+            arrays.append((self.cotangent, "report.cotangent"))
+        names = identifiers([*self.names[: len(self.witness)], "g"])
+        parts = [_code_lines(name, array) for name, (array, _) in zip(names, arrays, strict=False)]
         while sum(map(len, parts)) > room and max(map(len, parts)) > 1:
             longest = max(range(len(parts)), key=lambda i: len(parts[i]))
-            _, array, where = arrays[longest]
+            array, where = arrays[longest]
             parts[longest] = [_cut(f"{names[longest]} = {where}  # {array.dtype} of shape {array.shape}", WIDTH)]
         lines = [line for part in parts for line in part]
         if len(lines) <= room:
@@ -217,7 +220,7 @@ class GradientReport:
 
 # How it is told.
 
-WIDTH, MOST_LINES, MOST_ROWS = 100, 20, 3
+WIDTH, MOST_LINES, MOST_ROWS, MOST_PASTED = 100, 20, 3, 500
 LOOKS_LIKE = "What it looks like (evidence, not proof)"
 
 EDGES = {
@@ -239,8 +242,11 @@ def _wrapped(words: str, most: int = 2) -> list[str]:
     return textwrap.wrap(words, WIDTH, max_lines=most, placeholder=" …", break_on_hyphens=False, subsequent_indent="  ")
 
 
-def _code_lines(code: str) -> list[str]:
-    """Break code where rows end, if there are rows that are short enough."""
+def _code_lines(name: str, array: Array) -> list[str]:
+    """Return code that makes an array again, broken where rows end, if there are rows that are short enough."""
+    if array.size > MOST_PASTED and np.count_nonzero(array) > 2:
+        return [""] * MOST_LINES  # more than there is room for
+    code = assigned(name, array)
     rows = re.sub(r"(?<=[^\]]), ", ",\0", code)
     short = max(map(len, rows.split(" "))) < WIDTH - 2
     return [line.replace("\0", " ") for line in _wrapped(rows if short else code, MOST_LINES)]
@@ -274,27 +280,28 @@ def identifiers(names: Sequence[str]) -> list[str]:
 
 def assigned(name: str, array: Array) -> str:
     """Return code that gives a name to exactly this array."""
-    (*places,) = zip(*array.nonzero(), strict=True) if array.ndim and array.size > 8 else ()
-    again = np.zeros(array.shape, array.dtype)
-    for place in places[:2]:
-        again[place] = array[place]
-    if places and again.tobytes() == array.tobytes():
-        entries = "; ".join(f"{name}[{', '.join(map(str, at))}] = {_number(array[at])}" for at in places)
-        return f"{name} = np.zeros({array.shape}{_dtype(array)}); {entries}"
+    if array.ndim and array.size > 8 and 0 < np.count_nonzero(array) < 3:
+        places = [*zip(*array.nonzero(), strict=True)]
+        again = np.zeros(array.shape, array.dtype)
+        again[array.nonzero()] = array[array.nonzero()]
+        if again.tobytes() == array.tobytes():  # no -0
+            entries = "; ".join(f"{name}[{', '.join(map(str, at))}] = {_number(array[at])}" for at in places)
+            return f"{name} = np.zeros({array.shape}{_dtype(array, 'float64')}); {entries}"
     return f"{name} = {pasted(array)}"
 
 
 def pasted(array: Array) -> str:
     """Return code that makes exactly this array again."""
-    if array.size != 1 and not any(array.tobytes()):
-        return f"np.zeros({array.shape}{_dtype(array)})"
+    usual = _dtype(array, "float64", "int64", "bool")
+    if array.size != 1 and np.zeros(array.shape, array.dtype).tobytes() == array.tobytes():
+        return f"np.zeros({array.shape}{_dtype(array, 'float64')})"
     if array.size > 3 and np.full(array.shape, array.flat[0]).tobytes() == array.tobytes():
-        return f"np.full({array.shape}, {_number(array.flat[0])}{_dtype(array)})"
-    return f"np.array({_literal(array)}{_dtype(array)})"
+        return f"np.full({array.shape}, {_number(array.flat[0])}{usual})"
+    return f"np.array({_literal(array)}{usual})"
 
 
-def _dtype(array: Array) -> str:
-    return "" if array.dtype.name in ("float64", "bool") else f", np.{array.dtype}"
+def _dtype(array: Array, *usual: str) -> str:
+    return "" if array.dtype.name in usual else f", np.{array.dtype}"
 
 
 def _literal(array: Array) -> str:

@@ -77,9 +77,8 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
 def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
     states = [report.verdict for report in seen]
     ordinary = sum(report.regime == "generic" for report in seen)
-    fields = summed_up(
-        seen, seed=seed, ordinary=ordinary, regime="generic and edges" if seen[0].regime == "generic" else "given"
-    )
+    regime = "generic and edges" if ordinary else "given"
+    fields = summed_up(seen, seed=seed, ordinary=ordinary, regime=regime)
     counts = {verdict: states.count(verdict) for verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE, Verdict.KINK)}
     kinks = sum(argument.kinks for report in seen for argument in report.arguments)
     notes = [f"{count} of {len(seen)} examples {verdict.value}" for verdict, count in counts.items() if count]
