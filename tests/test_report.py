@@ -176,7 +176,7 @@ def test_ordinary_inputs_and_points_have_their_sentences_too():
     )
     passed = GradientReport(ordinary=100, examples=196, regime="generic and edges")
     assert first_sentence(passed) == "PASSED: right on 100 ordinary inputs and 96 at the edges."
-    assert first_sentence(GradientReport()) == "PASSED: right."
+    assert first_sentence(GradientReport()) == "PASSED: right at this point."
 
 
 def test_a_search_tells_the_edge_and_how_many_ordinary_inputs_were_right():
@@ -199,6 +199,8 @@ def test_what_was_seen_is_told():
     )
     assert "256 of 10,000 entries; " in last(elements_checked=256, elements=10_000)
     assert last(elements_checked=0) == "Seen on example 140, seed 0."
+    assert last(regime="point") == "Judged by complex step: all 3 entries; seed 0."
+    assert last(verdict=Verdict.PASSED) == "Judged by complex step: all 3 entries; 140 examples, seed 0."
     assert summed_up([replace(WRONG, projected=5)] * 2)["projected"] == 10
 
 
@@ -268,6 +270,12 @@ def test_a_fault_of_one_entry_keeps_a_single_one():
         assert report.cotangent[2, 1] == 1
         assert np.isclose(report.got, 6 * report.witness[0][2, 1])
         assert np.isclose(report.want, 2 * report.witness[0][2, 1])
+
+
+def test_how_many_entries_are_wrong_for_a_random_cotangent_is_told():
+    report = rejected(lambda x: x * x, lambda g, x: 3 * g * x, random(4, 3), seed=0)
+    assert report.arguments[0].wrong == 1
+    assert report.notes == ("of x 12 of 12 entries are wrong for a random g",)
 
 
 def of_cotangents(fault, size=16, **fields):

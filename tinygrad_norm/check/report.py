@@ -150,7 +150,7 @@ class GradientReport:
             edges = self.examples - self.ordinary
             return f" on {self.ordinary} ordinary inputs" + (f" and {edges} at the edges" if edges else "")
         if self.verdict not in FAULTS or self.regime == "point":
-            return ""
+            return " at this point" if self.verdict is Verdict.PASSED and self.regime == "point" else ""
         kind, before = ("inputs", self.examples - 1) if self.regime == "given" else ("ordinary inputs", self.ordinary)
         if self.edge:
             size = max((float(np.max(np.abs(x), initial=0)) for x in self.witness), default=0.0)
@@ -203,10 +203,8 @@ class GradientReport:
 
     def _seen(self) -> list[str]:
         """Say what was compared with what, and how to have the same again."""
-        examples = f"{self.examples} example{'s' if self.examples > 1 else ''}"
-        if self.verdict in FAULTS:
-            examples = f"example {self.examples}"
-        again = f"{examples}, seed {self.seed}."
+        many = f"example {self.examples}" if self.verdict in FAULTS else f"{self.examples} examples"
+        again = ("" if self.regime == "point" else f"{many}, ") + f"seed {self.seed}."
         if not self.elements_checked:
             return _wrapped(f"Seen on {again}")
         every = self.elements_checked == self.elements

@@ -20,14 +20,14 @@ CLEAR = 0.3
 def simplified(report: GradientReport, examine: Callable[[Array], GradientReport]) -> GradientReport:
     """Return a report of the same fault for a simpler cotangent; the same report where none shows it.
 
-    ``examine`` checks the witness again with another cotangent. The first tries are signs, then numbers of one digit;
-    then half of what is not zero is left out, as long as the fault stays.
+    ``examine`` checks the witness again with another cotangent. The first tries are a single 1, the signs, and
+    numbers of one digit; then half of what is not zero is left out, as long as the fault stays.
     """
     if report.cotangent is None or not report.cotangent.size:
         return report
     calls = iter(range(min(MOST_CALLS, MOST_ELEMENTS // max(report.elements, 1))))
     found, g = report, report.cotangent
-    for simpler in (np.sign(g), np.round(g, 1) + 0.0):  # no -0
+    for simpler in (_single(report, g), np.sign(g), np.round(g, 1) + 0.0):  # no -0
         again = _shown(report, simpler, examine, calls)
         if again is not None:
             found, g = again, simpler
@@ -42,7 +42,23 @@ def simplified(report: GradientReport, examine: Callable[[Array], GradientReport
                 break
         else:
             break
-    return _shown(report, np.abs(np.sign(g)), examine, calls) or found
+    ones = np.abs(np.sign(g))
+    if not np.array_equal(g, ones):
+        found = _shown(report, ones, examine, calls) or found
+    for one, other in zip(report.arguments, found.arguments, strict=False):
+        # A single 1 may leave a single entry wrong: where all of them are, that should be known.
+        if one.wrong > other.wrong:
+            words = f"of {one.name} {one.wrong} of {one.checked} entries are wrong for a random g"
+            found = replace(found, notes=(*found.notes, words))
+    return found
+
+
+def _single(report: GradientReport, g: Array) -> Array:
+    """Return a cotangent that is 1 where the gradient is most wrong, or where the cotangent itself is largest."""
+    single = np.zeros_like(g)
+    same = report.index and g.shape == report.witness[report.input].shape
+    single[report.index if same else np.unravel_index(np.abs(g).argmax(), g.shape)] = 1.0
+    return single
 
 
 def _halves(g: Array) -> Iterator[Array]:
