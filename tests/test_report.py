@@ -95,12 +95,14 @@ def test_whatever_is_long_is_wrapped_or_cut():
     report = replace(
         WRONG, message=f"the gradient of {long * 5} is wrong", arguments=(wrong,) * 9, diagnosis=words, notes=words,
         not_checked=("and others " * 60,), witness=(random(9, 9),) * 7, names=tuple(f"{long}{i}" for i in range(7)),
+        input=5,
     )  # fmt: skip
     lines = fits(report)
     assert sum("…" in line for line in lines) >= 6
     assert any(line.startswith("# and ") and "report.witness" in line for line in lines)
+    assert any(line.startswith("g = np.array") for line in lines)
     assert any(line.startswith("Worth knowing: many words") for line in lines)
-    assert lines[-1] == "Judged by complex step: all 3 entries; example 140, seed 0."
+    assert lines[-1] == "Judged by complex step: 3 of 3 entries; example 140, seed 0."
 
 
 def test_large_arrays_are_cut_with_shape_and_dtype_and_small_ones_are_shown():
@@ -199,8 +201,8 @@ def test_what_was_seen_is_told():
     )
     assert "256 of 10,000 entries; " in last(elements_checked=256, elements=10_000)
     assert last(elements_checked=0) == "Seen on example 140, seed 0."
-    assert last(regime="point") == "Judged by complex step: all 3 entries; seed 0."
-    assert last(verdict=Verdict.PASSED) == "Judged by complex step: all 3 entries; 140 examples, seed 0."
+    assert last(regime="point") == "Judged by complex step: 3 of 3 entries; seed 0."
+    assert last(verdict=Verdict.PASSED) == "Judged by complex step: 3 of 3 entries; 140 examples, seed 0."
     assert summed_up([replace(WRONG, projected=5)] * 2)["projected"] == 10
 
 
@@ -301,8 +303,7 @@ def test_a_cotangent_is_halved_as_far_as_the_fault_stays():
     assert np.flatnonzero(found.cotangent).tolist() == [*range(16)]
     found, report, tried = of_cotangents(lambda g: 0.4 * bool(g[5]))
     assert np.flatnonzero(found.cotangent).tolist() == [5]
-    assert found.cotangent[5] == 1
-    assert len(tried) <= 10
+    assert len(tried) <= 11
     told = ("diagnosis", "edge", "ordinary", "examples", "seed", "regime")
     assert [getattr(found, name) for name in told] == [getattr(report, name) for name in told]
     assert found.largest_relative_error == 0.4
@@ -310,14 +311,14 @@ def test_a_cotangent_is_halved_as_far_as_the_fault_stays():
 
 def test_a_cotangent_that_alone_shows_a_fault_is_kept():
     found, report, _ = of_cotangents(lambda g: False)
-    assert found is report
+    assert found.cotangent is report.cotangent
     # Signs alone may hide one; numbers of one digit are next.
     found, *_ = of_cotangents(lambda g: 0.4 * (np.unique(np.abs(g)).size > 3))
     assert same(found.cotangent, np.round(10 * found.cotangent) / 10)
     assert np.count_nonzero(found.cotangent) >= 3
     # What is no longer clear is not taken.
     found, report, _ = of_cotangents(lambda g: 1e-3)
-    assert found is report
+    assert found.cotangent is report.cotangent
 
 
 def test_simplifying_has_its_bounds():

@@ -153,8 +153,9 @@ class GradientReport:
             return " at this point" if self.verdict is Verdict.PASSED and self.regime == "point" else ""
         kind, before = ("inputs", self.examples - 1) if self.regime == "given" else ("ordinary inputs", self.ordinary)
         if self.edge:
-            size = max((float(np.max(np.abs(x), initial=0)) for x in self.witness), default=0.0)
-            words = f"right on all {before} {kind}; wrong {EDGES[self.edge].format(size=_short(size))}"
+            size = max(float(np.max(np.abs(x), initial=0)) for x in self.witness)
+            lies = EDGES[self.edge].format(size=f"{size:.0e}".replace("e+0", "e"))
+            words = f"right on all {before} {kind}; wrong {lies}"
         elif before:
             words = f"right on {before} {kind}, wrong on the next"
         else:
@@ -196,24 +197,25 @@ class GradientReport:
             longest = max(range(len(parts)), key=lambda i: len(parts[i]))
             array, where = arrays[longest]
             parts[longest] = [_cut(f"{names[longest]} = {where}  # {array.dtype} of shape {array.shape}", WIDTH)]
-        lines = [line for part in parts for line in part]
-        if len(lines) <= room:
-            return lines
-        return [*lines[: room - 1], f"# and {len(lines) - room + 1} more, in report.witness and report.cotangent"]
+        if sum(map(len, parts)) > room:
+            # The wrong input and the cotangent matter most.
+            parts.sort(key=lambda part: not part[0].startswith((f"{names[self.input]} = ", f"{names[-1]} = ")))
+            left = len(parts) - room + 1
+            parts[room - 1 :] = [[f"# and {left} more, in report.witness and report.cotangent"]]
+        return [line for part in parts for line in part]
 
     def _seen(self) -> list[str]:
         """Say what was compared with what, and how to have the same again."""
         many = f"example {self.examples}" if self.verdict in FAULTS else f"{self.examples} examples"
         again = ("" if self.regime == "point" else f"{many}, ") + f"seed {self.seed}."
+        again = again.replace("seed None", "no seed given")
         if not self.elements_checked:
             return _wrapped(f"Seen on {again}")
-        every = self.elements_checked == self.elements
-        count = f"all {self.elements:,} entries" if every else f"{self.elements_checked:,} of {self.elements:,} entries"
+        count = f"{self.elements_checked:,} of {self.elements:,} entries"
         if self.projected:
-            these = "all" if self.projected == self.elements else ""
-            count += f" one by one, {these or 'and'} {self.projected:,} by a random projection"
-        oracle = "the oracle given" if self.oracle == "given" else self.oracle
-        return _wrapped(f"Judged by {oracle}: {count}; {again}")
+            these = "all" if self.projected == self.elements else "and"
+            count += f" one by one, {these} {self.projected:,} by a random projection"
+        return _wrapped(f"Judged by {self.oracle.replace('given', 'the given oracle')}: {count}; {again}")
 
 
 # How it is told.
@@ -256,11 +258,6 @@ def _listed(title: str, words: Sequence[str]) -> list[str]:
 
 def _cut(words: str, width: int) -> str:
     return words if len(words) <= width else f"{words[: width - 1]}…"
-
-
-def _short(size: float) -> str:
-    """Return the order of a number, as 1e6."""
-    return re.sub(r"e([+-])0*", lambda found: "e" + found[1].strip("+"), f"{size:.0e}")
 
 
 def identifiers(names: Sequence[str]) -> list[str]:
