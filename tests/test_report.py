@@ -216,6 +216,12 @@ def test_notes_and_what_was_not_checked_are_shown_once():
     assert issubclass(UncheckedGradient, UserWarning)
 
 
+def test_a_wrong_dtype_is_shown_with_the_cotangent_of_that_dtype():
+    report = rejected(lambda x: 2 * x, lambda g, x: g * np.full(x.shape, 2.0), inputs("n c"), budget="quick", seed=0)
+    assert report.verdict is Verdict.WRONG_DTYPE
+    assert report.cotangent.dtype == report.witness[0].dtype == np.float32
+
+
 # Code to paste.
 
 

@@ -1,4 +1,4 @@
-"""A cotangent that can be read: a single 1, or a few round numbers, as far as the fault shows on it too."""
+"""A cotangent that can be read: a single 1, or a few round numbers, as long as the fault still shows."""
 
 from __future__ import annotations
 
