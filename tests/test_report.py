@@ -200,7 +200,8 @@ def test_what_was_seen_is_told():
         "Judged by complex step: 256 of 10,000 entries one by one, all 10,000 by a random projection;"
     )
     assert "256 of 10,000 entries; " in last(elements_checked=256, elements=10_000)
-    assert last(elements_checked=0) == "Seen on example 140, seed 0."
+    assert last(elements_checked=0) == "Seen: example 140, seed 0."
+    assert last(elements_checked=0, regime="point", seed=None) == "Seen: no seed given."
     assert last(regime="point") == "Judged by complex step: 3 of 3 entries; seed 0."
     assert last(verdict=Verdict.PASSED) == "Judged by complex step: 3 of 3 entries; 140 examples, seed 0."
     assert summed_up([replace(WRONG, projected=5)] * 2)["projected"] == 10

@@ -207,10 +207,10 @@ class GradientReport:
     def _seen(self) -> list[str]:
         """Say what was compared with what, and how to have the same again."""
         many = f"example {self.examples}" if self.verdict in FAULTS else f"{self.examples} examples"
-        again = ("" if self.regime == "point" else f"{many}, ") + f"seed {self.seed}."
-        again = again.replace("seed None", "no seed given")
+        seed = "no seed given" if self.seed is None else f"seed {self.seed}"
+        again = f"{seed}." if self.regime == "point" else f"{many}, {seed}."
         if not self.elements_checked:
-            return _wrapped(f"Seen on {again}")
+            return [f"Seen: {again}"]
         count = f"{self.elements_checked:,} of {self.elements:,} entries"
         if self.projected:
             these = "all" if self.projected == self.elements else "and"
