@@ -328,6 +328,13 @@ def test_a_cotangent_that_alone_shows_a_fault_is_kept():
     assert found.cotangent is report.cotangent
 
 
+def test_another_fault_is_not_taken_for_the_same():
+    report = replace(WRONG, cotangent=random(4), largest_relative_error=0.5)
+    for other in ({"verdict": Verdict.NAN}, {"input": 1}):
+        found = simplified(report, lambda g, other=other: replace(report, cotangent=g, **other))
+        assert found.cotangent is report.cotangent
+
+
 def test_simplifying_has_its_bounds():
     count = lambda elements: len(of_cotangents(lambda g: 0.4 * (np.abs(g) != 0).all(), 64, elements=elements)[2])  # noqa: E731
     assert 1 <= count(10) <= 30
