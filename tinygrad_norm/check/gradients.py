@@ -21,6 +21,7 @@ from .pytorch import InTorch, is_of_torch, settled
 from .report import GradientReport, UncheckedGradient, Verdict, raised
 from .scales import generator, step_scale
 from .search import is_drawn, search
+from .simplify import simplified
 from .strategies import Inputs, inputs
 from .subject import Refused, Subject
 
@@ -96,7 +97,8 @@ def check_gradients(
     >>> tn.check_gradients(lambda x: x - x.mean(0).detach(), x, seed=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong at index ...
+    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong.
+    ...
     """
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ValueError(f"order is a positive integer, not {order!r}")
@@ -158,7 +160,8 @@ def check_backward(
     >>> tn.check_backward(forward, backward, np.array([0.5]), seed=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong at index (0,): got ...
+    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong.
+    ...
     >>> forward = lambda scores, labels: (scores[np.arange(len(labels)), labels].sum(), scores.shape)
     >>> def backward(g, shape):  # the labels are missing
     ...     return g * np.ones(shape)
@@ -330,20 +333,24 @@ def _run(
 
     latest: list[Subject] = []
 
-    def examine(values: Sequence[Any], rng: np.random.Generator, closely: bool = True) -> GradientReport:
+    def examine(
+        values: Sequence[Any], rng: np.random.Generator, closely: bool = True, g: Array | None = None
+    ) -> GradientReport:
         with surrounding(examined=True):
             made, arrays = subject(values)
             latest[:] = [made]
-            return point.examine(made, arrays, rng, closely=closely)
+            return point.examine(made, arrays, rng, g, closely)
 
-    def explain(report: GradientReport, first: GradientReport) -> GradientReport:
-        larger: list[Sequence[Array]] = [first.witness]
+    def explain(report: GradientReport, first: GradientReport | None = None) -> GradientReport:
+        larger: list[Sequence[Array]] = [first.witness] if first else []
         with surrounding(examined=True):
-            if isinstance(drawn[0], Inputs):
+            if drawn and isinstance(drawn[0], Inputs):
                 scale = step_scale(report.witness[report.input])
                 ways = ((1.0,), (scale,), (1.0, (3, 5, 7, 2, 4, 6)), (1.0, (4, 7, 5, 6, 2, 3)))
                 larger = [subject(drawn[0].ample(*way))[1] for way in ways]
-            return explained(latest[0], report, larger)
+            report = explained(latest[0], report, larger)
+            made, again = latest[0], report.witness
+            return simplified(report, lambda g: point.examine(made, again, generator(report.seed), g))
 
     if drawn:
         settled_seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
@@ -356,8 +363,7 @@ def _run(
         # At one point that is no fault.
         warnings.warn(f"{report.verdict.name}: {report.message}", UncheckedGradient, stacklevel=3)
     elif report.verdict not in (Verdict.PASSED, Verdict.KINK):
-        with surrounding(examined=True):
-            raise raised(explained(latest[0], report))
+        raise raised(explain(report))
     return report
 
 

@@ -190,7 +190,7 @@ def _keeps_dtypes(subject: Subject, given: Sequence[Array], g: Array, base: Grad
                 f"the gradient of {subject.names[which]} is {dtype} for {given[which].dtype} input, as a NumPy "
                 "constant or mask of float64 makes it"
             )
-            return [_fail(base, Verdict.WRONG_DTYPE, message, input=which)]
+            return [_fail(base, Verdict.WRONG_DTYPE, message, input=which, cotangent=g.astype(y.dtype))]
     return []
 
 

@@ -41,7 +41,9 @@ class Rounded(np.ndarray):
         if not sums and ufunc not in EXACT:
             results = tuple(map(self._moved, results)) if isinstance(results, tuple) else self._moved(results)
         if out:
-            for target, result in zip(keywords["out"], results if isinstance(results, tuple) else (results,)):
+            for target, result in zip(
+                keywords["out"], results if isinstance(results, tuple) else (results,), strict=True
+            ):
                 target[...] = result
             return out if isinstance(results, tuple) else out[0]
         return tuple(map(self._own, results)) if isinstance(results, tuple) else self._own(results)

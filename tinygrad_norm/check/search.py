@@ -35,7 +35,7 @@ def is_drawn(x: Any) -> bool:
 
 @dataclass(frozen=True)
 class Regime:
-    """What points are drawn from, and how many: ordinary ones, one of the edges, or what a strategy of the caller's gives.
+    """What points are drawn from, and how many: ordinary ones, one of the edges, or those of a strategy.
 
     ``quick`` draws without hypothesis, which is needed only to shrink what fails.
     """
@@ -69,8 +69,8 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
         try:
             _searched(examine, regime, seed + number, found)
         except GradientMismatch as mismatch:
-            ordinary = sum(report.regime == "generic" for report in found.seen)
-            failed = replace(mismatch.report, seed=seed, regime=regime.name, edge=regime.edge, ordinary=ordinary)
+            before = _ordinary(found.seen)
+            failed = replace(mismatch.report, seed=seed, regime=regime.name, edge=regime.edge, ordinary=before)
             raise raised(explain(failed, found.first or failed)) from None
     notes = _unvaried(given, found.seen) if given else []
     if found.refused:
@@ -134,10 +134,14 @@ def _unvaried(given: Inputs, seen: list[GradientReport]) -> list[str]:
     ]
 
 
+def _ordinary(seen: list[GradientReport]) -> int:
+    return sum(report.regime == "generic" for report in seen)
+
+
 def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
     states = [report.verdict for report in seen]
     regime = "generic and edges" if seen and seen[0].regime == "generic" else "given"
-    fields = summed_up(seen, seed=seed, regime=regime)
+    fields = summed_up(seen, seed=seed, regime=regime, ordinary=_ordinary(seen))
     counts = {verdict: states.count(verdict) for verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE, Verdict.KINK)}
     kinks = sum(argument.kinks for report in seen for argument in report.arguments)
     notes = [f"{count} of {len(seen)} examples {verdict.value}" for verdict, count in counts.items() if count]
