@@ -1,0 +1,365 @@
+"""Losses: with their gradient, as classes, and as plain pairs; of labels, of targets, of weights."""
+
+import numpy as np
+
+from tinygrad_norm.check import inputs
+
+from .case import Code, Wrong
+from .words import BATCH, BY_SIGN, FACTOR, IGNORES_G, MISSING, SIGN, SIZE
+
+
+def _softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+# The course's: the loss and its gradient at once.
+def _softmax_loss(fault=""):
+    def softmax_loss(x, y):
+        n = x.shape[0]
+        shifted = x - x.max(axis=1, keepdims=True)
+        log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        loss = -log_probs[np.arange(n), y].mean()
+        dx = np.exp(log_probs)
+        if fault == "columns":
+            dx[:, y] -= 1
+        elif fault != "labels":
+            dx[np.arange(n), y] -= 1
+        return loss, dx if fault == "batch" else dx / n
+
+    return softmax_loss
+
+
+# By log-sum-exp, with a cotangent.
+def cross_entropy(s, y):
+    m = s.max(axis=1)
+    return (np.log(np.exp(s - m[:, None]).sum(axis=1)) + m - s[np.arange(len(y)), y]).sum()
+
+
+def cross_entropy_backward(g, s, y):
+    ds = _softmax(s)
+    ds[np.arange(len(y)), y] -= 1
+    return g * ds
+
+
+def cross_entropy_backward_unnormalized(g, s, y):
+    ds = np.exp(s - s.max(axis=1, keepdims=True))
+    ds[np.arange(len(y)), y] -= 1
+    return g * ds
+
+
+# A class of one-hot targets.
+class SoftmaxWithLoss:
+    def forward(self, x, t):
+        self.y, self.t = _softmax(x), np.eye(x.shape[1])[t]
+        return -np.sum(self.t * np.log(self.y + 1e-7)) / len(x)
+
+    def backward(self, dout=1.0):
+        slope = -self.t / (self.y + 1e-7)
+        return dout * self.y * (slope - (slope * self.y).sum(axis=1, keepdims=True)) / len(self.t)
+
+
+class SoftmaxWithLossOfOneSample(SoftmaxWithLoss):
+    def backward(self, dout=1.0):
+        return super().backward(dout) * len(self.t)
+
+
+class SoftmaxWithLossWithoutCotangent(SoftmaxWithLoss):
+    def backward(self, dout=1.0):
+        return super().backward(1.0)
+
+
+class SoftmaxWithLossReversed(SoftmaxWithLoss):
+    def backward(self, dout=1.0):
+        return -super().backward(dout)
+
+
+# A class whose backward takes nothing.
+class MSELoss:
+    def forward(self, prediction, target):
+        self.difference = prediction - target
+        return np.mean(self.difference**2)
+
+    def backward(self):
+        return 2 * self.difference / self.difference.size
+
+
+class MSELossWithoutTwo(MSELoss):
+    def backward(self):
+        return self.difference / self.difference.size
+
+
+class MSELossOverRows(MSELoss):
+    def backward(self):
+        return 2 * self.difference / len(self.difference)
+
+
+class MSELossReversed(MSELoss):
+    def backward(self):
+        return -2 * self.difference / self.difference.size
+
+
+def l1_loss(prediction, target):
+    return np.abs(prediction - target).mean()
+
+
+def l1_loss_backward(g, prediction, target):
+    d = g * np.sign(prediction - target) / prediction.size
+    return d, -d
+
+
+def huber(r, delta=1.0):
+    a = np.abs(r)
+    return np.where(a <= delta, 0.5 * r**2, delta * (a - 0.5 * delta))
+
+
+def huber_backward(g, r, delta=1.0):
+    return g * np.clip(r, -delta, delta)
+
+
+# The course's support vector machine.
+def _svm_loss(fault=""):
+    def svm_loss(x, y):
+        rows = np.arange(x.shape[0])
+        margins = np.maximum(0, x - x[rows, y][:, None] + 1.0)
+        margins[rows, y] = 0
+        loss = margins.sum() / x.shape[0]
+        dx = (margins > 0).astype(float)
+        dx[rows, y] -= 1 if fault == "count" else dx.sum(axis=1)
+        if fault == "class":
+            dx[rows, y] = 0
+        return loss, dx if fault == "batch" else dx / x.shape[0]
+
+    return svm_loss
+
+
+def bce_with_logits(x, t):
+    return (np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))).mean()
+
+
+def _bce_backward(fault=""):
+    def bce_backward(g, x, t):
+        p = 1 / (1 + np.exp(-x))
+        dx = g * (p - t)
+        if fault == "sign":
+            dx = -dx
+        if fault == "sigmoid":
+            dx = dx * p * (1 - p)
+        return dx if fault == "batch" else dx / x.size
+
+    return bce_backward
+
+
+def kl_divergence(p, q):
+    return (p * np.log(p / q)).sum(axis=-1)
+
+
+def kl_divergence_backward(g, p, q):
+    g = g[..., None]
+    return g * (np.log(p / q) + 1), -g * p / q
+
+
+def nll(p, y):
+    return -np.log(p[np.arange(len(y)), y]).mean()
+
+
+def _nll_backward(fault=""):
+    def nll_backward(g, p, y):
+        dp, rows = np.zeros_like(p), np.arange(len(y))
+        dp[rows, y] = -1 / len(y) if fault == "quotient" else -1 / (len(y) * p[rows, y])
+        if fault == "rows":
+            dp[:, y] = -1 / (len(y) * p[:, y])
+        return g * (-dp if fault == "sign" else dp)
+
+    return nll_backward
+
+
+# A penalty beside the loss, with gradients by name.
+def ridge(W, b, x, y, reg=0.0):
+    return ((x @ W + b - y) ** 2).mean() + 0.5 * reg * (W**2).sum()
+
+
+def _ridge_backward(penalty):
+    def ridge_backward(g, W, b, x, y, reg=0.0):
+        r = 2 * (x @ W + b - y) / len(y)
+        return {"dW": g * (x.T @ r + penalty * reg * W), "db": g * r.sum()}
+
+    return ridge_backward
+
+
+def focal_loss(x, t, gamma=2.0):
+    p = 1 / (1 + np.exp(-x))
+    pt = np.where(t, p, 1 - p)
+    return -((1 - pt) ** gamma * np.log(pt)).sum()
+
+
+def _focal_backward(fault=""):
+    def focal_backward(g, x, t, gamma=2.0):
+        p = 1 / (1 + np.exp(-x))
+        pt = np.where(t, p, 1 - p)
+        slope = -((1 - pt) ** gamma) / pt
+        if fault != "weight":
+            slope = slope + gamma * (1 - pt) ** (gamma - 1) * np.log(pt)
+        return g * slope * pt * (1 - pt) * (1 if fault == "sign" else np.where(t, 1, -1))
+
+    return focal_backward
+
+
+LABELLED = inputs(scores="n c", labels="n", domains=("real", "labels:c"))
+AT_LABELS = ("label", "class", "column", "entries", "target", "missing", "index", "diagonal")
+OVER_BATCH = (*BATCH, *SIZE)
+
+CASES = (
+    Code(
+        "softmax loss with its gradient",
+        _softmax_loss(),
+        None,
+        LABELLED,
+        (
+            Wrong("not divided by the batch size", _softmax_loss("batch"), OVER_BATCH),
+            Wrong("1 is taken from whole columns", _softmax_loss("columns"), AT_LABELS),
+            Wrong("1 is not taken at the labels", _softmax_loss("labels"), AT_LABELS),
+        ),
+    ),
+    Code(
+        "cross-entropy by log-sum-exp",
+        cross_entropy,
+        cross_entropy_backward,
+        LABELLED,
+        (
+            Wrong("divided by the batch size", lambda g, s, y: cross_entropy_backward(g, s, y) / len(y), OVER_BATCH),
+            Wrong("the cotangent is missing", lambda g, s, y: cross_entropy_backward(1.0, s, y), IGNORES_G),
+            Wrong("exponentials are not normalized", cross_entropy_backward_unnormalized, (*FACTOR, "sum", "normaliz")),
+        ),
+    ),
+    Code(
+        "softmax with loss, a class",
+        SoftmaxWithLoss(),
+        None,
+        LABELLED,
+        (
+            Wrong("not divided by the batch size", SoftmaxWithLossOfOneSample(), OVER_BATCH),
+            Wrong("the cotangent is missing", SoftmaxWithLossWithoutCotangent(), IGNORES_G),
+            Wrong("target minus prediction", SoftmaxWithLossReversed(), SIGN),
+        ),
+    ),
+    Code(
+        "mean squared error, a class",
+        MSELoss(),
+        None,
+        inputs(prediction="n c", target="n c"),
+        (
+            Wrong("the 2 is missing", MSELossWithoutTwo(), FACTOR),
+            Wrong("divided by the rows alone", MSELossOverRows(), (*FACTOR, *OVER_BATCH)),
+            Wrong("target minus prediction", MSELossReversed(), SIGN),
+        ),
+        {"wrt": "prediction"},
+    ),
+    Code(
+        "l1 loss",
+        l1_loss,
+        l1_loss_backward,
+        inputs(prediction="n c", target="n c"),
+        (
+            Wrong("the target's sign", lambda g, p, t: (l1_loss_backward(g, p, t)[0],) * 2, SIGN),
+            Wrong("not divided by the size", lambda g, p, t: (g * np.sign(p - t), g * np.sign(t - p)), OVER_BATCH),
+            Wrong("l2's", lambda g, p, t: (g * (p - t) / p.size, g * (t - p) / p.size), (*FACTOR, *BY_SIGN)),
+        ),
+    ),
+    Code(
+        "huber, with a keyword",
+        huber,
+        huber_backward,
+        inputs(r="n c"),
+        (
+            Wrong("the sign is missing", lambda g, r, delta: g * np.where(np.abs(r) <= delta, r, delta), BY_SIGN),
+            Wrong(
+                "delta is missing",
+                lambda g, r, delta: g * np.where(np.abs(r) <= delta, r, np.sign(r)),
+                (*BY_SIGN, *FACTOR, "threshold", "clip", "delta"),
+            ),
+            Wrong(
+                "never linear",
+                lambda g, r, delta: g * r,
+                (*BY_SIGN, *FACTOR, "threshold", "clip", "large"),
+                ("transpos",),
+            ),
+        ),
+        {"delta": 1.5},
+    ),
+    Code(
+        "svm loss with its gradient",
+        _svm_loss(),
+        None,
+        LABELLED,
+        (
+            Wrong("the right class counts once", _svm_loss("count"), (*AT_LABELS, "count", "sum")),
+            Wrong("the right class has none", _svm_loss("class"), (*AT_LABELS, "zero")),
+            Wrong("not divided by the batch size", _svm_loss("batch"), OVER_BATCH),
+        ),
+    ),
+    Code(
+        "binary cross-entropy with logits",
+        bce_with_logits,
+        _bce_backward(),
+        inputs(logits="n c", targets="n c", domains=("real", "mask")),
+        (
+            Wrong("target minus prediction", _bce_backward("sign"), SIGN),
+            Wrong("times the sigmoid's derivative", _bce_backward("sigmoid"), (*FACTOR, "derivative", "sigmoid")),
+            Wrong("not divided by the size", _bce_backward("batch"), OVER_BATCH),
+        ),
+    ),
+    Code(
+        "kl divergence",
+        kl_divergence,
+        kl_divergence_backward,
+        inputs(p="n c", q="n c", domains=("simplex", "simplex")),
+        (
+            Wrong(
+                "the 1 is missing",
+                lambda g, p, q: (g[..., None] * np.log(p / q), kl_divergence_backward(g, p, q)[1]),
+                (*MISSING, "constant", "cotangent alone"),
+            ),
+            Wrong("q's sign", lambda g, p, q: (kl_divergence_backward(g, p, q)[0], g[..., None] * p / q), SIGN),
+            Wrong(
+                "q's quotient",
+                lambda g, p, q: (kl_divergence_backward(g, p, q)[0], -g[..., None] / q),
+                (*FACTOR, "missing", "elementwise"),
+            ),
+        ),
+    ),
+    Code(
+        "negative log-likelihood",
+        nll,
+        _nll_backward(),
+        inputs(p="n c", labels="n", domains=("simplex", "labels:c")),
+        (
+            Wrong("not divided by the probability", _nll_backward("quotient"), (*FACTOR, "missing", "divid")),
+            Wrong("whole columns", _nll_backward("rows"), AT_LABELS),
+            Wrong("the sign", _nll_backward("sign"), SIGN),
+        ),
+    ),
+    Code(
+        "ridge regression with a penalty",
+        ridge,
+        _ridge_backward(1),
+        inputs(W="d", b="", x="n d", y="n"),
+        (
+            Wrong("the penalty's sign", _ridge_backward(-1), (*SIGN, "penalty", "parallel", "multiple of", "weight")),
+            Wrong("the penalty's one half", _ridge_backward(2), ("penalty", "parallel", "multiple of", "weight")),
+            Wrong("the penalty is missing", _ridge_backward(0), ("penalty", "parallel", "multiple of", "missing")),
+        ),
+        {"wrt": ("W", "b"), "reg": 0.1},
+    ),
+    Code(
+        "focal loss",
+        focal_loss,
+        _focal_backward(),
+        inputs(logits="n", targets="n", domains=("real", "mask")),
+        (
+            Wrong("the weight is a constant", _focal_backward("weight"), (*MISSING, *FACTOR, "constant", "product")),
+            Wrong("the sign where the target is 0", _focal_backward("sign"), (*SIGN, "mask", "target")),
+        ),
+        {"gamma": 2.0},
+    ),
+)
