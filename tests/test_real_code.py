@@ -6,7 +6,6 @@ from zlib import crc32
 import pytest
 
 import tinygrad_norm as tn
-
 from tests.real_code import SEEN, UNSEEN, Code, Wrong
 from tests.real_code.case import arguments, judged, told
 

@@ -5,7 +5,7 @@ import numpy as np
 from tinygrad_norm.check import inputs
 
 from .case import Code, Wrong
-from .words import BY_SIGN, ELEMENTWISE, FACTOR, IGNORES_G, MISSING, NOT_SUMMED, SIGN, WRONG_AXIS
+from .words import BY_SIGN, ELEMENTWISE, FACTOR, IGNORES_G, MISSING, NOT_SUMMED, SIGN, STATISTICS, WRONG_AXIS
 
 
 # ReLU, cached.
@@ -191,8 +191,13 @@ CASES = (
         elu_grad,
         inputs(x="n c"),
         (
-            Wrong("alpha is missing", lambda g, x, alpha=1.0: g * np.where(x > 0, 1.0, np.exp(x)), (*BY_SIGN, *FACTOR)),
-            Wrong("alpha alone below 0", lambda g, x, alpha=1.0: g * np.where(x > 0, 1.0, alpha), BY_SIGN),
+            Wrong(
+                "alpha is missing",
+                lambda g, x, alpha=1.0: g * np.where(x > 0, 1.0, np.exp(x)),
+                (*BY_SIGN, *FACTOR),
+                STATISTICS,
+            ),
+            Wrong("alpha alone below 0", lambda g, x, alpha=1.0: g * np.where(x > 0, 1.0, alpha), BY_SIGN, STATISTICS),
             Wrong("the mask is missing", lambda g, x, alpha=1.0: g * alpha * np.exp(np.minimum(x, 50)), BY_SIGN),
         ),
         {"alpha": 0.5},
@@ -203,8 +208,8 @@ CASES = (
         None,
         inputs(x="n c"),
         (
-            Wrong("the sigmoid of the output", SigmoidOfTheOutput(), (*SMOOTH, "sigmoid", "twice")),
-            Wrong("1 - s is missing", SigmoidWithoutComplement(), (*SMOOTH, *FACTOR, "sigmoid"), ("batch", "transpos")),
+            Wrong("the sigmoid of the output", SigmoidOfTheOutput(), (*SMOOTH, "sigmoid", "twice"), STATISTICS),
+            Wrong("1 - s is missing", SigmoidWithoutComplement(), (*SMOOTH, *FACTOR, "sigmoid"), STATISTICS),
             Wrong("the cotangent is missing", SigmoidWithoutCotangent(), IGNORES_G),
         ),
     ),
@@ -214,8 +219,13 @@ CASES = (
         lambda g, x: g * (1 - np.tanh(x) ** 2),
         inputs(x="n c"),
         (
-            Wrong("the square is missing", lambda g, x: g * (1 - np.tanh(x)), (*SMOOTH, *FACTOR, *BY_SIGN, "square")),
-            Wrong("of the input, not of the output", lambda g, x: g * (1 - x**2), (*SMOOTH, *FACTOR)),
+            Wrong(
+                "the square is missing",
+                lambda g, x: g * (1 - np.tanh(x)),
+                (*SMOOTH, *FACTOR, *BY_SIGN, "square"),
+                STATISTICS,
+            ),
+            Wrong("of the input, not of the output", lambda g, x: g * (1 - x**2), (*SMOOTH, *FACTOR), STATISTICS),
             Wrong("the sign", lambda g, x: g * (np.tanh(x) ** 2 - 1), SIGN),
         ),
     ),
@@ -225,9 +235,9 @@ CASES = (
         softplus_backward,
         inputs(x="n c"),
         (
-            Wrong("sigmoid(-x)", lambda g, x: g / (1 + np.exp(x)), (*SMOOTH, *SIGN, *FACTOR)),
-            Wrong("relu's", lambda g, x: g * (x > 0), (*SMOOTH, *BY_SIGN, *FACTOR)),
-            Wrong("sigmoid's derivative", lambda g, x: g / (2 + 2 * np.cosh(x)), (*SMOOTH, *FACTOR)),
+            Wrong("sigmoid(-x)", lambda g, x: g / (1 + np.exp(x)), (*SMOOTH, *SIGN, *FACTOR), STATISTICS),
+            Wrong("relu's", lambda g, x: g * (x > 0), (*SMOOTH, *BY_SIGN, *FACTOR), STATISTICS),
+            Wrong("sigmoid's derivative", lambda g, x: g / (2 + 2 * np.cosh(x)), (*SMOOTH, *FACTOR), STATISTICS),
         ),
     ),
     Code(
@@ -236,9 +246,11 @@ CASES = (
         _gelu_backward(),
         inputs(x="n c"),
         (
-            Wrong("the product rule's other half", _gelu_backward("product"), (*SMOOTH, *MISSING, "product")),
-            Wrong("the slope of the cube", _gelu_backward("cube"), (*SMOOTH, *MISSING, *FACTOR)),
-            Wrong("the root of 2 / π", _gelu_backward("root"), (*SMOOTH, *MISSING, *FACTOR)),
+            Wrong(
+                "the product rule's other half", _gelu_backward("product"), (*SMOOTH, *MISSING, "product"), STATISTICS
+            ),
+            Wrong("the slope of the cube", _gelu_backward("cube"), (*SMOOTH, *MISSING, *FACTOR), STATISTICS),
+            Wrong("the root of 2 / π", _gelu_backward("root"), (*SMOOTH, *MISSING, *FACTOR), STATISTICS),
         ),
     ),
     Code(
@@ -247,7 +259,7 @@ CASES = (
         _swish_backward(),
         inputs(x="n c", beta=""),
         (
-            Wrong("beta is missing in dx", _swish_backward("beta"), (*SMOOTH, *MISSING, *FACTOR, "beta")),
+            Wrong("beta is missing in dx", _swish_backward("beta"), (*SMOOTH, *MISSING, *FACTOR, "beta"), STATISTICS),
             Wrong("the product rule's other half", _swish_backward("product"), (*SMOOTH, *MISSING, "product")),
             Wrong("dbeta is not summed", _swish_backward("sum"), NOT_SUMMED),
         ),

@@ -5,17 +5,7 @@ import numpy as np
 from tinygrad_norm.check import inputs
 
 from .case import Code, Wrong
-from .words import (
-    CONSTANT,
-    ELEMENTWISE,
-    FACTOR,
-    FLIPPED,
-    MISSING,
-    NOT_SUMMED,
-    SIGN,
-    SIZE,
-    TRANSPOSED,
-)
+from .words import CONSTANT, ELEMENTWISE, FACTOR, FLIPPED, MISSING, NOT_SUMMED, SIGN, SIZE, STATISTICS, TRANSPOSED
 
 
 def _solve_backward(fault=""):
@@ -202,8 +192,8 @@ CASES = (
         _polynomial_backward(),
         inputs(x="n"),
         (
-            Wrong("powers are not lowered", _polynomial_backward("powers"), (*FACTOR, "power", "parallel")),
-            Wrong("factors are missing", _polynomial_backward("factors"), (*FACTOR, "power")),
+            Wrong("powers are not lowered", _polynomial_backward("powers"), (*FACTOR, "power", "parallel"), STATISTICS),
+            Wrong("factors are missing", _polynomial_backward("factors"), (*FACTOR, "power"), STATISTICS),
             Wrong("the constant has a slope", _polynomial_backward("constant"), ("cotangent", "output", "constant")),
         ),
     ),
@@ -248,8 +238,8 @@ CASES = (
         lambda g, x: g / x,
         inputs(x="n", domains=("positive",)),
         (
-            Wrong("times x", lambda g, x: g * x, (*FACTOR, "divid", "power", "invers")),
-            Wrong("of 1 + x", lambda g, x: g / (1 + x), (*FACTOR, "eps", "derivative")),
+            Wrong("times x", lambda g, x: g * x, (*FACTOR, "divid", "power", "invers"), STATISTICS),
+            Wrong("of 1 + x", lambda g, x: g / (1 + x), (*FACTOR, "eps", "derivative"), STATISTICS),
         ),
     ),
     Code(
@@ -258,8 +248,10 @@ CASES = (
         _power_backward(),
         inputs(x="n", p="", domains=("positive", "positive")),
         (
-            Wrong("the exponent as a factor is missing", _power_backward("factor"), FACTOR),
-            Wrong("the exponent is not lowered", _power_backward("exponent"), (*FACTOR, "power", "parallel")),
+            Wrong("the exponent as a factor is missing", _power_backward("factor"), FACTOR, STATISTICS),
+            Wrong(
+                "the exponent is not lowered", _power_backward("exponent"), (*FACTOR, "power", "parallel"), STATISTICS
+            ),
             Wrong("dp's logarithm is missing", _power_backward("log"), (*FACTOR, "log", *MISSING)),
         ),
     ),

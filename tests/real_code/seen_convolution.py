@@ -180,7 +180,7 @@ CASES = (
         "convolution of rows",
         convolve,
         convolve_backward,
-        inputs(x="t", w="2"),
+        inputs(x="t", w="2", least={"t": 2}),
         (
             Wrong(
                 "the kernel is not reversed in dx",

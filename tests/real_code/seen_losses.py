@@ -5,7 +5,7 @@ import numpy as np
 from tinygrad_norm.check import inputs
 
 from .case import Code, Wrong
-from .words import BATCH, BY_SIGN, FACTOR, IGNORES_G, MISSING, SIGN, SIZE
+from .words import BATCH, BY_SIGN, FACTOR, IGNORES_G, MISSING, SIGN, SIZE, STATISTICS
 
 
 def _softmax(x):
@@ -46,6 +46,22 @@ def cross_entropy_backward_unnormalized(g, s, y):
     ds = np.exp(s - s.max(axis=1, keepdims=True))
     ds[np.arange(len(y)), y] -= 1
     return g * ds
+
+
+# The same, cached; a second backward pass over one cache must give the same.
+def softmax_loss_forward(scores, labels):
+    p = _softmax(scores)
+    return -np.log(p[np.arange(len(p)), labels]).mean(), (p, labels)
+
+
+def _softmax_loss_backward(fault=""):
+    def softmax_loss_backward(dout, cache):
+        p, labels = cache
+        dx = p if fault == "in place" else p.copy()
+        dx[np.arange(len(p)), labels] += 1 if fault == "sign" else -1
+        return dout * dx / len(p)
+
+    return softmax_loss_backward
 
 
 # A class of one-hot targets.
@@ -233,6 +249,16 @@ CASES = (
         ),
     ),
     Code(
+        "softmax loss, cached",
+        softmax_loss_forward,
+        _softmax_loss_backward(),
+        LABELLED,
+        (
+            Wrong("the cache is changed in place", _softmax_loss_backward("in place"), ("in place", "cache", "differ")),
+            Wrong("1 is added at the labels", _softmax_loss_backward("sign"), (*AT_LABELS, "sign")),
+        ),
+    ),
+    Code(
         "softmax with loss, a class",
         SoftmaxWithLoss(),
         None,
@@ -263,7 +289,9 @@ CASES = (
         (
             Wrong("the target's sign", lambda g, p, t: (l1_loss_backward(g, p, t)[0],) * 2, SIGN),
             Wrong("not divided by the size", lambda g, p, t: (g * np.sign(p - t), g * np.sign(t - p)), OVER_BATCH),
-            Wrong("l2's", lambda g, p, t: (g * (p - t) / p.size, g * (t - p) / p.size), (*FACTOR, *BY_SIGN)),
+            Wrong(
+                "l2's", lambda g, p, t: (g * (p - t) / p.size, g * (t - p) / p.size), (*FACTOR, *BY_SIGN), STATISTICS
+            ),
         ),
     ),
     Code(
@@ -272,7 +300,12 @@ CASES = (
         huber_backward,
         inputs(r="n c"),
         (
-            Wrong("the sign is missing", lambda g, r, delta: g * np.where(np.abs(r) <= delta, r, delta), BY_SIGN),
+            Wrong(
+                "the sign is missing",
+                lambda g, r, delta: g * np.where(np.abs(r) <= delta, r, delta),
+                BY_SIGN,
+                STATISTICS,
+            ),
             Wrong(
                 "delta is missing",
                 lambda g, r, delta: g * np.where(np.abs(r) <= delta, r, np.sign(r)),
@@ -305,7 +338,12 @@ CASES = (
         inputs(logits="n c", targets="n c", domains=("real", "mask")),
         (
             Wrong("target minus prediction", _bce_backward("sign"), SIGN),
-            Wrong("times the sigmoid's derivative", _bce_backward("sigmoid"), (*FACTOR, "derivative", "sigmoid")),
+            Wrong(
+                "times the sigmoid's derivative",
+                _bce_backward("sigmoid"),
+                (*FACTOR, "derivative", "sigmoid"),
+                STATISTICS,
+            ),
             Wrong("not divided by the size", _bce_backward("batch"), OVER_BATCH),
         ),
     ),
@@ -334,7 +372,9 @@ CASES = (
         _nll_backward(),
         inputs(p="n c", labels="n", domains=("simplex", "labels:c")),
         (
-            Wrong("not divided by the probability", _nll_backward("quotient"), (*FACTOR, "missing", "divid")),
+            Wrong(
+                "not divided by the probability", _nll_backward("quotient"), (*FACTOR, "missing", "divid"), STATISTICS
+            ),
             Wrong("whole columns", _nll_backward("rows"), AT_LABELS),
             Wrong("the sign", _nll_backward("sign"), SIGN),
         ),
@@ -357,7 +397,12 @@ CASES = (
         _focal_backward(),
         inputs(logits="n", targets="n", domains=("real", "mask")),
         (
-            Wrong("the weight is a constant", _focal_backward("weight"), (*MISSING, *FACTOR, "constant", "product")),
+            Wrong(
+                "the weight is a constant",
+                _focal_backward("weight"),
+                (*MISSING, *FACTOR, "constant", "product"),
+                STATISTICS,
+            ),
             Wrong("the sign where the target is 0", _focal_backward("sign"), (*SIGN, "mask", "target")),
         ),
         {"gamma": 2.0},

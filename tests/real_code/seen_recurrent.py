@@ -5,7 +5,7 @@ import numpy as np
 from tinygrad_norm.check import inputs
 
 from .case import Code, Wrong
-from .words import CONSTANT, FACTOR, MISSING, NOT_SUMMED, ONE_USE, SWAPPED, TRANSPOSED
+from .words import CONSTANT, FACTOR, MISSING, NOT_SUMMED, ONE_USE, STATISTICS, SWAPPED, TRANSPOSED
 
 
 def _sigmoid(x):
@@ -123,7 +123,9 @@ CASES = (
         STEP,
         (
             Wrong("Wh is not transposed", _rnn_step_backward("transposed"), TRANSPOSED),
-            Wrong("tanh's square is missing", _rnn_step_backward("square"), (*FACTOR, "derivative", "tanh")),
+            Wrong(
+                "tanh's square is missing", _rnn_step_backward("square"), (*FACTOR, "derivative", "tanh"), STATISTICS
+            ),
             Wrong("db is not summed", _rnn_step_backward("sum"), NOT_SUMMED),
         ),
     ),
@@ -150,9 +152,11 @@ CASES = (
                 _lstm_step_backward("cell"),
                 ("cotangent", "output", "next_c", "not depend on", "second"),
             ),
-            Wrong("the forget gate's 1 - f", _lstm_step_backward("forget"), (*GATES, *FACTOR, "derivative")),
+            Wrong(
+                "the forget gate's 1 - f", _lstm_step_backward("forget"), (*GATES, *FACTOR, "derivative"), STATISTICS
+            ),
             Wrong("gates in another order", _lstm_step_backward("order"), (*GATES, *SWAPPED, "permut")),
-            Wrong("f is missing in dprev_c", _lstm_step_backward("prev_c"), (*FACTOR, "gate", "cotangent")),
+            Wrong("f is missing in dprev_c", _lstm_step_backward("prev_c"), (*FACTOR, "gate", "cotangent"), STATISTICS),
         ),
     ),
     Code(
