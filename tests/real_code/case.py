@@ -49,10 +49,10 @@ def told(report: GradientReport) -> str:
 
 
 def judged(wrong: Wrong, diagnosis: str) -> Literal["true", "misleading", "silent"]:
-    """Return what a diagnosis of a fault is worth, by the words that were fixed beforehand."""
-    said = diagnosis.lower()
-    if not said:
+    """Return what a diagnosis of a fault is worth, by the words fixed beforehand; " sign" is the start of a word."""
+    if not diagnosis:
         return "silent"
+    said = f" {diagnosis.lower()}"
     if any(word in said for word in wrong.forbidden):
         return "misleading"
     return "true" if any(word in said for word in wrong.accepted) else "misleading"

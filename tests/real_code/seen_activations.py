@@ -282,11 +282,11 @@ CASES = (
         inputs(x="n c"),
         (
             Wrong("g - softmax", lambda g, x: g - softmax(x), (*IGNORES_G, "sum of the cotangent", "constant")),
-            Wrong("the sum is missing", lambda g, x: g - softmax(x) * g, (*ELEMENTWISE, "sum")),
+            Wrong("the sum is missing", lambda g, x: g - softmax(x) * g, (*ELEMENTWISE, " sum")),
             Wrong(
                 "a mean for the sum",
                 lambda g, x: g - softmax(x) * g.mean(axis=1, keepdims=True),
-                ("mean", "axis size", "times", "parallel", "factor"),
+                (" mean", "axis size", " times", "parallel", "factor"),
             ),
         ),
     ),

@@ -203,7 +203,7 @@ CASES = (
         _rotate_backward(),
         inputs(x="n 2", angle=""),
         (
-            Wrong("turned again, not back", _rotate_backward("again"), (*TRANSPOSED, "sign", "invers")),
+            Wrong("turned again, not back", _rotate_backward("again"), (*TRANSPOSED, " sign", "invers")),
             Wrong("the angle's sign", _rotate_backward("sign"), SIGN),
         ),
     ),
@@ -239,7 +239,7 @@ CASES = (
         inputs(x="n", domains=("positive",)),
         (
             Wrong("times x", lambda g, x: g * x, (*FACTOR, "divid", "power", "invers"), STATISTICS),
-            Wrong("of 1 + x", lambda g, x: g / (1 + x), (*FACTOR, "eps", "derivative"), STATISTICS),
+            Wrong("of 1 + x", lambda g, x: g / (1 + x), (*FACTOR, " eps", "derivative"), STATISTICS),
         ),
     ),
     Code(
@@ -252,7 +252,7 @@ CASES = (
             Wrong(
                 "the exponent is not lowered", _power_backward("exponent"), (*FACTOR, "power", "parallel"), STATISTICS
             ),
-            Wrong("dp's logarithm is missing", _power_backward("log"), (*FACTOR, "log", *MISSING)),
+            Wrong("dp's logarithm is missing", _power_backward("log"), (*FACTOR, " log", *MISSING)),
         ),
     ),
     Code(
@@ -261,7 +261,7 @@ CASES = (
         _weighted_mean_backward(),
         inputs(x="n t", w="n t", domains=("real", "positive")),
         (
-            Wrong("the total is a constant in dw", _weighted_mean_backward("constant"), (*CONSTANT, "total", "mean")),
+            Wrong("the total is a constant in dw", _weighted_mean_backward("constant"), (*CONSTANT, "total", " mean")),
             Wrong("dx is not divided by the total", _weighted_mean_backward("total"), (*FACTOR, *SIZE, "normaliz")),
         ),
     ),

@@ -149,7 +149,7 @@ CASES = (
         _attention_backward(),
         inputs(q="t d", k="t d", v="t d", mask="t t", domains=("real", "real", "real", "mask")),
         (
-            Wrong("the scale is missing", _attention_backward("scale"), (*FACTOR, "root")),
+            Wrong("the scale is missing", _attention_backward("scale"), (*FACTOR, " root")),
             Wrong("softmax elementwise", _attention_backward("elementwise"), (*ELEMENTWISE, "softmax")),
             Wrong("the scores are not transposed in dk", _attention_backward("transposed"), (*TRANSPOSED, *SWAPPED)),
             Wrong("the weights are not transposed in dv", _attention_backward("v"), TRANSPOSED),
@@ -162,7 +162,7 @@ CASES = (
         inputs(x="n t 4", largest=3),
         (
             Wrong("x as queries alone", MultiHeadAttention("uses"), ONE_USE),
-            Wrong("the scale is missing", MultiHeadAttention("scale"), (*FACTOR, "root")),
+            Wrong("the scale is missing", MultiHeadAttention("scale"), (*FACTOR, " root")),
         ),
     ),
     Code(

@@ -160,8 +160,8 @@ CASES = (
         (
             Wrong("dx of the padded corner", _conv_backward_naive("padding"), SHIFTED),
             Wrong("the kernel is flipped in dx", _conv_backward_naive("flipped"), FLIPPED),
-            Wrong("dw is assigned, not accumulated", _conv_backward_naive("assigned"), (*ONE_USE, "last")),
-            Wrong("db of the last sample", _conv_backward_naive("batch"), (*NOT_SUMMED, *MISSING, "last", "axis 0")),
+            Wrong("dw is assigned, not accumulated", _conv_backward_naive("assigned"), (*ONE_USE, " last")),
+            Wrong("db of the last sample", _conv_backward_naive("batch"), (*NOT_SUMMED, *MISSING, " last", "axis 0")),
         ),
         {"conv_param": {"stride": 2, "pad": 1}},
     ),
@@ -171,7 +171,7 @@ CASES = (
         None,
         inputs(x="n 2 h w", largest=3),
         (
-            Wrong("columns are assigned, not added", Convolution("assigned"), (*ONE_USE, "overlap", "last")),
+            Wrong("columns are assigned, not added", Convolution("assigned"), (*ONE_USE, "overlap", " last")),
             Wrong("dW is flipped", Convolution("flipped"), FLIPPED),
             Wrong("offsets are swapped", Convolution("offset"), (*TRANSPOSED, "shift", "kernel", "offset")),
         ),
@@ -197,7 +197,7 @@ CASES = (
         IMAGES,
         (
             Wrong("shared by all four", MaxPool2x2Shared(), ("averag", "maxim", "share", "nonzero", "spread", "zero")),
-            Wrong("rows and columns are swapped", MaxPool2x2Transposed(), (*TRANSPOSED, "position", "place", "zero")),
+            Wrong("rows and columns are swapped", MaxPool2x2Transposed(), (*TRANSPOSED, "position", " place", "zero")),
             Wrong("all four get everything", MaxPool2x2ToAll(), ("maxim", "mask", "nonzero", "spread", "zero", "ties")),
         ),
     ),
@@ -218,7 +218,7 @@ CASES = (
         upsample_backward,
         inputs(x="n c h w", largest=3),
         (
-            Wrong("one corner is taken", lambda g, x: g[:, :, ::2, ::2], ("sum", "missing", "one of", "repeated")),
+            Wrong("one corner is taken", lambda g, x: g[:, :, ::2, ::2], (" sum", "missing", "one of", "repeated")),
             Wrong("a mean for the sum", lambda g, x: _blocks(g).mean(axis=-1), FACTOR),
         ),
     ),

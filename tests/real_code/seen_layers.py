@@ -224,7 +224,7 @@ CASES = (
         (
             Wrong("rows are assigned", _embed_backward("assigned"), REPEATED),
             Wrong("repeated rows are added once", _embed_backward("added once"), REPEATED),
-            Wrong("repeated rows are averaged", _embed_backward("mean"), (*REPEATED, "mean", "averag", "divid")),
+            Wrong("repeated rows are averaged", _embed_backward("mean"), (*REPEATED, " mean", "averag", "divid")),
         ),
     ),
     Code(
@@ -254,8 +254,8 @@ CASES = (
         positional_backward,
         inputs(x="n t d", pos="t d"),
         (
-            Wrong("the root is missing", lambda g, x, pos: (g.copy(), g.sum(axis=0)), (*FACTOR, "root")),
-            Wrong("divided by the root", lambda g, x, pos: (g / x.shape[-1] ** 0.5, g.sum(axis=0)), (*FACTOR, "root")),
+            Wrong("the root is missing", lambda g, x, pos: (g.copy(), g.sum(axis=0)), (*FACTOR, " root")),
+            Wrong("divided by the root", lambda g, x, pos: (g / x.shape[-1] ** 0.5, g.sum(axis=0)), (*FACTOR, " root")),
             Wrong("positions are not summed", lambda g, x, pos: (g * x.shape[-1] ** 0.5, g.copy()), NOT_SUMMED),
         ),
     ),

@@ -166,7 +166,7 @@ def _focal_backward(fault=""):
 
 
 LABELLED = inputs(scores="n c", labels="n", domains=("real", "labels:c"))
-AT_LABELS = ("label", "class", "column", "entries", "target", "missing", "index", "diagonal")
+AT_LABELS = ("label", " class", "column", "entries", "target", "missing", " index", "diagonal")
 OVER_BATCH = (*BATCH, *SIZE)
 
 CASES = (
@@ -189,7 +189,9 @@ CASES = (
         (
             Wrong("divided by the batch size", lambda g, s, y: cross_entropy_backward(g, s, y) / len(y), OVER_BATCH),
             Wrong("the cotangent is missing", lambda g, s, y: cross_entropy_backward(1.0, s, y), IGNORES_G),
-            Wrong("exponentials are not normalized", cross_entropy_backward_unnormalized, (*FACTOR, "sum", "normaliz")),
+            Wrong(
+                "exponentials are not normalized", cross_entropy_backward_unnormalized, (*FACTOR, " sum", "normaliz")
+            ),
         ),
     ),
     Code(
@@ -199,7 +201,7 @@ CASES = (
         LABELLED,
         (
             Wrong("the cache is changed in place", _softmax_loss_backward("in place"), ("in place", "cache", "differ")),
-            Wrong("1 is added at the labels", _softmax_loss_backward("sign"), (*AT_LABELS, "sign")),
+            Wrong("1 is added at the labels", _softmax_loss_backward("sign"), (*AT_LABELS, " sign")),
         ),
     ),
     Code(
@@ -219,7 +221,7 @@ CASES = (
         None,
         LABELLED,
         (
-            Wrong("the right class counts once", _svm_loss("count"), (*AT_LABELS, "count", "sum")),
+            Wrong("the right class counts once", _svm_loss("count"), (*AT_LABELS, " count", " sum")),
             Wrong("the right class has none", _svm_loss("class"), (*AT_LABELS, "zero")),
             Wrong("not divided by the batch size", _svm_loss("batch"), OVER_BATCH),
         ),

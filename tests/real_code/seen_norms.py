@@ -170,10 +170,10 @@ CASES = (
         inputs(x="n 4", gamma="4", beta="4"),
         (
             Wrong("the path through the variance is missing", _batchnorm_backward("variance"), ("variance", *EPS)),
-            Wrong("the path through the mean is missing", _batchnorm_backward("mean"), ("mean",), ("variance is",)),
+            Wrong("the path through the mean is missing", _batchnorm_backward("mean"), (" mean",), ("variance is",)),
             Wrong("the statistics are constants", _batchnorm_backward("both"), CONSTANT),
             Wrong("gamma is missing in dx", _batchnorm_backward("gamma"), ("gamma", "weight", *FACTOR)),
-            Wrong("dgamma by x", _batchnorm_backward("x"), ("gamma", "normaliz", "x̂", *FACTOR, "mean", "parallel")),
+            Wrong("dgamma by x", _batchnorm_backward("x"), ("gamma", "normaliz", "x̂", *FACTOR, " mean", "parallel")),
             Wrong("eps is missing in dx", _batchnorm_backward("eps"), EPS),
         ),
         {"bn_param": {"mode": "train"}},
@@ -207,9 +207,9 @@ CASES = (
         None,
         inputs(x="n 4"),
         (
-            Wrong("the root is a constant", RMSNorm("constant"), (*CONSTANT, "norm of x", "root")),
-            Wrong("a sum for the mean", RMSNorm("sum"), (*SIZE, "times", "parallel")),
-            Wrong("eps is missing", RMSNorm("eps"), (*EPS, "root", "norm of x")),
+            Wrong("the root is a constant", RMSNorm("constant"), (*CONSTANT, "norm of x", " root")),
+            Wrong("a sum for the mean", RMSNorm("sum"), (*SIZE, " times", "parallel")),
+            Wrong("eps is missing", RMSNorm("eps"), (*EPS, " root", "norm of x")),
         ),
     ),
     Code(
@@ -218,9 +218,9 @@ CASES = (
         _weight_norm_backward(),
         inputs(v="m d", length="m"),
         (
-            Wrong("the norm is a constant", _weight_norm_backward("constant"), (*CONSTANT, "norm")),
-            Wrong("the direction is not of length 1", _weight_norm_backward("unit"), (*CONSTANT, "norm", "parallel")),
-            Wrong("the length's norm is missing", _weight_norm_backward("length"), (*FACTOR, "norm", "divid")),
+            Wrong("the norm is a constant", _weight_norm_backward("constant"), (*CONSTANT, " norm")),
+            Wrong("the direction is not of length 1", _weight_norm_backward("unit"), (*CONSTANT, " norm", "parallel")),
+            Wrong("the length's norm is missing", _weight_norm_backward("length"), (*FACTOR, " norm", "divid")),
         ),
     ),
     Code(
@@ -229,8 +229,8 @@ CASES = (
         _spectral_backward(),
         inputs(W="m n"),
         (
-            Wrong("the norm is a constant", _spectral_backward("constant"), (*CONSTANT, "norm", "rank")),
-            Wrong("the path's sign", _spectral_backward("sign"), ("sign", "rank", "norm", "path")),
+            Wrong("the norm is a constant", _spectral_backward("constant"), (*CONSTANT, " norm", " rank")),
+            Wrong("the path's sign", _spectral_backward("sign"), (" sign", " rank", " norm", " path")),
         ),
     ),
     Code(
@@ -239,10 +239,10 @@ CASES = (
         row_norms_backward,
         inputs(x="n d"),
         (
-            Wrong("not divided by the norm", lambda g, x: g[:, None] * x, (*FACTOR, "norm", "divid")),
+            Wrong("not divided by the norm", lambda g, x: g[:, None] * x, (*FACTOR, " norm", "divid")),
             Wrong("twice", lambda g, x: 2 * row_norms_backward(g, x), FACTOR),
-            Wrong("divided by the square", lambda g, x: row_norms_backward(g, x, power=2), (*FACTOR, "norm", "divid")),
-            Wrong("signs alone", lambda g, x: g[:, None] * np.sign(x), (*FACTOR, *BY_SIGN, "norm")),
+            Wrong("divided by the square", lambda g, x: row_norms_backward(g, x, power=2), (*FACTOR, " norm", "divid")),
+            Wrong("signs alone", lambda g, x: g[:, None] * np.sign(x), (*FACTOR, *BY_SIGN, " norm")),
         ),
     ),
     Code(
@@ -251,8 +251,8 @@ CASES = (
         _cosine_backward(),
         inputs(a="n d", b="n d"),
         (
-            Wrong("the norms are constants", _cosine_backward("constant"), (*CONSTANT, "norm")),
-            Wrong("a norm for its square", _cosine_backward("square"), ("norm", "parallel", "times", *MISSING)),
+            Wrong("the norms are constants", _cosine_backward("constant"), (*CONSTANT, " norm")),
+            Wrong("a norm for its square", _cosine_backward("square"), (" norm", "parallel", " times", *MISSING)),
             Wrong("the gradients are swapped", _cosine_backward("swapped"), SWAPPED),
         ),
     ),

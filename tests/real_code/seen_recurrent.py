@@ -113,7 +113,7 @@ def _gru_step_backward(fault=""):
 
 
 STEP = inputs(x="n d", prev_h="n h", Wx="d h", Wh="h h", b="h")
-GATES = ("gate", "column", "block", "part of", "some of", "slice", "half", "quarter", "third")
+GATES = (" gate", "column", " block", "part of", "some of", " slice", " half", " quarter", " third")
 
 CASES = (
     Code(
@@ -156,7 +156,9 @@ CASES = (
                 "the forget gate's 1 - f", _lstm_step_backward("forget"), (*GATES, *FACTOR, "derivative"), STATISTICS
             ),
             Wrong("gates in another order", _lstm_step_backward("order"), (*GATES, *SWAPPED, "permut")),
-            Wrong("f is missing in dprev_c", _lstm_step_backward("prev_c"), (*FACTOR, "gate", "cotangent"), STATISTICS),
+            Wrong(
+                "f is missing in dprev_c", _lstm_step_backward("prev_c"), (*FACTOR, " gate", "cotangent"), STATISTICS
+            ),
         ),
     ),
     Code(

@@ -112,7 +112,7 @@ CASES = (
             Wrong(
                 "never linear",
                 lambda g, r, delta: g * r,
-                (*BY_SIGN, *FACTOR, "threshold", "clip", "large"),
+                (*BY_SIGN, *FACTOR, "threshold", "clip", " large"),
                 ("transpos",),
             ),
         ),

@@ -88,7 +88,7 @@ CASES = (
         None,
         inputs(x="n c h w"),
         (
-            Wrong("in Fortran's order", FlattenInFortranOrder(), ("order", "permut", "reshap", *TRANSPOSED)),
+            Wrong("in Fortran's order", FlattenInFortranOrder(), (" order", "permut", "reshap", *TRANSPOSED)),
             Wrong("not undone", FlattenNotUndone(), ("reshape", "as many", "shape of the cotangent")),
         ),
     ),
@@ -109,7 +109,7 @@ CASES = (
         inputs(x="n c c c"),
         (
             Wrong("the same permutation, not its inverse", lambda g, x: g.transpose(PERMUTED), (*TRANSPOSED, "permut")),
-            Wrong("reshaped instead", lambda g, x: g.reshape(x.shape), ("permut", "order", "reshap", *TRANSPOSED)),
+            Wrong("reshaped instead", lambda g, x: g.reshape(x.shape), ("permut", " order", "reshap", *TRANSPOSED)),
         ),
     ),
     Code(
@@ -122,7 +122,7 @@ CASES = (
             Wrong(
                 "every second column",
                 lambda g, a, b: (g[:, ::2], g[:, 1::2]),
-                ("order", "permut", "columns", *SHIFTED, *SWAPPED),
+                (" order", "permut", "columns", *SHIFTED, *SWAPPED),
             ),
         ),
     ),
@@ -167,8 +167,8 @@ CASES = (
         _moments_backward(),
         inputs(x="n c"),
         (
-            Wrong("the mean's cotangent is dropped", _moments_backward("mean"), ("mean", "first", *MISSING)),
-            Wrong("x is not centred", _moments_backward("centred"), ("mean", "centr", "constant")),
+            Wrong("the mean's cotangent is dropped", _moments_backward("mean"), (" mean", "first", *MISSING)),
+            Wrong("x is not centred", _moments_backward("centred"), (" mean", "centr", "constant")),
             Wrong("the variance over n - 1", _moments_backward("unbiased"), ("variance", "n - 1", "parallel")),
         ),
         {"cached": False},
@@ -179,8 +179,8 @@ CASES = (
         lambda g, x: g - g.mean(axis=1, keepdims=True),
         inputs(x="n c"),
         (
-            Wrong("the mean is a constant", lambda g, x: g.copy(), ("mean", "cotangent alone"), ("variance",)),
-            Wrong("a sum for the mean", lambda g, x: g - g.sum(axis=1, keepdims=True), ("mean", *SIZE), ("variance",)),
+            Wrong("the mean is a constant", lambda g, x: g.copy(), (" mean", "cotangent alone"), ("variance",)),
+            Wrong("a sum for the mean", lambda g, x: g - g.sum(axis=1, keepdims=True), (" mean", *SIZE), ("variance",)),
             Wrong("over the other axis", lambda g, x: g - g.mean(axis=0), WRONG_AXIS, ("variance",)),
         ),
     ),
@@ -190,7 +190,9 @@ CASES = (
         scaled_rows_backward,
         inputs(x="n c", s="n 1"),
         (
-            Wrong("keepdims is missing", lambda g, x, s: (g * s, (g * x).sum(axis=1)), ("keepdims", "reshape", "many")),
+            Wrong(
+                "keepdims is missing", lambda g, x, s: (g * s, (g * x).sum(axis=1)), ("keepdims", "reshape", " many")
+            ),
             Wrong("not summed", lambda g, x, s: (g * s, g * x), NOT_SUMMED),
             Wrong("a mean for the sum", lambda g, x, s: (g * s, (g * x).mean(axis=1, keepdims=True)), (*SIZE, *FACTOR)),
         ),
