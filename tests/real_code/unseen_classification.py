@@ -303,7 +303,10 @@ DICE = Code(
         ),
         Wrong("the denominator is not squared", dice("square"), (), ("transpos", "batch size", "sign is")),
         Wrong(
-            "the smoothing is forgotten", dice("smooth"), ("smooth", "epsilon", " eps", "constant"), ("transpos", "batch")
+            "the smoothing is forgotten",
+            dice("smooth"),
+            ("smooth", "epsilon", " eps", "constant"),
+            ("transpos", "batch"),
         ),
     ),
 )
@@ -332,9 +335,11 @@ IOU = Code(
     "soft intersection over union",
     iou,
     iou_backward(),
-    inputs(p="n h w", t="n h w", domains=("positive", "simplex")),
+    inputs(p="n h w", t="n h w", domains=("positive", "mask")),
     (
-        Wrong("the union's derivative forgets the overlap", iou_backward("union"), (), ("transpos", "batch", "sign is")),
+        Wrong(
+            "the union's derivative forgets the overlap", iou_backward("union"), (), ("transpos", "batch", "sign is")
+        ),
         Wrong(
             "divided by the batch",
             iou_backward("batch"),
@@ -348,7 +353,6 @@ IOU = Code(
             ("transpos", "mask", "batch size"),
         ),
     ),
-    {"wrt": "p"},
 )
 
 CASES = (SMOOTHED, WEIGHTED, MULTI_MARGIN, SEQUENCE, PERPLEXITY, ENTROPY, DICE, IOU)

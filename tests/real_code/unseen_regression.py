@@ -148,7 +148,9 @@ POISSON = Code(
             (),
             ("transpos", "batch size", "mean path"),
         ),
-        Wrong("the counts are left out", poisson("ratio"), ("missing", "count", "constant"), ("transpos", "batch size")),
+        Wrong(
+            "the counts are left out", poisson("ratio"), ("missing", "count", "constant"), ("transpos", "batch size")
+        ),
         Wrong(
             "the mean is forgotten",
             poisson("sum"),
