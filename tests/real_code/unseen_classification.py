@@ -44,7 +44,7 @@ SMOOTHED = Code(
             "not divided by the batch",
             smoothed("batch"),
             ("batch size", "number of samples", "size of n", "length of n", "number of rows", "axis 0"),
-            ("transpos", "sign", "mask"),
+            ("transpos", " sign", "mask"),
         ),
         Wrong(
             "target minus probability",
@@ -142,7 +142,7 @@ MULTI_MARGIN = Code(
         Wrong(
             "classes within the margin count as well",
             multi_margin_backward("all"),
-            ("mask", "margin", "where", "zero", "active"),
+            ("mask", "margin", "where x", "elsewhere", "zero", "active"),
             ("transpos", "batch size", "sign is"),
         ),
     ),
@@ -266,7 +266,19 @@ ENTROPY = Code(
         Wrong(
             "the sum over the row is missing",
             entropy_backward("centre"),
-            ("missing", "sum over", "mean", "row", "centr", "center", "multiple of"),
+            (
+                "missing",
+                "sum over",
+                "the mean",
+                "a mean",
+                "mean of",
+                "mean path",
+                "mean term",
+                "row",
+                "centr",
+                "center",
+                "multiple of",
+            ),
             ("transpos", "batch size", "sign is"),
         ),
     ),
@@ -344,7 +356,7 @@ IOU = Code(
             "divided by the batch",
             iou_backward("batch"),
             ("batch size", "number of samples", "size of n", "length of n", "axis 0"),
-            ("transpos", "sign", "mask"),
+            ("transpos", " sign", "mask"),
         ),
         Wrong(
             "the gradient of the score, not of the loss",

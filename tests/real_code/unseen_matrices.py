@@ -17,19 +17,19 @@ BILINEAR = Code(
             "A and its transpose are exchanged",
             lambda g, x, A, y: (g[:, None] * (y @ A), np.einsum("n,ni,nj->ij", g, x, y), g[:, None] * (x @ A.T)),
             TRANSPOSED,
-            ("sign", "batch", "mean"),
+            (" sign", "batch", "the mean"),
         ),
         Wrong(
             "the gradient of A is transposed",
             lambda g, x, A, y: (g[:, None] * (y @ A.T), np.einsum("n,ni,nj->ji", g, x, y), g[:, None] * (x @ A)),
             TRANSPOSED,
-            ("sign", "batch", "mean"),
+            (" sign", "batch", "the mean"),
         ),
         Wrong(
             "the gradients of x and y are swapped",
             lambda g, x, A, y: (g[:, None] * (x @ A), np.einsum("n,ni,nj->ij", g, x, y), g[:, None] * (y @ A.T)),
             ("swap", "order", "exchang"),
-            ("sign", "batch", "mean"),
+            (" sign", "batch", "the mean"),
         ),
     ),
 )
@@ -44,19 +44,19 @@ CUMPROD = Code(
             "the sum runs forward in time",
             lambda g, x: np.cumsum(g * np.cumprod(x, axis=1), axis=1) / x,
             ("transpos", "flip", "revers", "direction", "order", "later"),
-            ("sign", "batch", "mean"),
+            (" sign", "batch", "the mean"),
         ),
         Wrong(
             "not divided by x",
             lambda g, x: np.cumsum((g * np.cumprod(x, axis=1))[:, ::-1], axis=1)[:, ::-1],
             ("factor", "times x", "divid", "multiplied by x"),
-            ("sign", "batch", "transpos"),
+            (" sign", "batch", "transpos"),
         ),
         Wrong(
             "the steps after the first are left out",
             lambda g, x: g * np.cumprod(x, axis=1) / x,
-            ("diagonal", "elementwise", "element by element", "missing", "sum over", "mixes", "uses"),
-            ("sign", "batch", "transpos"),
+            ("diagonal", "elementwise", "element by element", "missing", "sum over", "mixes", " uses"),
+            (" sign", "batch", "transpos"),
         ),
     ),
 )
@@ -79,20 +79,20 @@ RUNNING_MEAN = Code(
         Wrong(
             "divided by the count after the sum",
             lambda g, x: np.cumsum(g[::-1], axis=0)[::-1] / np.arange(1, len(x) + 1)[:, None],
-            ("transpos", "factor", "count", "order", "row", "step"),
-            ("sign", "batch size"),
+            ("transpos", "factor", "count", "order", "row", "steps"),
+            (" sign", "batch size"),
         ),
         Wrong(
             "the sum runs forward in time",
             lambda g, x: running_mean(g),
             ("transpos", "flip", "revers", "direction", "order", "later"),
-            ("sign", "batch size"),
+            (" sign", "batch size"),
         ),
         Wrong(
             "the last flip is missing",
             lambda g, x: running_mean_backward(g, x)[::-1],
             ("flip", "revers", "order"),
-            ("sign", "batch size"),
+            (" sign", "batch size"),
         ),
     ),
 )
@@ -117,8 +117,8 @@ DIFFERENCES = Code(
         Wrong(
             "the earlier neighbour gets nothing",
             lambda g, x: np.pad(g, ((0, 0), (1, 0))),
-            ("missing", "uses", "one of", "part of", "diagonal"),
-            ("batch", "sign is", "mean"),
+            ("missing", " uses", "one of", "part of", "diagonal"),
+            ("batch", "sign is", "the mean"),
         ),
     ),
 )
@@ -133,13 +133,13 @@ OUTER = Code(
             "the cotangent is transposed",
             lambda g, a, b: (np.einsum("nji,nj->ni", g, b), np.einsum("nji,ni->nj", g, a)),
             TRANSPOSED,
-            ("sign", "batch", "mean"),
+            (" sign", "batch", "the mean"),
         ),
         Wrong(
             "the gradients are swapped",
             lambda g, a, b: (np.einsum("nij,ni->nj", g, a), np.einsum("nij,nj->ni", g, b)),
             ("swap", "order", "exchang"),
-            ("sign", "batch", "mean"),
+            (" sign", "batch", "the mean"),
         ),
     ),
 )
@@ -160,7 +160,7 @@ KRONECKER = Code(
                 np.einsum("aibj,ij->ab", g.reshape(A.shape[0], B.shape[0], A.shape[1], B.shape[1]), A),
             ),
             ("order", "permut", "reshape", "axes", "swap", "transpos"),
-            ("sign", "batch", "mean"),
+            (" sign", "batch", "the mean"),
         ),
     ),
 )
@@ -180,7 +180,7 @@ LOGDET = Code(
             "the determinant's own gradient",
             lambda g, A: g * np.linalg.det(A) * np.linalg.inv(A).T,
             ("factor", "times", "determinant", "proportional"),
-            ("sign", "batch", "transpos"),
+            (" sign", "batch", "transpos"),
         ),
         Wrong(
             "the trace of the inverse on the diagonal",
@@ -213,7 +213,7 @@ TRIANGULAR_SOLVE = Code(
     whiten_solve_backward(),
     inputs(L="n n", b="n m", domains=("triangular", "real")),
     (
-        Wrong("solved with L itself", whiten_solve_backward("transposed"), TRANSPOSED, ("sign", "batch", "mask")),
+        Wrong("solved with L itself", whiten_solve_backward("transposed"), TRANSPOSED, (" sign", "batch", "mask")),
         Wrong(
             "the matrix's gradient has the wrong sign",
             whiten_solve_backward("sign"),
@@ -224,7 +224,7 @@ TRIANGULAR_SOLVE = Code(
             "the upper triangle gets a gradient",
             whiten_solve_backward("full"),
             ("triang", "mask", "tril", "zero"),
-            ("batch", "sign", "transpos"),
+            ("batch", " sign", "transpos"),
         ),
     ),
 )
@@ -252,43 +252,40 @@ ROTATION = Code(
     rotate_backward(),
     inputs(x="n 2", theta=""),
     (
-        Wrong("rotated forward again", rotate_backward("transposed"), TRANSPOSED, ("batch", "mean", "factor")),
+        Wrong("rotated forward again", rotate_backward("transposed"), TRANSPOSED, ("batch", "the mean", "factor")),
         Wrong("a sign in the derivative of the matrix", rotate_backward("derivative"), (), ("batch", "transpos")),
     ),
 )
 
 
-def rotary(x, cos, sin):
+def rotary(x, direction=1):
+    t, half = x.shape[1], x.shape[2] // 2
+    angles = np.arange(t)[:, None] / 100 ** (np.arange(half) / max(half, 1))
+    cos, sin = np.cos(angles), direction * np.sin(angles)
     a, b = x[..., ::2], x[..., 1::2]
     return np.stack([a * cos - b * sin, a * sin + b * cos], axis=-1).reshape(x.shape)
 
 
-def rotary_angles(t, half):
-    angles = np.arange(t)[:, None] / 100 ** (np.arange(half) / max(half, 1))
-    return np.cos(angles), np.sin(angles)
+def rotary_halves(g, x):
+    d = rotary(g, -1)
+    return np.concatenate([d[..., ::2], d[..., 1::2]], axis=-1)
 
 
 ROTARY = Code(
     "rotary position encoding",
-    lambda x: rotary(x, *rotary_angles(x.shape[1], x.shape[2] // 2)),
-    lambda g, x: rotary(g, (r := rotary_angles(x.shape[1], x.shape[2] // 2))[0], -r[1]),
+    rotary,
+    lambda g, x: rotary(g, -1),
     inputs(x="n t 2d"),
     (
         Wrong(
             "rotated in the same direction",
-            lambda g, x: rotary(g, *rotary_angles(x.shape[1], x.shape[2] // 2)),
-            ("transpos", "inverse", "direction", "sign of the sine", "sin"),
-            ("batch", "mean", "factor"),
+            lambda g, x: rotary(g),
+            ("transpos", "inverse", "direction", "sign of the sine"),
+            ("batch", "the mean", "factor"),
         ),
         Wrong(
             "the halves in the place of the pairs",
-            lambda g, x: np.concatenate(
-                [
-                    rotary(g, (r := rotary_angles(x.shape[1], x.shape[2] // 2))[0], -r[1])[..., ::2],
-                    rotary(g, r[0], -r[1])[..., 1::2],
-                ],
-                axis=-1,
-            ),
+            rotary_halves,
             ("order", "permut", "interleav", "swap"),
             ("batch", "mean path", "sign is"),
         ),
@@ -310,13 +307,13 @@ GEOMETRIC_MEAN = Code(
             "not divided by the number of columns",
             lambda g, x: (g * geometric_mean(x))[:, None] / x,
             ("factor", "times", "number of", "size of c", "size", "columns", "length of c"),
-            ("sign", "transpos", "mask"),
+            (" sign", "transpos", "mask"),
         ),
         Wrong(
             "the gradient of the mean of logarithms",
             lambda g, x: g[:, None] / x / x.shape[1],
-            ("factor", "times", "output", "row", "chain", "exp"),
-            ("sign", "transpos", "batch"),
+            ("factor", "times", "output", "row", "chain"),
+            (" sign", "transpos", "batch"),
         ),
     ),
 )

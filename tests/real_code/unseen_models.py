@@ -12,7 +12,7 @@ def sigmoid(x):
 
 BATCH = ("batch size", "number of samples", "size of n", "length of n", "number of rows", "axis 0", "size of m")
 SIGN = ("sign", "-1 times", "negat", "minus")
-ONE_USE = ("uses", "missing", "one of", "part of", "path")
+ONE_USE = (" uses", "missing", "one of", "part of", "path")
 
 
 def logistic(fault=""):
@@ -101,14 +101,14 @@ LINEAR_REGRESSION = Code(
             "the factor 2 is missing",
             LinearRegressionHalf(3),
             ("factor", "times", "half", "0.5"),
-            ("transpos", "sign", "batch size", "mask"),
+            ("transpos", " sign", "batch size", "mask"),
         ),
-        Wrong("not divided by the number of samples", LinearRegressionSum(3), BATCH, ("transpos", "sign", "mask")),
+        Wrong("not divided by the number of samples", LinearRegressionSum(3), BATCH, ("transpos", " sign", "mask")),
         Wrong(
             "the bias's gradient is averaged once more",
             LinearRegressionBiasMean(3),
-            (*BATCH, "mean"),
-            ("transpos", "sign", "mask"),
+            (*BATCH, "the mean", "a mean", "mean of", "mean path", "mean term"),
+            ("transpos", " sign", "mask"),
         ),
     ),
 )
@@ -272,7 +272,18 @@ MIXTURE = Code(
         Wrong(
             "the weights' normalizer is left out",
             mixture_backward("normalizer"),
-            ("missing", "normali", "constant", "softmax", "centr", "mean"),
+            (
+                "missing",
+                "normali",
+                "constant",
+                "softmax",
+                "centr",
+                "the mean",
+                "a mean",
+                "mean of",
+                "mean path",
+                "mean term",
+            ),
             ("transpos", "sign is", "batch size"),
         ),
     ),
@@ -308,12 +319,12 @@ HIGHWAY = Code(
             (*ONE_USE, "residual", "carr", "skip", "identity"),
             ("transpos", "batch", "sign is"),
         ),
-        Wrong("the weights are not transposed", gated_backward("transposed"), ("transpos",), ("batch", "sign")),
+        Wrong("the weights are not transposed", gated_backward("transposed"), ("transpos",), ("batch", " sign")),
         Wrong(
             "the bias's gradient is not summed",
             gated_backward("bias"),
             ("sum", "shape", "broadcast", "reduc", "axis 0"),
-            ("transpos", "sign", "mask"),
+            ("transpos", " sign", "mask"),
         ),
         Wrong("the gate's gradient forgets the carried input", gated_backward("gate"), (), ("transpos", "batch")),
     ),

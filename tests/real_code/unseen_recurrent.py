@@ -10,7 +10,7 @@ def sigmoid(x):
     return 0.5 * (1 + np.tanh(0.5 * x))
 
 
-STEP = ("time step", "step", "sum over", "uses", "part of", "missing", "accumul", "last", "recurr")
+STEP = ("time step", "steps", "sum over", " uses", "part of", "missing", "accumul", "last", "recurr")
 
 
 def elman_forward(x, h0, Wx, Wh, b):
@@ -49,18 +49,18 @@ ELMAN = Code(
     elman_backward(),
     inputs(x="n t d", h0="n h", Wx="d h", Wh="h h", b="h"),
     (
-        Wrong("Wx is overwritten at each step", elman_backward("last"), STEP, ("transpos", "sign", "batch size")),
+        Wrong("Wx is overwritten at each step", elman_backward("last"), STEP, ("transpos", " sign", "batch size")),
         Wrong(
             "no gradient flows to earlier steps",
             elman_backward("through time"),
             (*STEP, "zero", "path"),
-            ("transpos", "sign", "batch size"),
+            ("transpos", " sign", "batch size"),
         ),
-        Wrong("Wh is not transposed on the way back", elman_backward("transposed"), ("transpos",), ("sign", "batch")),
+        Wrong("Wh is not transposed on the way back", elman_backward("transposed"), ("transpos",), (" sign", "batch")),
         Wrong(
             "the new state in the place of the previous one",
             elman_backward("state"),
-            ("time step", "step", "shift", "previous", "state", "stale"),
+            ("time step", "steps", "shift", "previous", "previous state", "stale"),
             ("transpos", "sign is", "batch size"),
         ),
     ),
@@ -268,7 +268,7 @@ BIDIRECTIONAL = Code(
         Wrong(
             "the shared weights count for one direction only",
             bidirectional_backward("one"),
-            ("uses", "missing", "part of", "one of", "direction"),
+            (" uses", "missing", "part of", "one of", "direction"),
             ("transpos", "batch", "sign is"),
         ),
     ),
@@ -304,13 +304,13 @@ TIED = Code(
         Wrong(
             "only the output layer's use counts",
             tied_backward("out"),
-            ("uses", "missing", "part of", "one of", "repeated"),
+            (" uses", "missing", "part of", "one of", "repeated"),
             ("transpos", "batch", "sign is"),
         ),
         Wrong(
             "only the lookup's use counts",
             tied_backward("in"),
-            ("uses", "missing", "part of", "one of"),
+            (" uses", "missing", "part of", "one of"),
             ("transpos", "batch", "sign is"),
         ),
         Wrong(

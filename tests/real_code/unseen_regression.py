@@ -27,7 +27,7 @@ LOG_COSH = Code(
             "divided by the number of rows, not of elements",
             log_cosh("rows"),
             ("factor", "times", "size of c", "number of", "columns", "length of c", "axis", "size"),
-            ("transpos", "sign", "mask"),
+            ("transpos", " sign", "mask"),
         ),
         Wrong(
             "the target's gradient has the sign of the prediction's",
@@ -65,15 +65,15 @@ SMOOTH_L1 = Code(
         Wrong(
             "the mean is forgotten",
             smooth_l1_backward("mean"),
-            ("size", "number of", "factor", "times", "mean"),
-            ("transpos", "sign", "mask"),
+            ("size", "number of", "factor", "times", "the mean", "a mean", "mean of", "mean path", "mean term"),
+            ("transpos", " sign", "mask"),
         ),
         Wrong("beta is missing in the quadratic part", smooth_l1_backward("beta"), (), ("transpos", "batch size")),
         Wrong(
             "the sign is missing in the linear part",
             smooth_l1_backward("sign"),
             ("sign", "absolute"),
-            ("transpos", "batch size", "mean"),
+            ("transpos", "batch size", "the mean"),
         ),
     ),
     {"beta": 2.0},
@@ -118,7 +118,7 @@ PINBALL = Code(
         Wrong(
             "overestimates cost nothing",
             pinball_one_side,
-            ("mask", "where", "zero", "missing", "sign of", "branch", "part"),
+            ("mask", "where x", "elsewhere", "zero", "missing", "sign of", "branch", "part"),
             ("transpos", "batch size"),
         ),
     ),
@@ -154,8 +154,8 @@ POISSON = Code(
         Wrong(
             "the mean is forgotten",
             poisson("sum"),
-            ("size", "number of", "factor", "times", "mean"),
-            ("transpos", "sign", "mask"),
+            ("size", "number of", "factor", "times", "the mean", "a mean", "mean of", "mean path", "mean term"),
+            ("transpos", " sign", "mask"),
         ),
     ),
 )
@@ -235,13 +235,13 @@ KL = Code(
             "not divided by the batch",
             kl_backward("batch"),
             ("batch size", "number of samples", "size of n", "length of n", "number of rows", "axis 0"),
-            ("transpos", "sign", "mask"),
+            ("transpos", " sign", "mask"),
         ),
         Wrong(
             "the half is missing for the log-variance",
             kl_backward("half"),
             ("factor", "times", "twice"),
-            ("transpos", "sign", "mask", "batch size"),
+            ("transpos", " sign", "mask", "batch size"),
         ),
         Wrong(
             "the log-variance's gradient has the wrong sign",
@@ -289,14 +289,14 @@ REPARAMETERIZE = Code(
             "the half is missing",
             ReparameterizeWithoutHalf(),
             ("factor", "times", "twice"),
-            ("transpos", "sign", "mask", "batch size"),
+            ("transpos", " sign", "mask", "batch size"),
         ),
         Wrong("the variance in the place of the deviation", ReparameterizeByVariance(), (), ("transpos", "batch size")),
         Wrong(
             "the noise is missing",
             ReparameterizeWithoutNoise(),
             ("noise", "missing", "factor"),
-            ("transpos", "batch size", "mean"),
+            ("transpos", "batch size", "the mean"),
         ),
     ),
 )

@@ -42,10 +42,15 @@ MAXOUT = Code(
         Wrong(
             "every piece gets the gradient",
             maxout_to_all,
-            ("mask", "maxim", "largest", "winner", "where", "zero"),
+            ("mask", "maxim", "largest", "winner", "where x", "elsewhere", "zero"),
             ("batch", "transpos", "mean path", "sign is"),
         ),
-        Wrong("the mask of ReLU", maxout_of_relu, ("mask", "sign of", "maxim", "where"), ("batch", "transpos", "mean")),
+        Wrong(
+            "the mask of ReLU",
+            maxout_of_relu,
+            ("mask", "sign of", "maxim", "where x", "elsewhere"),
+            ("batch", "transpos", "the mean"),
+        ),
         Wrong(
             "the maximum is taken over the first axis",
             maxout_of_the_first_axis,
@@ -69,16 +74,16 @@ SQUARED_RELU = Code(
         Wrong(
             "the mask is missing",
             lambda g, x: g * 2 * x,
-            ("mask", "sign of", "negative", "where"),
-            ("batch", "transpos", "mean", "factor"),
+            ("mask", "sign of", "negative", "where x", "elsewhere"),
+            ("batch", "transpos", "the mean", "factor"),
         ),
         Wrong(
             "the factor 2 is missing",
             lambda g, x: g * np.maximum(x, 0),
-            ("factor", "times", "half", "twice", "0.5", "2"),
-            ("batch", "transpos", "mean", "mask"),
+            ("factor", "times", "half", "twice", "0.5"),
+            ("batch", "transpos", "the mean", "mask"),
         ),
-        Wrong("the inner function is missing", lambda g, x: g * 2 * (x > 0), (), ("batch", "transpos", "mean")),
+        Wrong("the inner function is missing", lambda g, x: g * 2 * (x > 0), (), ("batch", "transpos", "the mean")),
     ),
 )
 
@@ -102,19 +107,19 @@ SHRINK = Code(
             "the sign of x is missing for the threshold",
             lambda g, x, t: (g * (np.abs(x) > t), -(g * (np.abs(x) > t)).sum()),
             ("sign of",),
-            ("batch", "transpos", "mean"),
+            ("batch", "transpos", "the mean"),
         ),
         Wrong(
             "the threshold's gradient has the wrong sign",
             lambda g, x, t: (shrink_backward(g, x, t)[0], -shrink_backward(g, x, t)[1]),
             ("sign", "-1 times", "minus", "negat"),
-            ("batch", "transpos", "mean", "sign of x"),
+            ("batch", "transpos", "the mean", "sign of x"),
         ),
         Wrong(
             "the negative side passes nothing",
             lambda g, x, t: (g * (x > t), shrink_backward(g, x, t)[1]),
-            ("mask", "sign of", "negative", "where"),
-            ("batch", "transpos", "mean"),
+            ("mask", "sign of", "negative", "where x", "elsewhere"),
+            ("batch", "transpos", "the mean"),
         ),
     ),
 )
@@ -133,20 +138,20 @@ CLIP = Code(
         Wrong(
             "the gradient passes straight through",
             lambda g, x: np.array(g),
-            ("mask", "clip", "where", "zero", "saturat"),
-            ("batch", "transpos", "mean", "sign"),
+            ("mask", "clip", "where x", "elsewhere", "zero", "saturat"),
+            ("batch", "transpos", "the mean", " sign"),
         ),
         Wrong(
             "only the upper bound is masked",
             lambda g, x, high=1.0: g * (x <= high),
-            ("mask", "sign of", "negative", "where", "clip"),
-            ("batch", "transpos", "mean"),
+            ("mask", "sign of", "negative", "where x", "elsewhere", "clip"),
+            ("batch", "transpos", "the mean"),
         ),
         Wrong(
             "the mask is inverted",
             lambda g, x, low=-1.0, high=1.0: g * ((x < low) | (x > high)),
-            ("mask", "invert", "where", "complement"),
-            ("batch", "transpos", "mean"),
+            ("mask", "invert", "where x", "elsewhere", "complement"),
+            ("batch", "transpos", "the mean"),
         ),
     ),
     {"low": -1.5, "high": 2.0},
@@ -189,7 +194,18 @@ MASKED_SOFTMAX = Code(
         Wrong(
             "the masked sum divides by the whole row",
             masked_softmax_mean,
-            ("mean", "factor", "times", "size", "number of", "length"),
+            (
+                "the mean",
+                "a mean",
+                "mean of",
+                "mean path",
+                "mean term",
+                "factor",
+                "times",
+                "size",
+                "number of",
+                "length",
+            ),
             ("batch", "transpos"),
         ),
         Wrong(
@@ -232,14 +248,14 @@ MAXIMUM = Code(
         Wrong(
             "both get the whole gradient",
             MaximumTwice(),
-            ("mask", "where", "maxim", "larger", "zero"),
-            ("batch", "transpos", "mean", "sign is"),
+            ("mask", "where x", "elsewhere", "maxim", "larger", "zero"),
+            ("batch", "transpos", "the mean", "sign is"),
         ),
         Wrong(
             "the two masks are swapped",
             MaximumSwapped(),
             ("swap", "mask", "exchang", "order", "invert"),
-            ("batch", "transpos", "mean"),
+            ("batch", "transpos", "the mean"),
         ),
     ),
 )
