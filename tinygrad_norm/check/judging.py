@@ -21,7 +21,7 @@ MOST_ELEMENTS, SOME_ELEMENTS = 256, 32
 """So many entries are compared one by one: at a point, and at each of many that leave doubt."""
 # How far the oracle moves when the inputs change in their last place, at a few entries, is what a gradient that
 # vanishes by cancellation, as that of a bias before a normalization, may be off by. Its own unsteadiness is no excuse.
-FEW_ELEMENTS = 16
+FEW_ELEMENTS = 8
 NOISE_FACTOR = 16
 # Where less than this is certain of a gradient, agreement says nothing.
 LEAST_CERTAINTY = 0.05
@@ -89,16 +89,15 @@ class Place:
             return lambda direction: (complex_step(self.subject.value, at, which, direction, self.g), 0.0)
         return self.differences(which).along
 
-    def noise(self, which: int, directions: Sequence[Array], want: Array, rolls: int) -> float:
+    def noise(self, which: int, direction: Array, slope: float, rolls: int) -> float:
         """Return how far an oracle without error bars moves when the inputs, and all arithmetic, round at random."""
         found = 0.0
         if not self.exact and not callable(self.subject.oracle):
             return found
         for _ in range(rolls):
-            along = self.along(which, [rounded(nearby(x, self.rng), self.rng) for x in self.points])
+            points = [rounded(nearby(x, self.rng), self.rng) for x in self.points]
             stretch = self.rng.uniform(0.5, 1)
-            again = np.array([along(stretch * direction)[0] / stretch for direction in directions])
-            found = max(found, largest(again - want))
+            found = max(found, abs(self.along(which, points)(stretch * direction)[0] / stretch - slope))
         return found
 
     def first_slope(self, which: int, direction: Array) -> tuple[float, float]:
@@ -204,14 +203,17 @@ def _close_look(place: Place, which: int, gradients: list[Array], most: int) -> 
 
 def _entry_by_entry(place: Place, which: int, gradients: list[Array], entries: Array) -> Look:
     x, rtol = place.points[which], place.subject.rtol
+    if not entries.size:
+        return Look(Argument(place.subject.names[which], x.shape), -1.0, Verdict.VACUOUS)
     got, along = gradients[which].reshape(-1)[entries], place.along(which)
     want, bars = np.array([along(unit_vector(x, entry)) for entry in entries]).reshape(-1, 2).T
-    scale, few = largest(want), [unit_vector(x, entry) for entry in entries[:FEW_ELEMENTS]]
+    scale, few = largest(want), np.zeros(x.shape)
+    few.flat[entries[:FEW_ELEMENTS]] = place.rng.choice([-1.0, 1.0], entries[:FEW_ELEMENTS].size)
     noise = UNDERFLOW + place.unit / least_size(x)
     noise = max(noise, *(largest(moved[which] - gradients[which]) for moved in place.jitter))
-    for rolls in (2, 8):
+    for rolls in (2, 12):
         # Where an error shows, a closer look at what rounding does: by luck it may do little.
-        noise = max(noise, place.noise(which, few, want[: len(few)], rolls))
+        noise = max(noise, place.noise(which, few, float(np.sum(few.flat[entries] * want)), rolls))
         certain = NOISE_FACTOR * noise + 10 * bars
         size = np.maximum(scale, certain / rtol)
         errors = _relative(got, want, size)
@@ -237,7 +239,7 @@ def _suspects(place: Place, which: int, got: Array, noise: float, most: int) -> 
         only = np.zeros(x.shape)
         only.flat[part] = direction.flat[part]
         slope, bar = along(only)
-        rounding = noise * np.sqrt(part.size) + place.noise(which, [only], np.array([slope]), 2)
+        rounding = noise * np.sqrt(part.size) + place.noise(which, only, slope, 2)
         projected = float(np.sum(got * only))
         excess = abs(projected - slope) - NOISE_FACTOR * rounding - 10 * bar
         return 0.0 if excess > 0 and place.differences(which).at_a_kink(only, projected) else excess
@@ -286,8 +288,6 @@ def _argument(
     kinks: int,
 ) -> tuple[Argument, float]:
     name, shape, rtol = place.subject.names[which], place.points[which].shape, place.subject.rtol
-    if not entries.size:
-        return Argument(name, shape), -1.0
     row = int(errors.argmax())
     argument = Argument(
         name,

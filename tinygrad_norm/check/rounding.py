@@ -15,6 +15,9 @@ EXACT = {
 """Functions whose results are not rounded."""
 
 
+RNG = np.random.default_rng(0)
+
+
 class Rounded(np.ndarray):
     """An array whose arithmetic rounds at random: Monte Carlo arithmetic (Parker, Pierce and Eggert 2000).
 
@@ -26,7 +29,7 @@ class Rounded(np.ndarray):
 
     def __array_finalize__(self, made_from: Any) -> None:
         """Hand on the random numbers."""
-        self.rng = getattr(made_from, "rng", None) or np.random.default_rng(0)
+        self.rng = getattr(made_from, "rng", RNG)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
         """Compute as NumPy does; then move the results, or the terms of what is summed, in their last places."""

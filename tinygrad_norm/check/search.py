@@ -53,6 +53,7 @@ class Found:
 
     seen: list[GradientReport] = field(default_factory=list)
     refused: list[Exception] = field(default_factory=list)
+    shapes: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
     first: GradientReport | None = None
 
 
@@ -72,7 +73,8 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
             before = _ordinary(found.seen)
             failed = replace(mismatch.report, seed=seed, regime=regime.name, edge=regime.edge, ordinary=before)
             raise raised(explain(failed, found.first or failed)) from None
-    notes = _unvaried(given, found.seen) if given else []
+    fixed = given.unvaried(found.shapes) if given else []
+    notes = [f"axis {name} was always {size} in ordinary inputs" for name, size in fixed]
     if found.refused:
         kind = type(found.refused[0]).__name__
         notes.append(f"{len(found.refused)} edge cases that the function or its gradient refuses ({kind})")
@@ -120,18 +122,13 @@ def _searched(examine: Examine, regime: Regime, seed: int, found: Found) -> None
     rng = np.random.default_rng(seed)
     try:
         for example in range(regime.count):
-            look(regime.quick(rng), int(rng.integers(2**16)), closely=not example)
+            arrays = regime.quick(rng)
+            if not regime.edge:
+                found.shapes.append(tuple(x.shape for x in arrays))
+            look(arrays, int(rng.integers(2**16)), closely=not example)
     except GradientMismatch:
         by_hypothesis()
         raise  # what hypothesis does not meet again is not made smaller
-
-
-def _unvaried(given: Inputs, seen: list[GradientReport]) -> list[str]:
-    ordinary = [report for report in seen if report.regime == "generic"]
-    return [
-        f"axis {name} was always {size} in ordinary inputs"
-        for name, size in given.unvaried(tuple(x.shape for x in report.witness) for report in ordinary)
-    ]
 
 
 def _ordinary(seen: list[GradientReport]) -> int:
