@@ -207,17 +207,20 @@ class Layer(ByHand):
         super().__init__(layer.forward, layer.backward, keywords, bool(cached))
 
     def own(self, leaves: Leaves) -> dict[str, Array]:
-        """Return the parameters, which are found by running a copy once."""
-        if self.parameters is not None:
-            return self.parameters
-        arguments = leaves.together(leaves.arrays)
+        """Return the parameters, of the dtype of the inputs."""
+        if self.parameters is None:
+            self.parameters = self._found(leaves.together(leaves.arrays))
+        dtypes = [leaves.arrays[i].dtype for i in leaves.floats] or [np.dtype(np.float64)]
+        return {name: array.astype(np.result_type(*dtypes)) for name, array in self.parameters.items()}
+
+    def _found(self, arguments: tuple[Any, ...]) -> dict[str, Array]:
+        """Run a copy once, and return what has a gradient then."""
         layer = copy.deepcopy(self.layer)
         outputs, rest, apart = self._read(plain(layer.forward(*arguments, **fresh(self.keywords))), arguments)
         ones = split(np.ones(np.shape(joined(outputs))), outputs)
         layer.backward(*() if self.pulls.most == 0 else ones if apart else (ones,), *rest, **fresh(self.pulled))
         once = {id(array): (name, array) for name, array, _ in reversed([*_pairs(self.layer, layer)])}
-        self.parameters = dict(reversed(once.values()))
-        return self.parameters
+        return dict(reversed(once.values()))
 
     def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given, Callable[[], dict[str, Any]]]:
         parameters = self.parameters or {}

@@ -10,7 +10,7 @@ import numpy as np
 from ..engine.operators import Array
 from .diagnosis import Evidence, diagnose
 from .oracle import generator
-from .point import Subject, examine, wanted
+from .point import Subject, Unfit, examine, wanted
 from .report import GradientReport, Verdict
 
 EXPLAINED = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NAN)
@@ -36,7 +36,10 @@ def explained(subject: Subject, report: GradientReport, larger: Iterable[Sequenc
                     return replace(report, diagnosis=(f"{words} (as seen on inputs of {shapes})",))
         except Exception:  # the functions' own, of inputs that the search did not try
             continue
-    words = diagnose(_gathered(subject, report))
+    try:
+        words = diagnose(_gathered(subject, report))
+    except Unfit:  # there is no gradient to look at
+        return report
     return replace(report, diagnosis=(words,) if words else ())
 
 

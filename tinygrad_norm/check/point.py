@@ -202,7 +202,7 @@ def _shared_memory(subject: Subject, arrays: list[Array], others: list[Array], b
 def _keeps_dtypes(subject: Subject, given: Sequence[Any], g: Array, base: GradientReport) -> None:
     """Where float32 or float16 came in, it must come out; values are compared in float64 alone."""
     arrays = [np.asarray(plain(x)) for x in given]
-    if not any(x.dtype in (np.float16, np.float32) for x in arrays):
+    if np.result_type(*(x.dtype for x in arrays if x.dtype.kind == "f")) not in (np.float16, np.float32):
         return
     try:
         y = np.asarray(plain(subject.forward(*(x.copy() for x in arrays))))
