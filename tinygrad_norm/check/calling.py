@@ -132,7 +132,7 @@ class ByHand:
         returned = plain(forward(*arguments, **fresh(self.keywords)))
         if backward is None:
             grads = returned[1] if len(returned) == 2 else returned[1:]
-            return _times(g, leaves.gradients(grads, wrt))
+            return _times(g, leaves.gradients(grads, wrt, grads if isinstance(grads, dict) else {}))
         outputs, rest, apart = self._read(returned, arguments)
         if self.pulls.most == 0:
             # Of a loss, with no cotangent but 1.
@@ -185,26 +185,46 @@ def _times(g: Array, found: Sequence[Any]) -> list[Any]:
     return [None if v is None else g * plain(v) for v in found]
 
 
+def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: bool | None) -> ByHand:
+    """Return how forward and backward passes are called: functions, methods of one object, or an object with both."""
+    if is_layer(forward):
+        if isinstance(forward, type):
+            if Signature.of(forward).fewest:
+                raise TypeError(f"{forward.__name__} takes arguments: give an instance, as {forward.__name__}(...)")
+            forward = forward()
+        return Layer(forward, "forward", "backward", keywords, cached)
+    for function in (forward,) if backward is None else (forward, backward):
+        if not callable(function):
+            raise TypeError(f"a function is wanted, not {function!r}")
+    owner = forward.__self__ if inspect.ismethod(forward) else None
+    if owner is not None and not inspect.isclass(owner) and owner is getattr(backward or forward, "__self__", None):
+        return Layer(owner, forward.__name__, backward and backward.__name__, keywords, cached)
+    return ByHand(forward, backward, keywords, cached)
+
+
 def is_layer(x: Any) -> bool:
     """Return whether something has ``forward`` and ``backward``."""
     return callable(getattr(x, "forward", None)) and callable(getattr(x, "backward", None))
 
 
 class Layer(ByHand):
-    """An object with ``forward`` and ``backward``, run on a fresh copy each time.
+    """Two methods of an object, or one that returns ``(loss, gradients)``, run on a fresh copy each time.
 
     Its parameters are those in ``params`` and ``grads``, and every ``W`` beside which there is a ``dW``, a ``grad_W``
-    or a ``W_grad`` after a backward pass, also in layers that it holds.
+    or a ``W_grad`` after a backward pass, also in layers that it holds. Where there is no backward pass, they are those
+    in ``params``, by their keys.
     """
 
-    def __init__(self, layer: Any, keywords: Mapping[str, Any], cached: bool | None) -> None:
-        if isinstance(layer, type):
-            if Signature.of(layer).fewest:
-                raise TypeError(f"{layer.__name__} takes arguments: give an instance, as {layer.__name__}(...)")
-            layer = layer()
-        self.layer = layer
+    def __init__(
+        self, layer: Any, forward: str, backward: str | None, keywords: Mapping[str, Any], cached: bool | None
+    ) -> None:
+        self.layer, self.methods = layer, (forward, backward)
         self.parameters: dict[str, Array] | None = None
-        super().__init__(layer.forward, layer.backward, keywords, bool(cached))
+        super().__init__(*self._methods(layer), keywords, bool(cached))
+
+    def _methods(self, layer: Any) -> tuple[Given, Given | None]:
+        forward, backward = self.methods
+        return getattr(layer, forward), getattr(layer, backward) if backward else None
 
     def own(self, leaves: Leaves) -> dict[str, Array]:
         """Return the parameters, of the dtype of the inputs."""
@@ -216,20 +236,19 @@ class Layer(ByHand):
     def _found(self, arguments: tuple[Any, ...]) -> dict[str, Array]:
         """Run a copy once, and return what has a gradient then."""
         layer = copy.deepcopy(self.layer)
-        outputs, rest, apart = self._read(plain(layer.forward(*arguments, **fresh(self.keywords))), arguments)
+        forward, backward = self._methods(layer)
+        if backward is None:
+            return dict(getattr(self.layer, "params", {}))
+        outputs, rest, apart = self._read(plain(forward(*arguments, **fresh(self.keywords))), arguments)
         ones = split(np.ones(np.shape(joined(outputs))), outputs)
-        layer.backward(*() if self.pulls.most == 0 else ones if apart else (ones,), *rest, **fresh(self.pulled))
+        backward(*() if self.pulls.most == 0 else ones if apart else (ones,), *rest, **fresh(self.pulled))
         once = {id(array): (name, array) for name, array, _ in reversed([*_pairs(self.layer, layer)])}
         return dict(reversed(once.values()))
 
-    def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given, Callable[[], dict[str, Any]]]:
+    def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given | None, Callable[[], dict[str, Any]]]:
         parameters = self.parameters or {}
         layer = copy.deepcopy(self.layer, {id(parameters[name]): array for name, array in own.items()})
-        return (
-            layer.forward,
-            layer.backward,
-            lambda: {name: gradient for name, _, gradient in _pairs(self.layer, layer)},
-        )
+        return *self._methods(layer), lambda: {name: gradient for name, _, gradient in _pairs(self.layer, layer)}
 
     def _rest(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         inputs = self.signature.names[: len(arguments)]

@@ -14,7 +14,7 @@ from ..engine.context import surrounding
 from ..engine.operators import Array
 from . import point
 from .automatic import Automatic, OfModule
-from .calling import ByHand, Layer, is_layer
+from .calling import ByHand, is_layer, passes
 from .evidence import explained
 from .leaves import Leaves
 from .oracle import generator, step_scale
@@ -102,7 +102,7 @@ def check_gradients(
         raise ValueError(f"order is a positive integer, not {order!r}")
     report = GradientReport()
     for degree in range(1, order + 1):
-        written = (InTorch if is_of_torch(fn) else Automatic)(_callable(fn), keywords, degree)
+        written = (InTorch if is_of_torch(fn) else Automatic)(fn, keywords, degree)
         judge = oracle if degree == 1 else "differences"
         report = _run(written, inputs, wrt, judge, budget, seed, rtol, strict)
     return report
@@ -168,12 +168,9 @@ def check_backward(
         ...
     tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of scores is wrong at index ...
     """
-    if is_layer(forward):
-        inputs = inputs if backward is None else (backward, *inputs)
-        written: ByHand = Layer(forward, keywords, cached)
-    else:
-        written = ByHand(_callable(forward), backward if backward is None else _callable(backward), keywords, cached)
-    return _run(written, inputs, wrt, oracle, budget, seed, rtol, strict)
+    if is_layer(forward) and backward is not None:
+        inputs = backward, *inputs
+    return _run(passes(forward, backward, keywords, cached), inputs, wrt, oracle, budget, seed, rtol, strict)
 
 
 def check_module(
@@ -285,12 +282,6 @@ def gradient_property(
 
 
 # How they run.
-
-
-def _callable(function: Any) -> Given:
-    if not callable(function):
-        raise TypeError(f"a function is wanted, not {function!r}")
-    return function  # type: ignore[no-any-return]
 
 
 def _run(

@@ -104,7 +104,7 @@ class Leaves:
             self._by_name(returned, found)
         elif self.parts:
             self._in_order(returned, wrt, found)
-        found |= {slot.index: (own or {}).get(name) for name, slot in self.own.items()}
+        found |= {slot.index: of_key(own or {}, name) for name, slot in self.own.items()}
         chosen = self.chosen(wrt)
         missing = [self.names[i] for i in chosen if found.get(i) is None and i not in self.optional(wrt)]
         if missing:
