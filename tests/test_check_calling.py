@@ -174,7 +174,6 @@ def test_keywords_go_to_forward_and_to_backward_as_far_as_it_takes_them():
 
     options = {"scale": 3, "mode": "train", "rng": np.random.default_rng(7)}
     assert passes(scaled, backward, X, **options) == ["x"]
-    assert blamed(scaled, backward, X, **options | {"rng": np.random.default_rng(1)}) == "x" if False else True
     assert blamed(scaled, lambda g, x, scale, rng: backward(g, x, scale, rng, 2), X, **options) == "x"
     assert names(tn.check_gradients(tn.batch_norm, X, eps=1e-2, seed=0)) == ["x"]
 
@@ -210,9 +209,7 @@ def test_dicts_of_parameters_and_of_gradients(named):
 
     assert blamed(network, wrong, X, PARAMS) == "params['b1']"
     assert passes(network, wrong, X, PARAMS, wrt=["x", "W1"]) == ["x", "params['W1']"]
-    assert (
-        names(tn.check_gradients(lambda x, p: np.tanh(x @ p["W1"] + p["b1"]), X, PARAMS, seed=0))[1] == "params['W1']"
-    )
+    assert names(tn.check_gradients(lambda x, p: np.tanh(x @ p["W1"] + p["b1"]), X, PARAMS, seed=0))[1] == "p['W1']"
 
 
 def test_gradients_as_tuples_of_arrays_and_dicts_beside_drawn_inputs():

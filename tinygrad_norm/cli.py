@@ -185,13 +185,23 @@ def _check(options: argparse.Namespace) -> int:
     try:
         module, _, names = (options.target or "").partition(":")
         functions = [_imported(f"{module}:{name}") for name in names.split(",")]
+        layer = is_layer(functions[0])
+        if layer and isinstance(functions[0], type):
+            functions = [functions[0]()]
         if options.axes:
             given: list[Any] = [_axes(options)]
         else:
             shapes = options.shape or []
-            given = [x.data for x in _inputs(_names(options.target, functions[0], len(shapes)), shapes, options.seed)]
+            given = [
+                x.data
+                for x in _inputs(
+                    _names(options.target, functions[0].forward if layer else functions[0], len(shapes)),
+                    shapes,
+                    options.seed,
+                )
+            ]
         settings = {name: getattr(options, name) for name in ("budget", "seed", "wrt", "rtol", "strict")}
-        if len(functions) == 2 or is_layer(functions[0]):
+        if len(functions) == 2 or layer:
             report = tn.check_backward(*functions, *given, **settings)
         else:
             report = tn.check_gradients(functions[0], *given, order=options.order, **settings)

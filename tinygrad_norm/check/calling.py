@@ -176,7 +176,10 @@ class ByHand:
         if not (with_inputs and with_cache):
             return with_cache
         # Where counting does not tell, what is returned does, and then the names.
-        if any(last is x for x in arguments) or not Leaves(["cache"], [last]).floats:
+        if (
+            any(last is x for x in arguments)
+            or np.result_type(last if isinstance(last, np.ndarray) else bool).kind != "f"
+        ):
             return True
         return self.pulls.most < math.inf and self.pulls.names[-1] not in self.signature.names
 
@@ -252,7 +255,8 @@ class Layer(ByHand):
 
     def _rest(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         inputs = self.signature.names[: len(arguments)]
-        return arguments if inputs and {*inputs} <= {*self.pulls.names} else ()
+        named = inputs and {*inputs} <= {*self.pulls.names}
+        return arguments if named and self.pulls.most > len(arguments) else ()
 
 
 def _pairs(layer: Any, ran: Any, name: str = "") -> Iterator[tuple[str, Array, Any]]:
