@@ -278,6 +278,7 @@ def test_layers_within_layers_and_lists_of_parameters():
     class Network:
         def __init__(self, of_bias=1):
             self.layers = [Dense(), Dense(W.T, X[0], of_bias)]
+            self.layers[0].above = self
 
         def forward(self, x):
             for layer in self.layers:

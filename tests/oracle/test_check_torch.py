@@ -42,6 +42,7 @@ class Forgotten(Scaled):
 
 def test_the_apply_of_a_function_is_checked_in_one_line():
     assert tn.check_gradients(Scaled.apply, X, X[0], seed=0).verdict is Verdict.PASSED
+    assert tn.check_gradients(Scaled.apply, torch.tensor(X), torch.tensor(X[0]), seed=0).verdict is Verdict.PASSED
     report = tn.check_gradients(Scaled.apply, inputs("n c", "c"), seed=0, budget="quick")
     assert [argument.name for argument in report.arguments] == ["x", "w"]
     for wrong in (Doubled, Forgotten):

@@ -171,7 +171,7 @@ class ByHand:
         if not with_inputs and not with_cache:
             raise TypeError(
                 f"forward returns {len(returned)} values, and backward takes {len(self.pulls.names)}: neither "
-                f"cotangents and the {len(arguments)} inputs, nor cotangents and a cache"
+                f"cotangents and the {len(arguments)} inputs, nor cotangents and a cache (options go by keyword)"
             )
         if not (with_inputs and with_cache):
             return with_cache
@@ -185,7 +185,8 @@ class ByHand:
 
 
 def _times(g: Array, found: Sequence[Any]) -> list[Any]:
-    return [None if v is None else g * plain(v) for v in found]
+    """Return the gradients of a loss times its cotangent; as a Python number, it keeps their dtype."""
+    return [None if v is None else g.item() * plain(v) for v in found]
 
 
 def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: bool | None) -> ByHand:
@@ -259,12 +260,15 @@ class Layer(ByHand):
         return arguments if named and self.pulls.most > len(arguments) else ()
 
 
-def _pairs(layer: Any, ran: Any, name: str = "") -> Iterator[tuple[str, Array, Any]]:
+def _pairs(layer: Any, ran: Any, name: str = "", above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Array, Any]]:
     """Yield the name, the array and the gradient of each parameter of a layer; gradients stand on a copy that ran."""
+    if any(layer is one for one in above):
+        return
+    above = (*above, layer)
     if isinstance(layer, list | tuple | dict):
-        for key, part in layer.items() if isinstance(layer, dict) else enumerate(layer):
-            there = ran.get(key) if isinstance(ran, dict) else dict(enumerate(ran or ())).get(key)
-            yield from _pairs(part, there, f"{name}[{key!r}]")
+        held, after = (dict(x if isinstance(x, dict) else enumerate(x or ())) for x in (layer, ran))
+        for key, part in held.items():
+            yield from _pairs(part, after.get(key), f"{name}[{key!r}]", above)
         return
     held, after, dot = getattr(layer, "__dict__", {}), getattr(ran, "__dict__", {}), f"{name}." if name else ""
     arrays, gradients = held.get("params"), after.get("grads")
@@ -278,4 +282,4 @@ def _pairs(layer: Any, ran: Any, name: str = "") -> Iterator[tuple[str, Array, A
             spelled = [s for s in spellings(key) if after.get(s) is not None]
             yield from ((f"{dot}{key}", value, after[s]) for s in spelled[:1])
         elif isinstance(value, list | tuple | dict) or hasattr(value, "backward"):
-            yield from _pairs(value, after.get(key), f"{dot}{key}")
+            yield from _pairs(value, after.get(key), f"{dot}{key}", above)

@@ -47,6 +47,8 @@ class Leaves:
 
     def _apart(self, value: Any, name: str) -> Any:
         value = plain(value)
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().numpy()  # of PyTorch
         if isinstance(value, list) and value and is_numbers(value):
             value = np.array(value)
         if isinstance(value, dict | list | tuple):
