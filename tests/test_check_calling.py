@@ -229,9 +229,9 @@ def test_gradients_as_tuples_of_arrays_and_dicts_beside_drawn_inputs():
     [
         (lambda g: g, "2 inputs need as many gradients, not 1 "),
         (lambda g: (g, g, g), "2 inputs need as many gradients, not 3 "),
-        (lambda g: (g, None), "returns no gradient for w "),
+        (lambda g: (g, None), "returns None for w "),
         (lambda g: None, "returns None for x, w "),
-        (lambda g: {"dx": g, "dww": g}, "no gradient for w, only of dx, dww "),
+        (lambda g: {"dx": g, "dww": g}, "returns only dx, dww, nothing for w "),
         (lambda g: (g, (g, g)), "the gradient of w is a tuple, where an array is wanted"),
         (lambda g: (g[0], g), r"the gradient of x has shape \(3,\), where the input has \(4, 3\)"),
     ],
@@ -356,6 +356,8 @@ def test_what_is_wrong_with_an_object_is_said():
     with pytest.raises(ValueError, match="matmul") as error:
         tn.check_backward(Dense, X.T)
     assert error.value.__notes__ == ["raised for inputs float64 (3, 4)"]
+    with pytest.raises(ZeroDivisionError):
+        tn.check_backward(lambda xs: 1 // 0, lambda g, xs: g, [X, W])
 
 
 def test_one_point_that_tells_nothing_is_warned_of_and_raised_where_strict():

@@ -177,8 +177,9 @@ class ByHand:
             return with_cache
         # Where counting does not tell, what is returned does, and then the names.
         if (
-            any(last is x for x in arguments)
-            or np.result_type(last if isinstance(last, np.ndarray) else bool).kind != "f"
+            isinstance(last, dict | list | tuple)
+            or any(last is x for x in arguments)
+            or not Leaves([""], [last]).floats
         ):
             return True
         return self.pulls.most < math.inf and self.pulls.names[-1] not in self.signature.names

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engine.context import surrounding
 from ..engine.operators import Array
+from ..engine.tensor import Tensor
 from . import point
 from .automatic import Automatic, OfModule
 from .calling import ByHand, is_layer, passes
@@ -173,17 +174,7 @@ def check_backward(
     return _run(passes(forward, backward, keywords, cached), inputs, wrt, oracle, budget, seed, rtol, strict)
 
 
-def check_module(
-    module: Any,
-    *inputs: Any,
-    wrt: Names = None,
-    oracle: str | Given = "auto",
-    budget: str = "normal",
-    seed: int | None = None,
-    rtol: float = 1e-6,
-    strict: bool = False,
-    **keywords: Any,
-) -> dict[str, GradientReport]:
+def check_module(module: Any, *inputs: Any, **options: Any) -> dict[str, GradientReport]:
     """Check a module's gradients of its inputs and of all its parameters, in training and in evaluation mode.
 
     Parameters
@@ -192,8 +183,8 @@ def check_module(
         Its parameters, buffers and modes are what they were afterwards.
     *inputs : arrays, Tensors, `Inputs` or strategies
         Of the module's own inputs.
-    wrt, oracle, budget, seed, rtol, strict, **keywords
-        As in `check_gradients`.
+    **options
+        wrt, oracle, budget, seed, rtol, strict, as in `check_gradients`; others are for the module.
 
     Returns
     -------
@@ -213,13 +204,14 @@ def check_module(
     """
     if not hasattr(module, "named_parameters") or is_of_torch(module):
         raise TypeError(f"check_module takes a Module, not {type(module).__name__}; check_gradients takes functions")
-    written = OfModule(module, keywords)
+    settings = _settings(options)
+    written = OfModule(module, options)
     before = [(m, m.training, dict(m._buffers)) for m in module.modules()]
     reports = {}
     try:
         for mode in ("train", "eval"):
             module.train(mode == "train")
-            reports[mode] = _run(written, inputs, wrt, oracle, budget, seed, rtol, strict)
+            reports[mode] = _run(written, inputs, **settings)
     finally:
         for owner, training, buffers in before:
             owner.training = training
@@ -228,16 +220,7 @@ def check_module(
 
 
 def gradient_property(
-    *axes: str,
-    backward: Given | None = None,
-    order: int = 1,
-    wrt: Names = None,
-    oracle: str | Given = "auto",
-    budget: str = "normal",
-    seed: int | None = None,
-    rtol: float = 1e-6,
-    strict: bool = False,
-    **options: Any,
+    *axes: str, backward: Given | None = None, order: int = 1, **options: Any
 ) -> Callable[[Given], Callable[[], None]]:
     """Make a test of a function: decorated, it takes no arguments and checks its gradients over many inputs.
 
@@ -247,10 +230,10 @@ def gradient_property(
         For each parameter the names of its axes, as in `tinygrad_norm.check.inputs`.
     backward : callable, optional
         Checks the decorated forward function with it, as in `check_backward`.
-    order, wrt, oracle, budget, seed, rtol, strict
+    order : int
         As in `check_gradients`.
     **options
-        As in `tinygrad_norm.check.inputs`.
+        wrt, oracle, budget, seed, rtol, strict, as there; others as in `tinygrad_norm.check.inputs`.
 
     Examples
     --------
@@ -260,10 +243,8 @@ def gradient_property(
     ...     return tn.batch_norm(x, weight=weight)
     >>> test_scaled_batch_norm()
     """
+    settings = _settings(options)
     drawn = inputs(*axes, **options)
-    settings: dict[str, Any] = {
-        "wrt": wrt, "oracle": oracle, "budget": budget, "seed": seed, "rtol": rtol, "strict": strict,
-    }  # fmt: skip
 
     def decorate(fn: Given) -> Callable[[], None]:
         @wraps(fn)
@@ -282,6 +263,12 @@ def gradient_property(
 
 
 # How they run.
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Take out of options those of a check."""
+    names = ("wrt", "oracle", "budget", "seed", "rtol", "strict")
+    return {name: options.pop(name) for name in names if name in options}
 
 
 def _run(
@@ -307,7 +294,9 @@ def _run(
         nonlocal written
         arguments = around(values)
         names = written.signature.named(len(arguments))
-        names = [getattr(x, "name", None) or called.get(i, names[i]) for i, x in enumerate(arguments)]
+        names = [
+            (x.name if isinstance(x, Tensor) else None) or called.get(i, names[i]) for i, x in enumerate(arguments)
+        ]
         leaves = Leaves(names, arguments)
         try:
             written = settled(written, leaves)

@@ -78,7 +78,7 @@ class Refused(Exception):  # noqa: N818 (of an input, by the function)
 
     def at(self, inputs: Sequence[Any]) -> Exception:
         """Return the error, with a note of the inputs."""
-        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in map(np.asarray, map(plain, inputs)))
+        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in inputs if hasattr(x, "dtype"))
         self.error.add_note(f"raised for inputs {shapes}")
         return self.error
 
