@@ -158,6 +158,7 @@ def test_integers_bools_and_numbers_stay_what_they_are():
     assert blamed(forward, lambda g, *xs: backward(g, *xs, repeated=False), *given) == "table"
     assert kinds[0] == (np.dtype("int64"), np.dtype(bool), int, "sum", True)
     assert all(kind[:4] == kinds[0][:4] for kind in kinds)
+    assert "returns None for x" in fails(lambda x: x * x, lambda g, x: None, 2.0).message
     with pytest.raises(ValueError, match="not 'rows', which has no gradient"):
         tn.check_backward(forward, backward, *given, wrt="rows")
     with pytest.raises(ValueError, match="none of the inputs holds floats"):
@@ -326,6 +327,10 @@ def test_losses_that_are_objects():
         def backward(self):
             return self.gradient
 
+    class Ignoring(Loss):
+        def backward(self, dout=1):
+            return self.gradient
+
     class Halved(Loss):
         def backward(self, dout=1):
             return dout * self.gradient / 2
@@ -338,7 +343,8 @@ def test_losses_that_are_objects():
             loss, d = softmax_loss(x @ self.params["W"] + self.params["b"], labels)
             return loss, {"W": self.of_w * x.T @ d, "b": d.sum(axis=0)}
 
-    assert passes(Loss, X, LABELS) == ["scores"]
+    for kind in (Loss, Ignoring):
+        assert passes(kind, X, LABELS) == ["scores"]
     assert blamed(Halved, X, LABELS) == "scores"
     assert passes(Model().loss, None, X, LABELS % 2, wrt=["W", "b"]) == ["W", "b"]
     assert blamed(Model(2).loss, None, X, LABELS % 2, wrt=["W", "b"]) == "W"

@@ -134,8 +134,7 @@ class ByHand:
             grads = returned[1] if len(returned) == 2 else returned[1:]
             return _times(g, leaves.gradients(grads, wrt, grads if isinstance(grads, dict) else {}))
         outputs, rest, apart = self._read(returned, arguments)
-        if self.pulls.most == 0:
-            # Of a loss, with no cotangent but 1.
+        if self._is_of_one(outputs):
             return _times(g, leaves.gradients(backward(), wrt, after()))
         cotangent = split(g, outputs)
         pulled = backward(*(cotangent if apart else (cotangent,)), *rest, **fresh(self.pulled))
@@ -160,6 +159,11 @@ class ByHand:
 
     def _rest(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return arguments
+
+    def _is_of_one(self, outputs: Any) -> bool:
+        """Return whether the backward pass is a loss's, called without a cotangent: ``backward(self, dout=1)``."""
+        without = self.pulls.fewest == 0 and self.pulls.most <= 1
+        return without and not _are_several(outputs) and np.size(outputs) == 1
 
     def _is_cached(self, returned: tuple[Any, ...], arguments: tuple[Any, ...]) -> bool:
         """Return whether the last of several things returned is kept for the backward pass, by what that one takes."""
@@ -246,7 +250,8 @@ class Layer(ByHand):
             return dict(getattr(self.layer, "params", {}))
         outputs, rest, apart = self._read(plain(forward(*arguments, **fresh(self.keywords))), arguments)
         ones = split(np.ones(np.shape(joined(outputs))), outputs)
-        backward(*() if self.pulls.most == 0 else ones if apart else (ones,), *rest, **fresh(self.pulled))
+        cotangents = () if self._is_of_one(outputs) else ones if apart else (ones,)
+        backward(*cotangents, *rest, **fresh(self.pulled))
         once = {id(array): (name, array) for name, array, _ in reversed([*_pairs(self.layer, layer)])}
         return dict(reversed(once.values()))
 

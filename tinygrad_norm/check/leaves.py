@@ -107,8 +107,10 @@ class Leaves:
         elif self.parts:
             self._in_order(returned, wrt, found)
         found |= {slot.index: of_key(own or {}, name) for name, slot in self.own.items()}
-        chosen = self.chosen(wrt)
-        missing = [self.names[i] for i in chosen if found.get(i) is None and i not in self.optional(wrt)]
+        left_out = [i for i in self.chosen(wrt) if found.get(i) is None]
+        # Those of numbers may be left out, but for the only ones.
+        optional = self.optional(wrt) if len(left_out) < len(self.chosen(wrt)) else ()
+        missing = [self.names[i] for i in left_out if i not in optional]
         if missing:
             what = f"only {', '.join(map(str, returned))}, nothing" if isinstance(returned, dict) else "None"
             raise Unfit(f"the gradient's code returns {what} for {', '.join(missing)} (wrt= says which inputs count)")
