@@ -21,9 +21,11 @@ from tqdm import tqdm
 import tinygrad_norm as tn
 
 from . import tour
+from .check.calling import is_layer
 from .check.correct import CORRECT
 from .check.mutants import MUTANTS, Mutant
 from .check.search import BUDGETS
+from .check.strategies import EDGES
 from .graph import RenderError
 from .graph.explorer import explore_norm, explore_norms
 from .graph.explorer.scenes import norms
@@ -152,14 +154,20 @@ def _add_check(commands: Any) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="module:function of Tensors; or module:forward,backward of arrays, backward(g, *xs)",
+        help="module:function of Tensors; or module:forward,backward of arrays; or module:Class that has both",
     )
     checks.add_argument(
         "--axes",
         action="append",
-        metavar="'N C'",
+        metavar="'[NAME=]N C'",
         help="names of an input's axes; once for each input: a property check",
     )
+    for name, one in (("least", "AXIS=SIZE"), ("multiples", "AXIS=SIZE"), ("domains", "NAME=DOMAIN")):
+        checks.add_argument(f"--{name}", action="append", type=_named, metavar=one, default=[], help="of --axes")
+    checks.add_argument("--without", action="append", choices=EDGES, metavar="EDGE", default=[], help="edges left out")
+    checks.add_argument("--wrt", action="append", metavar="NAME", help="the inputs that count (default: all)")
+    checks.add_argument("--rtol", type=float, default=1e-6, help="how far gradients may be apart (default: 1e-6)")
+    checks.add_argument("--strict", action="store_true", help="shared memory, dtypes and unjudged points fail, too")
     checks.add_argument("--shape", action="append", type=_shape, metavar="N,C,...", help="of an input, at one point")
     checks.add_argument("--order", type=int, default=1, help="derivatives up to this order (default: 1)")
     checks.add_argument("--budget", choices=tuple(BUDGETS), default="normal")
@@ -177,13 +185,23 @@ def _check(options: argparse.Namespace) -> int:
     try:
         module, _, names = (options.target or "").partition(":")
         functions = [_imported(f"{module}:{name}") for name in names.split(",")]
+        layer = is_layer(functions[0])
+        if layer and isinstance(functions[0], type):
+            functions = [functions[0]()]
         if options.axes:
-            given: list[Any] = [tn.check.inputs(*options.axes)]
+            given: list[Any] = [_axes(options)]
         else:
             shapes = options.shape or []
-            given = [x.data for x in _inputs(_names(options.target, functions[0], len(shapes)), shapes, options.seed)]
-        settings = {"budget": options.budget, "seed": options.seed}
-        if len(functions) == 2:
+            given = [
+                x.data
+                for x in _inputs(
+                    _names(options.target, functions[0].forward if layer else functions[0], len(shapes)),
+                    shapes,
+                    options.seed,
+                )
+            ]
+        settings = {name: getattr(options, name) for name in ("budget", "seed", "wrt", "rtol", "strict")}
+        if len(functions) == 2 or layer:
             report = tn.check_backward(*functions, *given, **settings)
         else:
             report = tn.check_gradients(functions[0], *given, order=options.order, **settings)
@@ -196,6 +214,23 @@ def _check(options: argparse.Namespace) -> int:
         raise _told(options.target or "check", error) from error
     print(report.text())
     return 0
+
+
+def _axes(options: argparse.Namespace) -> tn.check.Inputs:
+    """Return the inputs that ``--axes`` and the options about it describe."""
+    named = [axes.rpartition("=")[::2] for axes in options.axes]
+    axes = dict(named) if all(name for name, _ in named) else {}
+    sizes = {name: {axis: int(size) for axis, size in getattr(options, name)} for name in ("least", "multiples")}
+    edges = tuple(edge for edge in EDGES if edge not in options.without)
+    known = {**axes, **sizes, "domains": dict(options.domains), "edges": edges}
+    return tn.check.inputs(*() if axes else options.axes, **known)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, as c=3 is")
+    return name, value
 
 
 def _self_test(options: argparse.Namespace) -> int:

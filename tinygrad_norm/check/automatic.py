@@ -23,6 +23,8 @@ class Automatic:
     """A function of Tensors; its gradient of an order is that of the gradient of one order less."""
 
     def __init__(self, fn: Given, keywords: Mapping[str, Any], order: int = 1) -> None:
+        if not callable(fn):
+            raise TypeError(f"a function is wanted, not {fn!r}")
         self.fn, self.keywords, self.order = fn, keywords, order
         self.signature = Signature.of(fn, keywords)
 

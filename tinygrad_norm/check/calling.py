@@ -123,8 +123,8 @@ class ByHand:
         self.single = outputs is returned and not _are_several(outputs)
         return joined(outputs)
 
-    def gradients(self, leaves: Leaves, wrt: Any, g: Array, *arrays: Array) -> list[Any]:
-        """Return a gradient, or None, for each leaf."""
+    def gradients(self, leaves: Leaves, wrt: Any, g: Array, *arrays: Array, again: bool = False) -> list[Any]:
+        """Return a gradient, or None, for each leaf; if again, what a second call makes of the same cache."""
         forward, backward, after = self._opened(leaves.parameters(arrays))
         arguments = leaves.together(arrays)
         if backward is not None and backward is self.backward and self.single:
@@ -132,12 +132,13 @@ class ByHand:
         returned = plain(forward(*arguments, **fresh(self.keywords)))
         if backward is None:
             grads = returned[1] if len(returned) == 2 else returned[1:]
-            return _times(g, leaves.gradients(grads, wrt))
+            return _times(g, leaves.gradients(grads, wrt, grads if isinstance(grads, dict) else {}))
         outputs, rest, apart = self._read(returned, arguments)
-        if self.pulls.most == 0:
-            # Of a loss, with no cotangent but 1.
+        if self._is_of_one(outputs):
             return _times(g, leaves.gradients(backward(), wrt, after()))
         cotangent = split(g, outputs)
+        if again and rest is not arguments:
+            backward(*(fresh(cotangent) if apart else (fresh(cotangent),)), *rest, **fresh(self.pulled))
         pulled = backward(*(cotangent if apart else (cotangent,)), *rest, **fresh(self.pulled))
         return leaves.gradients(pulled, wrt, after())
 
@@ -161,6 +162,11 @@ class ByHand:
     def _rest(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return arguments
 
+    def _is_of_one(self, outputs: Any) -> bool:
+        """Return whether the backward pass is a loss's, called without a cotangent: ``backward(self, dout=1)``."""
+        without = self.pulls.fewest == 0 and self.pulls.most <= 1
+        return without and not _are_several(outputs) and np.size(outputs) == 1
+
     def _is_cached(self, returned: tuple[Any, ...], arguments: tuple[Any, ...]) -> bool:
         """Return whether the last of several things returned is kept for the backward pass, by what that one takes."""
         if self.cached is not None:
@@ -171,18 +177,40 @@ class ByHand:
         if not with_inputs and not with_cache:
             raise TypeError(
                 f"forward returns {len(returned)} values, and backward takes {len(self.pulls.names)}: neither "
-                f"cotangents and the {len(arguments)} inputs, nor cotangents and a cache"
+                f"cotangents and the {len(arguments)} inputs, nor cotangents and a cache (options go by keyword)"
             )
         if not (with_inputs and with_cache):
             return with_cache
         # Where counting does not tell, what is returned does, and then the names.
-        if any(last is x for x in arguments) or not Leaves(["cache"], [last]).floats:
+        if (
+            isinstance(last, dict | list | tuple)
+            or any(last is x for x in arguments)
+            or not Leaves([""], [last]).floats
+        ):
             return True
         return self.pulls.most < math.inf and self.pulls.names[-1] not in self.signature.names
 
 
 def _times(g: Array, found: Sequence[Any]) -> list[Any]:
-    return [None if v is None else g * plain(v) for v in found]
+    """Return the gradients of a loss times its cotangent; as a Python number, it keeps their dtype."""
+    return [None if v is None else g.item() * plain(v) for v in found]
+
+
+def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: bool | None) -> ByHand:
+    """Return how forward and backward passes are called: functions, methods of one object, or an object with both."""
+    if is_layer(forward):
+        if isinstance(forward, type):
+            if Signature.of(forward).fewest:
+                raise TypeError(f"{forward.__name__} takes arguments: give an instance, as {forward.__name__}(...)")
+            forward = forward()
+        return Layer(forward, "forward", "backward", keywords, cached)
+    for function in (forward,) if backward is None else (forward, backward):
+        if not callable(function):
+            raise TypeError(f"a function is wanted, not {function!r}")
+    owner = forward.__self__ if inspect.ismethod(forward) else None
+    if owner is not None and not inspect.isclass(owner) and owner is getattr(backward or forward, "__self__", None):
+        return Layer(owner, forward.__name__, backward and backward.__name__, keywords, cached)
+    return ByHand(forward, backward, keywords, cached)
 
 
 def is_layer(x: Any) -> bool:
@@ -191,54 +219,64 @@ def is_layer(x: Any) -> bool:
 
 
 class Layer(ByHand):
-    """An object with ``forward`` and ``backward``, run on a fresh copy each time.
+    """Two methods of an object, or one that returns ``(loss, gradients)``, run on a fresh copy each time.
 
     Its parameters are those in ``params`` and ``grads``, and every ``W`` beside which there is a ``dW``, a ``grad_W``
-    or a ``W_grad`` after a backward pass, also in layers that it holds.
+    or a ``W_grad`` after a backward pass, also in layers that it holds. Where there is no backward pass, they are those
+    in ``params``, by their keys.
     """
 
-    def __init__(self, layer: Any, keywords: Mapping[str, Any], cached: bool | None) -> None:
-        if isinstance(layer, type):
-            if Signature.of(layer).fewest:
-                raise TypeError(f"{layer.__name__} takes arguments: give an instance, as {layer.__name__}(...)")
-            layer = layer()
-        self.layer = layer
+    def __init__(
+        self, layer: Any, forward: str, backward: str | None, keywords: Mapping[str, Any], cached: bool | None
+    ) -> None:
+        self.layer, self.methods = layer, (forward, backward)
         self.parameters: dict[str, Array] | None = None
-        super().__init__(layer.forward, layer.backward, keywords, bool(cached))
+        super().__init__(*self._methods(layer), keywords, bool(cached))
+
+    def _methods(self, layer: Any) -> tuple[Given, Given | None]:
+        forward, backward = self.methods
+        return getattr(layer, forward), getattr(layer, backward) if backward else None
 
     def own(self, leaves: Leaves) -> dict[str, Array]:
-        """Return the parameters, which are found by running a copy once."""
-        if self.parameters is not None:
-            return self.parameters
-        arguments = leaves.together(leaves.arrays)
-        layer = copy.deepcopy(self.layer)
-        outputs, rest, apart = self._read(plain(layer.forward(*arguments, **fresh(self.keywords))), arguments)
-        ones = split(np.ones(np.shape(joined(outputs))), outputs)
-        layer.backward(*() if self.pulls.most == 0 else ones if apart else (ones,), *rest, **fresh(self.pulled))
-        once = {id(array): (name, array) for name, array, _ in reversed([*_pairs(self.layer, layer)])}
-        self.parameters = dict(reversed(once.values()))
-        return self.parameters
+        """Return the parameters, of the dtype of the inputs."""
+        if self.parameters is None:
+            self.parameters = self._found(leaves.together(leaves.arrays))
+        dtypes = [leaves.arrays[i].dtype for i in leaves.floats] or [np.dtype(np.float64)]
+        return {name: array.astype(np.result_type(*dtypes)) for name, array in self.parameters.items()}
 
-    def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given, Callable[[], dict[str, Any]]]:
+    def _found(self, arguments: tuple[Any, ...]) -> dict[str, Array]:
+        """Run a copy once, and return what has a gradient then."""
+        layer = copy.deepcopy(self.layer)
+        forward, backward = self._methods(layer)
+        if backward is None:
+            return dict(getattr(self.layer, "params", {}))
+        outputs, rest, apart = self._read(plain(forward(*arguments, **fresh(self.keywords))), arguments)
+        ones = split(np.ones(np.shape(joined(outputs))), outputs)
+        cotangents = () if self._is_of_one(outputs) else ones if apart else (ones,)
+        backward(*cotangents, *rest, **fresh(self.pulled))
+        once = {id(array): (name, array) for name, array, _ in reversed([*_pairs(self.layer, layer)])}
+        return dict(reversed(once.values()))
+
+    def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given | None, Callable[[], dict[str, Any]]]:
         parameters = self.parameters or {}
         layer = copy.deepcopy(self.layer, {id(parameters[name]): array for name, array in own.items()})
-        return (
-            layer.forward,
-            layer.backward,
-            lambda: {name: gradient for name, _, gradient in _pairs(self.layer, layer)},
-        )
+        return *self._methods(layer), lambda: {name: gradient for name, _, gradient in _pairs(self.layer, layer)}
 
     def _rest(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         inputs = self.signature.names[: len(arguments)]
-        return arguments if inputs and {*inputs} <= {*self.pulls.names} else ()
+        named = inputs and {*inputs} <= {*self.pulls.names}
+        return arguments if named and self.pulls.most > len(arguments) else ()
 
 
-def _pairs(layer: Any, ran: Any, name: str = "") -> Iterator[tuple[str, Array, Any]]:
+def _pairs(layer: Any, ran: Any, name: str = "", above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Array, Any]]:
     """Yield the name, the array and the gradient of each parameter of a layer; gradients stand on a copy that ran."""
+    if any(layer is one for one in above):
+        return
+    above = (*above, layer)
     if isinstance(layer, list | tuple | dict):
-        for key, part in layer.items() if isinstance(layer, dict) else enumerate(layer):
-            there = ran.get(key) if isinstance(ran, dict) else dict(enumerate(ran or ())).get(key)
-            yield from _pairs(part, there, f"{name}[{key!r}]")
+        held, after = (dict(x if isinstance(x, dict) else enumerate(x or ())) for x in (layer, ran))
+        for key, part in held.items():
+            yield from _pairs(part, after.get(key), f"{name}[{key!r}]", above)
         return
     held, after, dot = getattr(layer, "__dict__", {}), getattr(ran, "__dict__", {}), f"{name}." if name else ""
     arrays, gradients = held.get("params"), after.get("grads")
@@ -252,4 +290,4 @@ def _pairs(layer: Any, ran: Any, name: str = "") -> Iterator[tuple[str, Array, A
             spelled = [s for s in spellings(key) if after.get(s) is not None]
             yield from ((f"{dot}{key}", value, after[s]) for s in spelled[:1])
         elif isinstance(value, list | tuple | dict) or hasattr(value, "backward"):
-            yield from _pairs(value, after.get(key), f"{dot}{key}")
+            yield from _pairs(value, after.get(key), f"{dot}{key}", above)

@@ -13,7 +13,7 @@ from .judging import wanted
 from .point import examine
 from .report import GradientReport, Verdict
 from .scales import generator
-from .subject import Subject
+from .subject import Subject, Unfit
 
 EXPLAINED = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NAN)
 MOST_PAIRS = 20_000
@@ -38,7 +38,10 @@ def explained(subject: Subject, report: GradientReport, larger: Iterable[Sequenc
                     return replace(report, diagnosis=(f"{words} (as seen on inputs of {shapes})",))
         except Exception:  # the functions' own, of inputs that the search did not try
             continue
-    words = diagnose(_gathered(subject, report))
+    try:
+        words = diagnose(_gathered(subject, report))
+    except Unfit:  # there is no gradient to look at
+        return report
     return replace(report, diagnosis=(words,) if words else ())
 
 

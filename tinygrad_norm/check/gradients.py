@@ -12,9 +12,10 @@ import numpy as np
 
 from ..engine.context import surrounding
 from ..engine.operators import Array
+from ..engine.tensor import Tensor
 from . import point
 from .automatic import Automatic, OfModule
-from .calling import ByHand, Layer, is_layer
+from .calling import ByHand, is_layer, passes
 from .evidence import explained
 from .leaves import Leaves
 from .pytorch import InTorch, is_of_torch, settled
@@ -104,7 +105,7 @@ def check_gradients(
         raise ValueError(f"order is a positive integer, not {order!r}")
     report = GradientReport()
     for degree in range(1, order + 1):
-        written = (InTorch if is_of_torch(fn) else Automatic)(_callable(fn), keywords, degree)
+        written = (InTorch if is_of_torch(fn) else Automatic)(fn, keywords, degree)
         judge = oracle if degree == 1 else "differences"
         report = _run(written, inputs, wrt, judge, budget, seed, rtol, strict)
     return report
@@ -171,25 +172,12 @@ def check_backward(
         ...
     tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of scores is wrong at index ...
     """
-    if is_layer(forward):
-        inputs = inputs if backward is None else (backward, *inputs)
-        written: ByHand = Layer(forward, keywords, cached)
-    else:
-        written = ByHand(_callable(forward), backward if backward is None else _callable(backward), keywords, cached)
-    return _run(written, inputs, wrt, oracle, budget, seed, rtol, strict)
+    if is_layer(forward) and backward is not None:
+        inputs = backward, *inputs
+    return _run(passes(forward, backward, keywords, cached), inputs, wrt, oracle, budget, seed, rtol, strict)
 
 
-def check_module(
-    module: Any,
-    *inputs: Any,
-    wrt: Names = None,
-    oracle: str | Given = "auto",
-    budget: str = "normal",
-    seed: int | None = None,
-    rtol: float = 1e-6,
-    strict: bool = False,
-    **keywords: Any,
-) -> dict[str, GradientReport]:
+def check_module(module: Any, *inputs: Any, **options: Any) -> dict[str, GradientReport]:
     """Check a module's gradients of its inputs and of all its parameters, in training and in evaluation mode.
 
     Parameters
@@ -198,8 +186,8 @@ def check_module(
         Its parameters, buffers and modes are what they were afterwards.
     *inputs : arrays, Tensors, `Inputs` or strategies
         Of the module's own inputs.
-    wrt, oracle, budget, seed, rtol, strict, **keywords
-        As in `check_gradients`.
+    **options
+        wrt, oracle, budget, seed, rtol, strict, as in `check_gradients`; others are for the module.
 
     Returns
     -------
@@ -219,13 +207,14 @@ def check_module(
     """
     if not hasattr(module, "named_parameters") or is_of_torch(module):
         raise TypeError(f"check_module takes a Module, not {type(module).__name__}; check_gradients takes functions")
-    written = OfModule(module, keywords)
+    settings = _settings(options)
+    written = OfModule(module, options)
     before = [(m, m.training, dict(m._buffers)) for m in module.modules()]
     reports = {}
     try:
         for mode in ("train", "eval"):
             module.train(mode == "train")
-            reports[mode] = _run(written, inputs, wrt, oracle, budget, seed, rtol, strict)
+            reports[mode] = _run(written, inputs, **settings)
     finally:
         for owner, training, buffers in before:
             owner.training = training
@@ -234,16 +223,7 @@ def check_module(
 
 
 def gradient_property(
-    *axes: str,
-    backward: Given | None = None,
-    order: int = 1,
-    wrt: Names = None,
-    oracle: str | Given = "auto",
-    budget: str = "normal",
-    seed: int | None = None,
-    rtol: float = 1e-6,
-    strict: bool = False,
-    **options: Any,
+    *axes: str, backward: Given | None = None, order: int = 1, **options: Any
 ) -> Callable[[Given], Callable[[], None]]:
     """Make a test of a function: decorated, it takes no arguments and checks its gradients over many inputs.
 
@@ -253,10 +233,10 @@ def gradient_property(
         For each parameter the names of its axes, as in `tinygrad_norm.check.inputs`.
     backward : callable, optional
         Checks the decorated forward function with it, as in `check_backward`.
-    order, wrt, oracle, budget, seed, rtol, strict
+    order : int
         As in `check_gradients`.
     **options
-        As in `tinygrad_norm.check.inputs`.
+        wrt, oracle, budget, seed, rtol, strict, as there; others as in `tinygrad_norm.check.inputs`.
 
     Examples
     --------
@@ -266,10 +246,8 @@ def gradient_property(
     ...     return tn.batch_norm(x, weight=weight)
     >>> test_scaled_batch_norm()
     """
+    settings = _settings(options)
     drawn = inputs(*axes, **options)
-    settings: dict[str, Any] = {
-        "wrt": wrt, "oracle": oracle, "budget": budget, "seed": seed, "rtol": rtol, "strict": strict,
-    }  # fmt: skip
 
     def decorate(fn: Given) -> Callable[[], None]:
         @wraps(fn)
@@ -290,10 +268,10 @@ def gradient_property(
 # How they run.
 
 
-def _callable(function: Any) -> Given:
-    if not callable(function):
-        raise TypeError(f"a function is wanted, not {function!r}")
-    return function  # type: ignore[no-any-return]
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Take out of options those of a check."""
+    names = ("wrt", "oracle", "budget", "seed", "rtol", "strict")
+    return {name: options.pop(name) for name in names if name in options}
 
 
 def _run(
@@ -319,7 +297,9 @@ def _run(
         nonlocal written
         arguments = around(values)
         names = written.signature.named(len(arguments))
-        names = [getattr(x, "name", None) or called.get(i, names[i]) for i, x in enumerate(arguments)]
+        names = [
+            (x.name if isinstance(x, Tensor) else None) or called.get(i, names[i]) for i, x in enumerate(arguments)
+        ]
         leaves = Leaves(names, arguments)
         try:
             written = settled(written, leaves)
@@ -329,17 +309,16 @@ def _run(
             raise Refused(error) from error
         forward, backward = partial(written.value, leaves), partial(written.gradients, leaves, wrt)
         about = (leaves.chosen(wrt), oracle, strict, rtol, leaves.optional(wrt))
-        return Subject(forward, backward, tuple(leaves.names), *about), leaves.arrays
+        again = partial(backward, again=True) if type(written) is ByHand else None
+        return Subject(forward, backward, tuple(leaves.names), *about, again=again), leaves.arrays
 
     latest: list[Subject] = []
 
-    def examine(
-        values: Sequence[Any], rng: np.random.Generator, closely: bool = True, g: Array | None = None
-    ) -> GradientReport:
+    def examine(values: Sequence[Any], rng: np.random.Generator, **how: Any) -> GradientReport:
         with surrounding(examined=True):
             made, arrays = subject(values)
             latest[:] = [made]
-            return point.examine(made, arrays, rng, g, closely)
+            return point.examine(made, arrays, rng, **how)
 
     def explain(report: GradientReport, first: GradientReport | None = None) -> GradientReport:
         larger: list[Sequence[Array]] = [first.witness] if first else []
@@ -348,8 +327,8 @@ def _run(
                 scale = step_scale(report.witness[report.input])
                 ways = ((1.0,), (scale,), (1.0, (3, 5, 7, 2, 4, 6)), (1.0, (4, 7, 5, 6, 2, 3)))
                 larger = [subject(drawn[0].ample(*way))[1] for way in ways]
-            report = explained(latest[0], report, larger)
-            made, again = latest[0], report.witness
+            made, again = point.in_its_dtype(latest[0], report.witness), report.witness
+            report = explained(made, report, larger)
             return simplified(report, lambda g: point.examine(made, again, generator(report.seed), g))
 
     if drawn:

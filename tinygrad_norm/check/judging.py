@@ -42,6 +42,7 @@ class Place:
     y: Array
     g: Array
     rng: np.random.Generator
+    lenient: bool = False
 
     @cached_property
     def exact(self) -> bool:
@@ -70,10 +71,13 @@ class Place:
     def jitter(self) -> list[list[Array]]:
         """The gradients for cotangents that are moved in their last places, in which they are linear.
 
-        Moving the inputs would let a gradient that is numerically unstable excuse itself.
+        Moving the inputs, or rounding at random, would let a gradient that is numerically unstable excuse itself.
         """
-        subject = self.subject
-        return [subject.gradients(self.points, nearby(self.g, self.rng, subject.eps)) for _ in range(4)]
+        subject, moved = self.subject, [nearby(self.g, self.rng, self.subject.eps) for _ in range(4)]
+        if not self.lenient:
+            return [subject.gradients(self.points, g) for g in moved]
+        points = [rounded(x, self.rng) for x in self.points]
+        return [subject.gradients(points, rounded(g, self.rng)) for g in moved]
 
     def differences(self, which: int) -> Differences:
         """Return central differences with respect to one input."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,8 @@ class Leaves:
 
     def _apart(self, value: Any, name: str) -> Any:
         value = plain(value)
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().numpy()  # of PyTorch
         if isinstance(value, list) and value and is_numbers(value):
             value = np.array(value)
         if isinstance(value, dict | list | tuple):
@@ -104,13 +106,14 @@ class Leaves:
             self._by_name(returned, found)
         elif self.parts:
             self._in_order(returned, wrt, found)
-        found |= {slot.index: (own or {}).get(name) for name, slot in self.own.items()}
-        chosen = self.chosen(wrt)
-        missing = [self.names[i] for i in chosen if found.get(i) is None and i not in self.optional(wrt)]
+        found |= {slot.index: of_key(own or {}, name) for name, slot in self.own.items()}
+        left_out = [i for i in self.chosen(wrt) if found.get(i) is None]
+        # Those of numbers may be left out, but for the only ones.
+        optional = self.optional(wrt) if len(left_out) < len(self.chosen(wrt)) else ()
+        missing = [self.names[i] for i in left_out if i not in optional]
         if missing:
-            among = f", only of {', '.join(map(str, returned))}" if isinstance(returned, dict) else ""
-            what = "returns None" if returned is None else "returns no gradient"
-            raise Unfit(f"the gradient's code {what} for {', '.join(missing)}{among} (wrt= says which inputs count)")
+            what = f"only {', '.join(map(str, returned))}, nothing" if isinstance(returned, dict) else "None"
+            raise Unfit(f"the gradient's code returns {what} for {', '.join(missing)} (wrt= says which inputs count)")
         return [found.get(i) if i in self.floats else None for i in range(len(self.arrays))]
 
     def _by_name(self, returned: Mapping[Any, Any], found: dict[int, Any]) -> None:
@@ -126,13 +129,8 @@ class Leaves:
         needed = [k for k, leaves in enumerate(floats) if {*leaves} - self.numbers]
         wanted = [] if wrt is None else [k for k, leaves in enumerate(floats) if {*leaves} & {*self.chosen(wrt)}]
         each = list(returned) if isinstance(returned, list | tuple) else [returned]
-        ways: list[Iterable[int]] = [
-            range(len(floats)),
-            needed,
-            [k for k, leaves in enumerate(floats) if leaves],
-            wanted,
-        ]
-        for way in map(list, ways):
+        with_floats = [k for k, leaves in enumerate(floats) if leaves]
+        for way in (list(range(len(floats))), needed, with_floats, wanted):
             if len(way) == len(each):
                 for k, value in zip(way, each, strict=True):
                     _align(self.parts[k], value, found, self.arguments[k])

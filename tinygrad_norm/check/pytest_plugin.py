@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from .gradients import check_gradients
+from .calling import is_layer
+from .gradients import check_backward, check_gradients
 from .report import GradientMismatch, GradientReport
 from .search import BUDGETS
 
@@ -28,12 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def gradient_check(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
-    """Return `check_gradients` with the budget of the command line and a seed made of the test's name."""
+    """Return `check_gradients`, with the budget of the command line and a seed made of the test's name.
 
-    def check(fn: Callable[..., Any], *inputs: Any, **options: Any) -> GradientReport:
+    For a forward and a backward function, or a layer that has both, it is `check_backward`.
+    """
+
+    def check(fn: Any, *inputs: Any, **options: Any) -> GradientReport:
         options.setdefault("budget", request.config.getoption("--gradient-budget"))
         options.setdefault("seed", zlib.crc32(request.node.nodeid.encode()))
-        return check_gradients(fn, *inputs, **options)
+        by_hand = is_layer(fn) or (inputs and (inputs[0] is None or callable(inputs[0])))
+        return (check_backward if by_hand else check_gradients)(fn, *inputs, **options)
 
     return check
 

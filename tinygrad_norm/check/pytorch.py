@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,12 @@ class InTorch(Automatic):
         """Return the outputs in a row, or the only one."""
         whole = [x if i in leaves.numbers else tensors.get(i, self.torch.as_tensor(x)) for i, x in enumerate(arrays)]
         y = self.call(leaves.parameters(whole), leaves.together(whole))
+        return y if isinstance(y, self.torch.Tensor) else self.torch.cat([x.reshape(-1) for x in self._within(y)])
+
+    def _within(self, y: Any) -> Iterator[Any]:
+        """Yield the tensors of floats that stand in outputs, at any depth."""
         if isinstance(y, self.torch.Tensor):
-            return y
-        parts = y.values() if isinstance(y, dict) else y
-        return self.torch.cat([x.reshape(-1) for x in parts if x.is_floating_point() or x.is_complex()])
+            yield from [y] if y.is_floating_point() or y.is_complex() else []
+        else:
+            for part in y.values() if isinstance(y, dict) else y:
+                yield from self._within(part)

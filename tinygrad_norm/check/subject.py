@@ -27,7 +27,7 @@ class Refused(Exception):  # noqa: N818 (of an input, by the function)
 
     def at(self, inputs: Sequence[Any]) -> Exception:
         """Return the error, with a note of the inputs."""
-        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in map(np.asarray, map(plain, inputs)))
+        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in inputs if hasattr(x, "dtype"))
         self.error.add_note(f"raised for inputs {shapes}")
         return self.error
 
@@ -55,6 +55,8 @@ class Subject:
         Inputs of ``wrt`` whose gradient may be None.
     dtype : type
         What the functions are given: float64, or float32 where they take nothing else.
+    again : callable, optional
+        As ``backward``, where what forward kept was used once before.
     """
 
     forward: Given
@@ -66,6 +68,7 @@ class Subject:
     rtol: float = 1e-6
     optional: tuple[int, ...] = ()
     dtype: type = np.float64
+    again: Given | None = None
 
     @property
     def eps(self) -> float:
@@ -83,11 +86,12 @@ class Subject:
         with surrounding(recording=False, analytic=True):
             return np.asarray(plain(self.forward(*map(self.taken, x))))
 
-    def calls(self, x: Sequence[Array], g: Array) -> tuple[list[Any], list[Array], Array]:
+    def calls(self, x: Sequence[Array], g: Array, again: bool = False) -> tuple[list[Any], list[Array], Array]:
         """Run the gradient once on copies, and return what it gave for each input, and the copies."""
+        backward = self.again if again and self.again else self.backward
         copies: list[Array] = [*map(self.taken, x)]
         cotangent: Array = g.astype(self.dtype)
-        returned = self.backward(cotangent, *copies)
+        returned = backward(cotangent, *copies)
         return [*returned] if isinstance(returned, tuple | list) else [returned], copies, cotangent
 
     def gradients(self, x: Sequence[Array], g: Array) -> list[Array]:
