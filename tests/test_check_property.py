@@ -1,6 +1,7 @@
 """The property check: it finds the smallest witness, names the fault, and leaves everything as it was."""
 
 import random as python_random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -284,7 +285,7 @@ def test_what_is_wrong_with_the_call_is_said():
     assert "None" in rejected(tn.check_backward, identity[0], lambda g, x: None, np.ones(2)).message
     with pytest.raises(ValueError, match="matmul") as error:
         tn.check_backward(lambda x: x @ np.ones((9, 9)), identity[1], inputs("n c"), seed=0)
-    assert error.value.__notes__ == ["raised for inputs float64 (2, 2)"]
+    assert re.fullmatch(r"raised for inputs float64 \(\d, \d\)", *error.value.__notes__)
     for axes, options in (
         (["n,c"], {}), (["c3!"], {}), (["n"], {"least": {"z": 3}}), (["n"], {"multiples": {"n": 0}}),
         (["n"], {"edges": ("none such",)}), (["n"], {"domains": ("imaginary",)}), (["n"], {"smallest": 5}),
@@ -301,7 +302,8 @@ def test_gradients_that_refuse_an_edge_and_scalars():
 
 def test_float32_witnesses_are_pasted_as_what_they_are():
     backward = lambda g, x: g * np.where(x > 0, 1.0, 0.5)  # noqa: E731
-    report = rejected(tn.check_backward, lambda x: np.where(x > 0, x, x / 2), backward, inputs("n c"), seed=0)
+    fn = lambda x: np.where(x > 0, x, x / 2)  # noqa: E731
+    report = rejected(tn.check_backward, fn, backward, inputs("n c"), seed=0, strict=True)
     assert report.verdict is Verdict.WRONG_DTYPE
     assert report.witness[0].dtype == np.float32
     assert "np.float32)" in report.text()
@@ -333,7 +335,7 @@ def test_no_right_gradient_is_rejected(case):
 
 @pytest.mark.parametrize("mutant", MUTANTS[::7], ids=lambda mutant: mutant.name)
 def test_known_wrong_gradients_are_rejected_for_what_they_are(mutant):
-    report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=1)
+    report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=1, strict=True)
     assert report.verdict.name == mutant.verdict
 
 

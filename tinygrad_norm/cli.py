@@ -238,7 +238,9 @@ def _self_test(options: argparse.Namespace) -> int:
     missed, alarms, verdicts = [], [], Counter[str]()
     for case in tqdm((*CORRECT, *MUTANTS), desc="self-test", unit="gradient", leave=False, disable=None):
         try:
-            tn.check_backward(case.forward, case.backward, case.inputs, budget=options.budget, seed=options.seed)
+            tn.check_backward(
+                case.forward, case.backward, case.inputs, budget=options.budget, seed=options.seed, strict=True
+            )
         except tn.GradientMismatch as error:
             if isinstance(case, Mutant):
                 verdicts[error.report.verdict.name] += 1

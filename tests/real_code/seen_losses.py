@@ -80,11 +80,6 @@ class SoftmaxWithLossOfOneSample(SoftmaxWithLoss):
         return super().backward(dout) * len(self.t)
 
 
-class SoftmaxWithLossWithoutCotangent(SoftmaxWithLoss):
-    def backward(self, dout=1.0):
-        return super().backward(1.0)
-
-
 class SoftmaxWithLossReversed(SoftmaxWithLoss):
     def backward(self, dout=1.0):
         return -super().backward(dout)
@@ -211,7 +206,6 @@ CASES = (
         LABELLED,
         (
             Wrong("not divided by the batch size", SoftmaxWithLossOfOneSample(), OVER_BATCH),
-            Wrong("the cotangent is missing", SoftmaxWithLossWithoutCotangent(), IGNORES_G),
             Wrong("target minus prediction", SoftmaxWithLossReversed(), SIGN),
         ),
     ),

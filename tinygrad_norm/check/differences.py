@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ EPS = float(np.finfo(np.float64).eps)
 # Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
 # constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
 RELATIVE_STEPS = (2e-2, 1.7e-3, 2.3e-4, 1.9e-5, 2.9e-6, 3.1e-8, 1.3e-10, 1.1e-12, 1.4e-14)
+MOST_BENDING = 6
+"""So many outputs may bend at once for each way in which they do to be tried."""
 ENOUGH = 1e-9
 """Slopes of two steps that agree so well, and are not zero, need no further ones."""
 
@@ -29,16 +32,35 @@ class Slope(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Between what the slopes from both sides lie, and what rounding may do to them."""
+    """What each output adds to the slope from the left and from the right, and what rounding may do to the sum."""
 
-    low: float
-    high: float
+    left: Array
+    right: Array
     rounding: float
+
+    @property
+    def apart(self) -> float:
+        """How far both sides are apart, all outputs together."""
+        return float(np.sum(np.abs(self.right - self.left)))
 
     @property
     def largest(self) -> float:
         """The larger of both, without its sign."""
-        return max(abs(self.low), abs(self.high))
+        return max(abs(float(np.sum(self.left))), abs(float(np.sum(self.right))))
+
+    def may_be(self, got: float, slack: float) -> bool:
+        """Return whether a value is between both sides, or each output that bends takes a side, or the middle."""
+        low, high = sorted((float(np.sum(self.left)), float(np.sum(self.right))))
+        if low - slack <= got <= high + slack:
+            return True
+        bends = np.abs(self.right - self.left) > 1e-3 * self.apart / max(self.left.size, 1)
+        middle = (self.left + self.right) / 2
+        if np.sum(bends) > MOST_BENDING:
+            spread = float(np.sum(np.abs(self.right - self.left))) / 2
+            return abs(got - float(np.sum(middle))) <= spread + slack
+        straight = float(np.sum(middle[~bends]))
+        ways = itertools.product(*zip(self.left[bends], self.right[bends], middle[bends], strict=True))
+        return any(abs(straight + float(sum(way)) - got) <= slack for way in ways)
 
 
 class Differences:
@@ -66,6 +88,12 @@ class Differences:
         finer = EPS * largest(x) < single * largest(nudged)
         self.coarse = eps > EPS or bool(finer and (nudged == nudged.astype(np.float32)).all())
         self.unit = 8 * max(eps, single * self.coarse)
+
+    @cached_property
+    def inside(self) -> float:
+        """What rounding inside the function is worth, at exactly x."""
+        rng = np.random.default_rng(1)
+        return max(abs(float(np.sum(self._terms(rounded(self.x, rng)))) - self.here) for _ in range(2))
 
     def _terms(self, at: Array) -> Array:
         return self.cotangent * self.fn(at)
@@ -112,51 +140,42 @@ class Differences:
         return _most_certain(found)
 
     def at_a_kink(self, direction: Array, got: float) -> bool:
-        """Return whether the slopes from both sides differ, however near, and a value lies between them.
+        """Return whether the slopes from both sides differ, however near, and a value is one that a convention takes.
 
-        The sides of a smooth function come closer as the step shrinks; those of a kink do not. Each output has its own
-        two sides, and the value may take either in each.
+        The sides of a smooth function come closer as the step shrinks; those of a kink do not.
         """
-        reach = largest(direction)
-        moved = direction != 0
+        moved, reach = direction != 0, largest(direction)
         # Beside enormous elements there are two steps, and the smaller one may be lost in rounding.
         for scale in sorted({float(np.min(self.scales[moved] / np.abs(direction[moved]))), step_scale(self.x) / reach}):
             step = 1e-5 * scale
-            wide, narrow = self._sides(direction, step), self._sides(direction, step / 2)
-            apart = narrow.high - narrow.low
-            if apart > 0.75 * (wide.high - wide.low) and apart > 1e-4 * narrow.largest + narrow.rounding:
+            wide, sides = self._sides(direction, step), self._sides(direction, step / 2)
+            if sides.apart > 0.75 * wide.apart and sides.apart > 1e-4 * sides.largest + sides.rounding:
                 break
         else:
             return False
-        for closer in (step * 100.0**-power for power in range(1, 7)):
-            sides = self._sides(direction, closer)
-            if sides.rounding > 0.1 * apart or not sides.largest:
+        for closer in (self._sides(direction, step * 100.0**-power) for power in range(1, 7)):
+            if closer.rounding > 0.1 * sides.apart or not closer.largest:
                 break
-            if sides.high - sides.low < 0.5 * apart:
+            if closer.apart < 0.5 * sides.apart:
                 return False  # the kink is beside this point
-        slack = 1e-3 * apart + narrow.rounding
-        if narrow.low - slack <= got <= narrow.high + slack:
+        slack = 1e-3 * sides.apart + sides.rounding
+        if sides.may_be(got, slack):
             return True
         # Where more than two pieces meet, as three values that are sorted, the one that was taken is met nearby.
         fn, inputs, which = self.others
         rng = np.random.default_rng(0)
         for _ in range(16):
-            beside = [
-                *inputs[:which],
-                self.x + 1e-3 * self.scales * rng.normal(size=self.x.shape),
-                *inputs[which + 1 :],
-            ]
+            beside = [*inputs]
+            beside[which] = self.x + 1e-3 * self.scales * rng.normal(size=self.x.shape)
             slope, bar = Differences(fn, beside, which, self.cotangent, self.eps).along(direction)
             if abs(got - slope) <= 10 * bar + slack and np.isfinite(bar):
                 return True
         return False
 
     def _sides(self, direction: Array, step: float) -> Sides:
-        """Return between what the slope is if each output takes that from the right or that from the left."""
         right = (self._terms(self.x + step * direction) - self.terms) / step
         left = (self.terms - self._terms(self.x - step * direction)) / step
-        low, high = float(np.sum(np.minimum(left, right))), float(np.sum(np.maximum(left, right)))
-        return Sides(low, high, (4 * self.unit * self.size + 2 * self.wobble) / step)
+        return Sides(left.ravel(), right.ravel(), (4 * self.unit * self.size + 2 * self.inside) / step)
 
 
 def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:

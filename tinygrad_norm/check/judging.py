@@ -17,7 +17,7 @@ from .rounding import rounded
 from .scales import largest, least_size, nearby, of_one, step_scales
 from .subject import Subject
 
-MOST_ELEMENTS, SOME_ELEMENTS = 256, 32
+MOST_ELEMENTS, SOME_ELEMENTS = 256, 16
 """So many entries are compared one by one: at a point, and at each of many that leave doubt."""
 # How far the oracle moves when the inputs change in their last place, at a few entries, is what a gradient that
 # vanishes by cancellation, as that of a bias before a normalization, may be off by. Its own unsteadiness is no excuse.

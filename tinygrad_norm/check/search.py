@@ -124,11 +124,11 @@ def _searched(examine: Examine, regime: Regime, seed: int, found: Found) -> None
         return
     rng = np.random.default_rng(seed)
     try:
-        for example in range(regime.count):
+        for _ in range(regime.count):
             arrays = regime.quick(rng)
             if not regime.edge:
                 found.shapes.append(tuple(x.shape for x in arrays))
-            look(arrays, int(rng.integers(2**16)), closely=not example)
+            look(arrays, int(rng.integers(2**16)), closely=not found.seen)
     except GradientMismatch:
         by_hypothesis()
         raise  # what hypothesis does not meet again is not made smaller
