@@ -1,62 +1,88 @@
-"""From a fault to what it looks like: the numbers for a diagnosis, if possible from inputs larger than the witness."""
+"""From a fault to what it looks like: the numbers for a diagnosis, at several points and sizes where there are some."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..engine.operators import Array
-from .diagnosis import Evidence, diagnose
+from .behaviour import by_calls, by_cotangents, by_shape, where_not_finite
+from .diagnosis import diagnose
+from .facts import Evidence
 from .oracle import generator
-from .point import Subject, examine, wanted
+from .point import Subject, examine
 from .report import GradientReport, Verdict
 
-EXPLAINED = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NAN)
-MOST_PAIRS = 20_000
-"""So many pairs of an entry of the output and one of the input, at most, for Jacobians."""
+ENOUGH_POINTS = 3
+MOST_SECONDS = 1.0
 
 
 def explained(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]] = ()) -> GradientReport:
     """Return a report of a fault with a diagnosis.
 
     What shrinks away may be what tells the fault: for two elements, 1 / n and (n - 1) / n are the same. So larger
-    inputs are asked first, as far as the fault is to be seen on them too.
+    inputs are asked first, as far as the fault is to be seen on them too, and what is said must hold at several points.
     """
-    if report.verdict not in EXPLAINED:
-        return report
-    for points in larger:
-        try:
-            found = examine(subject, points, generator(report.seed))
-            if (found.verdict, found.input) == (report.verdict, report.input):
-                words = diagnose(_gathered(subject, found))
-                if words:
-                    shapes = ", ".join("×".join(map(str, np.shape(x))) or "scalar" for x in points)
-                    return replace(report, diagnosis=(f"{words} (as seen on inputs of {shapes})",))
-        except Exception:  # the functions' own, of inputs that the search did not try
-            continue
-    words = diagnose(_gathered(subject, report))
+    try:
+        with np.errstate(all="ignore"):
+            words = _looks(subject, report, larger)
+    except Exception:  # the functions' own, of inputs that the search did not try
+        words = ""
     return replace(report, diagnosis=(words,) if words else ())
 
 
-def _gathered(subject: Subject, report: GradientReport) -> Evidence:
-    points, which, g = [x.astype(np.float64) for x in report.witness], report.input, report.cotangent
-    assert g is not None
-    x, exact = points[which], report.oracle == "complex step"
+def _looks(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> str:
+    if report.cotangent is None or not report.witness:
+        return ""
+    here = _evidence(subject, report)
+    if report.verdict is Verdict.WRONG_SHAPE:
+        return next((words for e in [*_seen(subject, report, larger), here] for words in by_shape(e)), "")
+    if report.verdict is Verdict.NAN:
+        return where_not_finite(here)
+    if report.verdict is Verdict.NONDETERMINISTIC:
+        return by_calls(here)
+    if report.verdict is Verdict.NOT_LINEAR_IN_COTANGENT:
+        return by_cotangents(here)
+    if report.verdict is not Verdict.WRONG_VALUE:
+        return ""
+    seen = list(_seen(subject, report, larger))
+    if len(seen) < 2:
+        base = seen[0].points if seen else report.witness
+        around = [[_moved(x, seed) for x in base] for seed in range(ENOUGH_POINTS)]
+        seen += [*([] if seen or not here.shows() else [here]), *_seen(subject, report, around)]
+    words = diagnose(seen[:ENOUGH_POINTS]) or (diagnose([here]) if here.shows() else "")
+    if words and seen and seen[0] is not here:
+        shapes = ", ".join("×".join(map(str, np.shape(x))) or "scalar" for x in seen[0].points)
+        words = f"{words} (as seen on inputs of {shapes})"
+    return words
 
-    def got(cotangent: Array) -> Array:
-        return subject.gradients(points, cotangent)[which]
 
-    def want(cotangent: Array) -> Array:
-        return wanted(subject, points, which, range(x.size), cotangent, exact)[0].reshape(x.shape)
+def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> Iterator[Evidence]:
+    """Yield the evidence of other points, as far as they show the same fault."""
+    start = time.monotonic()
+    for points in larger:
+        try:
+            found = examine(subject, points, generator(report.seed))
+            evidence = _evidence(subject, found)
+            same = (found.verdict, found.input) == (report.verdict, report.input)
+            if same and (report.verdict is not Verdict.WRONG_VALUE or evidence.shows()):
+                yield evidence
+        except Exception:  # the functions' own, of inputs that the search did not try
+            continue
+        if time.monotonic() - start > MOST_SECONDS:
+            return
 
-    with np.errstate(all="ignore"):
-        if got(g).shape != x.shape:
-            return Evidence(got(g), None, tuple(points), which, g)
-        jacobians = None
-        if (exact or callable(subject.oracle)) and 0 < g.size * x.size <= MOST_PAIRS:
-            units = np.eye(g.size).reshape(-1, *g.shape)
-            shape = (*g.shape, *x.shape)
-            jacobians = tuple(np.stack([of(unit) for unit in units]).reshape(shape) for of in (got, want))
-        return Evidence(got(g), want(g), tuple(points), which, g, jacobians)  # type: ignore[arg-type]
+
+def _evidence(subject: Subject, report: GradientReport) -> Evidence:
+    assert report.cotangent is not None
+    points = tuple(x.astype(np.float64) if i in subject.wrt else x for i, x in enumerate(report.witness))
+    return Evidence(subject, points, report.input, report.cotangent, report.oracle == "complex step")
+
+
+def _moved(x: Array, seed: int) -> Array:
+    """Return values nearby, of the same signs; whole numbers and masks stay as they are."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(x * rng.uniform(0.7, 1.4, np.shape(x))) if np.asarray(x).dtype.kind == "f" else x
