@@ -13,8 +13,8 @@ from itertools import combinations, permutations
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, close, factors, named_axes, shapes_of, subsets
-from .paths import of_eps, of_factors_per_group, of_mixing, of_paths
+from .facts import PLAIN, Evidence, close, factors, named_axes, shapes_of, subsets
+from .paths import of_eps, of_factors_per_group, of_mixing, of_paths, of_wrong_axes
 from .structure import (
     of_cotangent_sums,
     of_local_derivative,
@@ -57,7 +57,7 @@ def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
     model, flipped = ratio * e.want, " and its sign flipped" if ratio < 0 else ""
     named = [words for value, words in factors(e) if abs(abs(ratio) - value) < 1e-5 * value]
     plain = f"it is {abs(ratio):.4g} times the right one everywhere{flipped}"
-    if abs(ratio) in (0.5, 2) or round(abs(ratio), 9) in (0.5, 2):
+    if round(abs(ratio), 6) in PLAIN:
         yield plain, model
     for words in named:
         yield f"it is the right one {words}{flipped}, a constant factor", model
@@ -139,51 +139,68 @@ def of_cotangent_order(e: Evidence) -> Iterator[tuple[str, Array]]:
         )
 
 
-def of_altered_inputs(e: Evidence) -> Iterator[tuple[str, Array]]:
-    """Guess that an input was used in another form: transposed, flipped, swapped, or the output in its place.
+def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that an input was used in another form: transposed, flipped, negative, or two of them swapped.
 
-    The gradient is the right one for other inputs, and the other way round where what was done to them is undone by
-    doing it again: of functions that are linear in pieces, one of the two may hold by luck.
+    What is done to an input is undone by doing it again, so the gradient is the right one for the other form, and would
+    be right for it. Of functions that are linear in pieces, one of the two may hold by luck.
     """
-    for altered, words, again in alterations(e):
-        there = replace(e, points=altered)
-        try:
-            is_that = close(e.moved, there.right_moved, 1e-6)
-            would_be = (is_that or not again) and close(there.moved, e.right_moved, 1e-6)
-        except Exception:  # the function's own, of inputs that nobody gave it
-            continue
-        if is_that and (would_be or not again):
+    for points, words in other_forms(e):
+        there = replace(e, points=points)
+        if _agree(e, there) and _agree(there, e):
             yield f"it is the right one for {words}", e.got
-        elif would_be and not again:
+
+
+def of_replaced_inputs(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that something stands in an input's place, or that it was left out."""
+    for points, words in replaced_inputs(e):
+        there = replace(e, points=points)
+        if _agree(e, there):
+            yield f"it is the right one for {words}", e.got
+        elif _agree(there, e):
             yield f"it would be right for {words}", e.got
 
 
-def alterations(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str, bool]]:
-    """Yield other inputs, in words, and whether doing the same again gives the first ones."""
+def _agree(one: Evidence, other: Evidence) -> bool:
+    """Return whether the gradient at one point is the right one at another."""
+    try:
+        return close(one.moved, other.right_moved, 1e-6)
+    except Exception:  # the functions' own, of inputs that nobody gave them
+        return False
 
-    def put(i: int, altered: Array) -> tuple[Array, ...]:
-        return (*e.points[:i], altered, *e.points[i + 1 :])
 
-    floats = [
-        (i, name, a) for i, (name, a) in enumerate(zip(e.subject.names, e.points, strict=False)) if a.dtype.kind == "f"
-    ]
-    for i, name, a in floats:
+def _floats(e: Evidence) -> list[tuple[int, str, Array]]:
+    named = zip(e.subject.names, e.points, strict=False)
+    return [(i, name, a) for i, (name, a) in enumerate(named) if a.dtype.kind == "f"]
+
+
+def _put(e: Evidence, i: int, altered: Array) -> tuple[Array, ...]:
+    return (*e.points[:i], altered, *e.points[i + 1 :])
+
+
+def other_forms(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
+    for i, name, a in _floats(e):
         for one, two in combinations(range(a.ndim), 2):
             if a.shape[one] == a.shape[two]:
-                yield put(i, a.swapaxes(one, two).copy()), f"{name} transposed (axes {one}, {two} swapped)", True
+                yield _put(e, i, a.swapaxes(one, two).copy()), f"{name} transposed (axes {one}, {two} swapped)"
         for axes in subsets(min(a.ndim, 4)):
             if all(a.shape[k] > 1 for k in axes):
-                yield put(i, np.flip(a, axes).copy()), f"{name} flipped (reversed) along {named_axes(axes)}", True
-        for j, other, b in floats[:i]:
+                yield _put(e, i, np.flip(a, axes).copy()), f"{name} flipped (reversed) along {named_axes(axes)}"
+        for j, other, b in _floats(e)[:i]:
             if b.shape == a.shape:
-                points = put(i, b)
-                yield (*points[:j], a, *points[j + 1 :]), f"{other} and {name} swapped", True
-        if e.y.shape == a.shape:
-            yield put(i, e.y), f"the output in place of {name}", False
+                points = _put(e, i, b)
+                yield (*points[:j], a, *points[j + 1 :]), f"{other} and {name} swapped"
         if i != e.which:
-            yield put(i, -a), f"-{name} in place of {name}: its sign is wrong", True
-            yield put(i, np.ones_like(a)), f"ones in place of {name}: the factor {name} is missing", False
-            yield put(i, np.zeros_like(a)), f"zeros in place of {name}: the term of {name} is missing", False
+            yield _put(e, i, -a), f"-{name} in place of {name}: its sign is wrong"
+
+
+def replaced_inputs(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
+    for i, name, a in _floats(e):
+        if e.y.shape == a.shape:
+            yield _put(e, i, e.y), f"the output in place of {name}"
+        if i != e.which:
+            yield _put(e, i, np.ones_like(a)), f"ones in place of {name}: the factor {name} is missing"
+            yield _put(e, i, np.zeros_like(a)), f"zeros in place of {name}: the term of {name} is missing"
 
 
 def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
@@ -206,11 +223,13 @@ GUESSES: tuple[Guess, ...] = (
     of_parts,
     of_other_inputs_factors,
     of_elementwise,
-    of_cotangent_sums,
-    of_altered_inputs,
+    of_other_forms,
     of_cotangent_order,
-    of_uses,
+    of_wrong_axes,
     of_paths,
+    of_cotangent_sums,
+    of_replaced_inputs,
+    of_uses,
     of_eps,
     of_factors_per_group,
     of_mixing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -16,6 +16,8 @@ from .point import Subject
 
 MOST_PAIRS = 200_000
 """So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
+PLAIN = tuple(round(value, 6) for value in (1 / 3, 0.5, 2, 3))
+"""Factors that are too common to be told by the size of an axis, unless sizes differ."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,10 @@ class Evidence:
         """The same of the right gradient, by as many calls of the function."""
         slopes = [self.slope(self.points, self.which, d).ravel() for d in self.directions]
         return np.stack([self.cotangents @ slope for slope in slopes])
+
+    def times(self, scale: float) -> Evidence:
+        """Return the same for a larger input."""
+        return replace(self, points=tuple(scale * p if i == self.which else p for i, p in enumerate(self.points)))
 
     def shows(self) -> bool:
         """Return whether the fault is to be seen in these numbers."""

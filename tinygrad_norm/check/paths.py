@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, close, factors, named_axes, subsets
+from .facts import PLAIN, Evidence, close, factors, named_axes, subsets
 
 Said = Iterator[tuple[str, Array]]
 Rows = Callable[[Array], Array]
@@ -35,40 +35,37 @@ def _as_rows(a: Array, axes: Sequence[int]) -> Array:
 
 def of_paths(e: Evidence) -> Said:
     """Guess what is missing or too much: a constant along rows (a mean's path), or x̂ (a variance's), or both."""
-    both: list[tuple[str, Array]] = []
+    fits: list[tuple[int, int, str, Array]] = []
     for name, view in _views(e.x):
         rows, places = view(e.x), view(np.arange(e.x.size).reshape(e.x.shape))
         if rows.shape[1] < 3 or not (np.ptp(rows, axis=1) > 1e-9 * np.abs(rows).max()).all():
             continue
-        x_hat = _unit(rows - rows.mean(axis=1, keepdims=True))
-        ones, ray = np.ones_like(rows), _unit(rows)
-        paths = Paths(e, places)
-
-        model = partial(_with_fit, e, places)
-        fits = {words: model(*along) for words, along in (("1", [ones]), ("x̂", [x_hat]), ("x", [ray]))}
-        fits = {words: fit for words, fit in fits.items() if e.explained_by(fit)}
-        for size in paths.sizes(ones, x_hat, of=0) if "1" in fits else ():
-            yield f"the mismatch is constant {name}, as when the path through the mean {size}", fits["1"]
-        for size in paths.sizes(ones, x_hat, of=1) if "x̂" in fits else ():
-            words = f"the mismatch is parallel to x̂ {name}, as when the path through the variance {size}"
-            yield words, fits["x̂"]
-        for size in paths.sizes(ray, of=0) if "x" in fits else ():
-            yield f"the mismatch is parallel to x {name}, as when the path through the norm of x {size}", fits["x"]
+        ones, x_hat, ray = np.ones_like(rows), _unit(rows - rows.mean(axis=1, keepdims=True)), _unit(rows)
+        paths, looks = Paths(e, places), "the mismatch is"
+        kinds = [
+            ([ones, x_hat], ones, f"{looks} constant {name}, as when the path through the mean"),
+            ([ones, x_hat], x_hat, f"{looks} parallel to x̂ {name}, as when the path through the variance"),
+            ([ray], ray, f"{looks} parallel to x {name}, as when the path through the norm of x"),
+        ]
         if e.y.shape == e.x.shape:
             output = _unit(view(e.y))
-            fit = model(output)
-            for size in paths.sizes(output, of=0) if e.explained_by(fit) else ():
-                words = "the path through the sum that divides (of a softmax or another normalization)"
-                yield f"the mismatch is parallel to the output {name}, as when {words} {size}", fit
-        fit = model(ones, x_hat)
+            words = f"{looks} parallel to the output {name}, as when the path through the sum that divides"
+            kinds.append(([output], output, f"{words} (of a softmax or another normalization)"))
+        for rank, (basis, along, words) in enumerate(kinds):
+            fit = _with_fit(e, places, along)
+            if e.explained_by(fit):
+                sizes = paths.sizes(*basis, of=1 if along is x_hat else 0)
+                fits += [(rank, -rows.shape[1], f"{words} {size}", fit) for size in sizes]
+        fit = _with_fit(e, places, ones, x_hat)
         if e.explained_by(fit) and (rows.shape[1] > 3 or paths.straight_is_right(ones, x_hat)):
             for sizes in product(paths.sizes(ones, x_hat, of=0), paths.sizes(ones, x_hat, of=1)):
                 told = f"the path through the mean {sizes[0]} and the path through the variance {sizes[1]}"
                 if {*sizes} <= {MISSING, UNKNOWN}:
                     told = "the statistics are treated as constants"
-                words = f"the mismatch is a constant plus a multiple of x̂ {name}, as when {told}"
-                both.append((words, fit))
-    yield from both
+                words = f"{looks} a constant plus a multiple of x̂ {name}, as when {told}"
+                fits.append((4, -rows.shape[1], words, fit))
+    for _, _, words, fit in sorted(fits, key=lambda found: found[:2]):
+        yield words, fit
 
 
 def _with_fit(e: Evidence, places: Array, *along: Array) -> Array:
@@ -129,7 +126,7 @@ class Paths:
             return ["has the wrong sign"]
         named = [words for value, words in factors(self.evidence) if abs(factor - value) < 1e-5 * value]
         plain = [f"is {factor:.6g} times as large as the right one"]
-        if factor in (0.5, 2):
+        if round(factor, 6) in PLAIN:
             return plain
         return [f"is the right one {words}" for words in named] + plain + ["has the wrong size"]
 
@@ -143,10 +140,9 @@ def _coefficients(basis: Array, row: Array) -> Array:
 
 def of_eps(e: Evidence) -> Said:
     """Guess at eps: what is wrong vanishes as the input grows, though the output of a normalization stays the same."""
-    large = replace(e, points=tuple(1e4 * p if i == e.which else p for i, p in enumerate(e.points)))
+    large, larger = (e.times(scale) for scale in (1e4, 1e6))
     here, there = (np.abs(one.mismatch).max() / np.abs(one.want).max() for one in (e, large))
-    steady = np.abs(large.y - e.y).max() < 0.3 * np.abs(e.y).max()
-    if steady and there < 1e-4 * here:
+    if close(large.y, larger.y, 1e-3) and there < 1e-3 * here:
         yield (
             "what is wrong vanishes as the input grows: eps is dropped or misplaced (outside the root for inside)",
             e.got,
@@ -169,25 +165,29 @@ def of_factors_per_group(e: Evidence) -> Said:
         yield words, flat.reshape(e.want.shape)
 
 
-def of_mixing(e: Evidence) -> Said:
+def of_wrong_axes(e: Evidence) -> Said:
     """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
-    if not e.whole:
-        return
-    mixed, right = (_mixed(j.reshape(*e.g.shape, *e.x.shape), e.g.ndim) for j in (e.got, e.want))
-    along = f"along {named_axes(right)}" if right else "along none"
+    mixed, right = _both_mixed(e)
     if mixed and mixed != right:
         missing = [axis for axis in right if axis not in mixed]
         path = f", or a path along {named_axes(missing)} is missing" if {*mixed} < {*right} else ""
-        yield (
-            f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one {along}, as when a "
-            f"sum (or mean) runs over the wrong axis{path}",
-            e.got,
-        )
-    elif right and not mixed:
-        yield (
-            f"its entries depend on the cotangent elementwise, those of the right one {along}: a sum or path is missing",
-            e.got,
-        )
+        words = f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one along "
+        words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis{path}"
+        yield words, e.got
+
+
+def of_mixing(e: Evidence) -> Said:
+    mixed, right = _both_mixed(e)
+    if right and not mixed:
+        words = "its entries depend on the cotangent elementwise, those of the right one along "
+        yield f"{words}{named_axes(right)}: a sum (mean) or a path is missing", e.got
+
+
+def _both_mixed(e: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if not e.whole:
+        return (), ()
+    mixed, right = (_mixed(j.reshape(*e.g.shape, *e.x.shape), e.g.ndim) for j in (e.got, e.want))
+    return mixed, right
 
 
 def _mixed(jacobian: Array, ndim: int) -> tuple[int, ...]:

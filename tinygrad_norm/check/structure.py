@@ -32,19 +32,22 @@ def of_wrong_parts(e: Evidence) -> Said:
 
 def _of_parts(e: Evidence, exactly: bool) -> Said:
     scale = max(np.abs(e.want).max(), np.abs(e.mismatch).max())
-    wrong, zero = np.abs(e.mismatch) > 1e-6 * scale, np.abs(e.got) < 1e-9 * scale
+    wrong, nonzero = np.abs(e.mismatch) > 1e-6 * scale, np.abs(e.got) > 1e-9 * scale
     there = wrong | (np.abs(e.want) > 1e-6 * scale)
     if there.sum() < 4:
         return
     for where, part, hint in _parts(e, wrong, there):
-        inside, outside = there & part, there & ~part
+        # Where a part is told by outputs or by inputs alone, one wrong pair of many makes it wrong.
+        alike = tuple(axis for axis, n in enumerate(part.shape) if n == 1 < wrong.shape[axis])
+        bad, some, left = (a.any(axis=alike, keepdims=True) for a in (wrong, there, nonzero))
+        inside, outside = some & part, some & ~part
         if not inside.any() or not outside.any():
             continue
-        if (wrong == inside).all():
+        if (bad == inside).all():
             how, model = _how(e, np.broadcast_to(part, wrong.shape))
             if exactly == (how != "wrong"):
                 yield f"it is {how} {where}, and right elsewhere{', ' if hint else ''}{hint}", model
-        elif not exactly and zero[inside].all() and not zero[outside].any():
+        elif not exactly and not left[inside].any() and left[outside].all():
             yield f"it is zero (a path is missing) {where}, and nowhere else", e.got
 
 
@@ -75,9 +78,8 @@ def _parts(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Array
 
 def _pairs(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Array, str]]:
     """Yield parts of the pairs of an entry of the output and one of the input."""
-    shape = (*e.g.shape, *e.x.shape)
-    index = [np.broadcast_to(i, shape).reshape(wrong.shape) for i in np.ogrid[tuple(map(slice, shape))]]
-    outputs, inputs = index[: e.g.ndim], index[e.g.ndim :]
+    outputs = [index.reshape(-1, *(1,) * e.x.ndim) for index in np.indices(e.g.shape)]
+    inputs = [index[None] for index in np.indices(e.x.shape)]
     zero = not e.got[wrong].any()
     if e.g.size == e.x.size > 1:
         same = (np.arange(e.g.size)[:, None] == np.arange(e.x.size)).reshape(wrong.shape)
