@@ -17,10 +17,11 @@ from .facts import PLAIN, Evidence, close, factors, named_axes, shapes_of, subse
 from .paths import of_eps, of_factors_per_group, of_mixing, of_paths, of_wrong_axes
 from .structure import (
     of_cotangent_sums,
-    of_local_derivative,
     of_elementwise,
+    of_local_factors,
     of_other_inputs_factors,
     of_parts,
+    of_support,
     of_wrong_parts,
 )
 
@@ -29,7 +30,7 @@ Guess = Callable[[Evidence], Iterator[tuple[str, Array]]]
 
 def diagnose(points: Sequence[Evidence]) -> str:
     """Return what a gradient looks like, in a sentence, by the first guess that holds at all points; "" if none does."""
-    if sum(np.count_nonzero(e.mismatch) for e in points) < 2:
+    if not points or sum(np.count_nonzero(e.mismatch) for e in points) < (2 if len(points) > 1 else 6):
         return ""
     for guess in GUESSES:
         common: list[str] | None = None
@@ -85,14 +86,33 @@ def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
         words = "its entries are in the wrong order, as when a reshape stands where axes are to be transposed"
         yield words, moved.reshape(want.shape)
     for axes in subsets(ndim):
-        flipped = np.flip(want, [a + 1 for a in axes])
+        flipped = np.flip(want, tuple(a + 1 for a in axes))
         yield f"it is the right one reversed (flipped) along {named_axes(axes)}", flipped
+        words = "but for the first place, as by a Fourier transform that is not transposed (conjugate)"
+        rolled = np.roll(flipped, 1, tuple(a + 1 for a in axes))
+        yield f"it is the right one reversed (flipped) along {named_axes(axes)} {words}", rolled
         for by, words in ((1, "later"), (-1, "earlier")):
             shifted = np.roll(want, by, [a + 1 for a in axes])
             yield (
                 f"it is the right one shifted by one place ({words}) along {named_axes(axes)}",
                 _inside(e, shifted, by, axes),
             )
+
+
+def of_blocks(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that blocks along an axis of the input, or of the cotangent, are in another order."""
+    rows = e.want.reshape(*e.g.shape, *e.x.shape) if e.whole else e.want
+    first = e.g.ndim if e.whole else 1
+    for axis, size in enumerate(rows.shape):
+        for count in (2, 3, 4):
+            if size % count or size == count or (axis < first and not e.whole):
+                continue
+            blocks = np.split(rows, count, axis)
+            of = f"axis {axis - first}" if axis >= first else f"axis {axis} of the cotangent"
+            for order in permutations(range(count)):
+                if order != tuple(range(count)):
+                    moved = np.concatenate([blocks[k] for k in order], axis).reshape(e.want.shape)
+                    yield f"its {count} blocks along {of} are in another order (swapped), as of gates or outputs", moved
 
 
 def _inside(e: Evidence, shifted: Array, by: int, axes: Sequence[int]) -> Array:
@@ -153,9 +173,9 @@ def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
 
 def of_replaced_inputs(e: Evidence) -> Iterator[tuple[str, Array]]:
     """Guess that something stands in an input's place, or that it was left out."""
-    for points, words in replaced_inputs(e):
+    for points, other, words in replaced_inputs(e):
         there = replace(e, points=points)
-        if _agree(e, there):
+        if _agree(e, there) and not _agree(e, replace(e, points=other)):
             yield f"it is the right one for {words}", e.got
         elif _agree(there, e):
             yield f"it would be right for {words}", e.got
@@ -194,25 +214,52 @@ def other_forms(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
             yield _put(e, i, -a), f"-{name} in place of {name}: its sign is wrong"
 
 
-def replaced_inputs(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
+def replaced_inputs(e: Evidence) -> Iterator[tuple[tuple[Array, ...], tuple[Array, ...], str]]:
+    """Yield inputs of which one is replaced, others that must not do as well, and words."""
     for i, name, a in _floats(e):
+        other = _put(e, i, 0.7 * a + 0.3)
         if e.y.shape == a.shape:
-            yield _put(e, i, e.y), f"the output in place of {name}"
+            yield _put(e, i, e.y), other, f"the output in place of {name}"
         if i != e.which:
-            yield _put(e, i, np.ones_like(a)), f"ones in place of {name}: the factor {name} is missing"
-            yield _put(e, i, np.zeros_like(a)), f"zeros in place of {name}: the term of {name} is missing"
+            yield _put(e, i, np.ones_like(a)), other, f"ones in place of {name}: the factor {name} is missing"
+            yield _put(e, i, np.zeros_like(a)), other, f"zeros in place of {name}: the term of {name} is missing"
+
+
+USES = (1 / 2, 1 / 3, 2 / 3)
 
 
 def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
     """Guess that one of several uses is left out: along the input itself, each use of a linear map counts once."""
-    along = [np.tensordot(j, e.x, e.x.ndim) for j in (e.got, e.want)]
-    size = float((along[1] ** 2).sum())
-    share = float((along[0] * along[1]).sum()) / size if size else 0.0
-    fits = along[0].size >= 4 and np.abs(along[0] - share * along[1]).max() <= 1e-6 * np.abs(along[1]).max()
-    for uses in (2, 3):
-        for kept in range(1, uses):
-            if fits and abs(share - kept / uses) < 1e-6:
-                yield f"one of the {uses} uses of {e.name} is missing: its paths are to be summed", e.got
+    got, want = (np.tensordot(j, e.x, e.x.ndim) for j in (e.got, e.want))
+    y = e.cotangents @ e.y.ravel()
+    shared = any(close(got, share * want, 1e-6) for share in USES)
+    linear = not close(want, y) and (close(got, y, 1e-6) or close(want - got, y, 1e-6))
+    if got.size >= 4 and got.any() and (shared or linear):
+        yield f"it is only a part of the sum over the uses of {e.name}: one of its uses (paths) is missing", e.got
+
+
+def of_no_dependence(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that a nonlinearity is left out: the gradient does not change with an input, and the right one does."""
+    moved = replace(e, points=_put(e, e.which, e.x * np.random.default_rng(2).uniform(0.3, 1.7, e.x.shape)))
+    if close(moved.got, e.got, 1e-9) and not close(moved.right_moved, e.right_moved, 1e-3):
+        words = (
+            f"it does not change with {e.name}, as the right one does: a factor is missing, as the local derivative "
+        )
+        yield f"{words}or the mask of a nonlinearity, or values are kept (stale) from another call", e.got
+
+
+def of_transposed_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that a matrix between two elementwise steps was not transposed: its entries are, but for factors."""
+    if not e.whole or e.g.shape != e.x.shape or e.x.ndim < 1 or e.x.shape[-1] < 3:
+        return
+    n = e.x.shape[-1]
+    got, want = (j.reshape(e.x.size // n, n, e.x.size // n, n) for j in (e.got, e.want))
+    for k in range(len(got)):
+        ratio = got[k, :, k] / want[k, :, k].T
+        outer = ratio[:, :1] * ratio[:1] / ratio[0, 0]
+        if not np.isfinite(outer).all() or not close(ratio, outer, 1e-6):
+            return
+    yield "a matrix in it is not transposed: its entries are those of the transposed right one, but for factors", e.got
 
 
 GUESSES: tuple[Guess, ...] = (
@@ -222,17 +269,21 @@ GUESSES: tuple[Guess, ...] = (
     of_order,
     of_parts,
     of_other_inputs_factors,
+    of_wrong_parts,
     of_elementwise,
     of_other_forms,
     of_cotangent_order,
+    of_blocks,
+    of_support,
+    of_transposed_factor,
     of_wrong_axes,
     of_paths,
     of_cotangent_sums,
+    of_no_dependence,
     of_replaced_inputs,
     of_uses,
     of_eps,
     of_factors_per_group,
+    of_local_factors,
     of_mixing,
-    of_wrong_parts,
-    of_local_derivative,
 )

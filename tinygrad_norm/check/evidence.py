@@ -53,11 +53,24 @@ def _looks(subject: Subject, report: GradientReport, larger: Iterable[Sequence[A
         base = seen[0].points if seen else report.witness
         around = [[_moved(x, seed) for x in base] for seed in range(ENOUGH_POINTS)]
         seen += [*([] if seen or not here.shows() else [here]), *_seen(subject, report, around)]
-    words = diagnose(seen[:ENOUGH_POINTS]) or (diagnose([here]) if here.shows() else "")
-    if words and seen and seen[0] is not here:
+    words = diagnose(seen[:ENOUGH_POINTS])
+    if not words:
+        words = _of_another_input(seen[:ENOUGH_POINTS])
+    if words and seen[0] is not here:
         shapes = ", ".join("×".join(map(str, np.shape(x))) or "scalar" for x in seen[0].points)
         words = f"{words} (as seen on inputs of {shapes})"
     return words
+
+
+def _of_another_input(seen: Sequence[Evidence]) -> str:
+    """Return what the gradient of another input that is wrong as well looks like: it may be told more easily."""
+    for which in seen[0].subject.wrt if seen else ():
+        if which != seen[0].which:
+            others = [replace(e, which=which) for e in seen]
+            words = diagnose(others) if all(e.shows() for e in others) else ""
+            if words:
+                return f"of {seen[0].subject.names[which]}, which is wrong as well: {words}"
+    return ""
 
 
 def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> Iterator[Evidence]:

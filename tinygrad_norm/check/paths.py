@@ -51,6 +51,9 @@ def of_paths(e: Evidence) -> Said:
             output = _unit(view(e.y))
             words = f"{looks} parallel to the output {name}, as when the path through the sum that divides"
             kinds.append(([output], output, f"{words} (of a softmax or another normalization)"))
+            shares = _unit(view(np.exp(np.minimum(e.y, 0))))
+            words = f"{looks} parallel to exp(output), the softmax, {name}, as when the path through the sum"
+            kinds.append(([shares], shares, f"{words} (mean)"))
         for rank, (basis, along, words) in enumerate(kinds):
             fit = _with_fit(e, places, along)
             if e.explained_by(fit):
@@ -63,7 +66,7 @@ def of_paths(e: Evidence) -> Said:
                 if {*sizes} <= {MISSING, UNKNOWN}:
                     told = "the statistics are treated as constants"
                 words = f"{looks} a constant plus a multiple of x̂ {name}, as when {told}"
-                fits.append((4, -rows.shape[1], words, fit))
+                fits.append((5, -rows.shape[1], words, fit))
     for _, _, words, fit in sorted(fits, key=lambda found: found[:2]):
         yield words, fit
 
@@ -172,7 +175,7 @@ def of_wrong_axes(e: Evidence) -> Said:
         missing = [axis for axis in right if axis not in mixed]
         path = f", or a path along {named_axes(missing)} is missing" if {*mixed} < {*right} else ""
         words = f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one along "
-        words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis{path}"
+        words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis, or something is not transposed{path}"
         yield words, e.got
 
 

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, close, named_axes, subsets
+from .facts import Evidence, close, factors, named_axes, subsets
 
 Said = Iterator[tuple[str, Array]]
 
-ELEMENTWISE = "as when a softmax or a normalization is differentiated elementwise"
-THROUGH_TIME = "as when the path from step to step (recurrent, through time) is left out"
-ONCE = "as when repeated indices, or the copies of a broadcast, are counted once: a sum (np.add.at) is missing"
-END = "an end of a sequence, or a border (padding)"
-MASK = "a mask is missing, inverted or too much"
+ELEMENTWISE = ", as when a softmax or a normalization is differentiated elementwise"
+THROUGH_TIME = (
+    ", as when a path from step to step (recurrent, through time), or a use in one of several steps, is missing: a part of "
+    "the sum over time steps"
+)
+ONCE = ", as when repeated indices, or the copies of a broadcast, are counted once: a sum (np.add.at) is missing"
+END = ", at an end of a sequence, or a border (padding)"
+MASK = ", a mask is missing, inverted or too much"
 
 
 def of_parts(e: Evidence) -> Said:
@@ -36,7 +39,7 @@ def _of_parts(e: Evidence, exactly: bool) -> Said:
     there = wrong | (np.abs(e.want) > 1e-6 * scale)
     if there.sum() < 4:
         return
-    for where, part, hint in _parts(e, wrong, there):
+    for where, part, hint in _parts(e, wrong, there, exactly):
         # Where a part is told by outputs or by inputs alone, one wrong pair of many makes it wrong.
         alike = tuple(axis for axis, n in enumerate(part.shape) if n == 1 < wrong.shape[axis])
         bad, some, left = (a.any(axis=alike, keepdims=True) for a in (wrong, there, nonzero))
@@ -44,69 +47,77 @@ def _of_parts(e: Evidence, exactly: bool) -> Said:
         if not inside.any() or not outside.any():
             continue
         if (bad == inside).all():
-            how, model = _how(e, np.broadcast_to(part, wrong.shape))
-            if exactly == (how != "wrong"):
-                yield f"it is {how} {where}, and right elsewhere{', ' if hint else ''}{hint}", model
+            for how, model in _how(e, np.broadcast_to(part, wrong.shape), exactly):
+                yield f"it is {how} {where}, and right elsewhere{'' if how.startswith('the right') else hint}", model
         elif not exactly and not left[inside].any() and left[outside].all():
             yield f"it is zero (a path is missing) {where}, and nowhere else", e.got
 
 
-def _how(e: Evidence, part: Array) -> tuple[str, Array]:
-    """Return in words what is wrong with a part, and the model of the gradient that this means."""
+def _how(e: Evidence, part: Array, exactly: bool) -> Iterator[tuple[str, Array]]:
+    """Yield in words what is wrong with a part, and the model of the gradient that this means."""
+    if not exactly:
+        yield "wrong", e.got
+        return
     got, want = e.got[part], e.want[part]
     size = float((want * want).sum())
     if size == 0:
-        return "not zero, as it should be,", e.got
+        yield "not zero, as it should be,", e.got
+        return
     factor = float((got * want).sum()) / size
     model = np.where(part, factor * e.want, e.want)
-    if not e.explained_by(model):
-        return "wrong", e.got
     if abs(factor) < 1e-5:
-        return "missing (zero)", model
-    if abs(factor + 1) < 1e-5:
-        return "of the wrong sign (flipped)", model
-    return f"{factor:.4g} times the right one", model
+        yield "missing (zero)", model
+    elif abs(factor + 1) < 1e-5:
+        yield "of the wrong sign (flipped)", model
+    else:
+        named = (words for value, words in factors(e) if abs(factor - value) < 1e-5 * value)
+        yield from ((f"the right one {words}", model) for words in named)
+        yield f"the right one times a factor of {factor:.4g}", model
 
 
-def _parts(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Array, str]]:
+def _parts(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[tuple[str, Array, str]]:
     if e.whole:
-        yield from _pairs(e, wrong, there)
-    for where, part, hint in _places(e, wrong.any(axis=0), there.any(axis=0)):
+        yield from _pairs(e, wrong, there, exactly)
+    for where, part, hint in _places(e, np.any(wrong, axis=0), np.any(there, axis=0), exactly):
         yield where, part[None], hint
-    yield from _others(e, wrong, there)
+    if exactly:
+        yield from _others(e, wrong, there)
 
 
-def _pairs(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Array, str]]:
+def _pairs(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[tuple[str, Array, str]]:
     """Yield parts of the pairs of an entry of the output and one of the input."""
     outputs = [index.reshape(-1, *(1,) * e.x.ndim) for index in np.indices(e.g.shape)]
-    inputs = [index[None] for index in np.indices(e.x.shape)]
     zero = not e.got[wrong].any()
-    if e.g.size == e.x.size > 1:
-        same = (np.arange(e.g.size)[:, None] == np.arange(e.x.size)).reshape(wrong.shape)
-        yield "off the diagonal, across entries", ~same, ELEMENTWISE if zero else "in a sum (mean) over other entries"
-        yield "on the diagonal, where an entry meets its own cotangent", same, "in the direct (elementwise) term"
-    for a, out in enumerate(outputs):
+    for a, out in enumerate(outputs if e.g.ndim > 1 or zero else []):
         last = e.g.shape[a] - 1
         if last > 1:
             for words, there_is in (("first", out == 0), ("last", out == last)):
-                hint = f"as when only the {words} counts: a sum over that axis is missing" if zero else THROUGH_TIME
+                hint = f", as when only the {words} counts: a sum over that axis is missing" if zero else THROUGH_TIME
                 called = f"place of the output along axis {a}"
                 yield f"for the cotangents at all but the {words} {called}", ~there_is, hint
                 yield f"for the cotangents at the {words} {called}", there_is, END
-        for b, into in enumerate(inputs):
-            if e.x.shape[b] == last + 1 > 1:
-                yield f"between different places along axis {b}", out != into, THROUGH_TIME
-                yield f"between places along axis {b} more than one apart", abs(out - into) > 1, THROUGH_TIME
     rows = wrong.reshape(len(wrong), -1).any(axis=1)
     if e.g.ndim == 1 and (np.diff(np.flatnonzero(rows)) == 1).all():
-        hint = "as when one of several cotangents is ignored: its path is missing"
+        hint = ", as when one of several cotangents is ignored: its path is missing" if zero else ""
         yield "for one stretch of the cotangent (one of several outputs)", rows.reshape(-1, *(1,) * e.x.ndim), hint
+    if not exactly:
+        return
+    if e.g.size == e.x.size > 1:
+        same = (np.arange(e.g.size)[:, None] == np.arange(e.x.size)).reshape(wrong.shape)
+        yield "off the diagonal, across entries", ~same, ELEMENTWISE if zero else ": in a sum (mean) over other entries"
+        yield "on the diagonal, where an entry meets its own cotangent", same, ": in the direct (elementwise) term"
+    inputs = [index[None] for index in np.indices(e.x.shape)]
+    for a, out in enumerate(outputs):
+        for b, into in enumerate(inputs):
+            if e.x.shape[b] == e.g.shape[a] > 1:
+                yield f"between different places along axis {b}", out != into, THROUGH_TIME
+                yield f"between places along axis {b} more than one apart", abs(out - into) > 1, THROUGH_TIME
     kept = (there & ~wrong).sum(axis=0)
     if zero and kept.size > 1 and (kept[wrong.any(axis=0)] == 1).all():
         yield "for all but one of the places that an entry goes to", wrong, ONCE
 
 
-def _places(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Array, str]]:
+def _places(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[tuple[str, Array, str]]:
     """Yield parts of the input: by labels, masks, signs, thresholds, extremes, borders."""
     shape = e.x.shape
     for name, a in zip(e.subject.names, e.points, strict=False):
@@ -115,22 +126,29 @@ def _places(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Arra
         for mask in aligned_to(a, shape) if a.dtype.kind == "b" else ():
             yield f"where the mask {name} is true", mask, MASK
             yield f"where the mask {name} is false", ~mask, MASK
-    for name, v in _compared(e):
+    for name, v in _compared(e) if exactly or min(wrong.sum(), (there & ~wrong).sum()) > 2 else ():
         yield f"where {name} is negative", v < 0, f"{MASK} (by the sign of {name})"
         yield f"where {name} is positive", v > 0, f"{MASK} (by the sign of {name})"
-        yield f"where {name} is zero", v == 0, "as of > for >=, or a guard against 0"
-    for axis, n in enumerate(shape):
+        yield f"where {name} is zero", v == 0, ", as of > for >=, or a guard against 0"
+    for axis, n in enumerate(shape if exactly else ()):
         for words, extreme in (("maximum", e.x.max(axis, keepdims=True)), ("minimum", e.x.min(axis, keepdims=True))):
             if n > 1:
-                yield f"where {e.name} is the {words} along axis {axis}", e.x == extreme, f"the path of the {words}"
-                yield f"where {e.name} is not the {words} along axis {axis}", e.x != extreme, f"a mask of the {words}"
+                yield f"where {e.name} is the {words} along axis {axis}", e.x == extreme, f": the path of the {words}"
+                yield f"where {e.name} is not the {words} along axis {axis}", e.x != extreme, f": a mask of the {words}"
     yield from _at_borders(shape)
+    for axis, n in enumerate(shape):
+        rows = np.flatnonzero(wrong.any(axis=tuple(a for a in range(len(shape)) if a != axis)))
+        if 0 < len(rows) < n - 1 and (np.diff(rows) == 1).all():
+            part = np.isin(np.arange(n), rows).reshape(-1, *(1,) * (len(shape) - axis - 1))
+            words = f"in one block along axis {axis} (a slice, a part of the columns, as of one gate)"
+            yield words, np.broadcast_to(part, shape), ""
     for name, v in _compared(e):
         for called, u in ((name, v), (f"|{name}|", np.abs(v))):
             right, bad = u[~wrong & there], u[wrong]
             if min(right.size, bad.size) > 1 and (right.max() < bad.min() or bad.max() < right.min()):
                 side = "above" if right.max() < bad.min() else "below"
-                yield f"where {called} is {side} a threshold", wrong, "a mask (of a clip, a kink, a margin) is wrong"
+                hint = ", a mask (of a clip, a kink, a margin) or the branch beyond it"
+                yield f"where {called} is {side} a threshold", wrong, hint
 
 
 def _compared(e: Evidence) -> list[tuple[str, Array]]:
@@ -147,8 +165,8 @@ def _at_borders(shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:
     for axes in subsets(min(len(shape), 4)):
         if all(shape[a] > 2 for a in axes):
             border = np.any([(indices[a] == 0) | (indices[a] == shape[a] - 1) for a in axes], axis=0)
-            yield f"at the border along {named_axes(axes)}", border, "as of the padding"
-            yield f"inside the border along {named_axes(axes)}", ~border, "as of the padding"
+            yield f"at the border along {named_axes(axes)}", border, ", as of the padding"
+            yield f"inside the border along {named_axes(axes)}", ~border, ", as of the padding"
     for axis, n in enumerate(shape):
         for words, place in (("first", 0), ("last", n - 1)):
             there = indices[axis] == place
@@ -157,13 +175,45 @@ def _at_borders(shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:
 
 
 def _others(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Array, str]]:
-    """Yield what has no name: entries that should be zero, or that should not."""
-    whole = wrong.any(axis=0)
-    if (whole == (there.any(axis=0) & whole)).all() and not (wrong ^ (there & whole)).any():
+    """Yield what has no name: entries that should be zero, or that should not, and terms of a sum that are missing."""
+    whole = np.asarray(wrong.any(axis=0))
+    if not (wrong ^ (there & whole)).any():
         if not e.want[:, whole].any():
-            yield "at some entries", whole[None], "a mask is missing"
+            yield "at some entries", whole[None], ": a mask is missing"
         if not e.got[:, whole].any():
-            yield "at some entries", whole[None], "a path is missing there, or a mask is too much"
+            yield "at some entries", whole[None], ": a path is missing there, or a mask is too much"
+    if e.whole and not e.got[wrong].any():
+        words = (
+            ", as when a sum over repeated or overlapping uses is overwritten, not accumulated, or a path is missing"
+        )
+        yield "in some terms", wrong, words
+
+
+def of_support(e: Evidence) -> Said:
+    """Guess by where the gradient is zero and where it should be, or by values that stand in other places."""
+    scale = 1e-9 * np.abs(e.want).max()
+    if e.whole:
+        for axis, words in ((0, "of the cotangent"), (1, "of the input")):
+            got, want = (np.sort(j.reshape(len(j), -1), axis=axis) for j in (e.got, e.want))
+            if got.shape[axis] > 2 and np.ptp(want, axis=axis).any() and close(got, want, 1e-6):
+                told = "another order or position (swapped, shifted)"
+                yield f"its values are right, but at other places {words}: {told}", e.got
+    got, want = (np.abs(j).max(axis=0) > scale for j in (e.got, e.want))
+    if want.all() and (~got).sum() > 1:
+        yield (
+            "it is zero at some entries, where the right one is not, and wrong at the others: a path is missing",
+            e.got,
+        )
+    elif got[~want].any() and not (want & ~got).any():
+        words = (
+            "it is not zero at some entries where it should be, and wrong at the others: a mask (as of the maximum) is "
+        )
+        yield f"{words}missing, or what belongs to one entry is spread over (shared by) several", e.got
+    elif got[~want].any():
+        words = (
+            "it is zero at some entries where the right one is not, and the other way round: a mask is inverted, or "
+        )
+        yield f"{words}positions (places, an order, axes) are swapped", e.got
 
 
 def _by_whole_numbers(name: str, a: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:
@@ -175,9 +225,9 @@ def _by_whole_numbers(name: str, a: Array, shape: tuple[int, ...]) -> Iterator[t
             yield (
                 f"at the entries of the labels {name}",
                 labelled,
-                "as when 1 (the one-hot target) is not subtracted there",
+                ", as when 1 (the one-hot target) is not subtracted there",
             )
-            yield f"everywhere but at the labels {name}", ~labelled, "a term of the other classes"
+            yield f"everywhere but at the labels {name}", ~labelled, ", in a term of the other classes"
         if a.size and a.min() >= 0 and a.max() < size:
             counts = np.bincount(a.ravel(), minlength=size).reshape(-1, *(1,) * (len(shape) - axis - 1))
             repeated = np.broadcast_to(counts > 1, shape)
@@ -218,15 +268,25 @@ def of_elementwise(e: Evidence) -> Said:
             for power, how in ((1, "multiplied"), (-1, "divided")):
                 constant = _constant(factor.reshape(shape)[known] / np.broadcast_to(term, shape)[known] ** power)
                 if constant is not None:
-                    told = "once too often" if power == 1 else "as when that factor is missing"
+                    told = "a factor too much" if power == 1 else "a factor that is missing"
                     yield f"it is the right one {how} by {words}{constant}: {told}", model
     if diagonal:
         yield from _of_missing_term(e, np.diag(got).reshape(e.x.shape), np.diag(want).reshape(e.x.shape))
 
 
-def of_local_derivative(e: Evidence) -> Said:
+def of_local_factors(e: Evidence) -> Said:
+    """Guess that it is right but for a factor of each entry of the input, or of the output."""
     if _is_diagonal(e):
-        yield "the local derivative is wrong: it is elementwise, as it should be, but its value is another", e.got
+        words = "the local derivative is wrong: it is elementwise, as it should be, but a factor or a term of the derivative"
+        yield f"{words} is missing or wrong (by the chain rule or the product rule)", e.got
+    got, want = e.got.reshape(len(e.got), -1), e.want.reshape(len(e.got), -1)
+    for axis, name in ((0, "input"), (1, "output")):
+        several = (np.abs(want) > 1e-9 * np.abs(want).max()).sum(axis=axis).min() > 1
+        sizes = (want * want).sum(axis=axis, keepdims=True)
+        factor = (got * want).sum(axis=axis, keepdims=True) / np.where(sizes > 0, sizes, 1)
+        if e.whole and several and factor.size > 2:
+            words = f"it is the right one times a factor of its own for each entry of the {name}: a factor (a local "
+            yield f"{words}derivative, a gate, a weight) is missing or wrong", (factor * want).reshape(e.want.shape)
 
 
 def _is_diagonal(e: Evidence) -> bool:
@@ -244,7 +304,11 @@ def _of_derivative(e: Evidence, got: Array, want: Array) -> Said:
         yield "the cotangent is passed on unchanged: the local derivative (a factor) is missing", e.got
     if not got[want != 0].any():
         yield "it is zero where the right one is not, and not zero where that is: a mask is inverted", e.got
-    for power, words in ((2.0, "squared"), (-1.0, "inverted (1 / derivative)"), (0.5, "under a square root")):
+    for power, words in (
+        (2.0, "squared"),
+        (-1.0, "inverted (1 / derivative): a factor is to be divided by, not multiplied, or the reverse"),
+        (0.5, "under a square root"),
+    ):
         if close(got, np.abs(want) ** power * (1 if power == 2 else np.sign(want))):
             yield f"the local derivative is {words}", e.got
     here = [(words, term) for words, term in terms(e, e.x.shape) if np.ptp(term) > 1e-6 * np.abs(term).max()]
@@ -253,7 +317,7 @@ def _of_derivative(e: Evidence, got: Array, want: Array) -> Said:
         constant = _constant(got / term)
         if constant is not None:
             for derivative in (*right, ", which is not the derivative"):
-                yield f"it is the cotangent times {words}{constant}{derivative}", e.got
+                yield f"it is the cotangent times {words}{constant}{derivative}: a wrong factor", e.got
 
 
 def _of_missing_term(e: Evidence, got: Array, want: Array) -> Said:
@@ -267,7 +331,7 @@ def _of_missing_term(e: Evidence, got: Array, want: Array) -> Said:
 
 def _constant(ratio: Array) -> str | None:
     """Return a factor in words, if it is the same everywhere and there are enough of them."""
-    if ratio.size < 4 or not np.isfinite(ratio).all() or np.ptp(ratio) > 1e-5 * np.abs(ratio).max():
+    if ratio.size < 3 or not np.isfinite(ratio).all() or np.ptp(ratio) > 1e-5 * np.abs(ratio).max():
         return None
     value = float(ratio.mean())
     return "" if abs(value - 1) < 1e-5 else " (negative)" if abs(value + 1) < 1e-5 else f" (times {value:.4g})"
