@@ -93,9 +93,9 @@ case("tanh: 1 - x**2", np.tanh, X, lambda g, x: g * (1 - x**2), "derivative|outp
 case("tanh: 1 + y**2", np.tanh, X, lambda g, x: g * (1 + np.tanh(x) ** 2), "derivative|sign", "sum|batch|eps")
 case("softplus: exp missing", lambda x: np.log(1 + np.exp(x)), X, lambda g, x: g / (1 + np.exp(x)),
      "derivative|exp", "sum|batch|eps")
-case("swish: product rule", lambda x: x * sigmoid(x), X, lambda g, x: g * sigmoid(x), "term|derivative", "sum|batch|eps")
+case("swish: product rule", lambda x: x * sigmoid(x), X, lambda g, x: g * sigmoid(x), "term|derivative", "batch|eps")
 case("gelu: x phi missing", lambda x: 0.5 * x * (1 + np.tanh(0.79788456 * (x + 0.044715 * x**3))), X,
-     lambda g, x: g * 0.5 * (1 + np.tanh(0.79788456 * (x + 0.044715 * x**3))), "term|derivative", "sum|batch|eps")
+     lambda g, x: g * 0.5 * (1 + np.tanh(0.79788456 * (x + 0.044715 * x**3))), "term|derivative", "batch|eps")
 case("square: 2 missing", lambda x: x**2, X, lambda g, x: g * x, "0.5|2|factor", "sum|batch|eps|statistics")
 case("exp: x for y", np.exp, X, lambda g, x: g * x, "derivative|output", "sum|batch|eps")
 case("log: not inverted", np.log, {"x": "+ n c"}, lambda g, x: g * x, "invert|derivative|divided", "sum|batch")
@@ -333,7 +333,7 @@ def embed_backward(g, w, i):
 case("embedding: repeated rows", embed, {"w": "k c", "i": "labels:k n"}, embed_backward, "repeated|index|indices", "sign|batch")
 case("up-sampling: first only", lambda x: np.repeat(x, 2, axis=1), X, lambda g, x: g[:, ::2].copy(), "sum|repeated|once|broadcast", "sign|batch")
 case("max: of all equal shares", lambda x: x.max(axis=1), X, lambda g, x: np.repeat(g[:, None], x.shape[1], 1), "maximum|mask", "sign|batch")
-case("max: to the first", lambda x: x.max(axis=1), X, lambda g, x: np.eye(x.shape[1])[0] * g[:, None], "maximum|mask|first|argmax", "sign|batch")
+case("max: to the first", lambda x: x.max(axis=1), X, lambda g, x: np.eye(x.shape[1])[0] * g[:, None], "maximum|mask|first|argmax|position", "sign|batch")
 
 
 def conv(x, k):
@@ -378,15 +378,15 @@ def rnn_backward(g, x, w, u, carried=1.0, last=False, slope=True):
 
 
 RNN = {"x": "n t c", "w": "c k", "u": "k k"}
-case("rnn: through time", rnn, RNN, lambda g, x, w, u: rnn_backward(g, x, w, u, carried=0), "time|step|path", "sign|batch size|eps")
-case("rnn: dw not summed", rnn, RNN, lambda g, x, w, u: rnn_backward(g, x, w, u, last=True), "step|time|place|sum|first", "sign|batch size|eps")
-case("rnn: slope", rnn, RNN, lambda g, x, w, u: rnn_backward(g, x, w, u, slope=False), "time|step|derivative|last", "sign|batch size|eps")
+case("rnn: through time", rnn, RNN, lambda g, x, w, u: rnn_backward(g, x, w, u, carried=0), "time|step|path", "sign|batch size")
+case("rnn: dw not summed", rnn, RNN, lambda g, x, w, u: rnn_backward(g, x, w, u, last=True), "step|time|place|sum|first", "sign|batch size")
+case("rnn: slope", rnn, RNN, lambda g, x, w, u: rnn_backward(g, x, w, u, slope=False), "time|step|derivative|last", "sign|batch size")
 case("residual: skip missing", lambda x, w: x + np.tanh(x @ w), {"x": "n c", "w": "c c"},
      lambda g, x, w: ((g * (1 - np.tanh(x @ w) ** 2)) @ w.T, x.T @ (g * (1 - np.tanh(x @ w) ** 2))), "skip|residual|identity|direct", "sign|batch|eps")
 case("residual: skip alone", lambda x, w: x + np.tanh(x @ w), {"x": "n c", "w": "c c"},
      lambda g, x, w: (g, x.T @ (g * (1 - np.tanh(x @ w) ** 2))), "cotangent|path", "sign|batch|eps")
 case("tied: one use", lambda x, w: x @ w @ w.T, {"x": "n c", "w": "c k"},
-     lambda g, x, w: (g @ w @ w.T, x.T @ (g @ w)), "use|path|term", "sign|batch|eps")
+     lambda g, x, w: (g @ w @ w.T, x.T @ (g @ w)), "use|path|term", "sign|batch")
 case("concat: second ignored", lambda a, b: np.concatenate([a, b * 2], axis=1), TWO, lambda g, a, b: (g[:, : a.shape[1]].copy(), 0 * b), "zero", "sign|batch")
 case("dropout: mask missing", lambda x, m: x * m / 0.5, {"x": "n c", "m": "mask n c"}, lambda g, x, m: (g / 0.5, 0 * m), "mask", "sign|batch|sum")
 case("dropout: scale missing", lambda x, m: x * m / 0.6, {"x": "n c", "m": "mask n c"}, lambda g, x, m: (g * m, 0 * m), "0.6|factor", "sign|batch|sum")

@@ -20,8 +20,8 @@ def by_shape(e: Evidence) -> Iterator[str]:
             if all(got.shape[a] == 1 for a in axes):
                 yield f"its values are right, but it keeps {named_axes(axes)} of size 1: keepdims left over"
             else:
-                cotangent = "the shape of the cotangent: " if got.shape == e.g.shape else ""
-                yield f"it has {cotangent}a sum over {named_axes(axes)} is missing, an unreduced broadcast"
+                cotangent = "it has the shape of the cotangent: " if got.shape == e.g.shape else ""
+                yield f"{cotangent}a sum over {named_axes(axes)} is missing, an unreduced broadcast"
     found = _repeated(x.shape, got.shape)
     if got.size == x.size and got.ndim != x.ndim:
         yield "it has as many elements as the input: a reshape is missing, or an axis of size 1 (keepdims) is left over"
@@ -86,20 +86,28 @@ def by_cotangents(e: Evidence) -> str:
     """Say how a gradient depends on the cotangent, if not linearly."""
     g = e.g
     here, zero, twice, back = (e.pulled(c) for c in (g, 0 * g, 2 * g, -g))
-    if close(here, zero):
-        if e.whole and close(here, e.right_for(np.ones(g.shape))):
-            return "it does not depend on the cotangent g, as if g were 1: the multiplication by the upstream gradient is missing"
-        return "it does not depend on the cotangent g: the multiplication by the upstream gradient is missing"
-    if zero.any() and close(twice - zero, 2 * (here - zero)):
-        return "a term is added that does not depend on the cotangent (as a penalty or a bias that is no part of the function)"
-    if close(twice, 4 * here):
-        return "it is quadratic in the cotangent: g is squared, or multiplied in twice"
-    if close(back, here):
-        return "it is the same for g and -g: the absolute value (or square) of the cotangent is taken"
-    if close(twice, here):
-        return "it does not change with the size of the cotangent: the sign of g, or g divided by its norm, is taken"
-    if close(twice, 2 * here):
-        return (
-            "it takes positive and negative parts of the cotangent differently: g is masked or clipped by its own sign"
-        )
-    return "it is not linear in the cotangent: g goes through a nonlinear function (a clip, a square, a power)"
+    as_if_one = e.whole and close(here, e.right_for(np.ones(g.shape)))
+    ignored = "it does not depend on the cotangent g"
+    guesses = (
+        (
+            close(here, zero) and as_if_one,
+            f"{ignored}, as if g were 1: the factor g, the upstream gradient, is missing",
+        ),
+        (close(here, zero), f"{ignored}: the multiplication by the upstream gradient is missing"),
+        (
+            zero.any() and close(twice - zero, 2 * (here - zero)),
+            "a term is added that does not depend on the cotangent (as a penalty, a regularization or a constant)",
+        ),
+        (close(twice, 4 * here), "it is quadratic in the cotangent: g is squared, or multiplied in twice"),
+        (close(back, here), "it is the same for g and -g: the absolute value (or square) of the cotangent is taken"),
+        (
+            close(twice, here),
+            "it does not change with the size of g: the sign of g, or g divided by its norm, is taken",
+        ),
+        (
+            close(twice, 2 * here),
+            "it treats positive and negative cotangents g differently: a mask is of g, by its own sign",
+        ),
+    )
+    unknown = "it is not linear in the cotangent: g goes through a nonlinear function (a clip, a square, a power)"
+    return next((words for fits, words in guesses if fits), unknown)

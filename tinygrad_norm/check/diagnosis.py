@@ -6,6 +6,7 @@ the mismatch, and if the same sentence holds at every point. Silence is better t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
@@ -21,6 +22,7 @@ from .structure import (
     of_local_factors,
     of_other_inputs_factors,
     of_parts,
+    of_places,
     of_support,
     of_wrong_parts,
 )
@@ -29,7 +31,7 @@ Guess = Callable[[Evidence], Iterator[tuple[str, Array]]]
 
 
 def diagnose(points: Sequence[Evidence]) -> str:
-    """Return what a gradient looks like, in a sentence, by the first guess that holds at all points; "" if none does."""
+    """Return what a gradient looks like, by the first guess that holds at all points; "" where none does."""
     if not points or sum(np.count_nonzero(e.mismatch) for e in points) < (2 if len(points) > 1 else 6):
         return ""
     for guess in GUESSES:
@@ -57,7 +59,9 @@ def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
         return
     model, flipped = ratio * e.want, " and its sign flipped" if ratio < 0 else ""
     named = [words for value, words in factors(e) if abs(abs(ratio) - value) < 1e-5 * value]
-    plain = f"it is {abs(ratio):.4g} times the right one everywhere{flipped}"
+    roots = [n for n in range(2, 65) if math.isqrt(n) ** 2 != n and abs(max(ratio**2, ratio**-2) - n) < 1e-5]
+    root = f" (the square root of {roots[0]}{', or 1 / it' if ratio**2 < 1 else ''})" if roots else ""
+    plain = f"it is {abs(ratio):.4g} times the right one everywhere{root}{flipped}"
     if round(abs(ratio), 6) in PLAIN:
         yield plain, model
     for words in named:
@@ -235,7 +239,14 @@ def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
     shared = any(close(got, share * want, 1e-6) for share in USES)
     linear = not close(want, y) and (close(got, y, 1e-6) or close(want - got, y, 1e-6))
     if got.size >= 4 and got.any() and (shared or linear):
-        yield f"it is only a part of the sum over the uses of {e.name}: one of its uses (paths) is missing", e.got
+        words = (
+            f"it is that of one use of {e.name} alone: another path (or term of a product rule) is missing from the sum"
+        )
+        if np.abs(want).max() < 1e-9 * np.abs(y).max():
+            words = (
+                "it is as if what divides the input were a constant: the path through its norm (its scale) is missing"
+            )
+        yield words, e.got
 
 
 def of_no_dependence(e: Evidence) -> Iterator[tuple[str, Array]]:
@@ -269,21 +280,22 @@ GUESSES: tuple[Guess, ...] = (
     of_order,
     of_parts,
     of_other_inputs_factors,
-    of_wrong_parts,
-    of_elementwise,
     of_other_forms,
     of_cotangent_order,
     of_blocks,
-    of_support,
-    of_transposed_factor,
-    of_wrong_axes,
+    of_places,
     of_paths,
-    of_cotangent_sums,
-    of_no_dependence,
-    of_replaced_inputs,
+    of_wrong_parts,
+    of_elementwise,
     of_uses,
+    of_mixing,
     of_eps,
     of_factors_per_group,
     of_local_factors,
-    of_mixing,
+    of_support,
+    of_transposed_factor,
+    of_wrong_axes,
+    of_cotangent_sums,
+    of_no_dependence,
+    of_replaced_inputs,
 )

@@ -40,26 +40,30 @@ def _looks(subject: Subject, report: GradientReport, larger: Iterable[Sequence[A
     here = _evidence(subject, report)
     if report.verdict is Verdict.WRONG_SHAPE:
         return next((words for e in [*_seen(subject, report, larger), here] for words in by_shape(e)), "")
-    if report.verdict is Verdict.NAN:
-        return where_not_finite(here)
-    if report.verdict is Verdict.NONDETERMINISTIC:
-        return by_calls(here)
-    if report.verdict is Verdict.NOT_LINEAR_IN_COTANGENT:
-        return by_cotangents(here)
-    if report.verdict is not Verdict.WRONG_VALUE:
-        return ""
-    seen = list(_seen(subject, report, larger))
+    if report.verdict in BEHAVIOUR:
+        return BEHAVIOUR[report.verdict](here)
+    return _of_values(here, report, larger) if report.verdict is Verdict.WRONG_VALUE else ""
+
+
+BEHAVIOUR = {
+    Verdict.NAN: where_not_finite,
+    Verdict.NONDETERMINISTIC: by_calls,
+    Verdict.NOT_LINEAR_IN_COTANGENT: by_cotangents,
+}
+
+
+def _of_values(here: Evidence, report: GradientReport, larger: Iterable[Sequence[Array]]) -> str:
+    seen = list(_seen(here.subject, report, larger))
     if len(seen) < 2:
         base = seen[0].points if seen else report.witness
         around = [[_moved(x, seed) for x in base] for seed in range(ENOUGH_POINTS)]
-        seen += [*([] if seen or not here.shows() else [here]), *_seen(subject, report, around)]
-    words = diagnose(seen[:ENOUGH_POINTS])
-    if not words:
-        words = _of_another_input(seen[:ENOUGH_POINTS])
-    if words and seen[0] is not here:
-        shapes = ", ".join("×".join(map(str, np.shape(x))) or "scalar" for x in seen[0].points)
-        words = f"{words} (as seen on inputs of {shapes})"
-    return words
+        seen += [*([] if seen or not here.shows() else [here]), *_seen(here.subject, report, around)]
+    seen = seen[:ENOUGH_POINTS]
+    words = diagnose(seen) or _of_another_input(seen)
+    if not words or seen[0] is here:
+        return words
+    shapes = ", ".join("×".join(map(str, np.shape(x))) or "scalar" for x in seen[0].points)
+    return f"{words} (as seen on inputs of {shapes})"
 
 
 def _of_another_input(seen: Sequence[Evidence]) -> str:
@@ -76,7 +80,7 @@ def _of_another_input(seen: Sequence[Evidence]) -> str:
 def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> Iterator[Evidence]:
     """Yield the evidence of other points, as far as they show the same fault."""
     start = time.monotonic()
-    for points in larger:
+    for points in _sizes_first(larger):
         try:
             found = examine(subject, points, generator(report.seed))
             evidence = _evidence(subject, found)
@@ -87,6 +91,16 @@ def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Ar
             continue
         if time.monotonic() - start > MOST_SECONDS:
             return
+
+
+def _sizes_first(larger: Iterable[Sequence[Array]]) -> list[Sequence[Array]]:
+    """Return points of sizes of their own before those of sizes that were seen, which tell less."""
+    new: list[Sequence[Array]] = []
+    again: list[Sequence[Array]] = []
+    for points in larger:
+        seen = any([np.shape(x) for x in points] == [np.shape(x) for x in others] for others in new)
+        (again if seen else new).append(points)
+    return new + again
 
 
 def _evidence(subject: Subject, report: GradientReport) -> Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -157,35 +157,52 @@ def subsets(ndim: int) -> Iterator[tuple[int, ...]]:
 
 
 def factors(e: Evidence) -> Iterator[tuple[float, str]]:
-    """Yield what a factor may be: each value and its name, the same for all sizes."""
+    """Yield what a factor may be: each value and its name, the same for all sizes, likely ones first."""
+    for name, p in zip(e.subject.names, e.points, strict=False):
+        if p.size == 1 and p.dtype.kind == "f" and p.any():
+            yield from ((abs(p.item()), f"multiplied by {name}"), (1 / abs(p.item()), f"divided by {name}"))
+    for value, words in OF_SIZES:
+        for name, n in _sizes(e).items():
+            if n > 1:
+                yield value(n), words.replace("{}", name)
+
+
+OF_SIZES: tuple[tuple[Callable[[int], float], str], ...] = (
+    (float, "multiplied by {}, as when a sum stands where a mean belongs"),
+    (lambda n: 1 / n, "divided by {}, as when a mean stands where a sum belongs"),
+    (lambda n: n / (n - 1), "multiplied by n / (n - 1) for {}, as of the unbiased variance"),
+    (lambda n: (n - 1) / n, "multiplied by (n - 1) / n for {}, as of the unbiased variance"),
+    (math.sqrt, "multiplied by the square root of {}"),
+    (lambda n: 1 / math.sqrt(n), "divided by the square root of {}"),
+    (
+        lambda n: math.sqrt(n / (n - 1)),
+        "multiplied by the square root of n / (n - 1) for {}, as of the unbiased variance",
+    ),
+    (
+        lambda n: math.sqrt((n - 1) / n),
+        "multiplied by the square root of (n - 1) / n for {}, as of the unbiased variance",
+    ),
+    (lambda n: 2.0 * n, "multiplied by 2 and by {}"),
+    (lambda n: 2 / n, "multiplied by 2 and divided by {}"),
+    (lambda n: n / 2, "multiplied by {} and divided by 2"),
+    (lambda n: 0.5 / n, "divided by 2 and by {}"),
+    (lambda n: float(n * n), "multiplied by the square of {}"),
+    (lambda n: 1 / (n * n), "divided by the square of {}"),
+)
+
+
+def _sizes(e: Evidence) -> dict[str, int]:
+    """Return the sizes of axes, and of some together, by name; of equal ones the first is the likeliest."""
+    leading = [p.shape[0] for p in e.points if p.shape]
     sizes: dict[str, int] = {}
-    first = e.points[0].shape or e.g.shape
-    if first:
-        sizes["the batch size"] = first[0]
+    if e.g.shape or leading:
+        sizes["the batch size"] = e.g.shape[0] if e.g.shape else max(leading, key=leading.count)
     for name, shape in [(e.name, e.x.shape), ("the output", e.g.shape), *shapes_of(e)]:
         sizes[f"the number of elements of {name}"] = math.prod(shape)
         for count in range(1, len(shape)):
             for axes in combinations(range(len(shape)), count):
                 sizes[f"the size of {named_axes(axes)} of {name}"] = math.prod(shape[a] for a in axes)
-    for name, p in zip(e.subject.names, e.points, strict=False):
-        if p.size == 1 and p.dtype.kind == "f":
-            yield abs(p.item()), f"multiplied by {name}"
-            yield 1 / abs(p.item()), f"divided by {name}"
-    for name, n in sizes.items():
-        if n < 2:
-            continue
-        yield float(n), f"multiplied by {name}, as when a sum stands where a mean belongs"
-        yield 1 / n, f"divided by {name}, as when a mean stands where a sum belongs"
-        for power, root in ((1.0, ""), (0.5, "the square root of ")):
-            yield (n / (n - 1)) ** power, f"multiplied by {root}n / (n - 1) for {name}, as of the unbiased variance"
-            yield ((n - 1) / n) ** power, f"multiplied by {root}(n - 1) / n for {name}, as of the unbiased variance"
-        yield math.sqrt(n), f"multiplied by the square root of {name}"
-        yield 1 / math.sqrt(n), f"divided by the square root of {name}"
-        for plain in (2, 0.5):
-            yield plain * n, f"multiplied by {plain:g} and by {name}"
-            yield plain / n, f"multiplied by {plain:g} and divided by {name}"
-        yield float(n * n), f"multiplied by the square of {name}"
-        yield 1 / (n * n), f"divided by the square of {name}"
+    return sizes
 
 
 def shapes_of(e: Evidence) -> list[tuple[str, tuple[int, ...]]]:

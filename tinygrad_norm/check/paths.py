@@ -18,14 +18,14 @@ Rows = Callable[[Array], Array]
 MISSING, UNKNOWN = "is missing", "is missing or wrong"
 
 
-def _views(x: Array) -> Iterator[tuple[str, Rows]]:
+def _views(x: Array) -> Iterator[tuple[Sequence[int], str, Rows]]:
     """Yield ways to see an array as rows that may share statistics: over some axes, or over groups of channels."""
     for axes in subsets(x.ndim):
-        yield f"over {named_axes(axes)}", partial(_as_rows, axes=axes)
+        yield axes, f"over {named_axes(axes)}", partial(_as_rows, axes=axes)
     if x.ndim >= 2:
         for groups in range(2, x.shape[1]):
             if x.shape[1] % groups == 0:
-                yield "over each group of channels", lambda a, n=groups: a.reshape(len(a) * n, -1)  # type: ignore[misc]
+                yield range(1, x.ndim), "over each group of channels", lambda a, n=groups: a.reshape(len(a) * n, -1)  # type: ignore[misc]
 
 
 def _as_rows(a: Array, axes: Sequence[int]) -> Array:
@@ -36,8 +36,11 @@ def _as_rows(a: Array, axes: Sequence[int]) -> Array:
 def of_paths(e: Evidence) -> Said:
     """Guess what is missing or too much: a constant along rows (a mean's path), or x̂ (a variance's), or both."""
     fits: list[tuple[int, int, str, Array]] = []
-    for name, view in _views(e.x):
+    mixed = _mixed(e.want.reshape(*e.g.shape, *e.x.shape), e.g.ndim) if e.whole and e.g.shape == e.x.shape else ()
+    for axes, name, view in _views(e.x):
         rows, places = view(e.x), view(np.arange(e.x.size).reshape(e.x.shape))
+        if not {*mixed} <= {*axes}:
+            continue  # the statistics are of more than these rows
         if rows.shape[1] < 3 or not (np.ptp(rows, axis=1) > 1e-9 * np.abs(rows).max()).all():
             continue
         ones, x_hat, ray = np.ones_like(rows), _unit(rows - rows.mean(axis=1, keepdims=True)), _unit(rows)
@@ -45,7 +48,11 @@ def of_paths(e: Evidence) -> Said:
         kinds = [
             ([ones, x_hat], ones, f"{looks} constant {name}, as when the path through the mean"),
             ([ones, x_hat], x_hat, f"{looks} parallel to x̂ {name}, as when the path through the variance"),
-            ([ray], ray, f"{looks} parallel to x {name}, as when the path through the norm of x"),
+            (
+                [ray],
+                ray,
+                f"{looks} parallel to {e.name} {name}, as when the path through its norm (or a penalty on it)",
+            ),
         ]
         if e.y.shape == e.x.shape:
             output = _unit(view(e.y))
@@ -56,9 +63,10 @@ def of_paths(e: Evidence) -> Said:
             kinds.append(([shares], shares, f"{words} (mean)"))
         for rank, (basis, along, words) in enumerate(kinds):
             fit = _with_fit(e, places, along)
-            if e.explained_by(fit):
+            if e.explained_by(fit) and not paths.is_all(along):
                 sizes = paths.sizes(*basis, of=1 if along is x_hat else 0)
-                fits += [(rank, -rows.shape[1], f"{words} {size}", fit) for size in sizes]
+                also = ", or a constant term is" if along is ones and sizes == [UNKNOWN] else ""
+                fits += [(rank, -rows.shape[1], f"{words} {size}{also}", fit) for size in sizes]
         fit = _with_fit(e, places, ones, x_hat)
         if e.explained_by(fit) and (rows.shape[1] > 3 or paths.straight_is_right(ones, x_hat)):
             for sizes in product(paths.sizes(ones, x_hat, of=0), paths.sizes(ones, x_hat, of=1)):
@@ -93,6 +101,11 @@ class Paths:
 
     evidence: Evidence
     rows: Array
+
+    def is_all(self, path: Array) -> bool:
+        """Return whether all of the right gradient lies along a path: then a factor is wrong, and no path is missing."""
+        rows = self.evidence.want.reshape(len(self.evidence.want), -1)[:, self.rows]
+        return close((rows * path).mean(axis=2, keepdims=True) * path, rows)
 
     def sizes(self, *paths: Array, of: int) -> list[str]:
         """Return for one of the paths, given by their values along every row, what its size may be in words."""
@@ -154,7 +167,7 @@ def of_eps(e: Evidence) -> Said:
 
 def of_factors_per_group(e: Evidence) -> Said:
     """Guess a factor of its own for each row that shares a statistic."""
-    for name, view in _views(e.x):
+    for _, name, view in _views(e.x):
         places = view(np.arange(e.x.size).reshape(e.x.shape))
         if min(places.shape[0], places.shape[1] - 1) < 2:
             continue
@@ -162,6 +175,8 @@ def of_factors_per_group(e: Evidence) -> Said:
         sizes = (want * want).sum(axis=(0, 2), keepdims=True)
         factor = (got * want).sum(axis=(0, 2), keepdims=True) / np.where(sizes > 0, sizes, 1)
         flat = e.want.reshape(len(e.got), -1).copy()
+        if not factor.all():
+            continue
         flat[:, places] = factor * want
         words = f"it is the right one times a factor of its own for each row {name}: something with one value for each "
         words += "of these is missing or counted twice, as a norm, a standard deviation, a weight or a count"
@@ -175,8 +190,8 @@ def of_wrong_axes(e: Evidence) -> Said:
         missing = [axis for axis in right if axis not in mixed]
         path = f", or a path along {named_axes(missing)} is missing" if {*mixed} < {*right} else ""
         words = f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one along "
-        words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis, or something is not transposed{path}"
-        yield words, e.got
+        words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis"
+        yield f"{words}, or something is not transposed{path}", e.got
 
 
 def of_mixing(e: Evidence) -> Said:

@@ -13,10 +13,10 @@ from .facts import Evidence, close, factors, named_axes, subsets
 
 Said = Iterator[tuple[str, Array]]
 
-ELEMENTWISE = ", as when a softmax or a normalization is differentiated elementwise"
+ELEMENTWISE = ", as when what mixes entries (a softmax, a normalization, a sum) is differentiated elementwise"
 THROUGH_TIME = (
-    ", as when a path from step to step (recurrent, through time), or a use in one of several steps, is missing: a part of "
-    "the sum over time steps"
+    ", as when a path from one time step to the next (recurrent), or one of several uses over time, is missing: a part of "
+    "the sum"
 )
 ONCE = ", as when repeated indices, or the copies of a broadcast, are counted once: a sum (np.add.at) is missing"
 END = ", at an end of a sequence, or a border (padding)"
@@ -46,18 +46,34 @@ def _of_parts(e: Evidence, exactly: bool) -> Said:
         inside, outside = some & part, some & ~part
         if not inside.any() or not outside.any():
             continue
-        if (bad == inside).all():
-            for how, model in _how(e, np.broadcast_to(part, wrong.shape), exactly):
-                yield f"it is {how} {where}, and right elsewhere{'' if how.startswith('the right') else hint}", model
-        elif not exactly and not left[inside].any() and left[outside].all():
+        if exactly and (bad == inside).all():
+            for how, model in _how(e, np.broadcast_to(part, wrong.shape)):
+                yield f"it is {how} {where}, and right elsewhere{_because(how, hint)}", model
+        elif not exactly and not (bad & outside).any() and _is_no_luck(bad, inside, some):
+            yield f"it is wrong {where}, and right elsewhere{_because('wrong', hint)}", e.got
+        elif not exactly and not left[inside].any() and left[outside].all() and _left(e.want, part):
             yield f"it is zero (a path is missing) {where}, and nowhere else", e.got
 
 
-def _how(e: Evidence, part: Array, exactly: bool) -> Iterator[tuple[str, Array]]:
+def _left(want: Array, part: Array) -> bool:
+    """Return whether the right gradient is not zero outside of a part."""
+    return bool(np.where(part, 0, want).any())
+
+
+def _is_no_luck(bad: Array, inside: Array, some: Array) -> bool:
+    """Return whether wrong entries would hardly be in a part by chance."""
+    share = float(inside.sum() / some.sum())
+    return bool(2 * bad.sum() >= inside.sum() and share ** float(bad.sum()) < 0.02)
+
+
+def _because(how: str, hint: str) -> str:
+    if how.startswith("not zero") and hint in (ELEMENTWISE, THROUGH_TIME):
+        return ", as when a sum (or mean) runs over an axis too many"
+    return "" if how.startswith("the right") or (hint in (ELEMENTWISE, THROUGH_TIME) and how.startswith("of")) else hint
+
+
+def _how(e: Evidence, part: Array) -> Iterator[tuple[str, Array]]:
     """Yield in words what is wrong with a part, and the model of the gradient that this means."""
-    if not exactly:
-        yield "wrong", e.got
-        return
     got, want = e.got[part], e.want[part]
     size = float((want * want).sum())
     if size == 0:
@@ -126,15 +142,11 @@ def _places(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[
         for mask in aligned_to(a, shape) if a.dtype.kind == "b" else ():
             yield f"where the mask {name} is true", mask, MASK
             yield f"where the mask {name} is false", ~mask, MASK
-    for name, v in _compared(e) if exactly or min(wrong.sum(), (there & ~wrong).sum()) > 2 else ():
+    for name, v in _compared(e):
         yield f"where {name} is negative", v < 0, f"{MASK} (by the sign of {name})"
         yield f"where {name} is positive", v > 0, f"{MASK} (by the sign of {name})"
         yield f"where {name} is zero", v == 0, ", as of > for >=, or a guard against 0"
-    for axis, n in enumerate(shape if exactly else ()):
-        for words, extreme in (("maximum", e.x.max(axis, keepdims=True)), ("minimum", e.x.min(axis, keepdims=True))):
-            if n > 1:
-                yield f"where {e.name} is the {words} along axis {axis}", e.x == extreme, f": the path of the {words}"
-                yield f"where {e.name} is not the {words} along axis {axis}", e.x != extreme, f": a mask of the {words}"
+    yield from _at_extremes(e.name, e.x, exactly)
     yield from _at_borders(shape)
     for axis, n in enumerate(shape):
         rows = np.flatnonzero(wrong.any(axis=tuple(a for a in range(len(shape)) if a != axis)))
@@ -145,7 +157,11 @@ def _places(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[
     for name, v in _compared(e):
         for called, u in ((name, v), (f"|{name}|", np.abs(v))):
             right, bad = u[~wrong & there], u[wrong]
-            if min(right.size, bad.size) > 1 and (right.max() < bad.min() or bad.max() < right.min()):
+            if (
+                min(right.size, bad.size) > 0
+                and right.size + bad.size > 5
+                and (right.max() < bad.min() or bad.max() < right.min())
+            ):
                 side = "above" if right.max() < bad.min() else "below"
                 hint = ", a mask (of a clip, a kink, a margin) or the branch beyond it"
                 yield f"where {called} is {side} a threshold", wrong, hint
@@ -158,6 +174,20 @@ def _compared(e: Evidence) -> list[tuple[str, Array]]:
     for (m, a), (n, b) in combinations(inputs, 2):
         values += [(f"{m} - {n}", a - b), (f"{m} * {n}", a * b)]
     return values
+
+
+def _at_extremes(name: str, x: Array, exactly: bool) -> Iterator[tuple[str, Array, str]]:
+    """Yield the diagonal of a matrix, and where values are the largest or smallest along an axis."""
+    for one, two in combinations(range(x.ndim), 2):
+        if x.shape[one] == x.shape[two] > 1:
+            same = np.indices(x.shape)[one] == np.indices(x.shape)[two]
+            yield f"off the diagonal of {name} (axes {one}, {two})", ~same, ""
+            yield f"on the diagonal of {name} (axes {one}, {two})", same, ""
+    for axis, n in enumerate(x.shape if exactly else ()):
+        for words, extreme in (("maximum", x.max(axis, keepdims=True)), ("minimum", x.min(axis, keepdims=True))):
+            if n > 1:
+                yield f"where {name} is the {words} along axis {axis}", x == extreme, f": the path of the {words}"
+                yield f"where {name} is not the {words} along axis {axis}", x != extreme, f": a mask of the {words}"
 
 
 def _at_borders(shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:
@@ -189,16 +219,21 @@ def _others(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Arra
         yield "in some terms", wrong, words
 
 
+def of_places(e: Evidence) -> Said:
+    """Guess that values are right, and stand in other places."""
+    for axis, words in ((0, "of the cotangent"), (1, "of the input")) if e.whole else ():
+        got, want = (np.sort(j.reshape(len(j), -1), axis=axis) for j in (e.got, e.want))
+        if got.shape[axis] > 2 and np.ptp(want, axis=axis).any() and close(got, want, 1e-6):
+            told = "another order or position (swapped, shifted)"
+            yield f"its values are right, but at other places {words}: {told}", e.got
+
+
 def of_support(e: Evidence) -> Said:
-    """Guess by where the gradient is zero and where it should be, or by values that stand in other places."""
+    """Guess by where the gradient is zero and where it should be."""
     scale = 1e-9 * np.abs(e.want).max()
-    if e.whole:
-        for axis, words in ((0, "of the cotangent"), (1, "of the input")):
-            got, want = (np.sort(j.reshape(len(j), -1), axis=axis) for j in (e.got, e.want))
-            if got.shape[axis] > 2 and np.ptp(want, axis=axis).any() and close(got, want, 1e-6):
-                told = "another order or position (swapped, shifted)"
-                yield f"its values are right, but at other places {words}: {told}", e.got
     got, want = (np.abs(j).max(axis=0) > scale for j in (e.got, e.want))
+    if _is_diagonal(e):
+        return
     if want.all() and (~got).sum() > 1:
         yield (
             "it is zero at some entries, where the right one is not, and wrong at the others: a path is missing",
@@ -206,14 +241,12 @@ def of_support(e: Evidence) -> Said:
         )
     elif got[~want].any() and not (want & ~got).any():
         words = (
-            "it is not zero at some entries where it should be, and wrong at the others: a mask (as of the maximum) is "
+            "it is not zero at some entries where it should be, and wrong at the others: a mask (as of the maximum) "
         )
-        yield f"{words}missing, or what belongs to one entry is spread over (shared by) several", e.got
+        yield f"{words}is missing, or what belongs to one entry is spread over (shared by) several", e.got
     elif got[~want].any():
-        words = (
-            "it is zero at some entries where the right one is not, and the other way round: a mask is inverted, or "
-        )
-        yield f"{words}positions (places, an order, axes) are swapped", e.got
+        words = "it is zero at some entries where the right one is not, and the other way round: a mask is inverted, "
+        yield f"{words}or positions (places, an order, axes) are swapped", e.got
 
 
 def _by_whole_numbers(name: str, a: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:
@@ -223,11 +256,11 @@ def _by_whole_numbers(name: str, a: Array, shape: tuple[int, ...]) -> Iterator[t
         if a.shape == others and a.size and a.min() >= 0 and a.max() < size:
             labelled = np.expand_dims(a, axis) == np.arange(size).reshape(-1, *(1,) * (len(shape) - axis - 1))
             yield (
-                f"at the entries of the labels {name}",
+                f"at the entries that the labels ({name}) name",
                 labelled,
-                ", as when 1 (the one-hot target) is not subtracted there",
+                ", as when the term of the right class (the one-hot target) is missing or wrong",
             )
-            yield f"everywhere but at the labels {name}", ~labelled, ", in a term of the other classes"
+            yield f"everywhere but at the labels ({name})", ~labelled, ", in a term of the other classes"
         if a.size and a.min() >= 0 and a.max() < size:
             counts = np.bincount(a.ravel(), minlength=size).reshape(-1, *(1,) * (len(shape) - axis - 1))
             repeated = np.broadcast_to(counts > 1, shape)
@@ -277,14 +310,14 @@ def of_elementwise(e: Evidence) -> Said:
 def of_local_factors(e: Evidence) -> Said:
     """Guess that it is right but for a factor of each entry of the input, or of the output."""
     if _is_diagonal(e):
-        words = "the local derivative is wrong: it is elementwise, as it should be, but a factor or a term of the derivative"
-        yield f"{words} is missing or wrong (by the chain rule or the product rule)", e.got
+        words = "the local derivative is wrong: it is elementwise, as it should be, but a factor or a term of the "
+        yield f"{words}derivative is missing or wrong (by the chain rule or the product rule)", e.got
     got, want = e.got.reshape(len(e.got), -1), e.want.reshape(len(e.got), -1)
     for axis, name in ((0, "input"), (1, "output")):
         several = (np.abs(want) > 1e-9 * np.abs(want).max()).sum(axis=axis).min() > 1
         sizes = (want * want).sum(axis=axis, keepdims=True)
         factor = (got * want).sum(axis=axis, keepdims=True) / np.where(sizes > 0, sizes, 1)
-        if e.whole and several and factor.size > 2:
+        if e.whole and several and factor.size > 2 and factor.all():
             words = f"it is the right one times a factor of its own for each entry of the {name}: a factor (a local "
             yield f"{words}derivative, a gate, a weight) is missing or wrong", (factor * want).reshape(e.want.shape)
 
@@ -391,7 +424,7 @@ def of_other_inputs_factors(e: Evidence) -> Said:
             yield f"the factor {name} is missing: it is the right one for ones in its place", e.want / weight
             yield f"the factor {name} stands there twice", e.want * weight
             for outside in aligned_to(a, e.x.shape):
-                words = f"the factor {name} (a weight, gamma) stands outside the sums (means) over the cotangent, not inside"
+                words = f"the factor {name} (a weight) stands outside the sums (means) over the cotangent, not inside"
                 yield words, e.want / weight * outside
 
 
