@@ -19,9 +19,11 @@ from tinygrad_norm import GradientMismatch, cli
 from tinygrad_norm.check import Verdict, gradient_property, inputs
 from tinygrad_norm.check.correct import CORRECT
 from tinygrad_norm.check.mutants import MUTANTS
-from tinygrad_norm.check.report import MISMATCHES, pasted
+from tinygrad_norm.check.report import MISMATCHES
 from tinygrad_norm.check.search import _noting_elsewhere
 
+# At one point that cannot be judged there is a verdict, which the tests look at, and a warning.
+pytestmark = pytest.mark.filterwarnings("ignore::tinygrad_norm.check.UncheckedGradient")
 EPS = 1e-3
 
 
@@ -284,7 +286,7 @@ def test_what_is_wrong_with_the_call_is_said():
         tn.check_backward(lambda x: x @ np.ones((9, 9)), identity[1], inputs("n c"), seed=0)
     assert error.value.__notes__ == ["raised for inputs float64 (2, 2)"]
     for axes, options in (
-        (["n,c"], {}), (["3 c"], {}), (["n"], {"least": {"z": 3}}), (["n"], {"multiples": {"n": 0}}),
+        (["n,c"], {}), (["c3!"], {}), (["n"], {"least": {"z": 3}}), (["n"], {"multiples": {"n": 0}}),
         (["n"], {"edges": ("none such",)}), (["n"], {"domains": ("imaginary",)}), (["n"], {"smallest": 5}),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"axes have names|least and|edges are|domains are|sides are"):
@@ -306,13 +308,6 @@ def test_float32_witnesses_are_pasted_as_what_they_are():
     # Where the function itself makes float64 of float32, its gradient may.
     two = np.float64(2)
     assert tn.check_backward(lambda x: x * two, lambda g, x: g * two, inputs("n c"), seed=0).verdict is Verdict.PASSED
-
-
-def test_large_arrays_are_not_pasted():
-    x = np.random.default_rng(0).normal(size=(8, 16, 6))
-    report = rejected(tn.check_backward, lambda x: 1 * x, lambda g, x: -g, x, seed=0)
-    assert len(report.text()) < 1500
-    assert "in the report's witness" in report.text()
 
 
 def test_nothing_is_left_in_the_working_directory(tmp_path):
@@ -642,14 +637,6 @@ def test_arrays_of_the_user_stay_as_they_are_and_overlapping_ones_are_copied():
     x = np.broadcast_to(np.array([1.0, 2.0]), (3, 2))
     assert tn.check_gradients(lambda x: (x * x).sum(0), x, seed=0).verdict is Verdict.PASSED
     assert x.strides[0] == 0
-
-
-def test_code_to_paste_makes_the_array_again():
-    for array in (np.array([[1.5, np.nan], [np.inf, -0.0]]), np.zeros((0, 3)), np.array(2.0), np.float32([0.1])):
-        again = eval(pasted(array), {"np": np})
-        np.testing.assert_array_equal(again, array)
-        assert again.dtype == array.dtype
-        assert again.shape == array.shape
 
 
 def test_a_function_that_refuses_edges_is_checked_on_the_others():

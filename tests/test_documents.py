@@ -28,8 +28,9 @@ def refresh():
 
 
 def searching(path):
-    """The page whose examples search for faults, as the checker's own tests do, takes longer than all others."""
-    return pytest.param(path, marks=pytest.mark.exhaustive) if path.name == "checking.md" else path
+    """Pages whose examples search for faults, as the checker's own tests do, take longer than all others."""
+    long = path.name in ("checking.md", "published-faults.md")
+    return pytest.param(path, marks=pytest.mark.exhaustive) if long else path
 
 
 @pytest.mark.parametrize("path", [*map(searching, DOCUMENTS)], ids=lambda path: path.name)

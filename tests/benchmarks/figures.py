@@ -18,8 +18,8 @@ from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm.check import check_backward, point
 from tinygrad_norm.check.correct import CORRECT, Backward, Case, Forward
 from tinygrad_norm.check.mutants import CASES, MUTANTS, Mutant
-from tinygrad_norm.check.oracle import generator
 from tinygrad_norm.check.report import FAULTS, GradientMismatch, GradientReport, Verdict
+from tinygrad_norm.check.scales import generator
 from tinygrad_norm.check.strategies import Inputs
 from tinygrad_norm.table import Table
 

@@ -12,8 +12,8 @@ import numpy as np
 from tests.draws import Arrays, drawn
 from tinygrad_norm.check import point
 from tinygrad_norm.check.correct import Array, Backward, Forward
-from tinygrad_norm.check.oracle import generator
 from tinygrad_norm.check.report import FAULTS
+from tinygrad_norm.check.scales import generator
 from tinygrad_norm.check.strategies import Inputs
 
 Checker = Callable[[Forward, Backward, Arrays, int], bool]

@@ -14,14 +14,14 @@ def by_shape(e: Evidence) -> Iterator[str]:
     """Guess why a gradient has another shape than its input, by values where they tell."""
     x, got = e.x, e.pulled(e.g)
     want = e.right_for(e.g)
-    for axes in subsets(got.ndim):
-        total = got.sum(axis=axes)
+    for dropped in subsets(got.ndim):
+        total = got.sum(axis=dropped)
         if total.size == x.size and close(total.reshape(x.shape), want):
-            if all(got.shape[a] == 1 for a in axes):
-                yield f"its values are right, but it keeps {named_axes(axes)} of size 1: keepdims left over"
+            if all(got.shape[a] == 1 for a in dropped):
+                yield f"its values are right, but it keeps {named_axes(dropped)} of size 1: keepdims left over"
             else:
                 cotangent = "it has the shape of the cotangent: " if got.shape == e.g.shape else ""
-                yield f"{cotangent}a sum over {named_axes(axes)} is missing, an unreduced broadcast"
+                yield f"{cotangent}a sum over {named_axes(dropped)} is missing, an unreduced broadcast"
     found = _repeated(x.shape, got.shape)
     if got.size == x.size and got.ndim != x.ndim:
         yield "it has as many elements as the input: a reshape is missing, or an axis of size 1 (keepdims) is left over"

@@ -12,9 +12,10 @@ from ..engine.operators import Array
 from .behaviour import by_calls, by_cotangents, by_shape, where_not_finite
 from .diagnosis import diagnose
 from .facts import Evidence
-from .oracle import generator
-from .point import Subject, examine
+from .point import examine
 from .report import GradientReport, Verdict
+from .scales import generator
+from .subject import Subject
 
 ENOUGH_POINTS = 3
 MOST_SECONDS = 1.0
@@ -58,7 +59,8 @@ def _of_values(here: Evidence, report: GradientReport, larger: Iterable[Sequence
         base = seen[0].points if seen else report.witness
         around = [[_moved(x, seed) for x in base] for seed in range(ENOUGH_POINTS)]
         seen += [*([] if seen or not here.shows() else [here]), *_seen(here.subject, report, around)]
-    seen = seen[:ENOUGH_POINTS]
+    whole = [e for e in seen if e.whole]
+    seen = whole if len(whole) > 1 else seen
     words = diagnose(seen) or _of_another_input(seen)
     if not words or seen[0] is here:
         return words
@@ -79,33 +81,34 @@ def _of_another_input(seen: Sequence[Evidence]) -> str:
 
 def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> Iterator[Evidence]:
     """Yield the evidence of other points, as far as they show the same fault."""
-    start = time.monotonic()
+    start, shown = time.monotonic(), 0
     for points in _sizes_first(larger):
         try:
             found = examine(subject, points, generator(report.seed))
             evidence = _evidence(subject, found)
             same = (found.verdict, found.input) == (report.verdict, report.input)
             if same and (report.verdict is not Verdict.WRONG_VALUE or evidence.shows()):
+                shown += 1
                 yield evidence
         except Exception:  # the functions' own, of inputs that the search did not try
             continue
-        if time.monotonic() - start > MOST_SECONDS:
+        if shown == ENOUGH_POINTS or time.monotonic() - start > MOST_SECONDS:
             return
 
 
 def _sizes_first(larger: Iterable[Sequence[Array]]) -> list[Sequence[Array]]:
-    """Return points of sizes of their own before those of sizes that were seen, which tell less."""
+    """Return points of sizes of their own, small ones first, before those of sizes that were seen, which tell less."""
     new: list[Sequence[Array]] = []
     again: list[Sequence[Array]] = []
     for points in larger:
         seen = any([np.shape(x) for x in points] == [np.shape(x) for x in others] for others in new)
         (again if seen else new).append(points)
-    return new + again
+    return sorted(new, key=lambda points: sum(map(np.size, points))) + again
 
 
 def _evidence(subject: Subject, report: GradientReport) -> Evidence:
     assert report.cotangent is not None
-    points = tuple(x.astype(np.float64) if i in subject.wrt else x for i, x in enumerate(report.witness))
+    points = tuple(x.astype(np.float64) if x.dtype.kind == "f" else x for x in report.witness)
     return Evidence(subject, points, report.input, report.cotangent, report.oracle == "complex step")
 
 

@@ -11,8 +11,9 @@ from itertools import combinations
 import numpy as np
 
 from ..engine.operators import Array
-from .oracle import COMPLEX_STEP, step_scales
-from .point import Subject
+from .oracle import COMPLEX_STEP
+from .scales import step_scales
+from .subject import Subject
 
 MOST_PAIRS = 200_000
 """So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
@@ -87,10 +88,9 @@ class Evidence:
     def right(self, which: int) -> Array:
         """Return the right gradient of an input for each cotangent."""
         shape = self.points[which].shape
-        oracle = self.subject.oracle
-        if callable(oracle):
-            pulled = [oracle(c.reshape(self.g.shape), *self.points) for c in self.cotangents]
-            return np.stack([np.asarray(p[which] if isinstance(p, tuple | list) else p, np.float64) for p in pulled])
+        if callable(self.subject.oracle):
+            pulled = [self.subject.oracles(self.points, c.reshape(self.g.shape))[which] for c in self.cotangents]
+            return np.stack(pulled)
         units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
         slopes = np.stack([self.slope(self.points, which, unit).ravel() for unit in units], axis=-1)
         return np.asarray(self.cotangents @ slopes).reshape(-1, *shape)

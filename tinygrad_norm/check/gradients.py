@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 
-from ..engine.autodiff import grad, vjp
 from ..engine.context import surrounding
-from ..engine.operators import Array, plain
-from ..engine.tensor import Tensor
+from ..engine.operators import Array
 from . import point
+from .automatic import Automatic, OfModule
+from .calling import ByHand, Layer, is_layer
 from .evidence import explained
-from .oracle import generator, step_scale
-from .point import Subject
-from .report import GradientReport, Verdict, raised
+from .leaves import Leaves
+from .pytorch import InTorch, is_of_torch, settled
+from .report import GradientReport, UncheckedGradient, Verdict, raised
+from .scales import generator, step_scale
 from .search import is_drawn, search
+from .simplify import simplified
 from .strategies import Inputs, inputs
+from .subject import Refused, Subject
 
 Given = Callable[..., Any]
+Names = int | str | Sequence[int | str] | None
 
 
 def check_gradients(
     fn: Given,
     *inputs: Any,
     order: int = 1,
-    wrt: int | str | Sequence[int | str] | None = None,
+    wrt: Names = None,
     oracle: str | Given = "auto",
     budget: str = "normal",
     seed: int | None = None,
+    rtol: float = 1e-6,
+    strict: bool = False,
+    **keywords: Any,
 ) -> GradientReport:
     """Check the automatic gradients of a function against an independent oracle.
 
@@ -43,14 +49,16 @@ def check_gradients(
     Parameters
     ----------
     fn : callable
-        Takes as many Tensors as there are inputs, returns a Tensor. It must be deterministic.
-    *inputs : arrays or Tensors; or `tinygrad_norm.check.Inputs`; or hypothesis strategies
+        Takes as many Tensors as there are inputs, returns a Tensor, or several. It must be deterministic. Where PyTorch
+        is in use: a function of its tensors, a ``torch.nn.Module``, or the ``apply`` of an autograd ``Function``.
+    *inputs : arrays, numbers, lists, tuples, dicts of them; or `tinygrad_norm.check.Inputs`; or hypothesis strategies
         Arrays: a check at one point, in float64. ``check.inputs("n c", "c")``, or strategies of arrays: a property
-        check, over ordinary points and then the edges, which finds the smallest point that fails.
+        check, over ordinary points and then the edges, which finds the smallest point that fails. Integers and bools
+        stay as they are, and have no gradient.
     order : int
         Derivatives up to this order are checked: the gradient, the gradient of the gradient, ...
     wrt : int, str, or a sequence of them, optional
-        Which inputs count, by position or by the name of the function's parameter; all unless given.
+        Which inputs count, by position or by name; all that hold floats, unless given.
     oracle : {"auto", "complex", "differences"} or callable
         "auto" takes the complex step where the function is analytic, and central differences elsewhere. A callable
         ``oracle(g, *xs)`` returns the right gradients.
@@ -58,6 +66,13 @@ def check_gradients(
         50, 200 or 1000 examples of a property check.
     seed : int, optional
         For the cotangent, the choice of entries, and what is drawn. The same seed gives the same report.
+    rtol : float
+        How far a gradient may be from the right one, beside its own scale.
+    strict : bool
+        Raise also where a gradient shares memory or is float64 for float32 inputs, and where one point tells nothing,
+        of which there is a warning otherwise.
+    **keywords
+        For the function.
 
     Returns
     -------
@@ -82,38 +97,51 @@ def check_gradients(
     >>> tn.check_gradients(lambda x: x - x.mean(0).detach(), x, seed=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong at index ...
+    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong.
+    ...
     """
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ValueError(f"order is a positive integer, not {order!r}")
-    names = _names(fn, inputs)
     report = GradientReport()
     for degree in range(1, order + 1):
-        report = _run(
-            _automatic(fn, degree), inputs, names, wrt, oracle if degree == 1 else "differences", budget, seed
-        )
+        written = (InTorch if is_of_torch(fn) else Automatic)(_callable(fn), keywords, degree)
+        judge = oracle if degree == 1 else "differences"
+        report = _run(written, inputs, wrt, judge, budget, seed, rtol, strict)
     return report
 
 
 def check_backward(
-    forward: Given,
-    backward: Given,
+    forward: Any,
+    backward: Any,
     *inputs: Any,
-    wrt: int | str | Sequence[int | str] | None = None,
+    wrt: Names = None,
     oracle: str | Given = "auto",
     budget: str = "normal",
     seed: int | None = None,
+    rtol: float = 1e-6,
+    strict: bool = False,
+    cached: bool | None = None,
+    **keywords: Any,
 ) -> GradientReport:
     """Check a backward pass that was written by hand, in plain NumPy.
 
     Parameters
     ----------
-    forward : callable
-        ``forward(*xs) -> y``, on arrays.
-    backward : callable
-        ``backward(g, *xs)`` returns the gradient, or a tuple with one gradient for each input; ``g`` is ``dL/dy``.
-    *inputs, wrt, oracle, budget, seed
+    forward : callable, or an object with ``forward`` and ``backward``
+        ``forward(*xs) -> y``, on arrays; or ``-> (y, cache)``; or ``-> (y1, y2, ...)``. An object stands alone,
+        ``check_backward(layer, *inputs)``, or a class that takes no arguments; its parameters are checked as well,
+        those in ``params`` and ``grads``, and every ``W`` beside a ``dW``, ``grad_W`` or ``W_grad``.
+    backward : callable or None
+        ``backward(g, *xs)``, or ``backward(g, cache)``, where ``g`` is ``dL/dy``; of several outputs, a tuple, or one
+        cotangent for each. It returns the gradient; a tuple or list with one for each input, or for each that holds
+        floats; or a dict by the names of the inputs, or by ``dx``, ``grad_x``. None where forward returns
+        ``(loss, gradient or gradients)``.
+    *inputs, wrt, oracle, budget, seed, rtol, strict
         As in `check_gradients`. Arrays are copied, and never changed.
+    cached : bool, optional
+        Whether what forward returns last is for backward alone. Unless given, what backward takes tells.
+    **keywords
+        For forward, and for backward as far as it takes them.
 
     Returns
     -------
@@ -122,7 +150,7 @@ def check_backward(
     Raises
     ------
     GradientMismatch
-        An AssertionError with the report: wrong values, shapes or dtypes, shared memory, changed inputs, ...
+        An AssertionError with the report: wrong values, shapes or dtypes, changed inputs, ...
 
     Examples
     --------
@@ -132,13 +160,35 @@ def check_backward(
     >>> tn.check_backward(forward, backward, np.array([0.5]), seed=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong at index (0,): got ...
+    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of x is wrong.
+    ...
+    >>> forward = lambda scores, labels: (scores[np.arange(len(labels)), labels].sum(), scores.shape)
+    >>> def backward(g, shape):  # the labels are missing
+    ...     return g * np.ones(shape)
+    >>> points = tn.check.inputs(scores="n c", labels="n", domains={"labels": "labels:c"})
+    >>> tn.check_backward(forward, backward, points, seed=0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    tinygrad_norm.check.report.WrongValue: WRONG_VALUE: the gradient of scores is wrong at index ...
     """
-    return _run((forward, backward), inputs, _names(forward, inputs), wrt, oracle, budget, seed)
+    if is_layer(forward):
+        inputs = inputs if backward is None else (backward, *inputs)
+        written: ByHand = Layer(forward, keywords, cached)
+    else:
+        written = ByHand(_callable(forward), backward if backward is None else _callable(backward), keywords, cached)
+    return _run(written, inputs, wrt, oracle, budget, seed, rtol, strict)
 
 
 def check_module(
-    module: Any, *inputs: Any, oracle: str | Given = "auto", budget: str = "normal", seed: int | None = None
+    module: Any,
+    *inputs: Any,
+    wrt: Names = None,
+    oracle: str | Given = "auto",
+    budget: str = "normal",
+    seed: int | None = None,
+    rtol: float = 1e-6,
+    strict: bool = False,
+    **keywords: Any,
 ) -> dict[str, GradientReport]:
     """Check a module's gradients of its inputs and of all its parameters, in training and in evaluation mode.
 
@@ -148,7 +198,7 @@ def check_module(
         Its parameters, buffers and modes are what they were afterwards.
     *inputs : arrays, Tensors, `Inputs` or strategies
         Of the module's own inputs.
-    oracle, budget, seed
+    wrt, oracle, budget, seed, rtol, strict, **keywords
         As in `check_gradients`.
 
     Returns
@@ -167,25 +217,15 @@ def check_module(
     >>> [argument.name for argument in reports["train"].arguments]
     ['weight', 'bias', 'x']
     """
-    if not hasattr(module, "named_parameters"):
+    if not hasattr(module, "named_parameters") or is_of_torch(module):
         raise TypeError(f"check_module takes a Module, not {type(module).__name__}; check_gradients takes functions")
-    parameters = dict(module.named_parameters())
-    own = [parameters[path].data.astype(np.float64) for path in parameters]
-    modules = list(module.modules())
-    before = [(m, m.training, dict(m._buffers)) for m in modules]
-    names = [*parameters, *_names(module.forward, inputs)]
-
-    def call(*values: Any) -> Any:
-        with _standing_in(module, dict(zip(parameters, values, strict=False))):
-            return module(*values[len(parameters) :])
-
+    written = OfModule(module, keywords)
+    before = [(m, m.training, dict(m._buffers)) for m in module.modules()]
     reports = {}
     try:
         for mode in ("train", "eval"):
             module.train(mode == "train")
-            drawn = inputs if not any(map(is_drawn, inputs)) else (_with_parameters(own, inputs),)
-            given = (*own, *inputs) if drawn is inputs else drawn
-            reports[mode] = _run(_automatic(call, 1), given, names, None, oracle, budget, seed)
+            reports[mode] = _run(written, inputs, wrt, oracle, budget, seed, rtol, strict)
     finally:
         for owner, training, buffers in before:
             owner.training = training
@@ -194,7 +234,16 @@ def check_module(
 
 
 def gradient_property(
-    *axes: str, order: int = 1, budget: str = "normal", seed: int | None = None, **options: Any
+    *axes: str,
+    backward: Given | None = None,
+    order: int = 1,
+    wrt: Names = None,
+    oracle: str | Given = "auto",
+    budget: str = "normal",
+    seed: int | None = None,
+    rtol: float = 1e-6,
+    strict: bool = False,
+    **options: Any,
 ) -> Callable[[Given], Callable[[], None]]:
     """Make a test of a function: decorated, it takes no arguments and checks its gradients over many inputs.
 
@@ -202,7 +251,9 @@ def gradient_property(
     ----------
     *axes : str
         For each parameter the names of its axes, as in `tinygrad_norm.check.inputs`.
-    order, budget, seed
+    backward : callable, optional
+        Checks the decorated forward function with it, as in `check_backward`.
+    order, wrt, oracle, budget, seed, rtol, strict
         As in `check_gradients`.
     **options
         As in `tinygrad_norm.check.inputs`.
@@ -215,11 +266,18 @@ def gradient_property(
     ...     return tn.batch_norm(x, weight=weight)
     >>> test_scaled_batch_norm()
     """
+    drawn = inputs(*axes, **options)
+    settings: dict[str, Any] = {
+        "wrt": wrt, "oracle": oracle, "budget": budget, "seed": seed, "rtol": rtol, "strict": strict,
+    }  # fmt: skip
 
     def decorate(fn: Given) -> Callable[[], None]:
         @wraps(fn)
         def test() -> None:
-            check_gradients(fn, inputs(*axes, **options), order=order, budget=budget, seed=seed)
+            if backward is None:
+                check_gradients(fn, drawn, order=order, **settings)
+            else:
+                check_backward(fn, backward, drawn, **settings)
 
         # pytest would take the function's own parameters for fixtures; a failure is where the function stands.
         del test.__wrapped__
@@ -232,155 +290,94 @@ def gradient_property(
 # How they run.
 
 
-@contextmanager
-def _standing_in(module: Any, values: Mapping[str, Any]) -> Iterator[None]:
-    """Put values in the place of a module's parameters for the duration of a ``with``."""
-    places = []
-    for path in values:
-        owner = module
-        *way, name = path.split(".")
-        for step in way:
-            owner = getattr(owner, step)
-        places.append((owner.__dict__, name, owner.__dict__[name]))
-    try:
-        for (attributes, name, _), value in zip(places, values.values(), strict=True):
-            attributes[name] = value
-        yield
-    finally:
-        for attributes, name, parameter in places:
-            attributes[name] = parameter
-
-
-def _with_parameters(own: Sequence[Array], given: Sequence[Any]) -> Any:
-    """Return a strategy of a module's parameters, as they are, and of drawn inputs."""
-    from hypothesis import strategies as st
-
-    drawn = [x.generic() if isinstance(x, Inputs) else x if is_drawn(x) else st.just((x,)) for x in given]
-    return st.tuples(*drawn).map(
-        lambda parts: (*own, *(a for p in parts for a in (p if isinstance(p, tuple) else (p,))))
-    )
+def _callable(function: Any) -> Given:
+    if not callable(function):
+        raise TypeError(f"a function is wanted, not {function!r}")
+    return function  # type: ignore[no-any-return]
 
 
 def _run(
-    functions: tuple[Given, Given],
+    written: ByHand | Automatic,
     given: Sequence[Any],
-    names: Sequence[str],
-    wrt: Any,
-    oracle: str | Given,
-    budget: str,
-    seed: int | None,
+    wrt: Names = None,
+    oracle: str | Given = "auto",
+    budget: str = "normal",
+    seed: int | None = None,
+    rtol: float = 1e-6,
+    strict: bool = False,
 ) -> GradientReport:
+    """Check at one point, or search, and tell what is wrong."""
     if not given:
         raise ValueError("a check needs at least one input")
-    for function in functions:
-        if not callable(function):
-            raise TypeError(f"a function is wanted, not {function!r}")
     if not callable(oracle) and oracle not in ("auto", "complex", "differences"):
         raise ValueError(f"oracle is 'auto', 'complex' or 'differences', not {oracle!r}")
+    if not 0 < rtol < 1:
+        raise ValueError(f"rtol is between 0 and 1, not {rtol!r}")
+    drawn, around, called = _sorted_out(given, written.signature.names)
 
-    def subject(arrays: Sequence[Any]) -> Subject:
-        called = tuple(names[i] if i < len(names) else f"input {i}" for i in range(len(arrays)))
-        return Subject(*functions, called, _wanted(wrt, called), oracle)
+    def subject(values: Sequence[Any]) -> tuple[Subject, list[Array]]:
+        nonlocal written
+        arguments = around(values)
+        names = written.signature.named(len(arguments))
+        names = [getattr(x, "name", None) or called.get(i, names[i]) for i, x in enumerate(arguments)]
+        leaves = Leaves(names, arguments)
+        try:
+            written = settled(written, leaves)
+            if own := written.own(leaves):
+                leaves = Leaves(names, arguments, own)
+        except Exception as error:
+            raise Refused(error) from error
+        forward, backward = partial(written.value, leaves), partial(written.gradients, leaves, wrt)
+        about = (leaves.chosen(wrt), oracle, strict, rtol, leaves.optional(wrt))
+        return Subject(forward, backward, tuple(leaves.names), *about), leaves.arrays
 
-    def examine(arrays: Sequence[Any], rng: np.random.Generator) -> GradientReport:
+    latest: list[Subject] = []
+
+    def examine(
+        values: Sequence[Any], rng: np.random.Generator, closely: bool = True, g: Array | None = None
+    ) -> GradientReport:
         with surrounding(examined=True):
-            return point.examine(subject(arrays), arrays, rng)
+            made, arrays = subject(values)
+            latest[:] = [made]
+            return point.examine(made, arrays, rng, g, closely)
 
-    def explain(report: GradientReport, first: GradientReport) -> GradientReport:
-        larger = [first.witness]
-        if isinstance(given[0], Inputs) and len(given) == 1:
-            larger = [given[0].ample(scale) for scale in (1.0, step_scale(report.witness[0]))]
+    def explain(report: GradientReport, first: GradientReport | None = None) -> GradientReport:
+        larger: list[Sequence[Array]] = [first.witness] if first else []
         with surrounding(examined=True):
-            return explained(subject(report.witness), report, larger)
+            if drawn and isinstance(drawn[0], Inputs):
+                scale = step_scale(report.witness[report.input])
+                ways = ((1.0,), (scale,), (1.0, (3, 5, 7, 2, 4, 6)), (1.0, (4, 7, 5, 6, 2, 3)))
+                larger = [subject(drawn[0].ample(*way))[1] for way in ways]
+            report = explained(latest[0], report, larger)
+            made, again = latest[0], report.witness
+            return simplified(report, lambda g: point.examine(made, again, generator(report.seed), g))
 
-    if any(map(is_drawn, given)):
-        settled = int(np.random.default_rng().integers(2**32)) if seed is None else seed
-        return search(examine, tuple(given), budget, settled, explain)
+    if drawn:
+        settled_seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
+        return search(examine, drawn, budget, settled_seed, explain)
     try:
         report = replace(examine(given, generator(seed)), seed=seed)
-    except point.Refused as refusal:
+    except Refused as refusal:
         raise refusal.at(given) from None
-    # That a gradient is null at one point is no fault, and a kink is none.
-    if report.verdict not in (Verdict.PASSED, Verdict.KINK, Verdict.VACUOUS):
-        with surrounding(examined=True):
-            raise raised(explained(subject(given), report))
+    if report.verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE) and not strict:
+        # At one point that is no fault.
+        warnings.warn(f"{report.verdict.name}: {report.message}", UncheckedGradient, stacklevel=3)
+    elif report.verdict not in (Verdict.PASSED, Verdict.KINK):
+        raise raised(explain(report))
     return report
 
 
-def _wanted(wrt: Any, names: Sequence[str]) -> tuple[int, ...]:
-    if wrt is None:
-        return tuple(range(len(names)))
-    chosen = []
-    for one in [wrt] if isinstance(wrt, int | str) else wrt:
-        if isinstance(one, str) and one in names:
-            chosen.append(names.index(one))
-        elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < len(names):
-            chosen.append(one)
-        else:
-            raise ValueError(f"wrt names inputs by position or name, of {', '.join(names)}; not {one!r}")
-    if not chosen:
-        raise ValueError("wrt names no input: nothing would be checked")
-    return tuple(chosen)
+Around = Callable[[Sequence[Any]], Sequence[Any]]
 
 
-def _automatic(fn: Given, order: int) -> tuple[Given, Given]:
-    """Return the forward and backward functions for derivatives of an order: that of the gradient of one order less."""
-    fn = _joined(fn)
-    if order > 1:
-        fn = _gradient_of(fn, order - 1)
-
-    def forward(*xs: Array) -> Array:
-        y = fn(*(Tensor(x) for x in xs))
-        return np.asarray(plain(y))
-
-    def backward(g: Array, *xs: Array) -> Any:
-        return vjp(fn, *xs)[1](g)
-
-    return forward, backward
-
-
-def _joined(fn: Given) -> Given:
-    """Return a function with one output: several are put in a row."""
-
-    def joined(*xs: Tensor) -> Any:
-        y = fn(*xs)
-        if y is None:
-            raise TypeError("the function returns None, where a Tensor or an array is wanted: does it lack a return?")
-        if not isinstance(y, tuple | list):
-            return y
-        return np.concatenate([np.reshape(part, (-1,)) for part in y])
-
-    return joined
-
-
-def _gradient_of(fn: Given, order: int) -> Given:
-    """Return the function whose value is the gradient of ``<c, fn>`` for a fixed random c, of all inputs in a row."""
-    if order > 1:
-        fn = _gradient_of(fn, order - 1)
-
-    def gradient(*xs: Tensor) -> Any:
-        # Leaves of their own where the inputs need no gradient, so that there is one to record.
-        leaves = [x if x.requires_grad else Tensor(x.data, requires_grad=True) for x in xs]
-        with surrounding(recording=True):
-            y = fn(*leaves)
-        cotangent = generator(order).normal(size=y.shape)
-        found = grad(y, leaves, cotangent, create_graph=True) if y.requires_grad else [x * 0 for x in leaves]
-        return np.concatenate([np.reshape(v, (-1,)) for v in found])
-
-    return gradient
-
-
-def _names(fn: Given, given: Sequence[Any]) -> tuple[str, ...]:
-    """Return a name for each input: a Tensor's own, or the function's parameter's, or its position."""
-
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):
-        parameters = ()  # type: ignore[assignment]
-    single = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    count = max(len(given), len(single))
-    own = [x.name if isinstance(x, Tensor) else None for x in given]
-    return tuple(
-        (own[i] if i < len(own) and own[i] else None) or (single[i] if i < len(single) else f"input {i}")
-        for i in range(count)
-    )
+def _sorted_out(given: Sequence[Any], names: Sequence[str]) -> tuple[tuple[Any, ...], Around, dict[int, str]]:
+    """Return what draws inputs, how the others stand around what is drawn, and names for positions."""
+    drawn = [x for x in given if is_drawn(x)]
+    if not any(isinstance(x, Inputs) for x in drawn):
+        return tuple(given) if drawn else (), lambda values: values, {}
+    if len(drawn) > 1:
+        raise ValueError("one inputs(...) names the axes of all arrays that are drawn; there are several")
+    first = next(i for i, x in enumerate(given) if is_drawn(x))
+    ordered = drawn[0].ordered(names[first:])
+    called = {first + i: name for i, name in enumerate(ordered.names)}
+    return (ordered,), lambda values: (*given[:first], *values, *given[first + 1 :]), called

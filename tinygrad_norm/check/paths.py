@@ -69,9 +69,9 @@ def of_paths(e: Evidence) -> Said:
                 fits += [(rank, -rows.shape[1], f"{words} {size}{also}", fit) for size in sizes]
         fit = _with_fit(e, places, ones, x_hat)
         if e.explained_by(fit) and (rows.shape[1] > 3 or paths.straight_is_right(ones, x_hat)):
-            for sizes in product(paths.sizes(ones, x_hat, of=0), paths.sizes(ones, x_hat, of=1)):
-                told = f"the path through the mean {sizes[0]} and the path through the variance {sizes[1]}"
-                if {*sizes} <= {MISSING, UNKNOWN}:
+            for both in product(paths.sizes(ones, x_hat, of=0), paths.sizes(ones, x_hat, of=1)):
+                told = f"the path through the mean {both[0]} and the path through the variance {both[1]}"
+                if {*both} <= {MISSING, UNKNOWN}:
                     told = "the statistics are treated as constants"
                 words = f"{looks} a constant plus a multiple of x̂ {name}, as when {told}"
                 fits.append((5, -rows.shape[1], words, fit))
@@ -175,7 +175,7 @@ def of_factors_per_group(e: Evidence) -> Said:
         sizes = (want * want).sum(axis=(0, 2), keepdims=True)
         factor = (got * want).sum(axis=(0, 2), keepdims=True) / np.where(sizes > 0, sizes, 1)
         flat = e.want.reshape(len(e.got), -1).copy()
-        if not factor.all():
+        if not factor[sizes > 0].all():
             continue
         flat[:, places] = factor * want
         words = f"it is the right one times a factor of its own for each row {name}: something with one value for each "

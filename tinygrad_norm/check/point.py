@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..engine.context import surrounding
 from ..engine.operators import Array, plain
-from .oracle import Function, at_a_kink, is_analytic, largest, least_size, nearby, slopes
-from .report import Argument, GradientReport, Verdict
-
-MOST_ELEMENTS = 256
-RELATIVE_TOLERANCE = 1e-6
-# How far the oracle moves when the inputs change in their last place, at a few entries, is what a gradient that
-# vanishes by cancellation, as that of a bias before a normalization, may be off by. Its own unsteadiness is no excuse.
-FEW_ELEMENTS = 16
-NOISE_FACTOR = 16
-# Where less than this is certain of a gradient, agreement says nothing.
-LEAST_CERTAINTY = 0.05
-# Nothing is said of gradients so small, or of inputs so large, that their fourth powers are no numbers.
-UNDERFLOW, OVERFLOW = 1e-75, 1e75
-
-Given = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is checked: a function, its gradient, the names of its inputs, and which of them count."""
-
-    forward: Function
-    backward: Function
-    names: tuple[str, ...]
-    wrt: tuple[int, ...]
-    oracle: str | Given = "auto"
-
-    def calls(self, x: Sequence[Array], g: Array) -> tuple[Any, list[Array], Array]:
-        """Run the gradient once on copies, and return what it gave and the copies."""
-        copies, cotangent = [v.copy() for v in x], g.copy()
-        return self.backward(cotangent, *copies), copies, cotangent
-
-    def gradients(self, x: Sequence[Array], g: Array) -> list[Array]:
-        """Return the gradient of each input as an array."""
-        returned, _, _ = self.calls(x, g)
-        return [np.asarray(plain(v)) for v in _listed(returned)]
-
-    def value(self, *x: Any) -> Array:
-        """Run the function on copies; a complex step is not recorded, and branches by the real part."""
-        stepped = {"recording": False, "analytic": True} if any(map(np.iscomplexobj, x)) else {}
-        with surrounding(**stepped):
-            return np.asarray(plain(self.forward(*(v.copy() for v in x))))
+from .judging import OVERFLOW, Place, judged
+from .report import FAULTS, GradientReport, Verdict
+from .scales import largest
+from .subject import Refused, Subject, Unfit
 
 
 class Fault(Exception):  # noqa: N818 (it carries a report from where a fault was found to where it is told)
@@ -62,22 +23,17 @@ class Fault(Exception):  # noqa: N818 (it carries a report from where a fault wa
         self.report = report
 
 
-class Refused(Exception):  # noqa: N818 (of an input, by the function)
-    """The function, or its gradient's code, raises an error for an input."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-    def at(self, inputs: Sequence[Any]) -> Exception:
-        """Return the error, with a note of the inputs."""
-        shapes = ", ".join(f"{x.dtype} {x.shape}" for x in map(np.asarray, map(plain, inputs)))
-        self.error.add_note(f"raised for inputs {shapes}")
-        return self.error
-
-
-def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) -> GradientReport:
+def examine(
+    subject: Subject,
+    given: Sequence[Any],
+    rng: np.random.Generator,
+    cotangent: Array | None = None,
+    closely: bool = True,
+) -> GradientReport:
     """Check a gradient at one point, in float64, and say what was found. Nothing is raised for a fault.
+
+    Unless it is to look closely, entries are compared one by one only where a random direction leaves doubt. Functions
+    that take nothing but float32 are judged in float32.
 
     Raises
     ------
@@ -87,18 +43,21 @@ def examine(subject: Subject, given: Sequence[Any], rng: np.random.Generator) ->
     witness = tuple(np.array(plain(x)) for x in given)
     if any(x.dtype.kind not in "fiub" for x in witness):
         raise TypeError(f"gradients are of real numbers, not of {', '.join(str(x.dtype) for x in witness)}")
-    points = [x.astype(np.float64) for x in witness]
+    points = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in witness]
     base = GradientReport(elements=sum(points[i].size for i in subject.wrt), names=subject.names, witness=witness)
     try:
         with np.errstate(all="ignore"):
-            y = _steady_value(subject, points, base)
-            cotangent = np.asarray(rng.normal(size=y.shape))
-            base = replace(base, cotangent=cotangent)
-            gradients, shared = _well_behaved(subject, points, cotangent, base)
-            _keeps_dtypes(subject, given, cotangent, base)
-            report = _compared(subject, points, y, cotangent, gradients, base, rng)
+            subject, y = _value_or_single(subject, points, base)
+            g = np.asarray(rng.normal(size=y.shape)) if cotangent is None else cotangent
+            g = g.astype(subject.dtype).astype(np.float64)
+            base = replace(base, cotangent=g)
+            gradients, minor = _well_behaved(subject, points, g, base)
+            minor += _keeps_dtypes(subject, witness, g, base)
+            base = replace(base, notes=tuple(fault.report.message for fault in minor))
+            wrt = tuple(i for i in subject.wrt if gradients[i] is not None)
+            report = judged(Place(replace(subject, wrt=wrt), points, y, g, rng), gradients, base, closely)
         # A wrong value is worse than shared memory, so it is told first.
-        return report if shared is None else shared.report
+        return minor[0].report if minor and subject.strict and report.verdict not in FAULTS else report
     except Fault as fault:
         return fault.report
 
@@ -107,8 +66,20 @@ def _fail(base: GradientReport, verdict: Verdict, message: str, **fields: Any) -
     return Fault(replace(base, verdict=verdict, message=message, **fields))
 
 
+def _value_or_single(subject: Subject, points: list[Array], base: GradientReport) -> tuple[Subject, Array]:
+    """Return the function's value; and the subject, which computes in float32 if it takes nothing else."""
+    try:
+        return subject, _steady_value(subject, points, base)
+    except Refused:
+        if not any(x.dtype == np.float32 for x in base.witness):
+            raise
+        single = replace(subject, dtype=np.float32, rtol=max(subject.rtol, 1e-4))
+        return single, _steady_value(single, points, base)
+
+
 def _steady_value(subject: Subject, points: list[Array], base: GradientReport) -> Array:
-    copies = [x.copy() for x in points]
+    copies = [*map(subject.taken, points)]
+    before = [x.copy() for x in copies]
     try:
         returned = plain(subject.forward(*copies))
     except Exception as error:
@@ -117,7 +88,7 @@ def _steady_value(subject: Subject, points: list[Array], base: GradientReport) -
     if y.dtype.kind not in "fiub":
         what = y.dtype if y.dtype.kind == "c" else type(returned).__name__
         raise TypeError(f"the function returns {what}, where an array of real numbers is wanted")
-    for name, x, copy in zip(subject.names, points, copies, strict=True):
+    for name, x, copy in zip(subject.names, before, copies, strict=True):
         if not _same(x, copy):
             raise _fail(base, Verdict.MUTATES_INPUT, f"the function changes {name} in place")
     y = y.copy()
@@ -136,280 +107,92 @@ def _steady_value(subject: Subject, points: list[Array], base: GradientReport) -
 
 def _well_behaved(
     subject: Subject, points: list[Array], g: Array, base: GradientReport
-) -> tuple[list[Array], Fault | None]:
-    """Return the gradients, one of its input's shape for each, and whether they share memory; nothing was changed."""
+) -> tuple[list[Any], list[Fault]]:
+    """Return the gradients, one of its input's shape for each, and minor faults; nothing was changed."""
     try:
-        returned, copies, cotangent = subject.calls(points, g)
+        listed, copies, cotangent = subject.calls(points, g)
+    except Unfit as error:
+        raise _fail(base, Verdict.WRONG_SHAPE, str(error)) from error
     except Exception as error:
         raise Refused(error) from error
-    listed = _listed(returned)
-    if any(v is None for v in listed):
-        raise _fail(base, Verdict.WRONG_SHAPE, "the gradient's code returns None in the place of an array")
     if len(listed) != len(points):
         raise _fail(base, Verdict.WRONG_SHAPE, f"{len(points)} inputs need as many gradients, not {len(listed)}")
-    arrays = [np.asarray(plain(v)) for v in listed]
+    arrays = [None if v is None else np.asarray(plain(v)) for v in listed]
+    minor: list[Fault] = []
     for which in subject.wrt:
-        name, x, array = subject.names[which], points[which], arrays[which]
+        name, x, array = subject.names[which], copies[which], arrays[which]
+        if array is None:
+            if which in subject.optional:
+                continue
+            raise _fail(base, Verdict.WRONG_SHAPE, f"the gradient of {name} is None, where an array is wanted")
         if array.shape != x.shape:
             message = f"the gradient of {name} has shape {array.shape}, where the input has {x.shape}"
             raise _fail(base, Verdict.WRONG_SHAPE, message, input=which)
         if array.dtype != x.dtype:
             message = f"the gradient of {name} is {array.dtype}, where the input is {x.dtype}"
-            raise _fail(base, Verdict.WRONG_DTYPE, message, input=which)
-    for name, x, copy in zip((*subject.names, "the cotangent"), (*points, g), (*copies, cotangent), strict=True):
+            fault = _fail(base, Verdict.WRONG_DTYPE, message, input=which)
+            if array.dtype.kind not in "fiub":
+                raise fault
+            minor.append(fault)
+    before = [*map(subject.taken, points), g.astype(subject.dtype)]
+    for name, x, copy in zip((*subject.names, "the cotangent"), before, (*copies, cotangent), strict=True):
         if not _same(x, copy):
             raise _fail(base, Verdict.MUTATES_INPUT, f"the gradient's code changes {name} in place")
-    shared = _shared_memory(subject, arrays, [*copies, cotangent], base)
-    kept = [np.array(array) for array in arrays]
-    for which, (one, two) in enumerate(zip(kept, subject.gradients(points, g), strict=True)):
-        if which in subject.wrt and not _same(one, two):
+    minor += _shared_memory(subject, arrays, [*copies, cotangent], base)
+    kept = [None if array is None else np.array(array) for array in arrays]
+    again = subject.calls(points, g)[0]
+    for which in subject.wrt:
+        one, two = kept[which], again[which]
+        if one is not None and not _same(one, np.asarray(plain(two))):
             raise _fail(
                 base, Verdict.NONDETERMINISTIC, f"the gradient of {subject.names[which]} differs from call to call"
             )
-    return kept, shared
+    return [None if k is None else k.astype(np.float64) for k in kept], minor
 
 
-def _shared_memory(subject: Subject, arrays: list[Array], others: list[Array], base: GradientReport) -> Fault | None:
+def _shared_memory(subject: Subject, arrays: list[Any], others: list[Array], base: GradientReport) -> list[Fault]:
     owners = [*subject.names, "the cotangent"]
     for which in subject.wrt:
         name, array = subject.names[which], arrays[which]
+        if array is None:
+            continue
         if array.size > 1 and 0 in [s for s, n in zip(array.strides, array.shape, strict=True) if n > 1]:
             message = f"the gradient of {name} is a repeated view: its elements share memory"
-            return _fail(base, Verdict.ALIASED_GRADIENT, message, input=which)
+            return [_fail(base, Verdict.ALIASED_GRADIENT, message, input=which)]
         shared = [
             f"{owner} itself" for owner, other in zip(owners, others, strict=True) if np.shares_memory(array, other)
         ]
-        shared += [f"that of {subject.names[i]}" for i in range(which) if np.shares_memory(array, arrays[i])]
+        shared += [
+            f"that of {subject.names[i]}"
+            for i in range(which)
+            if arrays[i] is not None and np.shares_memory(array, arrays[i])
+        ]
         if shared:
             message = f"the gradient of {name} shares memory with {shared[0]}: adding to one would change the other"
-            return _fail(base, Verdict.ALIASED_GRADIENT, message, input=which)
-    return None
+            return [_fail(base, Verdict.ALIASED_GRADIENT, message, input=which)]
+    return []
 
 
-def _keeps_dtypes(subject: Subject, given: Sequence[Any], g: Array, base: GradientReport) -> None:
+def _keeps_dtypes(subject: Subject, given: Sequence[Array], g: Array, base: GradientReport) -> list[Fault]:
     """Where float32 or float16 came in, it must come out; values are compared in float64 alone."""
-    arrays = [np.asarray(plain(x)) for x in given]
-    if not any(x.dtype in (np.float16, np.float32) for x in arrays):
-        return
-    y = np.asarray(plain(subject.forward(*(x.copy() for x in arrays))))
+    if subject.dtype != np.float64 or not any(x.dtype in (np.float16, np.float32) for x in given):
+        return []
+    y = np.asarray(plain(subject.forward(*(x.copy() for x in given))))
     # What turns float32 into float64 itself cannot ask it of its gradient.
-    if y.dtype not in [x.dtype for x in arrays]:
-        return
-    found = subject.gradients(arrays, g.astype(y.dtype))
+    if y.dtype not in [x.dtype for x in given]:
+        return []
+    returned = subject.backward(g.astype(y.dtype), *(x.copy() for x in given))
+    found = returned if isinstance(returned, tuple | list) else [returned]
     for which in subject.wrt:
-        if arrays[which].dtype.kind == "f" and found[which].dtype != arrays[which].dtype:
+        dtype = getattr(plain(found[which]), "dtype", None)
+        if dtype is not None and given[which].dtype.kind == "f" and dtype != given[which].dtype:
             message = (
-                f"the gradient of {subject.names[which]} is {found[which].dtype} for {arrays[which].dtype} input, as a "
-                'NumPy constant or mask of float64 makes it (edges= without "float32" does not ask)'
+                f"the gradient of {subject.names[which]} is {dtype} for {given[which].dtype} input, as a NumPy "
+                "constant or mask of float64 makes it"
             )
-            raise _fail(base, Verdict.WRONG_DTYPE, message, input=which)
-
-
-def _compared(
-    subject: Subject,
-    points: list[Array],
-    y: Array,
-    g: Array,
-    gradients: list[Array],
-    base: GradientReport,
-    rng: np.random.Generator,
-) -> GradientReport:
-    exact = subject.oracle == "complex" or (subject.oracle == "auto" and is_analytic(subject.value, points, g, rng))
-    name = "given" if callable(subject.oracle) else "complex step" if exact else "central differences"
-    base = replace(base, oracle=name, arguments=())
-    unit = float(np.sum(np.abs(g * y)) * np.finfo(np.float64).eps)
-    other = np.asarray(rng.normal(size=g.shape))
-    combined = subject.gradients(points, 1.5 * g + 0.5 * other)
-    second = subject.gradients(points, other)
-    # How much rounding is in a gradient shows when the cotangent moves in its last places, in which it is linear.
-    # Moving the inputs would let one that is numerically unstable excuse itself.
-    jitter = [subject.gradients(points, nearby(g, rng)) for _ in range(4)]
-    states: list[Verdict] = []
-    for which in subject.wrt:
-        x, got_all = points[which], gradients[which]
-        entries = rng.permutation(x.size)[:MOST_ELEMENTS].tolist()
-        want, bars = wanted(subject, points, which, entries, g, exact)
-        got, scale = got_all.reshape(-1)[entries], largest(want)
-        noise = UNDERFLOW + unit / least_size(x)
-        noise = max(noise, *(largest(moved[which] - got_all) for moved in jitter))
-        for rolls in (2, 8):
-            # Where an error shows, a closer look at what rounding does: by luck it may do little.
-            noise = max(noise, _noise(subject, points, which, entries[:FEW_ELEMENTS], g, exact, want, rolls, rng))
-            certain = NOISE_FACTOR * noise + 10 * bars
-            size = np.maximum(scale, certain / RELATIVE_TOLERANCE)
-            errors = _relative(got, want, size)
-            if not (errors > RELATIVE_TOLERANCE).any():
-                break
-        if scale > np.max(certain, initial=0.0):
-            _linear(subject, which, gradients, second, combined, float(np.max(certain, initial=0.0)) + unit, base)
-        judged = _kinks(subject, points, which, entries, g, got, errors)
-        kinks = judged != errors
-        argument, error = _argument(subject.names[which], x.shape, entries, got, want, bars, size, judged, kinks)
-        base = replace(
-            base,
-            arguments=(*base.arguments, argument),
-            elements_checked=base.elements_checked + len(entries),
-        )
-        if error > base.largest_relative_error or len(base.arguments) == 1:
-            base = replace(
-                base,
-                largest_relative_error=max(error, 0.0),
-                input=which,
-                index=argument.index,
-                got=argument.got,
-                want=argument.want,
-            )
-        if argument.wrong:
-            raise _wrong(argument, base)
-        states.append(_state(want, certain, bool(kinks.any())))
-    return _settled(subject, base, states)
-
-
-def wanted(
-    subject: Subject,
-    points: list[Array],
-    which: int,
-    entries: Sequence[int],
-    g: Array,
-    exact: bool,
-    stretch: float = 1.0,
-) -> tuple[Array, Array]:
-    """Return what the oracle says at some entries, and its error bars."""
-    if callable(subject.oracle):
-        answer = _listed(subject.oracle(g.copy(), *(v.copy() for v in points)))[which]
-        return np.asarray(plain(answer), np.float64).reshape(-1)[list(entries)], np.zeros(len(entries))
-    return slopes(subject.value, points, which, entries, g, exact, stretch)
-
-
-def _noise(
-    subject: Subject,
-    points: list[Array],
-    which: int,
-    entries: list[int],
-    g: Array,
-    exact: bool,
-    want: Array,
-    rolls: int,
-    rng: np.random.Generator,
-) -> float:
-    """Return how far an oracle without error bars moves when the inputs change in their last places."""
-    found = 0.0
-    if not exact and not callable(subject.oracle):
-        return found
-    for _ in range(rolls):
-        again, _ = wanted(subject, [nearby(x, rng) for x in points], which, entries, g, exact, rng.uniform(0.5, 1))
-        found = max(found, largest(again - want[: len(entries)]))
-    return found
-
-
-def _relative(got: Array, want: Array, size: Array) -> Array:
-    errors = np.abs(got - want) / np.maximum(size, np.finfo(np.float64).tiny)
-    return np.where(got == want, 0, np.where(np.isnan(errors), np.inf, errors))
-
-
-def _linear(
-    subject: Subject,
-    which: int,
-    first: list[Array],
-    second: list[Array],
-    combined: list[Array],
-    certain: float,
-    base: GradientReport,
-) -> None:
-    """Compare the gradient for a combination of cotangents with the combination of gradients."""
-    expected = 1.5 * first[which] + 0.5 * second[which]
-    if not np.isfinite(expected).all() or not np.isfinite(combined[which]).all():
-        return
-    scale = largest(first[which]) + largest(second[which])
-    if largest(combined[which] - expected) > 1e-3 * scale + 32 * certain:
-        message = f"the gradient of {subject.names[which]} is not linear in the cotangent, as every gradient is"
-        raise _fail(base, Verdict.NOT_LINEAR_IN_COTANGENT, message, input=which)
-
-
-def _kinks(
-    subject: Subject, points: list[Array], which: int, entries: list[int], g: Array, got: Array, errors: Array
-) -> Array:
-    """Return the errors without those at kinks, and without those of a complex step that differences contradict."""
-    judged = errors.copy()
-    if callable(subject.oracle) or subject.oracle == "complex":
-        return judged
-    for row in np.flatnonzero(errors > RELATIVE_TOLERANCE)[:64].tolist():
-        if not np.isfinite(got[row]):
-            continue
-        (slope,), (bar,) = slopes(subject.value, points, which, [entries[row]], g, exact=False)
-        trusted = 10 * bar < LEAST_CERTAINTY * abs(slope) and abs(got[row] - slope) <= 10 * bar
-        if trusted or at_a_kink(subject.value, points, which, entries[row], g, float(got[row])):
-            judged[row] = 0.0
-    return judged
-
-
-def _argument(
-    name: str,
-    shape: tuple[int, ...],
-    entries: list[int],
-    got: Array,
-    want: Array,
-    bars: Array,
-    size: Array,
-    errors: Array,
-    kinks: Array,
-) -> tuple[Argument, float]:
-    if not entries:
-        return Argument(name, shape), -1.0
-    row = int(errors.argmax())
-    argument = Argument(
-        name,
-        shape,
-        tuple(int(i) for i in np.unravel_index(entries[row], shape)),
-        float(got[row]),
-        float(want[row]),
-        float(np.broadcast_to(size, got.shape)[row] * RELATIVE_TOLERANCE),
-        float(bars[row]),
-        int((errors > RELATIVE_TOLERANCE).sum()),
-        len(entries),
-        int(kinks.sum()),
-    )
-    return argument, float(errors[row])
-
-
-def _wrong(argument: Argument, base: GradientReport) -> Fault:
-    finite = np.isfinite(argument.got) or not np.isfinite(argument.want)
-    verdict = Verdict.WRONG_VALUE if finite else Verdict.NAN
-    message = (
-        f"the gradient of {argument.name} is wrong at index {argument.index}: got {argument.got:.8g}, want "
-        f"{argument.want:.8g} by {base.oracle} ({argument.wrong} of {argument.checked} entries of that input are wrong)"
-    )
-    return _fail(base, verdict, message)
-
-
-def _state(want: Array, certain: Array, has_kinks: bool) -> Verdict:
-    """Return what agreement is worth for one input."""
-    uncertain = float(np.max(certain, initial=0.0))
-    if np.isfinite(uncertain) and (np.abs(want) <= certain).all():
-        return Verdict.VACUOUS
-    if uncertain > LEAST_CERTAINTY * largest(want):
-        return Verdict.ORACLE_UNRELIABLE
-    return Verdict.KINK if has_kinks else Verdict.PASSED
-
-
-def _settled(subject: Subject, base: GradientReport, states: list[Verdict]) -> GradientReport:
-    names = [subject.names[which] for which in subject.wrt]
-    words = {
-        Verdict.VACUOUS: "whose gradient is null within rounding",
-        Verdict.ORACLE_UNRELIABLE: "where rounding leaves more than 5 % of the gradient uncertain",
-        Verdict.KINK: "at kinks, where no derivative is the right one",
-    }
-    notes = tuple(f"{name}, {words[state]}" for name, state in zip(names, states, strict=True) if state in words)
-    base = replace(base, not_checked=notes)
-    for verdict in (Verdict.ORACLE_UNRELIABLE, Verdict.VACUOUS):
-        if states and all(state in (verdict, Verdict.VACUOUS) for state in states) and verdict in states:
-            return replace(base, verdict=verdict, message="; ".join(notes))
-    return base
+            return [_fail(base, Verdict.WRONG_DTYPE, message, input=which, cotangent=g.astype(y.dtype))]
+    return []
 
 
 def _same(a: Array, b: Array) -> bool:
     return a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-
-
-def _listed(returned: Any) -> list[Any]:
-    return list(returned) if isinstance(returned, tuple | list) else [returned]

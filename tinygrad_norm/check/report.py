@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+import numpy as np
 
 from ..engine.operators import Array
 
@@ -70,12 +76,13 @@ class GradientReport:
     ----------
     verdict : Verdict
     message : str
-        In a sentence.
+        In a few words.
     oracle : {"complex step", "central differences", "given"}
     largest_relative_error : float
         Over all inputs; beside the largest entry of that input's gradient, or what is uncertain about it, if more.
-    elements_checked, elements : int
-        At most 256 entries of each input are checked, chosen at random.
+    elements_checked, projected, elements : int
+        How many entries were compared one by one (at most 256 of each input, chosen at random) and by a random
+        projection, and how many there are.
     input, index, got, want
         Where the largest error is, and both values there.
     arguments : tuple of Arguments
@@ -83,8 +90,12 @@ class GradientReport:
         What the mismatch looks like: evidence, not certainty.
     regime : {"point", "generic", "edges", "given"}
         From which arrays the witness is.
-    examples, seed : int
-        How many points were looked at; what makes them again.
+    edge : str
+        The edge that the witness is from, as "offset"; "" where it is from none.
+    examples, ordinary, seed : int
+        How many points were looked at; how many ordinary ones were right before; what makes them again.
+    notes : tuple of str
+        Worth knowing, and no failure.
     not_checked : tuple of str
     names : tuple of str
         Of the inputs.
@@ -97,6 +108,7 @@ class GradientReport:
     oracle: str = "complex step"
     largest_relative_error: float = 0.0
     elements_checked: int = 0
+    projected: int = 0
     elements: int = 0
     input: int = 0
     index: tuple[int, ...] = ()
@@ -105,61 +117,196 @@ class GradientReport:
     arguments: tuple[Argument, ...] = ()
     diagnosis: tuple[str, ...] = ()
     regime: str = "point"
+    edge: str = ""
     examples: int = 1
+    ordinary: int = 0
     seed: int | None = None
+    notes: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     names: tuple[str, ...] = field(default=(), repr=False)
     witness: tuple[Array, ...] = field(default=(), repr=False)
     cotangent: Array | None = field(default=None, repr=False)
 
     def text(self) -> str:
-        """Return the whole report, about one screen."""
-        lines = [f"{self.verdict.name}: {self.message or self.verdict.value}", ""]
-        lines += self._table()
-        if self.diagnosis:
-            lines += ["", "What it looks like (evidence, not proof):", *(f"  - {words}" for words in self.diagnosis)]
-        if self.witness and self.verdict is not Verdict.PASSED:
-            inputs = "The inputs" if self.regime == "point" else "The smallest inputs found"
-            lines += ["", f"{inputs}; paste them:", *self._code()]
-        where = f"{self.regime} inputs, {self.examples} example{'s' if self.examples != 1 else ''}"
-        lines += ["", f"Judged by {self.oracle}, on {where}, seed {self.seed}."]
-        if self.not_checked:
-            lines.append(f"Not checked: {'; '.join(self.not_checked)}.")
-        return "\n".join(lines)
+        """Return the report, in at most 20 lines of 100 columns."""
+        message = self.message or self.verdict.value
+        head = _wrapped(f"{self.verdict.name}: {message}{self._where(message)}.", 3)
+        looks = [line for words in self.diagnosis[:2] for line in _wrapped(f"{LOOKS_LIKE}: {words}.", 4)][:4]
+        body = [part for part in (self._table(), looks) if part]
+        missing = [words for words in self.not_checked if words not in message]
+        tail = [*_listed("Worth knowing", self.notes), *_listed("Not checked", missing), *self._seen()]
+        gap = "\n\n"
+        if self.witness and self.verdict in FAULTS:
+            room = MOST_LINES - sum(len(part) + 1 for part in (*body, head, tail)) - 1
+            if room < len(self.witness) + 1:
+                gap, room = "\n", room + len(body) + 2
+            found = "The inputs" if self.regime == "point" else "The smallest inputs found"
+            body.append([f"{found}, to paste (g is dL/dy):", *self._code(room)])
+        return gap.join("\n".join(part) for part in (head, *body, tail))
+
+    def _where(self, message: str) -> str:
+        """Say on which inputs the gradient is right, and on which it is wrong."""
+        if self.verdict is Verdict.PASSED and self.ordinary:
+            edges = self.examples - self.ordinary
+            return f" on {self.ordinary} ordinary inputs" + (f" and {edges} at the edges" if edges else "")
+        if self.verdict not in FAULTS or self.regime == "point":
+            return " at this point" if self.verdict is Verdict.PASSED and self.regime == "point" else ""
+        kind, before = ("inputs", self.examples - 1) if self.regime == "given" else ("ordinary inputs", self.ordinary)
+        if self.edge:
+            size = max(float(np.max(np.abs(x), initial=0)) for x in self.witness)
+            lies = EDGES[self.edge].format(size=f"{size:.0e}".replace("e+0", "e"))
+            words = f"right on all {before} {kind}; wrong {lies}"
+        elif before:
+            words = f"right on {before} {kind}, wrong on the next"
+        else:
+            return f" on {kind}" if self.verdict in (Verdict.WRONG_VALUE, Verdict.NAN) else ""
+        return f"{';' if ':' in message else ':'} {words}"
 
     def _table(self) -> list[str]:
         rows = [("input", "shape", "worst at", "got", "want", "got/want", "allowed", "wrong")]
-        for a in self.arguments:
+        # The wrong ones matter most.
+        arguments = sorted(self.arguments, key=lambda argument: not argument.wrong)
+        shown, left = arguments[:MOST_ROWS], arguments[MOST_ROWS:]
+        for a in shown:
             shape = "×".join(map(str, a.shape)) or "scalar"
             at = f"[{', '.join(map(str, a.index))}]"
-            numbers = (f"{a.got:.6g}", f"{a.want:.6g}", f"{a.ratio:.4g}", f"± {a.allowed:.1g}")
+            ratio = f"{a.ratio + 0:.4g}" if a.want else ""
+            numbers = (f"{a.got + 0:.6g}", f"{a.want + 0:.6g}", ratio, f"± {a.allowed:.1g}")
             kinks = f", {a.kinks} at kinks" if a.kinks else ""
             rows.append((a.name, shape, at, *numbers, f"{a.wrong} of {a.checked}{kinks}"))
-        if len(rows) == 1:
+        if not shown:
             return []
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-    def _code(self) -> list[str]:
-        arrays = [*zip(self.names, self.witness, strict=False)]
-        if self.cotangent is not None:
-            arrays.append(("g", self.cotangent))
-        return [
-            f"  {name if name.isidentifier() else f'x{i}'} = {pasted(array)}" for i, (name, array) in enumerate(arrays)
+        widths[0] = min(widths[0], max(12, WIDTH - sum(widths[1:]) - 2 * len(widths[1:])))
+        lines = [
+            "  ".join(_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
         ]
+        wrong = sum(a.wrong > 0 for a in left)
+        more = f", {wrong} of them wrong" if wrong else " that are right" if len(left) > 1 else " that is right"
+        lines += [f"and {len(left)} more input{'s' if len(left) > 1 else ''}{more}"] if left else []
+        return [_cut(line.rstrip(), WIDTH) for line in lines]
+
+    def _code(self, room: int) -> list[str]:
+        """Return code that makes the inputs again; what has no room is taken from the report itself."""
+        arrays = [(array, f"report.witness[{i}]") for i, array in enumerate(self.witness)]
+        if self.cotangent is not None:
+            arrays.append((self.cotangent, "report.cotangent"))
+        names = identifiers([*self.names[: len(self.witness)], "g"])
+        parts = [_code_lines(name, array) for name, (array, _) in zip(names, arrays, strict=False)]
+        while sum(map(len, parts)) > room and max(map(len, parts)) > 1:
+            longest = max(range(len(parts)), key=lambda i: len(parts[i]))
+            array, where = arrays[longest]
+            parts[longest] = [_cut(f"{names[longest]} = {where}  # {array.dtype} of shape {array.shape}", WIDTH)]
+        if sum(map(len, parts)) > room:
+            # The wrong input and the cotangent matter most.
+            parts.sort(key=lambda part: not part[0].startswith((f"{names[self.input]} = ", f"{names[-1]} = ")))
+            left = len(parts) - room + 1
+            parts[room - 1 :] = [[f"# and {left} more, in report.witness and report.cotangent"]]
+        return [line for part in parts for line in part]
+
+    def _seen(self) -> list[str]:
+        """Say what was compared with what, and how to have the same again."""
+        many = f"example {self.examples}" if self.verdict in FAULTS else f"{self.examples} examples"
+        seed = "no seed given" if self.seed is None else f"seed {self.seed}"
+        again = f"{seed}." if self.regime == "point" else f"{many}, {seed}."
+        if not self.elements_checked:
+            return [f"Seen: {again}"]
+        count = f"{self.elements_checked:,} of {self.elements:,} entries"
+        if self.projected:
+            these = "all" if self.projected == self.elements else "and"
+            count += f" one by one, {these} {self.projected:,} by a random projection"
+        return _wrapped(f"Judged by {self.oracle.replace('given', 'the given oracle')}: {count}; {again}")
 
 
-MOST_PASTED = 64
+# How it is told.
+
+WIDTH, MOST_LINES, MOST_ROWS, MOST_PASTED = 100, 20, 3, 500
+LOOKS_LIKE = "What it looks like (evidence, not proof)"
+
+EDGES = {
+    "constant": "where the values of a row are all equal",
+    "ties": "where some values are equal",
+    "zeros": "where all values are zero",
+    "huge": "where values are huge (up to {size})",
+    "tiny": "where values are tiny (a millionth of ordinary ones)",
+    "offset": "where values are far from zero (offset {size})",
+    "size 1": "where an axis has size 1",
+    "empty": "where an array is empty",
+    "strided": "where an array is a strided view",
+    "float32": "where the inputs are float32",
+}
+"""In words, where each edge lies."""
+
+
+def _wrapped(words: str, most: int = 2) -> list[str]:
+    return textwrap.wrap(words, WIDTH, max_lines=most, placeholder=" …", break_on_hyphens=False, subsequent_indent="  ")
+
+
+def _code_lines(name: str, array: Array) -> list[str]:
+    """Return code that makes an array again, broken where rows end, if there are rows that are short enough."""
+    if array.size > MOST_PASTED and np.count_nonzero(array) > 2:
+        return [""] * MOST_LINES  # more than there is room for
+    code = assigned(name, array)
+    rows = re.sub(r"(?<=[^\]]), ", ",\0", code)
+    short = max(map(len, rows.split(" "))) < WIDTH - 2
+    return [line.replace("\0", " ") for line in _wrapped(rows if short else code, MOST_LINES)]
+
+
+def _listed(title: str, words: Sequence[str]) -> list[str]:
+    return _wrapped(f"{title}: {'; '.join(words)}.") if words else []
+
+
+def _cut(words: str, width: int) -> str:
+    return words if len(words) <= width else f"{words[: width - 1]}…"
+
+
+def identifiers(names: Sequence[str]) -> list[str]:
+    """Return for each name one that can be assigned to: W1 for ``params['W1']``, input_0 for "input 0"."""
+    found: list[str] = []
+    for i, name in enumerate(names):
+        words = re.findall(r"[^\W\d]\w*", name) or ["x"]
+        for word in (words[-1], re.sub(r"\W+", "_", name).strip("_"), f"{words[-1]}_{i}"):
+            reserved = keyword.iskeyword(word) or word in (*dir(builtins), "np", "report", *found)
+            if word.isidentifier() and not reserved:
+                break
+        found.append(word)
+    return found
+
+
+def assigned(name: str, array: Array) -> str:
+    """Return code that gives a name to exactly this array."""
+    if array.ndim and array.size > 8 and 0 < np.count_nonzero(array) < 3:
+        places = [*zip(*array.nonzero(), strict=True)]
+        again = np.zeros(array.shape, array.dtype)
+        again[array.nonzero()] = array[array.nonzero()]
+        if again.tobytes() == array.tobytes():  # no -0
+            entries = "; ".join(f"{name}[{', '.join(map(str, at))}] = {_number(array[at])}" for at in places)
+            return f"{name} = np.zeros({array.shape}{_dtype(array, 'float64')}); {entries}"
+    return f"{name} = {pasted(array)}"
 
 
 def pasted(array: Array) -> str:
-    """Return code that makes an array again."""
-    if array.size > MOST_PASTED:
-        return f"...  # {array.dtype} of shape {array.shape}, in the report's witness or cotangent"
-    if array.size == 0:
-        return f"np.zeros({array.shape}, np.{array.dtype})"
-    values = repr(array.tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
-    return f"np.array({values}, np.{array.dtype})"
+    """Return code that makes exactly this array again."""
+    usual = _dtype(array, "float64", "int64", "bool")
+    if array.size != 1 and np.zeros(array.shape, array.dtype).tobytes() == array.tobytes():
+        return f"np.zeros({array.shape}{_dtype(array, 'float64')})"
+    if array.size > 3 and np.full(array.shape, array.flat[0]).tobytes() == array.tobytes():
+        return f"np.full({array.shape}, {_number(array.flat[0])}{usual})"
+    return f"np.array({_literal(array)}{usual})"
+
+
+def _dtype(array: Array, *usual: str) -> str:
+    return "" if array.dtype.name in usual else f", np.{array.dtype}"
+
+
+def _literal(array: Array) -> str:
+    return f"[{', '.join(map(_literal, array))}]" if np.ndim(array) else _number(array)
+
+
+def _number(value: Any) -> str:
+    """Return the shortest number that is equal, in the value's own precision."""
+    words = re.sub("nan|inf", r"np.\g<0>", str(value))
+    return re.sub(r"\.0$", ".", words)
 
 
 class GradientMismatch(AssertionError):  # noqa: N818 (it says what is wrong, as AssertionErrors do)
@@ -168,6 +315,13 @@ class GradientMismatch(AssertionError):  # noqa: N818 (it says what is wrong, as
     def __init__(self, report: GradientReport) -> None:
         super().__init__(report.text() if report.arguments or report.witness else report.message)
         self.report = report
+
+
+class UncheckedGradient(UserWarning):
+    """A gradient could not be judged at a single point: it is null or lost in rounding there, as tanh's at 25 is.
+
+    Other points, or a search with `tinygrad_norm.check.inputs`, may tell. With ``strict=True`` it is an error.
+    """
 
 
 def _mismatch(verdict: Verdict) -> type[GradientMismatch]:
@@ -196,6 +350,7 @@ def summed_up(reports: Sequence[GradientReport], **fields: Any) -> dict[str, Any
         "oracle": worst.oracle,
         "largest_relative_error": worst.largest_relative_error,
         "elements_checked": sum(report.elements_checked for report in reports),
+        "projected": sum(report.projected for report in reports),
         "elements": sum(report.elements for report in reports),
         "input": worst.input,
         "index": worst.index,

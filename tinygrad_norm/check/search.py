@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
-from .oracle import generator
-from .point import Refused
 from .report import FAULTS, GradientMismatch, GradientReport, Verdict, raised, summed_up
+from .scales import generator
 from .strategies import Inputs
+from .subject import Refused
 
 BUDGETS = {"quick": 50, "normal": 200, "thorough": 1000}
-LEAST_FOR_VACUOUS = 10
-"""So many examples must be null before a check says that it checked nothing."""
+LEAST_JUDGED = 0.05
+"""A check in which less than this share of the examples could be judged fails: it checked next to nothing."""
 
-Examine = Callable[[tuple[Array, ...], np.random.Generator], GradientReport]
+Examine = Callable[[tuple[Array, ...], np.random.Generator, bool], GradientReport]
+"""Of arrays, random numbers, and whether to look closely."""
 Explain = Callable[[GradientReport, GradientReport], GradientReport]
 
 
@@ -32,13 +33,27 @@ def is_drawn(x: Any) -> bool:
     return isinstance(x, Inputs) or (hasattr(x, "example") and hasattr(x, "flatmap"))
 
 
+@dataclass(frozen=True)
+class Regime:
+    """What points are drawn from, and how many: ordinary ones, one of the edges, or those of a strategy.
+
+    ``quick`` draws without hypothesis, which is needed only to shrink what fails.
+    """
+
+    name: str
+    edge: str
+    count: int
+    strategy: Callable[[], Any]
+    quick: Callable[[np.random.Generator], tuple[Array, ...]] | None = None
+
+
 @dataclass
 class Found:
-    """What the search has found so far: points that are right, that the function refuses, and that are wrong."""
+    """What the search has found so far: points that are right, and errors of the function for edges that it refuses."""
 
     seen: list[GradientReport] = field(default_factory=list)
     refused: list[Exception] = field(default_factory=list)
-    failing: list[GradientReport] = field(default_factory=list)
+    first: GradientReport | None = None
 
 
 def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, explain: Explain) -> GradientReport:
@@ -49,48 +64,98 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
     """
     if budget not in BUDGETS:
         raise ValueError(f"budget is one of {', '.join(BUDGETS)}, not {budget!r}")
-    examples = BUDGETS[budget]
-    if len(drawn) == 1 and isinstance(drawn[0], Inputs):
-        edges, half = drawn[0].edges, examples // 2
-        regimes = [("generic", drawn[0].generic(), half if edges else examples)]
-        # Each edge has its share of the other half: left to chance, one may not come at all.
-        shares = [len(range(i, half, len(edges))) for i in range(len(edges))]
-        regimes += [("edges", drawn[0].edge_cases(edge), n) for edge, n in zip(edges, shares, strict=True)]
-    else:
-        regimes = [("given", _together(drawn), examples)]
-    found = Found()
-    try:
-        with _noting_elsewhere():
-            for number, (regime, strategy, count) in enumerate(regimes):
-                _in_a_thread(partial(_run, examine, strategy, regime, count, seed + number, found))
-    except GradientMismatch as mismatch:
-        raise raised(explain(replace(mismatch.report, seed=seed), found.failing[0])) from None
-    report = _of_all(found.seen, seed)
+    found, given = Found(), drawn[0] if len(drawn) == 1 and isinstance(drawn[0], Inputs) else None
+    for number, regime in enumerate(_regimes(drawn, given, BUDGETS[budget])):
+        try:
+            _searched(examine, regime, seed + number, found)
+        except GradientMismatch as mismatch:
+            before = _ordinary(found.seen)
+            failed = replace(mismatch.report, seed=seed, regime=regime.name, edge=regime.edge, ordinary=before)
+            raise raised(explain(failed, found.first or failed)) from None
+    notes = _unvaried(given, found.seen) if given else []
     if found.refused:
         kind = type(found.refused[0]).__name__
-        words = f"{len(found.refused)} edge cases that the function or its gradient refuses ({kind})"
-        report = replace(report, not_checked=(*report.not_checked, words))
-    return report
+        notes.append(f"{len(found.refused)} edge cases that the function or its gradient refuses ({kind})")
+    report = _of_all(found.seen, seed)
+    return replace(report, not_checked=(*report.not_checked, *notes))
+
+
+def _regimes(drawn: tuple[Any, ...], given: Inputs | None, examples: int) -> Iterator[Regime]:
+    if given is None:
+        yield Regime("given", "", examples, partial(_together, drawn))
+        return
+    half = examples // 2 if given.edges else examples
+    yield Regime("generic", "", half, given.generic, partial(given.drawn, ""))
+    for i, edge in enumerate(given.edges):
+        # Each edge has its share of the other half: left to chance, one may not come at all.
+        share = len(range(i, half, len(given.edges)))
+        yield Regime("edges", edge, share, partial(given.edge_cases, edge), partial(given.drawn, edge))
+
+
+def _searched(examine: Examine, regime: Regime, seed: int, found: Found) -> None:
+    """Look at the points of a regime; raise the report of a wrong one, as small as it can be made."""
+
+    def look(arrays: tuple[Array, ...], number: int, closely: bool = False) -> GradientReport | None:
+        try:
+            report = replace(examine(arrays, generator(number), closely), regime=regime.name)
+        except Refused as refusal:
+            if regime.name != "edges":
+                raise refusal.at(arrays) from None
+            found.refused.append(refusal.error)
+            return None
+        if report.verdict in FAULTS:
+            found.first = found.first or replace(report, examples=len(found.seen) + 1)
+            raise raised(replace(report, examples=found.first.examples))
+        if not found.first:
+            found.seen.append(report)
+        return report
+
+    def by_hypothesis() -> None:
+        with _noting_elsewhere():
+            _in_a_thread(partial(_run, look, regime, seed))
+
+    if regime.quick is None:
+        by_hypothesis()
+        return
+    rng = np.random.default_rng(seed)
+    try:
+        for example in range(regime.count):
+            look(regime.quick(rng), int(rng.integers(2**16)), closely=not example)
+    except GradientMismatch:
+        by_hypothesis()
+        raise  # what hypothesis does not meet again is not made smaller
+
+
+def _unvaried(given: Inputs, seen: list[GradientReport]) -> list[str]:
+    ordinary = [report for report in seen if report.regime == "generic"]
+    return [
+        f"axis {name} was always {size} in ordinary inputs"
+        for name, size in given.unvaried(tuple(x.shape for x in report.witness) for report in ordinary)
+    ]
+
+
+def _ordinary(seen: list[GradientReport]) -> int:
+    return sum(report.regime == "generic" for report in seen)
 
 
 def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
     states = [report.verdict for report in seen]
-    fields = summed_up(seen, seed=seed, regime="generic and edges" if seen[0].regime == "generic" else "given")
+    regime = "generic and edges" if seen and seen[0].regime == "generic" else "given"
+    fields = summed_up(seen, seed=seed, regime=regime, ordinary=_ordinary(seen))
     counts = {verdict: states.count(verdict) for verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE, Verdict.KINK)}
     kinks = sum(argument.kinks for report in seen for argument in report.arguments)
     notes = [f"{count} of {len(seen)} examples {verdict.value}" for verdict, count in counts.items() if count]
     notes += [f"{kinks} elements at kinks"] if kinks else []
     report = GradientReport(**fields, not_checked=tuple(notes))
-    for verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE):
-        none_left = counts[Verdict.VACUOUS] + counts[Verdict.ORACLE_UNRELIABLE] == len(seen)
-        if none_left and counts[verdict] == max(counts.values()) and len(seen) >= LEAST_FOR_VACUOUS:
-            words = (
-                "the gradient is null within rounding at every example (as that of the sum of a normalized output): "
-            )
-            lost = "rounding leaves nothing certain of the gradient at any example: "
-            message = (words if verdict is Verdict.VACUOUS else lost) + "nothing was checked"
-            raise raised(replace(report, verdict=verdict, message=message))
-    return report
+    null, lost = counts[Verdict.VACUOUS], counts[Verdict.ORACLE_UNRELIABLE]
+    if len(seen) - null - lost >= max(1, LEAST_JUDGED * len(seen)):
+        return report
+    verdict, words = Verdict.ORACLE_UNRELIABLE, "rounding leaves nothing certain of the gradient"
+    if null >= lost:
+        verdict = Verdict.VACUOUS
+        words = "the gradient is null within rounding (as that of the sum of a normalized output)"
+    everywhere = "every example: nothing" if null + lost == len(seen) else "nearly every example: next to nothing"
+    raise raised(replace(report, verdict=verdict, message=f"{words} at {everywhere} was checked"))
 
 
 def _together(drawn: tuple[Any, ...]) -> Any:
@@ -101,14 +166,14 @@ def _together(drawn: tuple[Any, ...]) -> Any:
     return st.tuples(*(x if is_drawn(x) else st.just(x) for x in drawn))
 
 
-def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, found: Found) -> None:
+def _run(look: Callable[..., Any], regime: Regime, seed: int) -> None:
     from hypothesis import HealthCheck, Phase, Verbosity, given, settings
     from hypothesis import seed as seeded
     from hypothesis import strategies as st
 
     @seeded(seed)
     @settings(
-        max_examples=count,
+        max_examples=regime.count,
         deadline=None,
         database=None,
         derandomize=False,
@@ -118,20 +183,9 @@ def _run(examine: Examine, strategy: Any, regime: str, count: int, seed: int, fo
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
     )
-    @given(strategy, st.integers(0, 2**16))
+    @given(regime.strategy(), st.integers(0, 2**16))
     def each(arrays: tuple[Array, ...], number: int) -> None:
-        try:
-            report = replace(examine(arrays, generator(number)), regime=regime)
-        except Refused as refusal:
-            if regime != "edges":
-                raise refusal.at(arrays) from None
-            found.refused.append(refusal.error)
-            return
-        if report.verdict in FAULTS:
-            found.failing.append(replace(report, examples=len(found.seen) + 1))
-            raise raised(replace(report, examples=found.failing[0].examples))
-        if not found.failing:
-            found.seen.append(report)
+        look(arrays, number)
 
     each()
 

@@ -8,38 +8,49 @@ ordinary spread; *edges* are constant, tied, zero, huge, tiny, far from zero, of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..engine.operators import Array
+from .domains import AXES, MAKERS, placed
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-Domain = Literal["real", "positive"]
-
 EDGES = ("constant", "ties", "zeros", "huge", "tiny", "offset", "size 1", "empty", "strided", "float32")
+SIDE = re.compile(r"(?P<times>\d*)(?P<axis>(?:[^\W\d]\w*)?)")
+MOST_DRAWN = 64
+"""Larger arrays are drawn as one number, from which they are made."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Arrays whose axes are named, so that their sizes agree: ``Inputs("n c", "c", "c")``.
+    """Arrays whose axes are named, so that their sizes agree: ``Inputs(("n c", "c", "c"))``.
 
     Attributes
     ----------
     axes : tuple of str
-        For each array the names of its axes, apart by spaces; "" for a scalar.
+        For each array its sides, apart by spaces: the name of an axis, a number, or a number of times an axis, as in
+        ``"n 4h"``; "" for a scalar.
     smallest, largest : int
         Of the sides of ordinary arrays.
     least : mapping from name to int
         Smallest sides of some axes, at the edges as well.
     multiples : mapping from name to int
-        What a side is a multiple of, as channels are of groups.
-    domains : tuple of {"real", "positive"}
-        What each array's values are from; real ones unless given.
+        What a side is a multiple of, as channels are of groups: once, twice and three times as large.
+    domains : tuple of str
+        What each array's values are from: "real", unless given, "positive", "labels:c" (whole numbers below an axis's
+        size, or below a number), "mask" (bools), "integers", "simplex" (rows that are positive and sum to 1), "unit"
+        (rows of length 1), "sorted" (rows that ascend), "triangular" (lower), "spd" (symmetric, positive definite).
+    edges : tuple of str
+    names : tuple of str
+        Of the arrays, if they have any.
+    dtype : str
+        Of all real arrays.
     """
 
     axes: tuple[str, ...]
@@ -47,14 +58,16 @@ class Inputs:
     largest: int = 4
     least: tuple[tuple[str, int], ...] = ()
     multiples: tuple[tuple[str, int], ...] = ()
-    domains: tuple[Domain, ...] = ()
+    domains: tuple[str, ...] = ()
     edges: tuple[str, ...] = EDGES
+    names: tuple[str, ...] = ()
+    dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        names = set(" ".join(self.axes).split())
-        for name in names:
-            if not name.isidentifier():
-                raise ValueError(f"axes have names, as in 'n c', and {name!r} is none")
+        for side in " ".join(self.axes).split():
+            if not SIDE.fullmatch(side):
+                raise ValueError(f"axes have names or sizes, as in 'n c', 'n 4c' or 'n 3', and {side!r} is neither")
+        names = self._axes()
         for name, size in (*self.least, *self.multiples):
             if name not in names or size < 1:
                 raise ValueError(
@@ -62,10 +75,33 @@ class Inputs:
                 )
         if not 0 < self.smallest <= self.largest:
             raise ValueError(f"sides are from {self.smallest} to {self.largest}: none is possible")
-        if self.domains and (len(self.domains) != len(self.axes) or not {*self.domains} <= {"real", "positive"}):
-            raise ValueError(f"domains are 'real' or 'positive', one for each array, not {self.domains!r}")
+        if self.domains and len(self.domains) != len(self.axes):
+            raise ValueError(f"domains are as many as arrays: {len(self.axes)}, not {self.domains!r}")
+        for domain, axes in zip(self.domains, self.axes, strict=False):
+            kind, _, of = str(domain).partition(":")
+            if kind not in MAKERS or bool(of) != (kind == "labels") or (of and not of.isdecimal() and of not in names):
+                known = ", ".join(MAKERS).replace("labels", "labels:c or labels:10")
+                raise ValueError(f"domains are of {known}; not {domain!r}")
+            last = axes.split()[len(axes.split()) - AXES.get(kind, 0) :]
+            if len(last) < AXES.get(kind, 0) or len({*last}) > 1:
+                raise ValueError(
+                    f"domains fit the axes: {domain!r} is of rows or squares, as in 'n' or 'n n', not {axes!r}"
+                )
         if not {*self.edges} <= {*EDGES}:
             raise ValueError(f"edges are of {', '.join(EDGES)}, not {self.edges!r}")
+        if self.dtype not in ("float16", "float32", "float64"):
+            raise ValueError(f"dtype is float16, float32 or float64, not {self.dtype!r}")
+
+    def ordered(self, parameters: Sequence[str]) -> Inputs:
+        """Return the arrays in the order of a function's parameters, where all their names are among those."""
+        if not self.names or not {*self.names} <= {*parameters}:
+            return self
+        if {*self.names} != {*parameters[: len(self.names)]}:
+            first = ", ".join(parameters[: len(self.names)])
+            raise ValueError(f"inputs are of the first parameters, which are {first}: not {', '.join(self.names)}")
+        order = [self.names.index(name) for name in parameters[: len(self.names)]]
+        axes, names, domains = ([of[i] for i in order] for of in (self.axes, self.names, self._domains()))
+        return replace(self, axes=tuple(axes), names=tuple(names), domains=tuple(domains))
 
     def generic(self) -> SearchStrategy[tuple[Array, ...]]:
         """Return a strategy of ordinary arrays: distinct values, sides of at least 2, no fill."""
@@ -75,52 +111,97 @@ class Inputs:
         """Return a strategy of arrays that are special in one way, of these or of any."""
         return self._strategy(edges or self.edges)
 
-    def ample(self, scale: float = 1.0) -> tuple[Array, ...]:
-        """Return ordinary arrays, the same each time, with sides that can be told apart: 5, 4, 3, ..."""
-        rng, sizes, left = np.random.default_rng(0), dict[str, int](), [5, 4, 3, 2, 6, 7]
-        for name in dict.fromkeys(" ".join(self.axes).split()):
-            multiple = dict(self.multiples).get(name, 1)
-            least = max(dict(self.least).get(name, self.smallest), multiple)
+    def ample(self, scale: float = 1.0, sizes: Sequence[int] = (5, 4, 3, 2, 6, 7)) -> tuple[Array, ...]:
+        """Return ordinary arrays, the same each time, with sides that can be told apart: of these sizes if possible."""
+        rng, sides, left = np.random.default_rng(0), dict[str, int](), list(sizes)
+        for name in self._axes():
+            multiple, least = self._multiple(name), self._least(name)
             fitting = [size for size in left if size % multiple == 0 and size >= least]
-            sizes[name] = fitting[0] if fitting else -(-least // multiple) * multiple
-            left = [size for size in left if size != sizes[name]]
-        arrays = [rng.normal(size=[sizes[name] for name in axes.split()]) for axes in self.axes]
+            sides[name] = fitting[0] if fitting else -(-max(least, sizes[0]) // multiple) * multiple
+            left = [size for size in left if size != sides[name]]
         return tuple(
-            np.asarray(scale * (np.abs(a) + 0.5 if domain == "positive" else a))
-            for a, domain in zip(arrays, self._domains(), strict=True)
+            self._made(rng.normal(size=shape), domain, sides, scale)
+            for shape, domain in zip(self._shapes(sides), self._domains(), strict=True)
         )
+
+    def unvaried(self, seen: Iterable[tuple[tuple[int, ...], ...]]) -> list[tuple[str, int]]:
+        """Return the axes that had the same size in all points, given the shapes of each, and that size."""
+        sizes: dict[str, set[int]] = {name: set() for name in self._axes()}
+        for shapes in seen:
+            for axes, shape in zip(self.axes, shapes, strict=True):
+                for side, size in zip(axes.split(), shape, strict=True):
+                    times, axis = _parsed(side)
+                    if axis:
+                        sizes[axis].add(size // times)
+        return [(name, min(found)) for name, found in sizes.items() if len(found) == 1]
+
+    def _axes(self) -> list[str]:
+        """Return the names of the axes, each once."""
+        return list(dict.fromkeys(axis for side in " ".join(self.axes).split() if (axis := _parsed(side)[1])))
+
+    def _shapes(self, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+        sides = ([_parsed(side) for side in axes.split()] for axes in self.axes)
+        return [tuple(times * sizes.get(axis, 1) for times, axis in parsed) for parsed in sides]
 
     def _strategy(self, edges: Sequence[str]) -> SearchStrategy[tuple[Array, ...]]:
         from hypothesis import strategies as st
 
         @st.composite
         def arrays(draw: DrawFn) -> tuple[Array, ...]:
-            edge = draw(st.sampled_from(edges)) if edges else "generic"
-            sizes = {name: self._size(draw, name, edge) for name in dict.fromkeys(" ".join(self.axes).split())}
-            if edge == "empty" and sizes:
-                sizes[next(iter(sizes))] = 0
-            shapes = [tuple(sizes[name] for name in axes.split()) for axes in self.axes]
-            arrays = [
-                _array(draw, shape, domain, edge if which == 0 or edge == "float32" else "generic")
-                for which, (shape, domain) in enumerate(zip(shapes, self._domains(), strict=True))
-            ]
-            # Equal arrays would hide gradients that are swapped: shift every one but the first by an eighth or more.
-            return tuple(np.asarray(a + a.dtype.type(which * 0.375)) if which else a for which, a in enumerate(arrays))
+            return self._arrays(draw(st.sampled_from(edges)) if edges else "", Shrinking(draw))
 
         return arrays()
 
-    def _domains(self) -> tuple[Domain, ...]:
-        real: Domain = "real"
-        return self.domains or (real,) * len(self.axes)
+    def drawn(self, edge: str, rng: np.random.Generator) -> tuple[Array, ...]:
+        """Return arrays that are special in one way, or ordinary ones for ""; without hypothesis, which is slower."""
+        return self._arrays(edge, AtRandom(rng))
 
-    def _size(self, draw: DrawFn, name: str, edge: str) -> int:
-        from hypothesis import strategies as st
+    def _arrays(self, edge: str, draws: Draws) -> tuple[Array, ...]:
+        sizes = {name: self._size(draws, name, edge) for name in self._axes()}
+        if edge == "empty" and sizes:
+            sizes[next(iter(sizes))] = 0
+        drawn = []
+        for which, (shape, domain) in enumerate(zip(self._shapes(sizes), self._domains(), strict=True)):
+            special = edge if which == 0 or edge == "float32" else ""
+            values = draws.values(shape)
+            if special in ("constant", "ties", "zeros"):
+                values = _repeated(values, special)
+            scale = {"huge": 1e6, "tiny": 1e-6}.get(special, 1.0)
+            array = self._made(values, domain, sizes, scale)
+            if special == "offset" and domain == "real":
+                array = array + (1e4, -1e6, 1e8)[draws.integer(0, 2)]
+            if special == "strided" and array.ndim:
+                array = np.repeat(array, 2, axis=-1)[..., ::2]
+            if special == "float32" and array.dtype.kind == "f":
+                array = array.astype(np.float32)
+            # Equal arrays would hide gradients that are swapped: shift every one but the first by three eighths.
+            shift = which * 0.375 if domain in ("real", "positive", "sorted") else 0
+            drawn.append(np.asarray(array + array.dtype.type(shift)) if shift else np.asarray(array))
+        return tuple(drawn)
 
-        multiple = dict(self.multiples).get(name, 1)
-        least = max(dict(self.least).get(name, self.smallest), multiple)
+    def _made(self, values: Array, domain: str, sizes: Mapping[str, int], scale: float) -> Array:
+        """Return an array of a domain, from real values."""
+        array = placed(values, domain, sizes, scale)
+        return array.astype(self.dtype) if array.dtype.kind == "f" else array
+
+    def _domains(self) -> tuple[str, ...]:
+        return self.domains or ("real",) * len(self.axes)
+
+    def _multiple(self, name: str) -> int:
+        return dict(self.multiples).get(name, 1)
+
+    def _least(self, name: str) -> int:
+        return max(dict(self.least).get(name, self.smallest), self._multiple(name))
+
+    def _size(self, draws: Draws, name: str, edge: str) -> int:
+        multiple, least = self._multiple(name), self._least(name)
+        most = max(self.largest // multiple, -(-least // multiple))
+        if multiple > 1 or name in dict(self.least):
+            # A size that never varies hides what depends on it.
+            most = max(most, -(-least // multiple) + 2)
         if edge == "size 1" and multiple == 1 and name not in dict(self.least):
             least = 1
-        return multiple * draw(st.integers(-(-least // multiple), max(self.largest, least) // multiple))
+        return multiple * draws.integer(-(-least // multiple), most)
 
 
 def inputs(*axes: str, **options: Any) -> Inputs:
@@ -129,43 +210,90 @@ def inputs(*axes: str, **options: Any) -> Inputs:
     Parameters
     ----------
     *axes : str
-        The names of each array's axes, as ``"n c"``; equal names have equal sizes.
+        The names of each array's axes, as ``"n c"``; equal names have equal sizes. They may be given by the names of
+        the arrays: ``x="n c", weight="c"``.
     **options
-        As the attributes of `Inputs`; mappings may be dicts.
+        As the attributes of `Inputs`; mappings may be dicts, ``domains`` also one by the names of the arrays.
 
     Examples
     --------
     >>> inputs("n c", "c", least={"n": 3}).axes
     ('n c', 'c')
+    >>> inputs(scores="n c", y="n", domains={"y": "labels:c"}).domains
+    ('real', 'labels:c')
     """
+    named = {name: options.pop(name) for name in list(options) if name not in Inputs.__dataclass_fields__}
+    for name, pattern in named.items():
+        if axes or not isinstance(pattern, str):
+            kind = "options" if axes else "axes, as in 'n c', or options"
+            raise ValueError(f"{kind} are wanted: {name}={pattern!r} is no option of inputs()")
     for name in ("least", "multiples"):
-        if isinstance(options.get(name), dict):
+        if isinstance(options.get(name), Mapping):
             options[name] = tuple(options[name].items())
-    return Inputs(axes, **options)
+    domains = options.get("domains", ())
+    if isinstance(domains, Mapping):
+        if not {*domains} <= {*named}:
+            raise ValueError(
+                f"domains are of arrays with names, {', '.join(named) or 'and these have none'}: not {domains}"
+            )
+        options["domains"] = tuple(domains.get(name, "real") for name in named)
+    elif isinstance(domains, list):
+        options["domains"] = tuple(domains)
+    return Inputs((*axes, *named.values()), names=tuple(named), **options)
 
 
-def _array(draw: DrawFn, shape: tuple[int, ...], domain: Domain, edge: str) -> Array:
-    """Draw one array: shrinks towards small integers and halves, whatever its edge."""
-    from hypothesis import strategies as st
-
-    size = math.prod(shape)
-    # Eighths from -4 to 4, all different: distinct values of an ordinary spread that shrink towards 0, 1/8, ...
-    eighths = draw(st.lists(st.integers(-32, 32), min_size=size, max_size=size, unique=size <= 65))
-    values = np.asarray(np.array(eighths, float).reshape(shape) / 8)
-    if edge in ("constant", "ties", "zeros"):
-        values = _repeated(draw, values, edge)
-    if domain == "positive":
-        values = np.abs(values) + 0.5
-    scale = {"huge": 1e6, "tiny": 1e-6}.get(edge, 1.0)
-    values = values * scale
-    if edge == "offset" and domain == "real":
-        values = values + draw(st.sampled_from([1e4, -1e6, 1e8]))
-    if edge == "strided" and values.ndim:
-        values = np.repeat(values, 2, axis=-1)[..., ::2]
-    return values.astype(np.float32) if edge == "float32" else np.asarray(values)
+def _parsed(side: str) -> tuple[int, str]:
+    """Return how many times which axis a side is; a number alone is of no axis."""
+    found = SIDE.fullmatch(side)
+    assert found is not None
+    return int(found["times"] or 1), found["axis"]
 
 
-def _repeated(draw: DrawFn, values: Array, edge: str) -> Array:
+class Draws(Protocol):
+    """What arrays are made of: whole numbers, and distinct values of an ordinary spread, from -4 to 4."""
+
+    def integer(self, low: int, high: int) -> int: ...
+
+    def values(self, shape: tuple[int, ...]) -> Array: ...
+
+
+@dataclass
+class Shrinking:
+    """Draws of hypothesis, which shrink towards small sizes and 0, 1/8, ..."""
+
+    draw: DrawFn
+
+    def integer(self, low: int, high: int) -> int:
+        from hypothesis import strategies as st
+
+        return self.draw(st.integers(low, high))
+
+    def values(self, shape: tuple[int, ...]) -> Array:
+        from hypothesis import strategies as st
+
+        size = math.prod(shape)
+        if size > MOST_DRAWN:
+            return AtRandom(np.random.default_rng(self.draw(st.integers(0, 2**16)))).values(shape)
+        eighths = self.draw(st.lists(st.integers(-32, 32), min_size=size, max_size=size, unique=True))
+        return np.asarray(np.array(eighths, float).reshape(shape) / 8)
+
+
+@dataclass
+class AtRandom:
+    """Random draws, of values at which kinks are never met: not at 0, 1, ..."""
+
+    rng: np.random.Generator
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def values(self, shape: tuple[int, ...]) -> Array:
+        size = math.prod(shape)
+        places = self.rng.permutation(size) + self.rng.uniform(0.1, 0.9, size)
+        return np.asarray((8 * places / max(size, 1) - 4).reshape(shape))
+
+
+def _repeated(values: Array, edge: str) -> Array:
     """Make rows constant, elements equal, or all zero."""
     if edge == "zeros" or not values.size:
         return np.zeros_like(values)

@@ -15,8 +15,8 @@ Said = Iterator[tuple[str, Array]]
 
 ELEMENTWISE = ", as when what mixes entries (a softmax, a normalization, a sum) is differentiated elementwise"
 THROUGH_TIME = (
-    ", as when a path from one time step to the next (recurrent), or one of several uses over time, is missing: a part of "
-    "the sum"
+    ", as when a path from one time step to the next (recurrent), or one of several uses over time, is missing: a part "
+    "of the sum"
 )
 ONCE = ", as when repeated indices, or the copies of a broadcast, are counted once: a sum (np.add.at) is missing"
 END = ", at an end of a sequence, or a border (padding)"
@@ -127,7 +127,7 @@ def _pairs(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[t
         for b, into in enumerate(inputs):
             if e.x.shape[b] == e.g.shape[a] > 1:
                 yield f"between different places along axis {b}", out != into, THROUGH_TIME
-                yield f"between places along axis {b} more than one apart", abs(out - into) > 1, THROUGH_TIME
+                yield f"between places along axis {b} more than one apart", np.abs(out - into) > 1, THROUGH_TIME
     kept = (there & ~wrong).sum(axis=0)
     if zero and kept.size > 1 and (kept[wrong.any(axis=0)] == 1).all():
         yield "for all but one of the places that an entry goes to", wrong, ONCE
@@ -317,7 +317,7 @@ def of_local_factors(e: Evidence) -> Said:
         several = (np.abs(want) > 1e-9 * np.abs(want).max()).sum(axis=axis).min() > 1
         sizes = (want * want).sum(axis=axis, keepdims=True)
         factor = (got * want).sum(axis=axis, keepdims=True) / np.where(sizes > 0, sizes, 1)
-        if e.whole and several and factor.size > 2 and factor.all():
+        if e.whole and several and factor.size > 2 and factor[sizes > 0].all():
             words = f"it is the right one times a factor of its own for each entry of the {name}: a factor (a local "
             yield f"{words}derivative, a gate, a weight) is missing or wrong", (factor * want).reshape(e.want.shape)
 

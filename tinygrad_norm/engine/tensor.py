@@ -54,7 +54,7 @@ def constant(array: Any, name: str | None = None, kind: type[Tensor] | None = No
     """Make a Tensor of an array that nobody else will change; it is not copied."""
     result = _new(kind or Tensor)
     # NumPy turns 0-d results into scalars.
-    result._array = array = array if type(array) is np.ndarray else np.asarray(array)
+    result._array = array = array if type(array) is np.ndarray else np.asanyarray(array)
     array.setflags(write=False)
     result._requires_grad = False
     result._grad = result.node = None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...check.oracle import step_scale
+from ...check.scales import step_scale
 from ...engine.autodiff import grad
 from ...engine.operators import Array
 from ...engine.origins import examine

@@ -1,0 +1,255 @@
+"""From what people write to what is judged: ``forward(*arrays)`` with one output, and its gradient for each array.
+
+`ByHand` and `Layer` know how forward and backward passes are written: with a cache or without, with one output or
+several, as functions or as methods.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine.operators import Array, plain
+from .leaves import Leaves, fresh, is_numbers, of_key, spellings
+
+Given = Callable[..., Any]
+
+
+# Outputs.
+
+
+def joined(outputs: Any) -> Any:
+    """Return one array: the floats of several outputs in a row; a single output as it is."""
+    if not _are_several(outputs):
+        return outputs
+    parts = Leaves(["y"], [outputs])
+    return np.concatenate([parts.arrays[i].reshape(-1) for i in parts.floats]) if parts.floats else outputs
+
+
+def split(g: Array, outputs: Any) -> Any:
+    """Return the cotangent in the structure of the outputs: None for those that are no floats."""
+    if not _are_several(outputs):
+        return g
+    parts, start = Leaves(["y"], [outputs]), 0
+    cotangents: list[Any] = [None] * len(parts.arrays)
+    for i in parts.floats:
+        shape = parts.arrays[i].shape
+        cotangents[i] = g[start : start + math.prod(shape)].reshape(shape)
+        start += math.prod(shape)
+    return parts.together(cotangents)[0]
+
+
+def _are_several(outputs: Any) -> bool:
+    """Return whether outputs are a tuple, a dict, or a list that holds arrays."""
+    return isinstance(outputs, dict | tuple) or (isinstance(outputs, list) and not is_numbers(outputs))
+
+
+# Forward and backward passes.
+
+
+class Signature(NamedTuple):
+    """What a function takes by position, apart from what is given by keyword, and which keywords it knows."""
+
+    names: tuple[str, ...] = ()
+    fewest: float = 0
+    most: float = math.inf
+    keywords: frozenset[str] | None = None
+
+    @staticmethod
+    def of(fn: Any, keywords: Iterable[str] = ()) -> Signature:
+        try:
+            parameters = inspect.signature(fn).parameters.values()
+        except (TypeError, ValueError):
+            return Signature()
+        kinds = [p.kind for p in parameters]
+        single = [
+            p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in keywords
+        ]
+        fewest = sum(p.default is p.empty for p in single)
+        most = math.inf if inspect.Parameter.VAR_POSITIONAL in kinds else len(single)
+        known = None if inspect.Parameter.VAR_KEYWORD in kinds else frozenset(p.name for p in parameters)
+        return Signature(tuple(p.name for p in single), fewest, most, known)
+
+    def takes(self, count: int) -> bool:
+        return self.fewest <= count <= self.most
+
+    def named(self, count: int) -> list[str]:
+        """Return names for that many inputs."""
+        return [*self.names[:count], *(f"input {i}" for i in range(len(self.names), count))]
+
+
+class Read(NamedTuple):
+    """What a forward pass returned: outputs, what backward takes after cotangents, and whether those are apart."""
+
+    outputs: Any
+    rest: tuple[Any, ...]
+    apart: bool = False
+
+
+class ByHand:
+    """A forward and a backward function.
+
+    ``backward(g, *xs)``; or ``backward(g, cache)`` where forward returns ``(y, cache)``. Where there are several
+    outputs, ``g`` is a tuple, or there is a cotangent for each, as many as the backward function takes. Without a
+    backward function, forward returns ``(loss, gradient or gradients)``.
+    """
+
+    def __init__(
+        self, forward: Given, backward: Given | None, keywords: Mapping[str, Any], cached: bool | None
+    ) -> None:
+        self.forward, self.backward, self.keywords, self.cached = forward, backward, keywords, cached
+        self.single = False
+        self.signature = Signature.of(forward, keywords)
+        self.pulls = Signature.of(backward or forward, keywords)
+        known = self.pulls.keywords
+        self.pulled = {k: v for k, v in keywords.items() if known is None or k in known}
+
+    def own(self, leaves: Leaves) -> dict[str, Array]:
+        """Return parameters that are checked with the inputs."""
+        return {}
+
+    def value(self, leaves: Leaves, *arrays: Array) -> Any:
+        """Return the outputs in a row."""
+        forward, _, _ = self._opened(leaves.parameters(arrays))
+        arguments = leaves.together(arrays)
+        returned = plain(forward(*arguments, **fresh(self.keywords)))
+        outputs = self._read(returned, arguments).outputs
+        # Then a backward pass needs no forward pass of its own.
+        self.single = outputs is returned and not _are_several(outputs)
+        return joined(outputs)
+
+    def gradients(self, leaves: Leaves, wrt: Any, g: Array, *arrays: Array) -> list[Any]:
+        """Return a gradient, or None, for each leaf."""
+        forward, backward, after = self._opened(leaves.parameters(arrays))
+        arguments = leaves.together(arrays)
+        if backward is not None and backward is self.backward and self.single:
+            return leaves.gradients(backward(g, *arguments, **fresh(self.pulled)), wrt)
+        returned = plain(forward(*arguments, **fresh(self.keywords)))
+        if backward is None:
+            grads = returned[1] if len(returned) == 2 else returned[1:]
+            return _times(g, leaves.gradients(grads, wrt))
+        outputs, rest, apart = self._read(returned, arguments)
+        if self.pulls.most == 0:
+            # Of a loss, with no cotangent but 1.
+            return _times(g, leaves.gradients(backward(), wrt, after()))
+        cotangent = split(g, outputs)
+        pulled = backward(*(cotangent if apart else (cotangent,)), *rest, **fresh(self.pulled))
+        return leaves.gradients(pulled, wrt, after())
+
+    def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given | None, Callable[[], dict[str, Any]]]:
+        return self.forward, self.backward, dict
+
+    def _read(self, returned: Any, arguments: tuple[Any, ...]) -> Read:
+        several = isinstance(returned, tuple) and len(returned) > 1
+        if self.backward is None:
+            if not several or np.size(returned[0]) != 1:
+                raise TypeError("without a backward function, (loss, gradients) is wanted from the forward function")
+            return Read(returned[0], ())
+        if several and self._is_cached(returned, arguments):
+            outputs, rest = returned[0] if len(returned) == 2 else returned[:-1], returned[-1:]
+        else:
+            outputs, rest = returned, self._rest(arguments)
+        count = len(outputs) if isinstance(outputs, tuple | list) else 1
+        apart = count > 1 and self.pulls.takes(count + len(rest)) and not self.pulls.takes(1 + len(rest))
+        return Read(outputs, rest, apart)
+
+    def _rest(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return arguments
+
+    def _is_cached(self, returned: tuple[Any, ...], arguments: tuple[Any, ...]) -> bool:
+        """Return whether the last of several things returned is kept for the backward pass, by what that one takes."""
+        if self.cached is not None:
+            return self.cached
+        takes, last = self.pulls.takes, returned[-1]
+        with_inputs = takes(1 + len(arguments)) or takes(len(returned) + len(arguments))
+        with_cache = takes(2) or takes(len(returned))
+        if not with_inputs and not with_cache:
+            raise TypeError(
+                f"forward returns {len(returned)} values, and backward takes {len(self.pulls.names)}: neither "
+                f"cotangents and the {len(arguments)} inputs, nor cotangents and a cache"
+            )
+        if not (with_inputs and with_cache):
+            return with_cache
+        # Where counting does not tell, what is returned does, and then the names.
+        if any(last is x for x in arguments) or not Leaves(["cache"], [last]).floats:
+            return True
+        return self.pulls.most < math.inf and self.pulls.names[-1] not in self.signature.names
+
+
+def _times(g: Array, found: Sequence[Any]) -> list[Any]:
+    return [None if v is None else g * plain(v) for v in found]
+
+
+def is_layer(x: Any) -> bool:
+    """Return whether something has ``forward`` and ``backward``."""
+    return callable(getattr(x, "forward", None)) and callable(getattr(x, "backward", None))
+
+
+class Layer(ByHand):
+    """An object with ``forward`` and ``backward``, run on a fresh copy each time.
+
+    Its parameters are those in ``params`` and ``grads``, and every ``W`` beside which there is a ``dW``, a ``grad_W``
+    or a ``W_grad`` after a backward pass, also in layers that it holds.
+    """
+
+    def __init__(self, layer: Any, keywords: Mapping[str, Any], cached: bool | None) -> None:
+        if isinstance(layer, type):
+            if Signature.of(layer).fewest:
+                raise TypeError(f"{layer.__name__} takes arguments: give an instance, as {layer.__name__}(...)")
+            layer = layer()
+        self.layer = layer
+        self.parameters: dict[str, Array] | None = None
+        super().__init__(layer.forward, layer.backward, keywords, bool(cached))
+
+    def own(self, leaves: Leaves) -> dict[str, Array]:
+        """Return the parameters, which are found by running a copy once."""
+        if self.parameters is not None:
+            return self.parameters
+        arguments = leaves.together(leaves.arrays)
+        layer = copy.deepcopy(self.layer)
+        outputs, rest, apart = self._read(plain(layer.forward(*arguments, **fresh(self.keywords))), arguments)
+        ones = split(np.ones(np.shape(joined(outputs))), outputs)
+        layer.backward(*() if self.pulls.most == 0 else ones if apart else (ones,), *rest, **fresh(self.pulled))
+        once = {id(array): (name, array) for name, array, _ in reversed([*_pairs(self.layer, layer)])}
+        self.parameters = dict(reversed(once.values()))
+        return self.parameters
+
+    def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given, Callable[[], dict[str, Any]]]:
+        parameters = self.parameters or {}
+        layer = copy.deepcopy(self.layer, {id(parameters[name]): array for name, array in own.items()})
+        return (
+            layer.forward,
+            layer.backward,
+            lambda: {name: gradient for name, _, gradient in _pairs(self.layer, layer)},
+        )
+
+    def _rest(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        inputs = self.signature.names[: len(arguments)]
+        return arguments if inputs and {*inputs} <= {*self.pulls.names} else ()
+
+
+def _pairs(layer: Any, ran: Any, name: str = "") -> Iterator[tuple[str, Array, Any]]:
+    """Yield the name, the array and the gradient of each parameter of a layer; gradients stand on a copy that ran."""
+    if isinstance(layer, list | tuple | dict):
+        for key, part in layer.items() if isinstance(layer, dict) else enumerate(layer):
+            there = ran.get(key) if isinstance(ran, dict) else dict(enumerate(ran or ())).get(key)
+            yield from _pairs(part, there, f"{name}[{key!r}]")
+        return
+    held, after, dot = getattr(layer, "__dict__", {}), getattr(ran, "__dict__", {}), f"{name}." if name else ""
+    arrays, gradients = held.get("params"), after.get("grads")
+    if isinstance(arrays, dict) and isinstance(gradients, dict):
+        yield from ((f"{dot}params[{key!r}]", array, of_key(gradients, key)) for key, array in arrays.items())
+    elif isinstance(arrays, list | tuple) and isinstance(gradients, list | tuple):
+        pairs = zip(arrays, gradients, strict=False)
+        yield from ((f"{dot}params[{i}]", array, gradient) for i, (array, gradient) in enumerate(pairs))
+    for key, value in held.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            spelled = [s for s in spellings(key) if after.get(s) is not None]
+            yield from ((f"{dot}{key}", value, after[s]) for s in spelled[:1])
+        elif isinstance(value, list | tuple | dict) or hasattr(value, "backward"):
+            yield from _pairs(value, after.get(key), f"{dot}{key}")

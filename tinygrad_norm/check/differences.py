@@ -1,0 +1,177 @@
+"""Central differences with an error bar, for functions through which no complex step passes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..engine.operators import Array
+from .rounding import rounded
+from .scales import Function, largest, nearby, of_one, step_scale, step_scales
+
+EPS = float(np.finfo(np.float64).eps)
+
+# Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
+# constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
+RELATIVE_STEPS = (2e-2, 1.7e-3, 2.3e-4, 1.9e-5, 2.9e-6, 3.1e-8, 1.3e-10, 1.1e-12, 1.4e-14)
+ENOUGH = 1e-9
+"""Slopes of two steps that agree so well, and are not zero, need no further ones."""
+
+
+class Slope(NamedTuple):
+    """What one step of differences says: the extrapolated slope, and what rounding may do to it."""
+
+    value: float
+    rounding: float
+
+
+class Sides(NamedTuple):
+    """Between what the slopes from both sides lie, and what rounding may do to them."""
+
+    low: float
+    high: float
+    rounding: float
+
+    @property
+    def largest(self) -> float:
+        """The larger of both, without its sign."""
+        return max(abs(self.low), abs(self.high))
+
+
+class Differences:
+    """Extrapolated central differences of ``<cotangent, fn(x)>`` at an input; what directions share is found once.
+
+    ``eps`` is the relative spacing of the numbers in which the function computes.
+    """
+
+    def __init__(self, fn: Function, inputs: Sequence[Array], which: int, cotangent: Array, eps: float = EPS) -> None:
+        self.fn, self.cotangent, self.eps = of_one(fn, inputs, which), cotangent, eps
+        self.others = fn, inputs, which
+        self.x = x = inputs[which]
+        self.scales = step_scales(x)
+        self.terms = self._terms(x)
+        self.here, self.size = float(np.sum(self.terms)), float(np.sum(np.abs(self.terms)))
+        nudged = self.fn(x + RELATIVE_STEPS[1] * 2**-0.5 * self.scales)
+        # Of whole numbers, as those of a floor, no slope is to be found.
+        self.hopeless = not np.isfinite(self.size) or bool(nudged.any() and (nudged == np.round(nudged)).all())
+        # What the last places of x are worth, and rounding inside the function: far from zero, a step itself is rounded.
+        rng = np.random.default_rng(0)
+        moved = (self._terms(rounded(nearby(x, rng, eps), rng)) for _ in range(3))
+        self.wobble = max(abs(float(np.sum(terms)) - self.here) for terms in moved)
+        # What is inside a function may be float32, which shows in its values, unless x itself has no finer places.
+        single = float(np.finfo(np.float32).eps)
+        finer = EPS * largest(x) < single * largest(nudged)
+        self.coarse = eps > EPS or bool(finer and (nudged == nudged.astype(np.float32)).all())
+        self.unit = 8 * max(eps, single * self.coarse)
+
+    def _terms(self, at: Array) -> Array:
+        return self.cotangent * self.fn(at)
+
+    def along(self, direction: Array) -> tuple[float, float]:
+        """Return the slope along a direction, and its error bar, which may be infinite.
+
+        Each step is judged by the next smaller one, and only where the slopes come closer: those of steps that jump
+        over what a function does grow as the steps shrink. The smallest error bar wins.
+        """
+        moved = direction != 0
+        if not moved.any():
+            return 0.0, 0.0
+        if self.hopeless:
+            return 0.0, np.inf
+        x, size, wobble, unit = self.x, self.size, self.wobble, self.unit
+        scale = float(np.min(self.scales[moved] / np.abs(direction[moved])))
+        reach = float(np.max(np.abs(x[moved] / direction[moved])))  # of x itself, in steps along the direction
+        found: list[Slope] = []
+        farthest = 0.0
+        for relative in RELATIVE_STEPS:
+            step = relative * scale
+            four = [self._terms(x + t * step * direction) for t in (1, -1, 0.5, -0.5)]
+            far, back, near, nearly = (float(np.sum(values)) for values in four)
+            if not np.isfinite([far, back, near, nearly]).all():
+                continue
+            moves = max(abs(v - self.here) for v in (far, back, near, nearly))
+            farthest = max(farthest, moves)
+            slope = (4 * (near - nearly) / step - (far - back) / (2 * step)) / 3
+            most = max(size, *(float(np.sum(np.abs(values))) for values in four))
+            found.append(Slope(slope, (unit * (most + abs(slope) * reach) + 2 * wobble) / step))
+            if moves == 0 < farthest:
+                break  # lost in rounding, as all smaller steps will be
+            if not self.coarse and len(found) > 1 and abs(slope - found[-2].value) < ENOUGH * abs(slope):
+                break
+        # What cancels inside a function may be numbers of order one, which round away what is smaller.
+        order_one = float(np.sum(np.abs(self.cotangent)))
+        if farthest == 0:
+            whole = len(found) == len(RELATIVE_STEPS)
+            return 0.0, found[0].rounding + unit * order_one / (RELATIVE_STEPS[0] * scale) if whole else np.inf
+        if wobble > 0.01 * farthest > unit * size:
+            # Last places of x move the function as far as steps do, or nearly so: no slope is to be found, or noise.
+            return 0.0, wobble / (self.eps * largest(x)) if farthest < 1e-12 * order_one else np.inf
+        return _most_certain(found)
+
+    def at_a_kink(self, direction: Array, got: float) -> bool:
+        """Return whether the slopes from both sides differ, however near, and a value lies between them.
+
+        The sides of a smooth function come closer as the step shrinks; those of a kink do not. Each output has its own
+        two sides, and the value may take either in each.
+        """
+        reach = largest(direction)
+        moved = direction != 0
+        # Beside enormous elements there are two steps, and the smaller one may be lost in rounding.
+        for scale in sorted({float(np.min(self.scales[moved] / np.abs(direction[moved]))), step_scale(self.x) / reach}):
+            step = 1e-5 * scale
+            wide, narrow = self._sides(direction, step), self._sides(direction, step / 2)
+            apart = narrow.high - narrow.low
+            if apart > 0.75 * (wide.high - wide.low) and apart > 1e-4 * narrow.largest + narrow.rounding:
+                break
+        else:
+            return False
+        for closer in (step * 100.0**-power for power in range(1, 7)):
+            sides = self._sides(direction, closer)
+            if sides.rounding > 0.1 * apart or not sides.largest:
+                break
+            if sides.high - sides.low < 0.5 * apart:
+                return False  # the kink is beside this point
+        slack = 1e-3 * apart + narrow.rounding
+        if narrow.low - slack <= got <= narrow.high + slack:
+            return True
+        # Where more than two pieces meet, as three values that are sorted, the one that was taken is met nearby.
+        fn, inputs, which = self.others
+        rng = np.random.default_rng(0)
+        for _ in range(16):
+            beside = [
+                *inputs[:which],
+                self.x + 1e-3 * self.scales * rng.normal(size=self.x.shape),
+                *inputs[which + 1 :],
+            ]
+            slope, bar = Differences(fn, beside, which, self.cotangent, self.eps).along(direction)
+            if abs(got - slope) <= 10 * bar + slack and np.isfinite(bar):
+                return True
+        return False
+
+    def _sides(self, direction: Array, step: float) -> Sides:
+        """Return between what the slope is if each output takes that from the right or that from the left."""
+        right = (self._terms(self.x + step * direction) - self.terms) / step
+        left = (self.terms - self._terms(self.x - step * direction)) / step
+        low, high = float(np.sum(np.minimum(left, right))), float(np.sum(np.maximum(left, right)))
+        return Sides(low, high, (4 * self.unit * self.size + 2 * self.wobble) / step)
+
+
+def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:
+    """Return the slope with the smallest error bar, of steps from the largest to the smallest."""
+    gaps = [abs(one.value - two.value) for one, two in itertools.pairwise(found)]
+    # A gap may be small by luck; where rounding is coarse, as in float32, the next one is ten times larger.
+    luckless = [max(gap, following / 10) for gap, following in zip(gaps, [*gaps[1:], 0.0], strict=False)]
+    bars = [gap + slope.rounding for gap, slope in zip(luckless, found, strict=False)]
+    for i, gap in enumerate(gaps):
+        close = gap <= 2 * found[i].rounding or gap <= 1e-3 * abs(found[i].value)
+        if not (close or (i > 0 and gap <= gaps[i - 1] / 50)):
+            bars[i] = np.inf
+    # Steps that jump over what a function does can agree by chance, and smaller ones contradict, as far as they know.
+    for i, slope in enumerate(found[:-1]):
+        apart = (abs(slope.value - smaller.value) - slope.rounding - smaller.rounding for smaller in found[i + 1 :])
+        bars[i] = max(bars[i], *apart)
+    bar, value = min(zip(bars, (slope.value for slope in found), strict=False), default=(np.inf, 0.0))
+    return value, bar

@@ -1,0 +1,360 @@
+"""Whether a gradient at one point is what the oracle says: along a random direction, and entry by entry where in doubt."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..engine.operators import Array
+from .differences import Differences
+from .oracle import complex_step, is_analytic
+from .report import FAULTS, Argument, GradientReport, Verdict
+from .rounding import rounded
+from .scales import largest, least_size, nearby, of_one, step_scales
+from .subject import Subject
+
+MOST_ELEMENTS, SOME_ELEMENTS = 256, 32
+"""So many entries are compared one by one: at a point, and at each of many that leave doubt."""
+# How far the oracle moves when the inputs change in their last place, at a few entries, is what a gradient that
+# vanishes by cancellation, as that of a bias before a normalization, may be off by. Its own unsteadiness is no excuse.
+FEW_ELEMENTS = 16
+NOISE_FACTOR = 16
+# Where less than this is certain of a gradient, agreement says nothing.
+LEAST_CERTAINTY = 0.05
+# Nothing is said of gradients so small, or of inputs so large, that their fourth powers are no numbers.
+UNDERFLOW, OVERFLOW = 1e-75, 1e75
+# A direction is only a first look: what is off by more than a hundredth of what an entry may be is looked at closely.
+FIRST_LOOK = 1e-2
+MOST_KINKS = 16
+"""So many of the entries that differ are tried for a kink; if each is at one, the others are not judged."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One point and one cotangent, and what the oracle says there."""
+
+    subject: Subject
+    points: list[Array]
+    y: Array
+    g: Array
+    rng: np.random.Generator
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether the complex step can be trusted."""
+        if self.subject.oracle != "auto":
+            return self.subject.oracle == "complex"
+        return self.subject.dtype == np.float64 and is_analytic(self.subject.value, self.points, self.g, self.rng)
+
+    @property
+    def oracle(self) -> str:
+        """The name of the oracle."""
+        return "given" if callable(self.subject.oracle) else "complex step" if self.exact else "central differences"
+
+    @property
+    def unit(self) -> float:
+        """What rounding of the function's value is worth."""
+        return float(np.sum(np.abs(self.g * self.y))) * self.subject.eps
+
+    @cached_property
+    def other(self) -> tuple[list[Array], list[Array]]:
+        """The gradients for another cotangent h, and those for ``1.5 g + 0.5 h``."""
+        h = np.asarray(self.rng.normal(size=self.g.shape))
+        return self.subject.gradients(self.points, h), self.subject.gradients(self.points, 1.5 * self.g + 0.5 * h)
+
+    @cached_property
+    def jitter(self) -> list[list[Array]]:
+        """The gradients for cotangents that are moved in their last places, in which they are linear.
+
+        Moving the inputs would let a gradient that is numerically unstable excuse itself.
+        """
+        subject = self.subject
+        return [subject.gradients(self.points, nearby(self.g, self.rng, subject.eps)) for _ in range(4)]
+
+    def differences(self, which: int) -> Differences:
+        """Return central differences with respect to one input."""
+        return Differences(self.subject.value, self.points, which, self.g, self.subject.eps)
+
+    def along(self, which: int, points: list[Array] | None = None) -> Callable[[Array], tuple[float, float]]:
+        """Return the oracle of one input: from a direction to the slope and an error bar, which differences have."""
+        at = self.points if points is None else points
+        if callable(self.subject.oracle):
+            answer = self.subject.oracles(at, self.g)[which]
+            return lambda direction: (float(np.sum(answer * direction)), 0.0)
+        if self.exact:
+            return lambda direction: (complex_step(self.subject.value, at, which, direction, self.g), 0.0)
+        return self.differences(which).along
+
+    def noise(self, which: int, directions: Sequence[Array], want: Array, rolls: int) -> float:
+        """Return how far an oracle without error bars moves when the inputs, and all arithmetic, round at random."""
+        found = 0.0
+        if not self.exact and not callable(self.subject.oracle):
+            return found
+        for _ in range(rolls):
+            along = self.along(which, [rounded(nearby(x, self.rng), self.rng) for x in self.points])
+            stretch = self.rng.uniform(0.5, 1)
+            again = np.array([along(stretch * direction)[0] / stretch for direction in directions])
+            found = max(found, largest(again - want))
+        return found
+
+    def first_slope(self, which: int, direction: Array) -> tuple[float, float]:
+        """Return a slope with an error bar by few calls: the complex step where two real points agree with it."""
+        x, value = self.points[which], self.subject.value
+        if self.subject.dtype == np.float64 and self.subject.oracle in ("auto", "complex"):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", np.exceptions.ComplexWarning)
+                    slope = complex_step(value, self.points, which, direction, self.g)
+            except Exception:  # of the function, which need not take complex numbers
+                slope = np.nan
+            step = 1e-4 * float(np.min(step_scales(x) / np.abs(direction)))
+            there, back = (of_one(value, self.points, which)(x + t * direction) for t in (step, -step))
+            roughly = float(np.sum(self.g * (there - back))) / (2 * step)
+            if abs(roughly - slope) + 64 * self.unit / step <= 1e-3 * abs(slope):
+                return slope, 0.0
+        return self.differences(which).along(direction)
+
+
+def unit_vector(x: Array, entry: int) -> Array:
+    """Return the direction that moves one entry alone."""
+    direction = np.zeros(x.shape)
+    direction.flat[entry] = 1.0
+    return direction
+
+
+def random_direction(x: Array, rng: np.random.Generator) -> Array:
+    """Return a direction that moves every entry by 1/2 to 3/2, up or down."""
+    return np.asarray(rng.uniform(0.5, 1.5, x.shape) * rng.choice([-1.0, 1.0], x.shape))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of one input's gradient: numbers, what agreement is worth, and what is wrong, if anything is."""
+
+    argument: Argument
+    error: float
+    verdict: Verdict = Verdict.PASSED
+    message: str = ""
+    entries: int = 0
+
+
+def judged(place: Place, gradients: list[Array], base: GradientReport, closely: bool) -> GradientReport:
+    """Return the report with a verdict on the values of all gradients that count.
+
+    Unless it is to look closely, a gradient that is right along a random direction is right.
+    """
+    looks: list[Look] = []
+    for which in place.subject.wrt:
+        look = None if closely else _first_look(place, which, gradients)
+        look = look or _close_look(place, which, gradients, MOST_ELEMENTS if closely else SOME_ELEMENTS)
+        looks.append(look)
+        worst = max(looks, key=lambda one: one.error)
+        base = replace(
+            base,
+            arguments=(*base.arguments, look.argument),
+            elements_checked=base.elements_checked + look.argument.checked,
+            projected=base.projected + look.entries,
+            largest_relative_error=max(worst.error, 0.0),
+            input=place.subject.wrt[looks.index(worst)],
+            index=worst.argument.index,
+            got=worst.argument.got,
+            want=worst.argument.want,
+        )
+        if look.verdict in FAULTS:
+            return replace(base, oracle=place.oracle, verdict=look.verdict, message=look.message, input=which)
+    # A complex step that two real points confirm needs no closer look at how the function turns.
+    confirmed = all(look.entries and not look.argument.error_bar for look in looks)
+    return _settled(replace(base, oracle="complex step" if confirmed else place.oracle), looks)
+
+
+def _first_look(place: Place, which: int, gradients: list[Array]) -> Look | None:
+    """Compare a gradient along one random direction; None where a closer look is needed."""
+    x, got, rtol = place.points[which], gradients[which], place.subject.rtol
+    scale = largest(got)
+    if callable(place.subject.oracle) or not np.isfinite(got).all() or scale <= UNDERFLOW:
+        return None
+    direction = random_direction(x, place.rng)
+    slope, bar = place.first_slope(which, direction)
+    along = float(np.sum(got * direction))
+    if 10 * bar > 10 * rtol * scale or not abs(along - slope) <= 10 * bar + FIRST_LOOK * rtol * scale:
+        return None
+    if not _is_linear(place, which, gradients, 0.0):
+        return None
+    argument = Argument(place.subject.names[which], x.shape, (), along, slope, rtol * scale, bar)
+    return Look(argument, abs(along - slope) / scale, entries=x.size)
+
+
+def _close_look(place: Place, which: int, gradients: list[Array], most: int) -> Look:
+    """Compare a gradient entry by entry, and if there are too many, all others along a random direction."""
+    x = place.points[which]
+    entries = place.rng.permutation(x.size)
+    look = _entry_by_entry(place, which, gradients, entries[:most])
+    if x.size <= most or look.verdict in (*FAULTS, Verdict.ORACLE_UNRELIABLE):
+        return look
+    suspects = _suspects(place, which, gradients[which], look.argument.allowed / NOISE_FACTOR, most)
+    if suspects.size:
+        closer = _entry_by_entry(place, which, gradients, suspects)
+        look = closer if closer.verdict in FAULTS else look
+    return replace(look, entries=x.size)
+
+
+def _entry_by_entry(place: Place, which: int, gradients: list[Array], entries: Array) -> Look:
+    x, rtol = place.points[which], place.subject.rtol
+    got, along = gradients[which].reshape(-1)[entries], place.along(which)
+    want, bars = np.array([along(unit_vector(x, entry)) for entry in entries]).reshape(-1, 2).T
+    scale, few = largest(want), [unit_vector(x, entry) for entry in entries[:FEW_ELEMENTS]]
+    noise = UNDERFLOW + place.unit / least_size(x)
+    noise = max(noise, *(largest(moved[which] - gradients[which]) for moved in place.jitter))
+    for rolls in (2, 8):
+        # Where an error shows, a closer look at what rounding does: by luck it may do little.
+        noise = max(noise, place.noise(which, few, want[: len(few)], rolls))
+        certain = NOISE_FACTOR * noise + 10 * bars
+        size = np.maximum(scale, certain / rtol)
+        errors = _relative(got, want, size)
+        if not (errors > rtol).any():
+            break
+    uncertain = float(np.max(certain, initial=0.0))
+    judged = _without_kinks(place, which, entries, got, errors)
+    argument, error = _argument(place, which, entries, got, want, bars, size, judged, int(np.sum(judged != errors)))
+    if scale > uncertain and not _is_linear(place, which, gradients, uncertain):
+        message = f"the gradient of {argument.name} is not linear in the cotangent, as every gradient is"
+        return Look(argument, error, Verdict.NOT_LINEAR_IN_COTANGENT, message)
+    if argument.wrong:
+        return Look(argument, error, *_wrong(argument))
+    return Look(argument, error, _worth(want, certain, argument.kinks > 0))
+
+
+def _suspects(place: Place, which: int, got: Array, noise: float, most: int) -> Array:
+    """Return some entries of which a random projection says that one is wrong, or none; each half is asked in turn."""
+    x, along, entries = place.points[which], place.along(which), np.arange(place.points[which].size)
+    direction = random_direction(x, place.rng)
+
+    def off(part: Array) -> float:
+        only = np.zeros(x.shape)
+        only.flat[part] = direction.flat[part]
+        slope, bar = along(only)
+        rounding = noise * np.sqrt(part.size) + place.noise(which, [only], np.array([slope]), 2)
+        projected = float(np.sum(got * only))
+        excess = abs(projected - slope) - NOISE_FACTOR * rounding - 10 * bar
+        return 0.0 if excess > 0 and place.differences(which).at_a_kink(only, projected) else excess
+
+    if not off(entries) > 0:
+        return entries[:0]
+    while entries.size > most:
+        entries = max(np.array_split(entries, 2), key=off)
+    return entries
+
+
+def _relative(got: Array, want: Array, size: Array) -> Array:
+    errors = np.abs(got - want) / np.maximum(size, np.finfo(np.float64).tiny)
+    return np.where(got == want, 0, np.where(np.isnan(errors), np.inf, errors))
+
+
+def _without_kinks(place: Place, which: int, entries: Array, got: Array, errors: Array) -> Array:
+    """Return the errors without those at kinks, and without those of a complex step that differences contradict.
+
+    If each of the first that differ is excused so, the others are left unjudged.
+    """
+    judged, suspicious = errors.copy(), np.flatnonzero(errors > place.subject.rtol)
+    if callable(place.subject.oracle) or place.subject.oracle == "complex" or not suspicious.size:
+        return judged
+    x, differences = place.points[which], place.differences(which)
+    for row in suspicious[:MOST_KINKS]:
+        direction = unit_vector(x, entries[row])
+        slope, bar = differences.along(direction)
+        trusted = 10 * bar < LEAST_CERTAINTY * abs(slope) and abs(got[row] - slope) <= 10 * bar
+        if np.isfinite(got[row]) and (trusted or differences.at_a_kink(direction, float(got[row]))):
+            judged[row] = 0.0
+    if not judged[suspicious[:MOST_KINKS]].any():
+        judged[suspicious] = 0.0
+    return judged
+
+
+def _argument(
+    place: Place,
+    which: int,
+    entries: Array,
+    got: Array,
+    want: Array,
+    bars: Array,
+    size: Array,
+    errors: Array,
+    kinks: int,
+) -> tuple[Argument, float]:
+    name, shape, rtol = place.subject.names[which], place.points[which].shape, place.subject.rtol
+    if not entries.size:
+        return Argument(name, shape), -1.0
+    row = int(errors.argmax())
+    argument = Argument(
+        name,
+        shape,
+        tuple(int(i) for i in np.unravel_index(entries[row], shape)),
+        float(got[row]),
+        float(want[row]),
+        float(np.broadcast_to(size, got.shape)[row] * rtol),
+        float(bars[row]),
+        int((errors > rtol).sum()),
+        len(entries),
+        kinks,
+    )
+    return argument, float(errors[row])
+
+
+def _wrong(argument: Argument) -> tuple[Verdict, str]:
+    if np.isfinite(argument.got) or not np.isfinite(argument.want):
+        return Verdict.WRONG_VALUE, f"the gradient of {argument.name} is wrong"
+    return Verdict.NAN, f"the gradient of {argument.name} is not finite"
+
+
+def _worth(want: Array, certain: Array, has_kinks: bool) -> Verdict:
+    """Return what agreement is worth for one input."""
+    uncertain = float(np.max(certain, initial=0.0))
+    if np.isfinite(uncertain) and (np.abs(want) <= certain).all():
+        return Verdict.VACUOUS
+    if uncertain > LEAST_CERTAINTY * largest(want):
+        return Verdict.ORACLE_UNRELIABLE
+    return Verdict.KINK if has_kinks else Verdict.PASSED
+
+
+UNJUDGED = {
+    Verdict.VACUOUS: "whose gradient is null within rounding",
+    Verdict.ORACLE_UNRELIABLE: "where rounding leaves more than 5 % of the gradient uncertain",
+    Verdict.KINK: "at kinks, where no derivative is the right one",
+}
+
+
+def _settled(base: GradientReport, looks: Sequence[Look]) -> GradientReport:
+    """Return the report of a gradient in which nothing is wrong: what of it could not be judged."""
+    states = [look.verdict for look in looks]
+    notes = tuple(f"{look.argument.name}, {UNJUDGED[look.verdict]}" for look in looks if look.verdict in UNJUDGED)
+    base = replace(base, not_checked=notes)
+    for verdict in (Verdict.ORACLE_UNRELIABLE, Verdict.VACUOUS):
+        if verdict in states and all(state in (verdict, Verdict.VACUOUS) for state in states):
+            return replace(base, verdict=verdict, message="; ".join(notes))
+    return base
+
+
+def wanted(
+    subject: Subject, points: list[Array], which: int, entries: Sequence[int], g: Array, exact: bool
+) -> tuple[Array, Array]:
+    """Return what the oracle says at some entries, and its error bars."""
+    if not callable(subject.oracle):
+        subject = replace(subject, oracle="complex" if exact else "differences")
+    along = Place(subject, points, g, g, np.random.default_rng(0)).along(which)
+    values, bars = np.array([along(unit_vector(points[which], entry)) for entry in entries]).reshape(-1, 2).T
+    return values, bars
+
+
+def _is_linear(place: Place, which: int, gradients: list[Array], certain: float) -> bool:
+    """Return whether the gradient for a combination of cotangents is the combination of gradients."""
+    first = gradients[which]
+    second, combined = (found[which] for found in place.other)
+    expected = 1.5 * first + 0.5 * second
+    if not np.isfinite(expected).all() or not np.isfinite(combined).all():
+        return True
+    scale = largest(first) + largest(second)
+    return largest(combined - expected) <= 1e-3 * scale + 32 * (certain + place.unit)

@@ -1,0 +1,78 @@
+"""What rounding does to a function: the same arithmetic, whose results are moved in their last place at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine.operators import Array
+
+EXACT = {
+    *(np.negative, np.positive, np.absolute, np.fabs, np.conjugate, np.copysign, np.sign, np.maximum, np.minimum),
+    *(np.fmax, np.fmin, np.floor, np.ceil, np.trunc, np.rint, np.ldexp, np.spacing, np.nextafter),
+}
+"""Functions whose results are not rounded."""
+
+
+class Rounded(np.ndarray):
+    """An array whose arithmetic rounds at random: Monte Carlo arithmetic (Parker, Pierce and Eggert 2000).
+
+    Runs of a function on such arrays differ by what rounding inside it can do, what cancels or is absorbed on the way
+    included. What NumPy computes outside its universal functions is rounded as usual.
+    """
+
+    rng: np.random.Generator
+
+    def __array_finalize__(self, made_from: Any) -> None:
+        """Hand on the random numbers."""
+        self.rng = getattr(made_from, "rng", None) or np.random.default_rng(0)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+        """Compute as NumPy does; then move the results, or the terms of what is summed, in their last places."""
+        sums = method != "__call__" or ufunc.signature is not None
+        inputs = tuple(self._moved(x) if sums else _plain(x) for x in inputs)
+        out = keywords.get("out", ())
+        if out:
+            keywords["out"] = tuple(map(_plain, out))
+        results = getattr(ufunc, method)(*inputs, **keywords)
+        if results is None:
+            return None
+        if not sums and ufunc not in EXACT:
+            results = tuple(map(self._moved, results)) if isinstance(results, tuple) else self._moved(results)
+        if out:
+            for target, result in zip(
+                keywords["out"], results if isinstance(results, tuple) else (results,), strict=True
+            ):
+                target[...] = result
+            return out if isinstance(results, tuple) else out[0]
+        return tuple(map(self._own, results)) if isinstance(results, tuple) else self._own(results)
+
+    def _own(self, values: Any) -> Rounded:
+        result = np.asarray(values).view(Rounded)
+        result.rng = self.rng
+        return result
+
+    def _moved(self, values: Any) -> Any:
+        return moved(_plain(values), self.rng) if isinstance(values, np.ndarray | np.generic) else values
+
+
+def rounded(x: Array, rng: np.random.Generator) -> Array:
+    """Return a copy whose arithmetic rounds at random."""
+    result = np.array(x).view(Rounded)
+    result.rng = rng
+    return result
+
+
+def _plain(x: Any) -> Any:
+    return np.asarray(x) if isinstance(x, Rounded) else x
+
+
+def moved(values: Array, rng: np.random.Generator) -> Any:
+    """Return values changed by a unit in the last place, or not; the parts of complex ones each for itself."""
+    if values.dtype.kind == "c":
+        return moved(values.real, rng) + 1j * moved(values.imag, rng)
+    if values.dtype not in (np.float32, np.float64):
+        return values
+    places = 3 * (rng.random(values.shape, values.dtype) - 0.5)
+    return values * (1 + np.finfo(values.dtype).eps * places)
