@@ -276,7 +276,7 @@ SAID = (
     ("(n - 1) / n", "n/(n-1)"),
     ("through the mean", "mean path"),
     ("through the variance", "variance path"),
-    ("through the norm", "variance path"),
+    ("through its norm", "variance path"),
     ("statistics are treated as constants", "statistics as constants"),
     ("batch size", "batch size"),
     ("sign flipped", "sign"),

@@ -48,24 +48,19 @@ def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[int, ...
 
 def where_not_finite(e: Evidence) -> str:
     """Say where a gradient is not finite: at which values of its input."""
-    bad = ~np.isfinite(e.pulled(e.g))
-    values = np.abs(e.x[bad]) if bad.shape == e.x.shape else np.ones(1)
+    bad, what = ~np.isfinite(e.pulled(e.g)), "it is not finite (nan or inf) where"
+    values = e.x[bad] if bad.shape == e.x.shape else np.ones(1)
     if (values == 0).all():
+        return f"{what} the input is 0: a division, a logarithm, a square root or a power at 0 (guard it, as with eps)"
+    if (values <= 0).all():
+        return f'{what} the input is negative: a logarithm or a root; if it never is, say domains=("positive",)'
+    if np.abs(values).min() > 50:
+        return f"{what} the input is large: an overflow, as of exp"
+    if any(_has_constant_rows(p) for p in e.points if p.dtype.kind == "f"):
         return (
-            "it is not finite (nan or inf) where the input is 0: a division, a logarithm, a square root or a power at "
-            "0 (guard it, as with eps or where)"
+            f"{what} values are all equal: a division by a variance, standard deviation or norm of 0 (eps is missing)"
         )
-    if values.min() > 50:
-        return "it is not finite (nan or inf) where the input is large: an overflow, as of exp"
-    constant = [p for p in e.points if p.dtype.kind == "f" and p.size > 1 and _has_constant_rows(p)]
-    if constant:
-        return (
-            "it is not finite (nan or inf) where values are all equal: a division by a variance, a standard deviation "
-            "or a norm of 0 (eps is missing)"
-        )
-    return (
-        "it is not finite (nan or inf) where the right one is: a division, square root or logarithm at 0, or overflow"
-    )
+    return f"{what} the right one is: a division, square root or logarithm at 0, or an overflow"
 
 
 def _has_constant_rows(p: Array) -> bool:

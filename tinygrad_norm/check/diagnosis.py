@@ -175,16 +175,6 @@ def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
             yield f"it is the right one for {words}", e.got
 
 
-def of_replaced_inputs(e: Evidence) -> Iterator[tuple[str, Array]]:
-    """Guess that something stands in an input's place, or that it was left out."""
-    for points, other, words in replaced_inputs(e):
-        there = replace(e, points=points)
-        if _agree(e, there) and not _agree(e, replace(e, points=other)):
-            yield f"it is the right one for {words}", e.got
-        elif _agree(there, e):
-            yield f"it would be right for {words}", e.got
-
-
 def _agree(one: Evidence, other: Evidence) -> bool:
     """Return whether the gradient at one point is the right one at another."""
     try:
@@ -216,17 +206,6 @@ def other_forms(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
                 yield (*points[:j], a, *points[j + 1 :]), f"{other} and {name} swapped"
         if i != e.which:
             yield _put(e, i, -a), f"-{name} in place of {name}: its sign is wrong"
-
-
-def replaced_inputs(e: Evidence) -> Iterator[tuple[tuple[Array, ...], tuple[Array, ...], str]]:
-    """Yield inputs of which one is replaced, others that must not do as well, and words."""
-    for i, name, a in _floats(e):
-        other = _put(e, i, 0.7 * a + 0.3)
-        if e.y.shape == a.shape:
-            yield _put(e, i, e.y), other, f"the output in place of {name}"
-        if i != e.which:
-            yield _put(e, i, np.ones_like(a)), other, f"ones in place of {name}: the factor {name} is missing"
-            yield _put(e, i, np.zeros_like(a)), other, f"zeros in place of {name}: the term of {name} is missing"
 
 
 USES = (1 / 2, 1 / 3, 2 / 3)
@@ -297,5 +276,4 @@ GUESSES: tuple[Guess, ...] = (
     of_wrong_axes,
     of_cotangent_sums,
     of_no_dependence,
-    of_replaced_inputs,
 )

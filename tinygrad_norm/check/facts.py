@@ -15,7 +15,7 @@ from .oracle import COMPLEX_STEP
 from .scales import step_scales
 from .subject import Subject
 
-MOST_PAIRS = 200_000
+MOST_PAIRS = 100_000
 """So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
 PLAIN = tuple(round(value, 6) for value in (1 / 3, 0.5, 2, 3))
 """Factors that are too common to be told by the size of an axis, unless sizes differ."""
@@ -193,10 +193,9 @@ OF_SIZES: tuple[tuple[Callable[[int], float], str], ...] = (
 
 def _sizes(e: Evidence) -> dict[str, int]:
     """Return the sizes of axes, and of some together, by name; of equal ones the first is the likeliest."""
-    leading = [p.shape[0] for p in e.points if p.shape]
-    sizes: dict[str, int] = {}
-    if e.g.shape or leading:
-        sizes["the batch size"] = e.g.shape[0] if e.g.shape else max(leading, key=leading.count)
+    shapes = [p.shape for p in (*e.points, e.g) if p.ndim]
+    leading = [shape[0] for shape in shapes if len(shape) > 1] or [shape[0] for shape in shapes]
+    sizes = {"the batch size": max(leading, key=leading.count)} if leading else {}
     for name, shape in [(e.name, e.x.shape), ("the output", e.g.shape), *shapes_of(e)]:
         sizes[f"the number of elements of {name}"] = math.prod(shape)
         for count in range(1, len(shape)):

@@ -103,7 +103,7 @@ class Paths:
     rows: Array
 
     def is_all(self, path: Array) -> bool:
-        """Return whether all of the right gradient lies along a path: then a factor is wrong, and no path is missing."""
+        """Return whether all of the right gradient lies along a path: then a factor is wrong, not a path."""
         rows = self.evidence.want.reshape(len(self.evidence.want), -1)[:, self.rows]
         return close((rows * path).mean(axis=2, keepdims=True) * path, rows)
 
@@ -175,7 +175,7 @@ def of_factors_per_group(e: Evidence) -> Said:
         sizes = (want * want).sum(axis=(0, 2), keepdims=True)
         factor = (got * want).sum(axis=(0, 2), keepdims=True) / np.where(sizes > 0, sizes, 1)
         flat = e.want.reshape(len(e.got), -1).copy()
-        if not factor[sizes > 0].all():
+        if not factor[sizes > 0].all() or np.ptp(factor[sizes > 0]) < 1e-3 * np.abs(factor).max():
             continue
         flat[:, places] = factor * want
         words = f"it is the right one times a factor of its own for each row {name}: something with one value for each "
@@ -186,12 +186,19 @@ def of_factors_per_group(e: Evidence) -> Said:
 def of_wrong_axes(e: Evidence) -> Said:
     """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
     mixed, right = _both_mixed(e)
-    if mixed and mixed != right:
+    if mixed and mixed != right and (not {*mixed} > {*right} or _is_of_sums(e)):
         missing = [axis for axis in right if axis not in mixed]
         path = f", or a path along {named_axes(missing)} is missing" if {*mixed} < {*right} else ""
+        path += ", or a matrix is not transposed" if path else ""
         words = f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one along "
         words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis"
-        yield f"{words}, or something is not transposed{path}", e.got
+        yield f"{words}{path}", e.got
+
+
+def _is_of_sums(e: Evidence) -> bool:
+    """Return whether a mismatch is of fewer dimensions than it could be: what depends on everything may be anything."""
+    rows = e.mismatch.reshape(len(e.got), -1)
+    return bool(np.linalg.matrix_rank(rows) < min(rows.shape))
 
 
 def of_mixing(e: Evidence) -> Said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
@@ -61,9 +62,10 @@ def _left(want: Array, part: Array) -> bool:
 
 
 def _is_no_luck(bad: Array, inside: Array, some: Array) -> bool:
-    """Return whether wrong entries would hardly be in a part by chance."""
-    share = float(inside.sum() / some.sum())
-    return bool(2 * bad.sum() >= inside.sum() and share ** float(bad.sum()) < 0.02)
+    """Return whether wrong entries would hardly be in a part, or be all of it, by chance."""
+    count, all_of_it = int(bad.sum()), bool((bad == inside).all())
+    luck = 1 / math.comb(int(some.sum()), count) if all_of_it else float(inside.sum() / some.sum()) ** count
+    return bool(2 * count >= inside.sum() and luck < 0.05)
 
 
 def _because(how: str, hint: str) -> str:
@@ -102,7 +104,7 @@ def _parts(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[t
 
 def _pairs(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[tuple[str, Array, str]]:
     """Yield parts of the pairs of an entry of the output and one of the input."""
-    outputs = [index.reshape(-1, *(1,) * e.x.ndim) for index in np.indices(e.g.shape)]
+    outputs: list[Array] = [index.reshape(-1, *(1,) * e.x.ndim) for index in np.indices(e.g.shape)]
     zero = not e.got[wrong].any()
     for a, out in enumerate(outputs if e.g.ndim > 1 or zero else []):
         last = e.g.shape[a] - 1
@@ -122,7 +124,7 @@ def _pairs(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[t
         same = (np.arange(e.g.size)[:, None] == np.arange(e.x.size)).reshape(wrong.shape)
         yield "off the diagonal, across entries", ~same, ELEMENTWISE if zero else ": in a sum (mean) over other entries"
         yield "on the diagonal, where an entry meets its own cotangent", same, ": in the direct (elementwise) term"
-    inputs = [index[None] for index in np.indices(e.x.shape)]
+    inputs = [np.expand_dims(index, 0) for index in np.indices(e.x.shape)]
     for a, out in enumerate(outputs):
         for b, into in enumerate(inputs):
             if e.x.shape[b] == e.g.shape[a] > 1:
@@ -317,7 +319,8 @@ def of_local_factors(e: Evidence) -> Said:
         several = (np.abs(want) > 1e-9 * np.abs(want).max()).sum(axis=axis).min() > 1
         sizes = (want * want).sum(axis=axis, keepdims=True)
         factor = (got * want).sum(axis=axis, keepdims=True) / np.where(sizes > 0, sizes, 1)
-        if e.whole and several and factor.size > 2 and factor[sizes > 0].all():
+        differ = np.ptp(factor) > 1e-3 * np.abs(factor).max()
+        if e.whole and several and differ and factor.size > 2 and factor.all():
             words = f"it is the right one times a factor of its own for each entry of the {name}: a factor (a local "
             yield f"{words}derivative, a gate, a weight) is missing or wrong", (factor * want).reshape(e.want.shape)
 
@@ -356,6 +359,8 @@ def _of_derivative(e: Evidence, got: Array, want: Array) -> Said:
 def _of_missing_term(e: Evidence, got: Array, want: Array) -> Said:
     """Guess that a term of an elementwise derivative is missing, as by the product rule."""
     of_x = [(f"{e.name} * {words}", e.x * term) for words, term in terms(e, e.x.shape)]
+    if np.abs(want - got).max() < 1e-3 * np.abs(want).max():
+        return
     for words, term in [("1", np.ones_like(got)), *terms(e, e.x.shape), *of_x]:
         constant = _constant((want - got) / term)
         if constant is not None:
