@@ -55,12 +55,11 @@ BEHAVIOUR = {
 
 def _of_values(here: Evidence, report: GradientReport, larger: Iterable[Sequence[Array]]) -> str:
     seen = list(_seen(here.subject, report, larger))
+    seen = [e for e in seen if e.whole] or seen
     if len(seen) < 2:
         base = seen[0].points if seen else report.witness
         around = [[_moved(x, seed) for x in base] for seed in range(ENOUGH_POINTS)]
         seen += [*([] if seen or not here.shows() else [here]), *_seen(here.subject, report, around)]
-    whole = [e for e in seen if e.whole]
-    seen = whole if len(whole) > 1 else seen
     words = diagnose(seen) or _of_another_input(seen)
     if not words or seen[0] is here:
         return words
