@@ -41,6 +41,9 @@ def diagnose(points: Sequence[Evidence]) -> str:
             common = said if common is None else [words for words in common if words in said]
             if not common:
                 break
+        if common and guess is of_one_factor and len(common) > 1 and len({e.x.shape for e in points}) == 1:
+            # Of one size alone, a number may be that of an axis by chance.
+            return f"{common[-1]} (perhaps: {common[0]})" if "the size of ax" in common[0] else common[0]
         if common:
             return common[0]
     return ""
