@@ -27,7 +27,7 @@ class Labelled(Mutant):
     ----------
     expected : str
         "sign", "factor", "n/(n-1)", "batch size", "mean path", "variance path", "statistics as constants", "eps",
-        "wrong axis", "unreduced broadcast", "transposed" or "unknown".
+        "wrong axis", "unreduced broadcast", "transposed", "elementwise" or "unknown".
     """
 
     expected: str
@@ -227,7 +227,7 @@ FAMILIAR: tuple[Labelled, ...] = (
     labelled("picture norm", NARROW_PICTURES, "narrow, eps added to the deviation", "eps", narrow_pictures_eps_outside),
     labelled("log-softmax", LOG_SOFTMAX, "total over the other axis", "wrong axis",
              lambda g, x: (g - shares(x) * g.sum(axis=1, keepdims=True),)),
-    labelled("log-softmax", LOG_SOFTMAX, "total forgotten", "unknown", lambda g, x: (g - shares(x) * g,)),
+    labelled("log-softmax", LOG_SOFTMAX, "total forgotten", "elementwise", lambda g, x: (g - shares(x) * g,)),
     labelled("log-softmax", LOG_SOFTMAX, "softmax minus target", "sign",
              lambda g, x: (shares(x) * g.sum(axis=0, keepdims=True) - g,)),
     labelled("centring", CENTRED, "passed straight through", "mean path", lambda g, x: (g,)),

@@ -272,20 +272,24 @@ def false_alarms(quick: bool, spread: Spread) -> list[Table]:
 
 # Of the words that a diagnosis may have, what they come to; the first that are found count.
 SAID = (
-    ("batch size", "batch size"),
     ("n / (n - 1)", "n/(n-1)"),
     ("(n - 1) / n", "n/(n-1)"),
-    ("sign flipped", "sign"),
-    ("times the right one", "factor"),
-    ("statistics are treated as constants", "statistics as constants"),
     ("through the mean", "mean path"),
     ("through the variance", "variance path"),
-    ("through the norm", "variance path"),
+    ("through its norm", "variance path"),
+    ("statistics are treated as constants", "statistics as constants"),
+    ("batch size", "batch size"),
+    ("sign flipped", "sign"),
+    ("times the right one", "factor"),
+    ("a constant factor", "factor"),
+    ("sum that divides", "softmax's sum"),
+    ("off the diagonal", "elementwise"),
     ("wrong axis", "wrong axis"),
     ("eps is dropped", "eps"),
     ("sum of the cotangent", "sum of the cotangent"),
     ("unreduced broadcast", "unreduced broadcast"),
     ("transposed", "transposed"),
+    ("derivative", "derivative"),
 )
 
 

@@ -1,296 +1,282 @@
-"""What a mismatch looks like: guesses at a cause, each tested on the numbers and worded as evidence."""
+"""What a mismatch looks like: guesses at a cause, each tested on the numbers and worded as evidence.
+
+A guess is a sentence with a model of the gradient that it predicts from the right one. It counts if the model explains
+the mismatch, and if the same sentence holds at every point. Silence is better than a guess that only nearly fits.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import combinations
-from typing import Any
+from dataclasses import replace
+from itertools import combinations, permutations
 
 import numpy as np
 
 from ..engine.operators import Array
+from .facts import PLAIN, Evidence, close, factors, named_axes, shapes_of, subsets
+from .paths import of_eps, of_factors_per_group, of_mixing, of_paths, of_wrong_axes
+from .structure import (
+    of_cotangent_sums,
+    of_elementwise,
+    of_local_factors,
+    of_other_inputs_factors,
+    of_parts,
+    of_places,
+    of_support,
+    of_wrong_parts,
+)
 
-CLOSE = 1e-5
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The gradient of one input, and the right one.
-
-    Attributes
-    ----------
-    got, want : ndarray
-        For one cotangent; ``want`` is None where their shapes differ.
-    points : tuple of ndarrays
-        All inputs.
-    which : int
-        Which of them the gradient is for.
-    g : ndarray
-        The cotangent.
-    jacobians : pair of ndarrays of shape ``g.shape + x.shape``, optional
-        Of the gradient and of the right one, from all cotangents that are 1 once.
-    """
-
-    got: Array
-    want: Array | None
-    points: tuple[Array, ...]
-    which: int
-    g: Array
-    jacobians: tuple[Array, Array] | None = None
-
-    @property
-    def x(self) -> Array:
-        return self.points[self.which]
+Guess = Callable[[Evidence], Iterator[tuple[str, Array]]]
 
 
-def diagnose(evidence: Evidence) -> str:
-    """Return what a gradient looks like, in a sentence, by the first guess that fits; "" where none does."""
-    got, want = evidence.got, evidence.want
-    if want is None:
-        return next(_of_shapes(evidence), "")
-    if not np.isfinite(got).all() or not np.isfinite(want).all():
-        return "it is not finite where the right one is: a root, a logarithm or a quotient at 0, or an overflow"
-    guesses = (_of_one_factor, _of_transposition, _of_axes, _of_paths, _of_sums, _of_factors_per_group)
-    return next((words for guess in guesses for words in guess(evidence, got, want)), "")
+def diagnose(points: Sequence[Evidence]) -> str:
+    """Return what a gradient looks like, by the first guess that holds at all points; "" where none does."""
+    if not points or sum(np.count_nonzero(e.mismatch) for e in points) < (2 if len(points) > 1 else 6):
+        return ""
+    for guess in GUESSES:
+        common: list[str] | None = None
+        for e in points:
+            said = [words for words, model in guess(e) if e.explained_by(model)]
+            common = said if common is None else [words for words in common if words in said]
+            if not common:
+                break
+        if common and guess is of_one_factor and len(common) > 1 and len({e.x.shape for e in points}) == 1:
+            # Of one size alone, a number may be that of an axis by chance.
+            return f"{common[-1]} (perhaps: {common[0]})" if "the size of ax" in common[0] else common[0]
+        if common:
+            return common[0]
+    return ""
 
 
-def _close(a: Array, b: Array, to: float = CLOSE) -> bool:
-    scale = max(float(np.abs(b).max(initial=0)), float(np.abs(a).max(initial=0)))
-    return scale > 0 and float(np.abs(a - b).max(initial=0)) <= to * scale
+def of_zero_or_sign(e: Evidence) -> Iterator[tuple[str, Array]]:
+    yield "it is zero everywhere: the path to this input is missing", 0 * e.want
+    yield "it is the right one with its sign flipped", -e.want
 
 
-def _of_shapes(evidence: Evidence) -> Iterator[str]:
-    got, x, g = evidence.got, evidence.x, evidence.g
-    found = _repeated(x.shape, got.shape)
-    if found:
-        axes = f"over {_axes(found[0])}" if len(found) == 1 else "over the axes"
-        cotangent = "the shape of the cotangent" if got.shape == g.shape else f"the shape {got.shape}"
-        yield f"it has {cotangent}: a sum is missing {axes} along which the input was repeated (an unreduced broadcast)"
-    elif got.shape == x.shape[::-1]:
-        yield "it has the input's shape reversed: transposed"
-    elif got.size == x.size:
-        yield "it has as many elements as the input: a reshape is missing"
-
-
-def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the sets of axes along which an array of the old shape may have been repeated to get the new one."""
-    squeezed = [size for size in old if size != 1]
-    sets = (axes for count in range(1, len(new) + 1) for axes in combinations(range(len(new)), count))
-    return [axes for axes in sets if [n for i, n in enumerate(new) if i not in axes and n != 1] == squeezed]
-
-
-def _of_one_factor(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
-    if not got.any():
-        yield "it is zero everywhere: the path to this input is missing"
-    elif want.any() and _close(got, -want):
-        yield "it is the right one with its sign flipped"
-    elif np.count_nonzero(want) > 1:
-        ratio = float((got * want).sum() / (want * want).sum())
-        if _close(got, ratio * want):
-            flipped = " and its sign flipped" if ratio < 0 else ""
-            factor = f"{abs(ratio):.6g}" if abs(abs(ratio) - 1) > CLOSE else f"{abs(ratio):.12g}"
-            yield f"it is {factor} times the right one everywhere{flipped}{_named_factor(abs(ratio), evidence)}"
-
-
-def _named_factor(ratio: float, evidence: Evidence) -> str:
-    """Return what a factor may be, by the sizes of axes: with two elements, n, n / (n - 1) and 2 are all alike."""
-    shapes = [evidence.g.shape, *(p.shape for p in evidence.points)]
-    named: list[tuple[float, str]] = []
-    for batch in dict.fromkeys(shape[0] for shape in (evidence.points[0].shape, evidence.g.shape) if shape):
-        named += [
-            (batch, "the batch size, as when a sum stands where a mean belongs"),
-            (1 / max(batch, 1), "1 / the batch size, as when a mean stands where a sum belongs"),
-        ]
-    sizes = [size for shape in shapes for size in shape]
-    for n in sorted({*sizes, *(a * b for a, b in combinations(sizes, 2))} - {0, 1}):
-        named += [
-            (n / (n - 1), f"n / (n - 1) for n = {n}, as of the unbiased variance"),
-            ((n - 1) / n, f"(n - 1) / n for n = {n}, as of the unbiased variance"),
-            (math.sqrt(n / (n - 1)), f"the root of n / (n - 1) for n = {n}, as of the unbiased variance"),
-            (math.sqrt((n - 1) / n), f"the root of (n - 1) / n for n = {n}, as of the unbiased variance"),
-            (float(n), f"n for n = {n}, an axis size"),
-            (1 / n, f"1 / n for n = {n}, an axis size"),
-        ]
-    fitting = [words for value, words in named if abs(ratio - value) < CLOSE * value and not _plain(value)]
-    return f", which is {fitting[0]}" if fitting else ""
-
-
-def _plain(factor: float) -> bool:
-    """Return whether a factor is too common to be told by the size of an axis."""
-    return factor in (0.5, 1, 2)
-
-
-def _of_transposition(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
-    for a, b in combinations(range(got.ndim), 2):
-        if got.shape[a] == got.shape[b] and _close(got.swapaxes(a, b), want):
-            yield f"it is the right one with axes {a} and {b} swapped: transposed"
-
-
-def _of_axes(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
-    """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
-    if evidence.jacobians is None:
+def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess one factor for all entries, by the sizes of axes or by the value of a scalar input."""
+    size = float((e.want * e.want).sum())
+    ratio = float((e.got * e.want).sum()) / size if size else 1.0
+    if abs(ratio - 1) < 1e-4 or ratio == 0:
         return
-    mixed, right = (_mixed(jacobian, evidence.g.ndim) for jacobian in evidence.jacobians)
-    if mixed and mixed != right:
-        along = f"along {_axes(right)}" if right else "along none"
-        yield (
-            f"its entries depend on the cotangent along {_axes(mixed)}, those of the right one {along}, as when a sum "
-            "runs over the wrong axis"
-        )
+    model, flipped = ratio * e.want, " and its sign flipped" if ratio < 0 else ""
+    named = [words for value, words in factors(e) if abs(abs(ratio) - value) < 1e-5 * value]
+    roots = [n for n in range(2, 65) if math.isqrt(n) ** 2 != n and abs(max(ratio**2, ratio**-2) - n) < 1e-5]
+    root = f" (the square root of {roots[0]}{', or 1 / it' if ratio**2 < 1 else ''})" if roots else ""
+    plain = f"it is {abs(ratio):.4g} times the right one everywhere{root}{flipped}"
+    if round(abs(ratio), 6) in PLAIN:
+        yield plain, model
+    for words in named:
+        yield f"it is the right one {words}{flipped}, a constant factor", model
+    yield plain, model
 
 
-def _mixed(jacobian: Array, ndim: int) -> tuple[int, ...]:
-    """Return the axes of the input along which its gradient mixes: no axis of the output keeps step with them."""
-    scale = float(np.abs(jacobian).max(initial=0))
-    there = np.argwhere(np.abs(jacobian) > 1e-9 * scale)
-    outputs, inputs = there[:, :ndim], there[:, ndim:]
-    kept = {b for a in range(ndim) for b in range(inputs.shape[1]) if (outputs[:, a] == inputs[:, b]).all()}
-    return tuple(b for b in range(inputs.shape[1]) if b not in kept)
+def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
+    for i, (name, shape) in enumerate(shapes_of(e)):
+        if i != e.which and shape == e.x.shape and e.points[i].dtype.kind == "f":
+            swapped = close(e.subject.gradients(e.points, e.g)[i], e.right_for(e.g))
+            told = "the gradients of the two are swapped" if swapped else "a factor, or what differs, is missing"
+            yield f"it is the gradient of {name}: {told}", e.right(i)
 
 
-Rows = Callable[[Array], Array]
-
-
-def _views(x: Array) -> Iterator[tuple[str, Rows]]:
-    """Yield ways to see an array as rows that may share statistics: over some axes, or over groups of channels."""
-    everything = range(x.ndim)
-    for count in range(1, x.ndim + 1):
-        for axes in combinations(everything, count):
-            yield f"over {_axes(axes)}", partial(_as_rows, axes=axes)
-    if x.ndim >= 2:
-        for groups in range(2, x.shape[1]):
-            if x.shape[1] % groups == 0:
-                yield f"over each of {groups} groups of channels", lambda a, n=groups: a.reshape(len(a) * n, -1)  # type: ignore[misc]
-
-
-def _as_rows(a: Array, axes: Sequence[int]) -> Array:
-    kept = [i for i in range(a.ndim) if i not in axes]
-    return a.transpose(*kept, *axes).reshape(math.prod(a.shape[i] for i in kept), -1)
-
-
-def _of_paths(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
-    """Look for what is missing or too much: a constant along rows (a mean's path), or x̂ (a variance's), or both."""
-    x, mismatch = evidence.x, got - want
-    fits: list[tuple[int, str]] = []
-    for name, view in _views(x):
-        rows, difference = view(x), view(mismatch)
-        centred = rows - rows.mean(axis=1, keepdims=True) if rows.size else rows
-        if rows.shape[1] < 3 or not (np.abs(centred).max(axis=1) > 1e-9 * np.abs(rows).max()).all():
+def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that entries are right, and in the wrong place: transposed, reversed, shifted, the map not transposed."""
+    want, ndim = e.want, e.x.ndim
+    for axes in permutations(range(ndim)):
+        moved = want.transpose(0, *(a + 1 for a in axes))
+        if axes == tuple(range(ndim)):
             continue
-        ones, x_hat, ray = np.ones_like(rows), _unit(centred), _unit(rows)
-        of_mean, of_variance, of_norm = (_along(difference, path) for path in (ones, x_hat, ray))
-        paths = Paths(evidence, view(np.arange(x.size).reshape(x.shape)))
-        if _fits(difference, of_mean):
-            size = paths.sizes(ones, x_hat)[0]
-            fits.append((0, f"the mismatch is constant {name}, as when the path through the mean {size}"))
-        elif _fits(difference, of_variance):
-            size = paths.sizes(ones, x_hat)[1]
-            fits.append((1, f"the mismatch is parallel to x̂ {name}, as when the path through the variance {size}"))
-        elif _fits(difference, of_norm):
-            (size,) = paths.sizes(ray)
-            fits.append((2, f"the mismatch is parallel to x {name}, as when the path through the norm of x {size}"))
-        elif rows.shape[1] > 3 and _fits(difference, of_mean + of_variance):
-            sizes = paths.sizes(ones, x_hat)
-            told = "the statistics are treated as constants"
-            if not {*sizes} <= {"is missing", UNKNOWN_SIZE}:
-                told = f"the path through the mean {sizes[0]} and the path through the variance {sizes[1]}"
-            fits.append((3, f"the mismatch is a constant plus a multiple of x̂ {name}, as when {told}"))
-    if fits:
-        yield min(fits)[1]
-
-
-def _unit(rows: Array) -> Any:
-    return rows / np.sqrt((rows**2).mean(axis=1, keepdims=True))
-
-
-def _along(rows: Array, path: Array) -> Any:
-    return (rows * path).mean(axis=1, keepdims=True) * path
-
-
-def _fits(difference: Array, model: Array) -> bool:
-    return float(np.abs(difference - model).max()) <= 1e-4 * float(np.abs(difference).max())
-
-
-UNKNOWN_SIZE = "is missing or wrong"
-
-
-@dataclass(frozen=True)
-class Paths:
-    """How large a gradient's paths through statistics are, beside the right ones, by Jacobians.
-
-    Within a row that shares its statistics, the right one is ``s_i (i == j) + p_i + q_i x̂_j``: what passes straight
-    through, through the mean and through the variance.
-    """
-
-    evidence: Evidence
-    rows: Array
-
-    def sizes(self, *paths: Array) -> list[str]:
-        """Return for each path, given by its values along every row, in words how large it is."""
-        unknown = [UNKNOWN_SIZE] * len(paths)
-        if self.evidence.jacobians is None or self.evidence.g.shape != self.evidence.x.shape:
-            return unknown
-        count = self.evidence.x.size
-        got, want = (jacobian.reshape(count, count) for jacobian in self.evidence.jacobians)
-        found = []
-        for entries, *along in zip(self.rows, *paths, strict=True):
-            for place, i in enumerate(entries):
-                basis = np.stack([np.eye(len(entries))[place], *along], axis=1)
-                found.append([_coefficients(basis, jacobian[i, entries]) for jacobian in (got, want)])
-        coefficients: Array = np.array(found)[:, :, 1:]
-        if not np.isfinite(coefficients).all():
-            return unknown
-        return [self._size(*coefficients[:, :, k].T) for k in range(len(paths))]
-
-    def _size(self, got: Array, want: Array) -> str:
-        factor = float((got * want).sum() / ((want * want).sum() or 1.0))
-        if not want.any() or np.abs(got - factor * want).max() > 1e-4 * np.abs(want).max():
-            return UNKNOWN_SIZE
-        if abs(factor) < CLOSE:
-            return "is missing"
-        if abs(factor + 1) < CLOSE:
-            return "has the wrong sign"
-        return f"is {factor:.6g} times as large as the right one{_named_factor(abs(factor), self.evidence)}"
-
-
-def _coefficients(basis: Array, row: Array) -> Array:
-    """Return the coefficients of a row in a basis; NaN where it is not in its span."""
-    found = np.linalg.lstsq(basis, row, rcond=None)[0]
-    inside = np.abs(basis @ found - row).max() <= 1e-6 * np.abs(row).max()
-    return found if inside else np.full(len(found), np.nan)
-
-
-def _of_sums(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
-    """A parameter's gradient is a sum of the cotangent, or of it times something: over which axes was it taken?"""
-    for count in range(evidence.g.ndim + 1):
-        for axes in combinations(range(evidence.g.ndim), count):
-            total = evidence.g.sum(axis=axes)
-            if total.size == got.size and _close(total.reshape(got.shape), got):
-                over = f" over {_axes(axes)}" if axes else ""
-                yield (
-                    f"it is the sum of the cotangent alone{over}: a factor is missing, or that of another input was "
-                    "returned"
-                )
-
-
-def _of_factors_per_group(evidence: Evidence, got: Array, want: Array) -> Iterator[str]:
-    """A factor of its own for each row that shares a variance: what eps does when it is dropped or misplaced."""
-    for name, view in _views(evidence.x):
-        a, b = view(got), view(want)
-        norms = (b * b).sum(axis=1, keepdims=True)
-        if a.shape[0] < 2 or a.shape[1] < 3 or not (norms > 0).all():
-            continue
-        factors = (a * b).sum(axis=1, keepdims=True) / norms
-        if factors.min() > 0 and _close(a, factors * b) and np.ptp(factors) > CLOSE:
+        if moved.shape == want.shape:
+            swapped = named_axes([a for a in range(ndim) if axes[a] != a])
+            yield f"it is the right one with {swapped} swapped: transposed", moved
+        words = "its entries are in the wrong order, as when a reshape stands where axes are to be transposed"
+        yield words, moved.reshape(want.shape)
+    for axes in subsets(ndim):
+        flipped = np.flip(want, tuple(a + 1 for a in axes))
+        yield f"it is the right one reversed (flipped) along {named_axes(axes)}", flipped
+        words = "but for the first place, as by a Fourier transform that is not transposed (conjugate)"
+        rolled = np.roll(flipped, 1, tuple(a + 1 for a in axes))
+        yield f"it is the right one reversed (flipped) along {named_axes(axes)} {words}", rolled
+        for by, words in ((1, "later"), (-1, "earlier")):
+            shifted = np.roll(want, by, [a + 1 for a in axes])
             yield (
-                f"it is the right one times a factor of its own {name}, from {factors.min():.4g} to "
-                f"{factors.max():.4g}: something with one value for each of these is wrong, as the standard deviation "
-                "when eps is dropped or stands outside the root"
+                f"it is the right one shifted by one place ({words}) along {named_axes(axes)}",
+                _inside(e, shifted, by, axes),
             )
 
 
-def _axes(axes: Sequence[int]) -> str:
-    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes))}"
+def of_blocks(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that blocks along an axis of the input, or of the cotangent, are in another order."""
+    rows = e.want.reshape(*e.g.shape, *e.x.shape) if e.whole else e.want
+    first = e.g.ndim if e.whole else 1
+    for axis, size in enumerate(rows.shape):
+        for count in (2, 3, 4):
+            if size % count or size == count or (axis < first and not e.whole):
+                continue
+            blocks = np.split(rows, count, axis)
+            of = f"axis {axis - first}" if axis >= first else f"axis {axis} of the cotangent"
+            for order in permutations(range(count)):
+                if order != tuple(range(count)):
+                    moved = np.concatenate([blocks[k] for k in order], axis).reshape(e.want.shape)
+                    yield f"its {count} blocks along {of} are in another order (swapped), as of gates or outputs", moved
+
+
+def _inside(e: Evidence, shifted: Array, by: int, axes: Sequence[int]) -> Array:
+    """Return what is shifted, where it did not go round; there the gradient as it is."""
+    if min(e.x.shape[a] for a in axes) < 3:
+        return e.want
+    inside = tuple(
+        (slice(by, None) if by > 0 else slice(None, by)) if a in axes else slice(None) for a in range(e.x.ndim)
+    )
+    model = e.got.copy()
+    model[(slice(None), *inside)] = shifted[(slice(None), *inside)]
+    moved = np.abs(e.mismatch[(slice(None), *inside)]) > 1e-3 * np.abs(e.mismatch).max()
+    return model if moved.sum() >= 4 else e.want
+
+
+def of_cotangent_order(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that the cotangent was taken transposed, reversed or as it is, where the map is to be transposed."""
+    if not e.whole:
+        return
+    rows = e.want.reshape(*e.g.shape, *e.x.shape)
+    ndim, kept = e.g.ndim, range(e.g.ndim, e.g.ndim + e.x.ndim)
+    if e.g.size == e.x.size:
+        words = "the linear map is applied to the cotangent as it is, not transposed (its Jacobian is the transpose)"
+        yield words, e.want.reshape(e.g.size, -1).T.reshape(e.want.shape)
+    for axes in permutations(range(ndim)):
+        moved = rows.transpose(*axes, *kept)
+        if axes != tuple(range(ndim)) and moved.shape == rows.shape:
+            swapped = named_axes([a for a in range(ndim) if axes[a] != a])
+            words = f"the cotangent is used transposed ({swapped} swapped)"
+            if e.x.ndim < ndim:
+                words = f"a sum of the cotangent runs over the wrong axis ({swapped} swapped)"
+            yield words, moved.reshape(e.want.shape)
+            got = e.got.reshape(rows.shape)
+            half = rows - got.transpose(*axes, *kept)
+            words = (
+                "it is one of two terms: that with the transposed cotangent is missing (symmetric uses of one input)"
+            )
+            if e.explained_by(half.reshape(e.want.shape)):
+                yield words, half.reshape(e.want.shape)
+    for axes in subsets(ndim):
+        yield (
+            f"the cotangent is used reversed (flipped) along {named_axes(axes)}",
+            np.flip(rows, axes).reshape(e.want.shape),
+        )
+
+
+def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that an input was used in another form: transposed, flipped, negative, or two of them swapped.
+
+    What is done to an input is undone by doing it again, so the gradient is the right one for the other form, and would
+    be right for it. Of functions that are linear in pieces, one of the two may hold by luck.
+    """
+    for points, words in other_forms(e):
+        there = replace(e, points=points)
+        if _agree(e, there) and _agree(there, e):
+            yield f"it is the right one for {words}", e.got
+
+
+def _agree(one: Evidence, other: Evidence) -> bool:
+    """Return whether the gradient at one point is the right one at another."""
+    try:
+        return close(one.moved, other.right_moved, 1e-6)
+    except Exception:  # the functions' own, of inputs that nobody gave them
+        return False
+
+
+def _floats(e: Evidence) -> list[tuple[int, str, Array]]:
+    named = zip(e.subject.names, e.points, strict=False)
+    return [(i, name, a) for i, (name, a) in enumerate(named) if a.dtype.kind == "f"]
+
+
+def _put(e: Evidence, i: int, altered: Array) -> tuple[Array, ...]:
+    return (*e.points[:i], altered, *e.points[i + 1 :])
+
+
+def other_forms(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
+    for i, name, a in _floats(e):
+        for one, two in combinations(range(a.ndim), 2):
+            if a.shape[one] == a.shape[two]:
+                yield _put(e, i, a.swapaxes(one, two).copy()), f"{name} transposed (axes {one}, {two} swapped)"
+        for axes in subsets(min(a.ndim, 4)):
+            if all(a.shape[k] > 1 for k in axes):
+                yield _put(e, i, np.flip(a, axes).copy()), f"{name} flipped (reversed) along {named_axes(axes)}"
+        for j, other, b in _floats(e)[:i]:
+            if b.shape == a.shape:
+                points = _put(e, i, b)
+                yield (*points[:j], a, *points[j + 1 :]), f"{other} and {name} swapped"
+        if i != e.which:
+            yield _put(e, i, -a), f"-{name} in place of {name}: its sign is wrong"
+
+
+USES = (1 / 2, 1 / 3, 2 / 3)
+
+
+def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that one of several uses is left out: along the input itself, each use of a linear map counts once."""
+    got, want = (np.tensordot(j, e.x, e.x.ndim) for j in (e.got, e.want))
+    y = e.cotangents @ e.y.ravel()
+    shared = any(close(got, share * want, 1e-6) for share in USES)
+    linear = not close(want, y) and (close(got, y, 1e-6) or close(want - got, y, 1e-6))
+    if got.size >= 4 and got.any() and (shared or linear):
+        words = (
+            f"it is that of one use of {e.name} alone: another path (or term of a product rule) is missing from the sum"
+        )
+        if np.abs(want).max() < 1e-9 * np.abs(y).max():
+            words = (
+                "it is as if what divides the input were a constant: the path through its norm (its scale) is missing"
+            )
+        yield words, e.got
+
+
+def of_no_dependence(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that a nonlinearity is left out: the gradient does not change with an input, and the right one does."""
+    moved = replace(e, points=_put(e, e.which, e.x * np.random.default_rng(2).uniform(0.3, 1.7, e.x.shape)))
+    if close(moved.got, e.got, 1e-9) and not close(moved.right_moved, e.right_moved, 1e-3):
+        words = (
+            f"it does not change with {e.name}, as the right one does: a factor is missing, as the local derivative "
+        )
+        yield f"{words}or the mask of a nonlinearity, or values are kept (stale) from another call", e.got
+
+
+def of_transposed_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that a matrix between two elementwise steps was not transposed: its entries are, but for factors."""
+    if not e.whole or e.g.shape != e.x.shape or e.x.ndim < 1 or e.x.shape[-1] < 3:
+        return
+    n = e.x.shape[-1]
+    got, want = (j.reshape(e.x.size // n, n, e.x.size // n, n) for j in (e.got, e.want))
+    for k in range(len(got)):
+        ratio = got[k, :, k] / want[k, :, k].T
+        outer = ratio[:, :1] * ratio[:1] / ratio[0, 0]
+        if not np.isfinite(outer).all() or not close(ratio, outer, 1e-6):
+            return
+    yield "a matrix in it is not transposed: its entries are those of the transposed right one, but for factors", e.got
+
+
+GUESSES: tuple[Guess, ...] = (
+    of_zero_or_sign,
+    of_one_factor,
+    of_swapped_gradients,
+    of_order,
+    of_parts,
+    of_other_inputs_factors,
+    of_other_forms,
+    of_cotangent_order,
+    of_blocks,
+    of_places,
+    of_paths,
+    of_mixing,
+    of_wrong_parts,
+    of_elementwise,
+    of_uses,
+    of_eps,
+    of_factors_per_group,
+    of_local_factors,
+    of_support,
+    of_transposed_factor,
+    of_wrong_axes,
+    of_cotangent_sums,
+    of_no_dependence,
+)

@@ -1,71 +1,117 @@
-"""From a fault to what it looks like: the numbers for a diagnosis, if possible from inputs larger than the witness."""
+"""From a fault to what it looks like: the numbers for a diagnosis, at several points and sizes where there are some."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..engine.operators import Array
-from .diagnosis import Evidence, diagnose
-from .judging import wanted
+from .behaviour import by_calls, by_cotangents, by_shape, where_not_finite
+from .diagnosis import diagnose
+from .facts import Evidence
 from .point import examine
 from .report import GradientReport, Verdict
 from .scales import generator
-from .subject import Subject, Unfit
+from .subject import Subject
 
-EXPLAINED = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NAN)
-MOST_PAIRS = 20_000
-"""So many pairs of an entry of the output and one of the input, at most, for Jacobians."""
+ENOUGH_POINTS = 3
+MOST_SECONDS = 1.0
 
 
 def explained(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]] = ()) -> GradientReport:
     """Return a report of a fault with a diagnosis.
 
     What shrinks away may be what tells the fault: for two elements, 1 / n and (n - 1) / n are the same. So larger
-    inputs are asked first, as far as the fault is to be seen on them too.
+    inputs are asked first, as far as the fault is to be seen on them too, and what is said must hold at several points.
     """
-    if report.verdict not in EXPLAINED:
-        return report
-    for points in larger:
-        try:
-            found = examine(subject, points, generator(report.seed))
-            if (found.verdict, found.input) == (report.verdict, report.input):
-                words = diagnose(_gathered(subject, found))
-                if words:
-                    shapes = ", ".join("×".join(map(str, np.shape(x))) or "scalar" for x in points)
-                    return replace(report, diagnosis=(f"{words} (as seen on inputs of {shapes})",))
-        except Exception:  # the functions' own, of inputs that the search did not try
-            continue
     try:
-        words = diagnose(_gathered(subject, report))
-    except Unfit:  # there is no gradient to look at
-        return report
+        with np.errstate(all="ignore"):
+            words = _looks(subject, report, larger)
+    except Exception:  # the functions' own, of inputs that the search did not try
+        words = ""
     return replace(report, diagnosis=(words,) if words else ())
 
 
-def _gathered(subject: Subject, report: GradientReport) -> Evidence:
-    points, which, g = (
-        [x.astype(np.float64) if x.dtype.kind == "f" else x for x in report.witness],
-        report.input,
-        report.cotangent,
-    )
-    assert g is not None
-    x, exact = points[which], report.oracle == "complex step"
+def _looks(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> str:
+    if report.cotangent is None or not report.witness:
+        return ""
+    here = _evidence(subject, report)
+    if report.verdict is Verdict.WRONG_SHAPE:
+        return next((words for e in [*_seen(subject, report, larger), here] for words in by_shape(e)), "")
+    if report.verdict in BEHAVIOUR:
+        return BEHAVIOUR[report.verdict](here)
+    return _of_values(here, report, larger) if report.verdict is Verdict.WRONG_VALUE else ""
 
-    def got(cotangent: Array) -> Array:
-        return subject.gradients(points, cotangent)[which]
 
-    def want(cotangent: Array) -> Array:
-        return wanted(subject, points, which, range(x.size), cotangent, exact)[0].reshape(x.shape)
+BEHAVIOUR = {
+    Verdict.NAN: where_not_finite,
+    Verdict.NONDETERMINISTIC: by_calls,
+    Verdict.NOT_LINEAR_IN_COTANGENT: by_cotangents,
+}
 
-    with np.errstate(all="ignore"):
-        if got(g).shape != x.shape:
-            return Evidence(got(g), None, tuple(points), which, g)
-        jacobians = None
-        if (exact or callable(subject.oracle)) and 0 < g.size * x.size <= MOST_PAIRS:
-            units = np.eye(g.size).reshape(-1, *g.shape)
-            shape = (*g.shape, *x.shape)
-            jacobians = tuple(np.stack([of(unit) for unit in units]).reshape(shape) for of in (got, want))
-        return Evidence(got(g), want(g), tuple(points), which, g, jacobians)  # type: ignore[arg-type]
+
+def _of_values(here: Evidence, report: GradientReport, larger: Iterable[Sequence[Array]]) -> str:
+    seen = list(_seen(here.subject, report, larger))
+    seen = [e for e in seen if e.whole] or seen
+    if len(seen) < 2:
+        base = seen[0].points if seen else report.witness
+        around = [[_moved(x, seed) for x in base] for seed in range(ENOUGH_POINTS)]
+        seen += [*([] if seen or not here.shows() else [here]), *_seen(here.subject, report, around)]
+    words = diagnose(seen) or _of_another_input(seen)
+    if not words or seen[0] is here:
+        return words
+    shapes = ", ".join("×".join(map(str, np.shape(x))) or "scalar" for x in seen[0].points)
+    return f"{words} (as seen on inputs of {shapes})"
+
+
+def _of_another_input(seen: Sequence[Evidence]) -> str:
+    """Return what the gradient of another input that is wrong as well looks like: it may be told more easily."""
+    for which in seen[0].subject.wrt if seen else ():
+        if which != seen[0].which:
+            others = [replace(e, which=which) for e in seen]
+            words = diagnose(others) if all(e.shows() for e in others) else ""
+            if words:
+                return f"of {seen[0].subject.names[which]}, which is wrong as well: {words}"
+    return ""
+
+
+def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> Iterator[Evidence]:
+    """Yield the evidence of other points, as far as they show the same fault."""
+    start, shown = time.monotonic(), 0
+    for points in _sizes_first(larger):
+        try:
+            found = examine(subject, points, generator(report.seed))
+            evidence = _evidence(subject, found)
+            same = (found.verdict, found.input) == (report.verdict, report.input)
+            if same and (report.verdict is not Verdict.WRONG_VALUE or evidence.shows()):
+                shown += 1
+                yield evidence
+        except Exception:  # the functions' own, of inputs that the search did not try
+            continue
+        if shown == ENOUGH_POINTS or time.monotonic() - start > MOST_SECONDS:
+            return
+
+
+def _sizes_first(larger: Iterable[Sequence[Array]]) -> list[Sequence[Array]]:
+    """Return points of sizes of their own, small ones first, before those of sizes that were seen, which tell less."""
+    new: list[Sequence[Array]] = []
+    again: list[Sequence[Array]] = []
+    for points in larger:
+        seen = any([np.shape(x) for x in points] == [np.shape(x) for x in others] for others in new)
+        (again if seen else new).append(points)
+    return sorted(new, key=lambda points: sum(map(np.size, points))) + again
+
+
+def _evidence(subject: Subject, report: GradientReport) -> Evidence:
+    assert report.cotangent is not None
+    points = tuple(x.astype(np.float64) if x.dtype.kind == "f" else x for x in report.witness)
+    return Evidence(subject, points, report.input, report.cotangent, report.oracle == "complex step")
+
+
+def _moved(x: Array, seed: int) -> Array:
+    """Return values nearby, of the same signs; whole numbers and masks stay as they are."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(x * rng.uniform(0.7, 1.4, np.shape(x))) if np.asarray(x).dtype.kind == "f" else x

@@ -325,7 +325,7 @@ def _run(
         with surrounding(examined=True):
             if drawn and isinstance(drawn[0], Inputs):
                 scale = step_scale(report.witness[report.input])
-                ways = ((1.0,), (scale,), (1.0, (3, 5, 7, 2, 4, 6)), (1.0, (4, 7, 5, 6, 2, 3)))
+                ways = ((1.0,), (scale,), (1.0, (3, 5, 7, 4, 2, 6)), (1.0, (4, 7, 5, 6, 3, 2)))
                 larger = [subject(drawn[0].ample(*way))[1] for way in ways]
             made, again = point.in_its_dtype(latest[0], report.witness), report.witness
             report = explained(made, report, larger)

@@ -1,0 +1,208 @@
+"""The numbers of a fault: the Jacobian of a gradient, and that of the right one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from ..engine.operators import Array
+from .oracle import COMPLEX_STEP
+from .scales import step_scales
+from .subject import Subject
+
+MOST_PAIRS = 100_000
+"""So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
+PLAIN = tuple(round(value, 6) for value in (1 / 3, 0.5, 2, 3))
+"""Factors that are too common to be told by the size of an axis, unless sizes differ."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A gradient and the right one at one point, for all cotangents that are 1 once, or for a few random ones.
+
+    Attributes
+    ----------
+    subject : Subject
+    points : tuple of ndarrays
+        All inputs.
+    which : int
+        Which of them the gradient is for.
+    g : ndarray
+        A random cotangent.
+    exact : bool
+        Whether the complex step can be trusted.
+    """
+
+    subject: Subject
+    points: tuple[Array, ...]
+    which: int
+    g: Array
+    exact: bool
+
+    @property
+    def x(self) -> Array:
+        return self.points[self.which]
+
+    @property
+    def name(self) -> str:
+        return self.subject.names[self.which]
+
+    @cached_property
+    def y(self) -> Array:
+        return self.subject.value(*self.points)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the rows are all cotangents that are 1 once, so that they are a Jacobian."""
+        return self.g.size * self.x.size <= MOST_PAIRS
+
+    @cached_property
+    def cotangents(self) -> Array:
+        """All cotangents that are 1 once, or the random one and others like it, one in each row."""
+        size = self.g.size
+        others = np.random.default_rng(0).normal(size=(3, size))
+        return np.eye(size) if self.whole else np.stack([self.g.ravel(), *others])
+
+    @cached_property
+    def got(self) -> Array:
+        """The gradient for each cotangent: of shape ``(rows, *x.shape)``."""
+        return np.stack([self.pulled(c.reshape(self.g.shape)) for c in self.cotangents])
+
+    @cached_property
+    def want(self) -> Array:
+        return self.right(self.which)
+
+    @cached_property
+    def mismatch(self) -> Array:
+        return self.got - self.want
+
+    def pulled(self, g: Array, points: Sequence[Array] | None = None) -> Array:
+        """Return the gradient that the candidate gives for a cotangent."""
+        return np.asarray(self.subject.gradients(points or self.points, g)[self.which], np.float64)
+
+    def right(self, which: int) -> Array:
+        """Return the right gradient of an input for each cotangent."""
+        shape = self.points[which].shape
+        if callable(self.subject.oracle):
+            pulled = [self.subject.oracles(self.points, c.reshape(self.g.shape))[which] for c in self.cotangents]
+            return np.stack(pulled)
+        units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+        slopes = np.stack([self.slope(self.points, which, unit).ravel() for unit in units], axis=-1)
+        return np.asarray(self.cotangents @ slopes).reshape(-1, *shape)
+
+    def right_for(self, g: Array) -> Array:
+        """Return the right gradient for a cotangent, of all or the one that is known."""
+        return np.asarray(np.tensordot(g.ravel(), self.want, 1) if self.whole else self.want[0])
+
+    def slope(self, points: Sequence[Array], which: int, direction: Array) -> Array:
+        """Return how the output moves when an input moves along a direction."""
+
+        def at(distance: complex) -> Array:
+            moved = np.asarray(points[which] + distance * direction)
+            return self.subject.value(*points[:which], moved, *points[which + 1 :])
+
+        if self.exact:
+            return np.asarray(at(1j * COMPLEX_STEP).imag / COMPLEX_STEP)
+        step = 1e-4 * float(np.min(step_scales(points[which])[direction != 0], initial=1e6))
+        near, far = at(step / 2) - at(-step / 2), at(step) - at(-step)
+        return np.asarray((8 * near - far) / (6 * step))
+
+    @cached_property
+    def moved(self) -> Array:
+        """The gradient for each cotangent along three random directions."""
+        return np.stack([np.tensordot(self.got, d, self.x.ndim) for d in self.directions])
+
+    @property
+    def directions(self) -> Array:
+        return np.random.default_rng(1).normal(size=(3, *self.x.shape))
+
+    @cached_property
+    def right_moved(self) -> Array:
+        """The same of the right gradient, by as many calls of the function."""
+        slopes = [self.slope(self.points, self.which, d).ravel() for d in self.directions]
+        return np.stack([self.cotangents @ slope for slope in slopes])
+
+    def times(self, scale: float) -> Evidence:
+        """Return the same for a larger input."""
+        return replace(self, points=tuple(scale * p if i == self.which else p for i, p in enumerate(self.points)))
+
+    def shows(self) -> bool:
+        """Return whether the fault is to be seen in these numbers."""
+        finite = np.isfinite(self.got).all() and np.isfinite(self.want).all()
+        return bool(finite and np.abs(self.mismatch).max(initial=0) > 1e-6 * np.abs(self.want).max(initial=0))
+
+    def explained_by(self, model: Array) -> bool:
+        """Return whether a model of the gradient explains the mismatch, not merely the gradient."""
+        left = float(np.abs(self.got - model).max(initial=0))
+        return left <= 1e-4 * float(np.abs(self.mismatch).max(initial=0))
+
+
+def close(a: Array, b: Array, to: float = 1e-5) -> bool:
+    """Return whether arrays agree beside their largest value, and are not null."""
+    scale = max(float(np.abs(b).max(initial=0)), float(np.abs(a).max(initial=0)))
+    return scale > 0 and float(np.abs(a - b).max(initial=0)) <= to * scale
+
+
+def named_axes(axes: Sequence[int]) -> str:
+    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes))}"
+
+
+def subsets(ndim: int) -> Iterator[tuple[int, ...]]:
+    return (axes for count in range(1, ndim + 1) for axes in combinations(range(ndim), count))
+
+
+def factors(e: Evidence) -> Iterator[tuple[float, str]]:
+    """Yield what a factor may be: each value and its name, the same for all sizes, likely ones first."""
+    for name, p in zip(e.subject.names, e.points, strict=False):
+        if p.size == 1 and p.dtype.kind == "f" and p.any():
+            yield from ((abs(p.item()), f"multiplied by {name}"), (1 / abs(p.item()), f"divided by {name}"))
+    for value, words in OF_SIZES:
+        for name, n in _sizes(e).items():
+            if n > 1:
+                yield value(n), words.replace("{}", name)
+
+
+OF_SIZES: tuple[tuple[Callable[[int], float], str], ...] = (
+    (float, "multiplied by {}, as when a sum stands where a mean belongs"),
+    (lambda n: 1 / n, "divided by {}, as when a mean stands where a sum belongs"),
+    (lambda n: n / (n - 1), "multiplied by n / (n - 1) for {}, as of the unbiased variance"),
+    (lambda n: (n - 1) / n, "multiplied by (n - 1) / n for {}, as of the unbiased variance"),
+    (math.sqrt, "multiplied by the square root of {}"),
+    (lambda n: 1 / math.sqrt(n), "divided by the square root of {}"),
+    (
+        lambda n: math.sqrt(n / (n - 1)),
+        "multiplied by the square root of n / (n - 1) for {}, as of the unbiased variance",
+    ),
+    (
+        lambda n: math.sqrt((n - 1) / n),
+        "multiplied by the square root of (n - 1) / n for {}, as of the unbiased variance",
+    ),
+    (lambda n: 2.0 * n, "multiplied by 2 and by {}"),
+    (lambda n: 2 / n, "multiplied by 2 and divided by {}"),
+    (lambda n: n / 2, "multiplied by {} and divided by 2"),
+    (lambda n: 0.5 / n, "divided by 2 and by {}"),
+    (lambda n: float(n * n), "multiplied by the square of {}"),
+    (lambda n: 1 / (n * n), "divided by the square of {}"),
+)
+
+
+def _sizes(e: Evidence) -> dict[str, int]:
+    """Return the sizes of axes, and of some together, by name; of equal ones the first is the likeliest."""
+    shapes = [p.shape for p in (*e.points, e.g) if p.ndim]
+    leading = [shape[0] for shape in shapes if len(shape) > 1] or [shape[0] for shape in shapes]
+    sizes = {"the batch size": max(leading, key=leading.count)} if leading else {}
+    for name, shape in [(e.name, e.x.shape), ("the output", e.g.shape), *shapes_of(e)]:
+        sizes[f"the number of elements of {name}"] = math.prod(shape)
+        for count in range(1, len(shape)):
+            for axes in combinations(range(len(shape)), count):
+                sizes[f"the size of {named_axes(axes)} of {name}"] = math.prod(shape[a] for a in axes)
+    return sizes
+
+
+def shapes_of(e: Evidence) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name, p.shape) for name, p in zip(e.subject.names, e.points, strict=False)]
