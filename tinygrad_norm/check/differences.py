@@ -79,7 +79,7 @@ class Differences:
         nudged = self.fn(x + RELATIVE_STEPS[1] * 2**-0.5 * self.scales)
         # Of whole numbers, as those of a floor, no slope is to be found.
         self.hopeless = not np.isfinite(self.size) or bool(nudged.any() and (nudged == np.round(nudged)).all())
-        # What the last places of x are worth, and rounding inside the function: far from zero, a step itself is rounded.
+        # What the last places of x are worth, and rounding inside: far from zero, a step itself is rounded.
         rng = np.random.default_rng(0)
         moved = (self._terms(rounded(nearby(x, rng, eps), rng)) for _ in range(3))
         self.wobble = max(abs(float(np.sum(terms)) - self.here) for terms in moved)

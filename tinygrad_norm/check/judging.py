@@ -1,4 +1,4 @@
-"""Whether a gradient at one point is what the oracle says: along a random direction, and entry by entry where in doubt."""
+"""Whether a gradient at one point is what the oracle says: along a direction, and entry by entry where in doubt."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def _entry_by_entry(place: Place, which: int, gradients: list[Array], entries: A
         if not (errors > rtol).any():
             break
     uncertain = float(np.max(certain, initial=0.0))
-    judged = _without_kinks(place, which, entries, got, errors)
+    judged = _without_kinks(place, which, entries, got, want, errors)
     argument, error = _argument(place, which, entries, got, want, bars, size, judged, int(np.sum(judged != errors)))
     if scale > uncertain and not _is_linear(place, which, gradients, uncertain):
         message = f"the gradient of {argument.name} is not linear in the cotangent, as every gradient is"
@@ -260,7 +260,7 @@ def _relative(got: Array, want: Array, size: Array) -> Array:
     return np.where(got == want, 0, np.where(np.isnan(errors), np.inf, errors))
 
 
-def _without_kinks(place: Place, which: int, entries: Array, got: Array, errors: Array) -> Array:
+def _without_kinks(place: Place, which: int, entries: Array, got: Array, want: Array, errors: Array) -> Array:
     """Return the errors without those at kinks, and without those of a complex step that differences contradict.
 
     If each of the first that differ is excused so, the others are left unjudged.
@@ -272,7 +272,8 @@ def _without_kinks(place: Place, which: int, entries: Array, got: Array, errors:
     for row in suspicious[:MOST_KINKS]:
         direction = unit_vector(x, entries[row])
         slope, bar = differences.along(direction)
-        trusted = 10 * bar < LEAST_CERTAINTY * abs(slope) and abs(got[row] - slope) <= 10 * bar
+        off, certain = abs(got[row] - slope), 10 * bar < LEAST_CERTAINTY * abs(slope)
+        trusted = off <= 10 * bar and (certain or (place.exact and off < abs(want[row] - slope)))
         if np.isfinite(got[row]) and (trusted or differences.at_a_kink(direction, float(got[row]))):
             judged[row] = 0.0
     if not judged[suspicious[:MOST_KINKS]].any():

@@ -15,6 +15,8 @@ from .report import FAULTS, GradientReport, Verdict
 from .scales import largest
 from .subject import Refused, Subject, Unfit
 
+NOT_FINITE = "the function is not finite here, so it has no gradient"
+
 
 class Fault(Exception):  # noqa: N818 (it carries a report from where a fault was found to where it is told)
     """A fault found on the way."""
@@ -35,8 +37,8 @@ def examine(
     """Check a gradient at one point, in float64, and say what was found. Nothing is raised for a fault.
 
     Unless it is to look closely, entries are compared one by one only where a random direction leaves doubt. Functions
-    that take nothing but float32 are judged in float32. If it is to be lenient, what rounding does inside the gradient's
-    own code is no fault.
+    that take nothing but float32 are judged in float32. If it is to be lenient, what rounding does inside the code of
+    the gradient is no fault.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def _steady_value(subject: Subject, points: list[Array], base: GradientReport) -
     if any(largest(x) > OVERFLOW for x in points):
         raise _fail(base, Verdict.ORACLE_UNRELIABLE, f"beyond {OVERFLOW:g} powers overflow: nothing is compared")
     if not np.isfinite(y).all():
-        raise _fail(base, Verdict.ORACLE_UNRELIABLE, "the function is not finite here, so it has no gradient")
+        raise _fail(base, Verdict.ORACLE_UNRELIABLE, NOT_FINITE)
     return y
 
 
@@ -124,22 +126,7 @@ def _well_behaved(
     if len(listed) != len(points):
         raise _fail(base, Verdict.WRONG_SHAPE, f"{len(points)} inputs need as many gradients, not {len(listed)}")
     arrays = [None if v is None else np.asarray(plain(v)) for v in listed]
-    minor: list[Fault] = []
-    for which in subject.wrt:
-        name, x, array = subject.names[which], copies[which], arrays[which]
-        if array is None:
-            if which in subject.optional:
-                continue
-            raise _fail(base, Verdict.WRONG_SHAPE, f"the gradient of {name} is None, where an array is wanted")
-        if array.shape != x.shape:
-            message = f"the gradient of {name} has shape {array.shape}, where the input has {x.shape}"
-            raise _fail(base, Verdict.WRONG_SHAPE, message, input=which)
-        if array.dtype != x.dtype:
-            message = f"the gradient of {name} is {array.dtype}, where the input is {x.dtype}"
-            fault = _fail(base, Verdict.WRONG_DTYPE, message, input=which)
-            if array.dtype.kind not in "fiub":
-                raise fault
-            minor.append(fault)
+    minor = _fitting(subject, copies, arrays, base)
     before = [*map(subject.taken, points), g.astype(subject.dtype)]
     for name, x, copy in zip((*subject.names, "the cotangent"), before, (*copies, cotangent), strict=True):
         if not _same(x, copy):
@@ -158,6 +145,27 @@ def _well_behaved(
                 raise _fail(base, Verdict.MUTATES_INPUT, message)
             raise _fail(base, Verdict.NONDETERMINISTIC, f"the gradient of {name} differs from call to call")
     return [None if k is None else k.astype(np.float64) for k in kept], minor
+
+
+def _fitting(subject: Subject, x: list[Array], arrays: list[Any], base: GradientReport) -> list[Fault]:
+    """Compare the shapes and dtypes of gradients with those of the inputs; return other dtypes as minor faults."""
+    minor: list[Fault] = []
+    for which in subject.wrt:
+        name, array = subject.names[which], arrays[which]
+        if array is None:
+            if which not in subject.optional:
+                raise _fail(base, Verdict.WRONG_SHAPE, f"the gradient of {name} is None, where an array is wanted")
+            continue
+        if array.shape != x[which].shape:
+            message = f"the gradient of {name} has shape {array.shape}, where the input has {x[which].shape}"
+            raise _fail(base, Verdict.WRONG_SHAPE, message, input=which)
+        if array.dtype != x[which].dtype:
+            message = f"the gradient of {name} is {array.dtype}, where the input is {x[which].dtype}"
+            fault = _fail(base, Verdict.WRONG_DTYPE, message, input=which)
+            if array.dtype.kind not in "fiub":
+                raise fault
+            minor.append(fault)
+    return minor
 
 
 def _shared_memory(subject: Subject, arrays: list[Any], others: list[Array], base: GradientReport) -> list[Fault]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
+from .point import NOT_FINITE
 from .report import FAULTS, GradientMismatch, GradientReport, Verdict, raised, summed_up
 from .scales import generator
 from .strategies import Inputs
@@ -149,9 +150,19 @@ def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
     notes += [f"{kinks} elements at kinks"] if kinks else []
     report = GradientReport(**fields, not_checked=tuple(notes))
     null, lost = counts[Verdict.VACUOUS], counts[Verdict.ORACLE_UNRELIABLE]
+    infinite = sum(report.message == NOT_FINITE and report.regime != "edges" for report in seen)
+    if infinite:
+        word = (
+            f'the function is not finite at {infinite} ordinary examples; domains=("positive",) draws positive inputs'
+        )
+        report = replace(report, not_checked=(*report.not_checked, word))
     if len(seen) - null - lost >= max(1, LEAST_JUDGED * len(seen)):
         return report
     verdict, words = Verdict.ORACLE_UNRELIABLE, "rounding leaves nothing certain of the gradient"
+    if 2 * infinite > lost:
+        words = 'the function is not finite (is domains=("positive",) wanted?)'
+    elif infinite:
+        words += ", or the function is not finite,"
     if null >= lost:
         verdict = Verdict.VACUOUS
         words = "the gradient is null within rounding (as that of the sum of a normalized output)"
