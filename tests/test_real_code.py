@@ -64,5 +64,5 @@ def test_a_diagnosis_is_judged_by_what_was_fixed():
     assert judged(wrong, "it is twice the right one") == "misleading"
     assert judged(wrong, "its sign is flipped and it is transposed") == "misleading"
     assert judged(Wrong("the sign", None, accepted=(" sign",)), "by design") == "misleading"
-    quiet = Wrong("a constant of its own", None, accepted=())
-    assert (judged(quiet, ""), judged(quiet, "the sign")) == ("silent", "misleading")
+    quiet = Wrong("a constant of its own", None, accepted=(), forbidden=("sign",))
+    assert [judged(quiet, said) for said in ("", "a factor", "the sign")] == ["silent", "silent", "misleading"]

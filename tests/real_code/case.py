@@ -15,7 +15,7 @@ class Wrong:
 
     name: str  # "the sum over the batch is missing"
     backward: Any  # the faulty backward, or the faulty layer object
-    accepted: tuple[str, ...]  # the diagnosis (lower-cased) must contain one of these; () where silence is right
+    accepted: tuple[str, ...]  # the diagnosis (lower-cased) must contain one of these; () where silence is as good
     forbidden: tuple[str, ...] = ()  # words that would mislead
 
 
@@ -49,10 +49,13 @@ def told(report: GradientReport) -> str:
 
 
 def judged(wrong: Wrong, diagnosis: str) -> Literal["true", "misleading", "silent"]:
-    """Return what a diagnosis of a fault is worth, by the words fixed beforehand; " sign" is the start of a word."""
-    if not diagnosis:
-        return "silent"
+    """Return what a diagnosis of a fault is worth, by the words fixed beforehand; " sign" is the start of a word.
+
+    Of a fault that no words were found for, only the forbidden ones mislead, and nothing that is said helps.
+    """
     said = f" {diagnosis.lower()}"
     if any(word in said for word in wrong.forbidden):
         return "misleading"
+    if not diagnosis or not wrong.accepted:
+        return "silent"
     return "true" if any(word in said for word in wrong.accepted) else "misleading"
