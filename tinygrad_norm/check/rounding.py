@@ -34,7 +34,8 @@ class Rounded(np.ndarray):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
         """Compute as NumPy does; then move the results, or the terms of what is summed, in their last places."""
         sums = method != "__call__" or ufunc.signature is not None
-        inputs = tuple(self._moved(x) if sums else _plain(x) for x in inputs)
+        changed = 1 if method == "at" else 0  # the array that is added to, in place
+        inputs = (*map(_plain, inputs[:changed]), *map(self._moved if sums else _plain, inputs[changed:]))
         out = keywords.get("out", ())
         if out:
             keywords["out"] = tuple(map(_plain, out))
