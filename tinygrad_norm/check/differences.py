@@ -81,8 +81,7 @@ class Differences:
         self.hopeless = not np.isfinite(self.size) or bool(nudged.any() and (nudged == np.round(nudged)).all())
         # What the last places of x are worth, and rounding inside: far from zero, a step itself is rounded.
         rng = np.random.default_rng(0)
-        moved = (self._terms(rounded(nearby(x, rng, eps), rng)) for _ in range(3))
-        self.wobble = max(abs(float(np.sum(terms)) - self.here) for terms in moved)
+        self.wobble = max(abs(self._rounded_at(nearby(x, rng, eps), rng) - self.here) for _ in range(3))
         # What is inside a function may be float32, which shows in its values, unless x itself has no finer places.
         single = float(np.finfo(np.float32).eps)
         finer = EPS * largest(x) < single * largest(nudged)
@@ -93,7 +92,13 @@ class Differences:
     def inside(self) -> float:
         """What rounding inside the function is worth, at exactly x."""
         rng = np.random.default_rng(1)
-        return max(abs(float(np.sum(self._terms(rounded(self.x, rng)))) - self.here) for _ in range(2))
+        return max(abs(self._rounded_at(self.x, rng) - self.here) for _ in range(2))
+
+    def _rounded_at(self, at: Array, rng: np.random.Generator) -> float:
+        try:
+            return float(np.sum(self._terms(rounded(at, rng))))
+        except Exception:  # of code that takes no other kind of array
+            return float(np.sum(self._terms(at)))
 
     def _terms(self, at: Array) -> Array:
         return self.cotangent * self.fn(at)
@@ -169,6 +174,31 @@ class Differences:
             beside[which] = self.x + 1e-3 * self.scales * rng.normal(size=self.x.shape)
             slope, bar = Differences(fn, beside, which, self.cotangent, self.eps).along(direction)
             if abs(got - slope) <= 10 * bar + slack and np.isfinite(bar):
+                return True
+        return False
+
+    def bends(self) -> bool:
+        """Return whether slopes along three directions that add up to none do not, however short the steps.
+
+        Then there is no gradient here: where several pieces meet, as at a median of equal values, no single entry need
+        show it.
+        """
+        rng = np.random.default_rng(0)
+        for _ in range(3):
+            one, two = (self.scales * rng.normal(size=self.x.shape) for _ in range(2))
+            first = 0.0
+            for step in (1e-5, 1e-7, 1e-9, 1e-11):
+                rises = [float(np.sum(self._terms(self.x + step * d) - self.terms)) for d in (one, two, -one - two)]
+                apart, size = abs(sum(rises)) / step, sum(map(abs, rises)) / step
+                rounding = (4 * self.unit * self.size + 2 * self.inside) / step
+                if not first and apart > 1e-3 * size + 10 * rounding:
+                    first = apart
+                elif not first or 10 * rounding > apart:
+                    break
+                elif apart < 0.5 * first:
+                    first = 0.0
+                    break
+            if first:
                 return True
         return False
 

@@ -33,7 +33,7 @@ class Rounded(np.ndarray):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
         """Compute as NumPy does; then move the results, or the terms of what is summed, in their last places."""
-        sums = method != "__call__" or ufunc.signature is not None
+        sums = (method != "__call__" or ufunc.signature is not None) and ufunc not in EXACT
         changed = 1 if method == "at" else 0  # the array that is added to, in place
         inputs = (*map(_plain, inputs[:changed]), *map(self._moved if sums else _plain, inputs[changed:]))
         out = keywords.get("out", ())

@@ -158,8 +158,9 @@ class Inputs:
 
     def _arrays(self, edge: str, draws: Draws) -> tuple[Array, ...]:
         sizes = {name: self._size(draws, name, edge) for name in self._axes()}
-        if edge == "empty" and sizes:
-            sizes[next(iter(sizes))] = 0
+        free = [name for name in sizes if name not in dict(self.least)]
+        if edge == "empty" and free:
+            sizes[free[0]] = 0
         drawn = []
         for which, (shape, domain) in enumerate(zip(self._shapes(sizes), self._domains(), strict=True)):
             special = edge if which == 0 or edge == "float32" else ""
