@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
-from strategies import seeds
 
+from tests.strategies import seeds
 from tinygrad_norm.check.correct import Array
 from tinygrad_norm.check.strategies import Inputs
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.benchmarks import figures, peers
+from tests.benchmarks import figures, peers, searches
 from tests.draws import drawn
 from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm.check.mutants import CASES, MUTANTS, Mutant
@@ -64,13 +64,15 @@ def test_a_mutant_is_hunted(name: str) -> None:
 
 def test_a_search_counts_up_to_the_first_hit() -> None:
     mutant = named("layer_norm: variance path dropped")
-    search = figures.searched(mutant.forward, mutant.backward, mutant.inputs, expected=mutant.verdict)
+    search = searches.searched(mutant.forward, mutant.backward, mutant.inputs, expected=mutant.verdict)
     assert search.verdict == search.expected
     assert 1 == search.first <= search.examined
 
 
 def test_a_diagnosis_comes_to_one_word() -> None:
-    assert figures.category(()) == "unknown"
-    assert figures.category(("it is the right one with its sign flipped",)) == "sign"
-    assert figures.category(("it is 0.25 times the right one everywhere, which is 1 / the batch size",)) == "batch size"
-    assert figures.diagnosed(([m.expected for m in HELD_OUT].index("sign"), 0))[1:3] == ("sign", "sign")
+    assert searches.category(()) == "unknown"
+    assert searches.category(("it is the right one with its sign flipped",)) == "sign"
+    assert (
+        searches.category(("it is 0.25 times the right one everywhere, which is 1 / the batch size",)) == "batch size"
+    )
+    assert searches.diagnosed(([m.expected for m in HELD_OUT].index("sign"), 0))[1:3] == ("sign", "sign")
