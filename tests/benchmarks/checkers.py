@@ -73,10 +73,11 @@ NOTES = {
     "real": (
         "Backward passes as people write them (tests/real_code), each put to `check_backward` as its author would: "
         "{kinds} kinds of function and {faults} faults that people report, {seeds}, at the normal budget. The "
-        "diagnosis was written with the seen half in view, and without the unseen half; the words that make a diagnosis "
-        "true or misleading were fixed beforehand. Of some faults nothing can be said that helps: there silence is the best. "
-        "What a right function gets but `PASSED` counts as a false alarm, and what a wrong one gets but a fault as a "
-        "miss. Where forward keeps a cache, each call of backward needs one of forward, which is counted."
+        "diagnosis was written with the seen half in view, and without the unseen half; the words that make a "
+        "diagnosis true or misleading were fixed beforehand. Of some faults nothing can be said that helps: there "
+        "silence is the best. What a right function gets but `PASSED` counts as a false alarm, and what a wrong one "
+        "gets but a fault as a miss. Where forward keeps a cache, each call of backward needs one of forward, which "
+        "is counted."
     ),
     "calls": (
         "One gradient check of all inputs of the right functions, at {draws} ordinary inputs each. A search looks at "
