@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_norm as tn
-from tests.benchmarks.figures import category
+from tests.benchmarks.searches import category
 from tests.familiar_mutants import FAMILIAR
 from tests.held_out_mutants import HELD_OUT
 from tinygrad_norm import GradientMismatch, cli

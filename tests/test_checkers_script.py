@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.benchmarks import figures, peers
+from tests.benchmarks import figures, peers, real, searches
 from tests.draws import drawn
 from tests.held_out_mutants import HELD_OUT
+from tinygrad_norm.check import check_backward
 from tinygrad_norm.check.mutants import CASES, MUTANTS, Mutant
 
 pytestmark = pytest.mark.oracle
@@ -64,13 +65,66 @@ def test_a_mutant_is_hunted(name: str) -> None:
 
 def test_a_search_counts_up_to_the_first_hit() -> None:
     mutant = named("layer_norm: variance path dropped")
-    search = figures.searched(mutant.forward, mutant.backward, mutant.inputs, expected=mutant.verdict)
+    search = searches.searched(mutant.forward, mutant.backward, mutant.inputs, expected=mutant.verdict)
     assert search.verdict == search.expected
     assert 1 == search.first <= search.examined
 
 
 def test_a_diagnosis_comes_to_one_word() -> None:
-    assert figures.category(()) == "unknown"
-    assert figures.category(("it is the right one with its sign flipped",)) == "sign"
-    assert figures.category(("it is 0.25 times the right one everywhere, which is 1 / the batch size",)) == "batch size"
-    assert figures.diagnosed(([m.expected for m in HELD_OUT].index("sign"), 0))[1:3] == ("sign", "sign")
+    assert searches.category(()) == "unknown"
+    assert searches.category(("it is the right one with its sign flipped",)) == "sign"
+    assert (
+        searches.category(("it is 0.25 times the right one everywhere, which is 1 / the batch size",)) == "batch size"
+    )
+    assert searches.diagnosed(([m.expected for m in HELD_OUT].index("sign"), 0))[1:3] == ("sign", "sign")
+
+
+class Doubling:
+    """A layer that counts, across its copies, how often it runs."""
+
+    runs = 0
+
+    def forward(self, x):
+        Doubling.runs += 1
+        return 2 * x
+
+    def backward(self, g):
+        return 2 * g
+
+
+def test_every_call_of_forward_is_counted() -> None:
+    calls = []
+
+    def doubled(x):
+        calls.append(1)
+        return 2 * x, ()
+
+    x = np.ones((2, 3))
+    with real.counting_forward() as made:
+        check_backward(doubled, lambda g, cache: 2 * g, x, seed=0)
+    assert sum(counted.calls for counted in made) == len(calls) > 0
+    with real.counting_forward() as made:
+        check_backward(Doubling(), x, seed=0)
+    # The first run finds parameters.
+    assert sum(counted.calls for counted in made) == Doubling.runs - 1 > 0
+
+
+def test_real_code_is_run_right_and_wrong() -> None:
+    right, wrong = real.run((0, -1, 0)), real.run((0, 0, 0))
+    assert (right.fault, right.verdict, right.worth) == ("", "PASSED", "")
+    assert wrong.fault == real.CODES[0].wrong[0].name
+    assert wrong.verdict not in ("PASSED", "VACUOUS", "ORACLE_UNRELIABLE")
+    assert wrong.worth in ("true", "silent", "misleading")
+    assert right.right
+    assert wrong.right
+    assert not right._replace(verdict="VACUOUS").right
+    assert not wrong._replace(verdict="ORACLE_UNRELIABLE").right
+    assert min(right.calls, wrong.calls, right.seconds, wrong.seconds) > 0
+
+
+def test_calls_of_forward_are_those_of_a_check() -> None:
+    pytest.importorskip("torch")
+    found = {name: counted for name, *counted in real.counts(0, 1)}
+    entries, forward, _ = found["torch gradcheck, slow"]
+    assert forward >= 2 * entries
+    assert found[real.FURTHER][1] < found[peers.OURS][1]

@@ -25,19 +25,10 @@ from tinygrad_norm.check.correct import CORRECT
 from tinygrad_norm.check.mutants import MUTANTS
 from tinygrad_norm.table import Table
 
-from .figures import (
-    JAX_DRAWS,
-    OF_VALUE,
-    SEEDS,
-    Search,
-    detection,
-    diagnoses,
-    every_search,
-    false_alarms,
-    sizes_and_times,
-    wrong_layer_norm,
-)
+from .figures import JAX_DRAWS, OF_VALUE, detection, false_alarms, wrong_layer_norm
 from .peers import DRAWS, LIBRARIES, SEED, version
+from .real import CALLS_DRAWS, CODES, calls_of_forward, real_code
+from .searches import SEEDS, Search, diagnoses, every_search, sizes_and_times
 
 PAGE = Path(__file__).parents[2] / "docs" / "checking-figures.md"
 
@@ -79,9 +70,23 @@ NOTES = {
         "{count} of them with {seeds}; only the first sentence counts, by its key words. Wrong to say something of "
         "`unknown` faults, and nothing of the others."
     ),
+    "real": (
+        "Backward passes as people write them (tests/real_code), each put to `check_backward` as its author would: "
+        "{kinds} kinds of function and {faults} faults that people report, {seeds}, at the normal budget. The "
+        "diagnosis was written with the seen half in view, and without the unseen half; the words that make a "
+        "diagnosis true or misleading were fixed beforehand. Of some faults nothing can be said that helps: there "
+        "silence is the best. What a right function gets but `PASSED` counts as a false alarm, and what a wrong one "
+        "gets but a fault as a miss. Where forward keeps a cache, each call of backward needs one of forward, which "
+        "is counted."
+    ),
+    "calls": (
+        "One gradient check of all inputs of the right functions, at {draws} ordinary inputs each. A search looks at "
+        "its first input as at a single point, and at others along one direction, unless that leaves doubt."
+    ),
     "searches": (
-        "`check_backward` at the normal budget, {seeds}. Shrinking is part of the time; the elements are those of all "
-        "inputs of the smallest witness. Seconds are of one process beside another; only their proportions travel."
+        "`check_backward` at the normal budget with `strict=True`, which rejects shared memory and other dtypes; "
+        "{seeds}. Shrinking is part of the time; the elements are those of all inputs of the smallest witness. Seconds "
+        "are of one process beside another; only their proportions travel."
     ),
 }
 
@@ -107,7 +112,7 @@ def page(parts: Sequence[tuple[str, str, Sequence[Table]]], quick: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-PARTS = ("detection", "layer norm", "diagnosis", "searches", "false alarms")
+PARTS = ("detection", "layer norm", "searches", "diagnosis", "real code", "calls", "false alarms")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -151,6 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "diagnosis" in options.only:
             note = NOTES["diagnosis"].format(count=len(HELD_OUT), seeds="seed 0" if quick else "seeds 0 to 4")
             add("Diagnosis", note, lambda: diagnoses(quick, spread))
+        if "real code" in options.only:
+            seeds = "seed 0" if quick else f"seeds 0 to {SEEDS - 1}"
+            note = NOTES["real"].format(kinds=len(CODES), faults=sum(len(code.wrong) for code in CODES), seeds=seeds)
+            add("Real code", note, lambda: real_code(quick, spread))
+        if "calls" in options.only:
+            note = NOTES["calls"].format(draws=2 if quick else CALLS_DRAWS)
+            add("Calls of forward", note, lambda: calls_of_forward(quick, spread))
         if "false alarms" in options.only:
             add("False alarms", NOTES["alarms"].format(cases=len(CORRECT)), lambda: false_alarms(quick, spread))
 

@@ -58,11 +58,11 @@ def can_be_seen(forward: Forward, backward: Backward, xs: Arrays, number: int) -
 # The checkers.
 
 
-def ours(forward: Forward, backward: Backward, xs: Arrays, number: int) -> bool:
-    """Check at one point, as `check_backward` does."""
+def ours(forward: Forward, backward: Backward, xs: Arrays, number: int, closely: bool = True) -> bool:
+    """Check at one point, as `check_backward` does; or, if not closely, as its search does at all but the first."""
     names = tuple(f"x{i}" for i in range(len(xs)))
     subject = point.Subject(forward, backward, names, tuple(range(len(xs))))
-    return point.examine(subject, xs, generator(number)).verdict not in FAULTS
+    return point.examine(subject, xs, generator(number), closely=closely).verdict not in FAULTS
 
 
 def torch_gradcheck(
