@@ -14,17 +14,17 @@ from itertools import combinations, permutations
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import PLAIN, Evidence, close, factors, named_axes, shapes_of, subsets
+from .facts import PLAIN, Evidence, close, factors, named_axes, shapes_of, sizes_of, subsets
 from .paths import of_eps, of_factors_per_group, of_mixing, of_paths, of_wrong_axes
-from .structure import (
+from .structure import of_direction, of_parts, of_places, of_wrong_parts
+from .terms import (
+    of_added_terms,
     of_cotangent_sums,
     of_elementwise,
     of_local_factors,
     of_other_inputs_factors,
-    of_parts,
-    of_places,
-    of_support,
-    of_wrong_parts,
+    of_penalty,
+    of_softmax,
 )
 
 Guess = Callable[[Evidence], Iterator[tuple[str, Array]]]
@@ -72,6 +72,19 @@ def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
     yield plain, model
 
 
+def of_another_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess one factor for all entries that is another one at each point, as of a wrong count or sum."""
+    ratio = float((e.got * e.want).sum()) / (float((e.want * e.want).sum()) or 1.0)
+    if np.count_nonzero(e.want) > 2:
+        for name, a in zip(e.subject.names, e.points, strict=False):
+            total = float(a.sum()) if a.size > 1 else 0.0
+            for of, n in sizes_of(e).items():
+                for words, value in ((f"sum({name}) / n", total / n), (f"n / sum({name})", n / total if total else 0)):
+                    if value and abs(ratio - value) < 1e-5 * value:
+                        yield f"it is the right one times {words} with n {of}: divided by the wrong sum", ratio * e.want
+        yield "it is the right one times one factor, another for each input: divided by the wrong sum", ratio * e.want
+
+
 def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
     for i, (name, shape) in enumerate(shapes_of(e)):
         if i != e.which and shape == e.x.shape and e.points[i].dtype.kind == "f":
@@ -83,6 +96,9 @@ def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
 def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
     """Guess that entries are right, and in the wrong place: transposed, reversed, shifted, the map not transposed."""
     want, ndim = e.want, e.x.ndim
+    if e.whole and e.g.size == e.x.size:
+        words = "the linear map is applied to the cotangent as it is, not transposed (its Jacobian is the transpose)"
+        yield words, want.reshape(e.g.size, -1).T.reshape(want.shape)
     for axes in permutations(range(ndim)):
         moved = want.transpose(0, *(a + 1 for a in axes))
         if axes == tuple(range(ndim)):
@@ -106,22 +122,6 @@ def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
             )
 
 
-def of_blocks(e: Evidence) -> Iterator[tuple[str, Array]]:
-    """Guess that blocks along an axis of the input, or of the cotangent, are in another order."""
-    rows = e.want.reshape(*e.g.shape, *e.x.shape) if e.whole else e.want
-    first = e.g.ndim if e.whole else 1
-    for axis, size in enumerate(rows.shape):
-        for count in (2, 3, 4):
-            if size % count or size == count or (axis < first and not e.whole):
-                continue
-            blocks = np.split(rows, count, axis)
-            of = f"axis {axis - first}" if axis >= first else f"axis {axis} of the cotangent"
-            for order in permutations(range(count)):
-                if order != tuple(range(count)):
-                    moved = np.concatenate([blocks[k] for k in order], axis).reshape(e.want.shape)
-                    yield f"its {count} blocks along {of} are in another order (swapped), as of gates or outputs", moved
-
-
 def _inside(e: Evidence, shifted: Array, by: int, axes: Sequence[int]) -> Array:
     """Return what is shifted, where it did not go round; there the gradient as it is."""
     if min(e.x.shape[a] for a in axes) < 3:
@@ -141,9 +141,6 @@ def of_cotangent_order(e: Evidence) -> Iterator[tuple[str, Array]]:
         return
     rows = e.want.reshape(*e.g.shape, *e.x.shape)
     ndim, kept = e.g.ndim, range(e.g.ndim, e.g.ndim + e.x.ndim)
-    if e.g.size == e.x.size:
-        words = "the linear map is applied to the cotangent as it is, not transposed (its Jacobian is the transpose)"
-        yield words, e.want.reshape(e.g.size, -1).T.reshape(e.want.shape)
     for axes in permutations(range(ndim)):
         moved = rows.transpose(*axes, *kept)
         if axes != tuple(range(ndim)) and moved.shape == rows.shape:
@@ -176,6 +173,9 @@ def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
         there = replace(e, points=points)
         if _agree(e, there) and _agree(there, e):
             yield f"it is the right one for {words}", e.got
+    for points, words in _simpler(e):
+        if _agree(e, replace(e, points=points)):
+            yield words, e.got
 
 
 def _agree(one: Evidence, other: Evidence) -> bool:
@@ -211,16 +211,29 @@ def other_forms(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
             yield _put(e, i, -a), f"-{name} in place of {name}: its sign is wrong"
 
 
+def _simpler(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
+    """Yield points where another input does nothing: masks that are true, terms that are 0, factors that are 1."""
+    for i, (name, a) in enumerate(zip(e.subject.names, e.points, strict=False)):
+        if a.dtype.kind == "b":
+            yield _put(e, i, np.ones_like(a)), f"it is the right one without the mask {name}: the mask is missing"
+            yield _put(e, i, ~a), f"it is the right one for ~{name}: the mask is inverted"
+        elif i != e.which:
+            yield _put(e, i, 0 * a), f"it is the right one for {name} = 0: the term with {name} is missing"
+        if a.dtype.kind == "f" and i != e.which:
+            yield _put(e, i, np.ones_like(a)), f"it is the right one for {name} = 1: the factor {name} is missing"
+
+
 USES = (1 / 2, 1 / 3, 2 / 3)
 
 
 def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
     """Guess that one of several uses is left out: along the input itself, each use of a linear map counts once."""
     got, want = (np.tensordot(j, e.x, e.x.ndim) for j in (e.got, e.want))
-    y = e.cotangents @ e.y.ravel()
+    y = e.cotangents @ (e.y - e.subject.value(*_put(e, e.which, 0 * e.x))).ravel()
     shared = any(close(got, share * want, 1e-6) for share in USES)
     linear = not close(want, y) and (close(got, y, 1e-6) or close(want - got, y, 1e-6))
-    if got.size >= 4 and got.any() and (shared or linear):
+    mixes = np.count_nonzero(e.want.reshape(len(got), -1), axis=1).max() > 1
+    if got.size >= 4 and got.any() and mixes and (shared or linear):
         words = (
             f"it is that of one use of {e.name} alone: another path (or term of a product rule) is missing from the sum"
         )
@@ -229,16 +242,6 @@ def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
                 "it is as if what divides the input were a constant: the path through its norm (its scale) is missing"
             )
         yield words, e.got
-
-
-def of_no_dependence(e: Evidence) -> Iterator[tuple[str, Array]]:
-    """Guess that a nonlinearity is left out: the gradient does not change with an input, and the right one does."""
-    moved = replace(e, points=_put(e, e.which, e.x * np.random.default_rng(2).uniform(0.3, 1.7, e.x.shape)))
-    if close(moved.got, e.got, 1e-9) and not close(moved.right_moved, e.right_moved, 1e-3):
-        words = (
-            f"it does not change with {e.name}, as the right one does: a factor is missing, as the local derivative "
-        )
-        yield f"{words}or the mask of a nonlinearity, or values are kept (stale) from another call", e.got
 
 
 def of_transposed_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
@@ -255,6 +258,22 @@ def of_transposed_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
     yield "a matrix in it is not transposed: its entries are those of the transposed right one, but for factors", e.got
 
 
+def of_square_weights(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that square weights w are not transposed: what is wrong at each unit is made of its rows of w - w.T."""
+    n = e.x.shape[-1] if e.x.ndim else 0
+    ws = {name: a - a.T for i, name, a in _floats(e) if i != e.which and a.shape == (n, n)}
+    if not e.whole or e.g.shape[-1:] != (n,) or not 0 < len(ws) < n:
+        return
+    wrong = e.mismatch.reshape(-1, n, e.x.size // n, n)
+    holds = np.abs(wrong).max((1, 2, 3)) > 1e-6 * np.abs(wrong).max()
+    for unit in range(n):
+        basis = np.stack([w[unit] for w in ws.values()])
+        left = wrong[:, unit] - wrong[:, unit] @ np.linalg.pinv(basis) @ basis
+        holds &= np.abs(left).max((1, 2)) <= 1e-6 * np.abs(wrong).max()
+    if holds.sum() > 2:  # of a recurrent net these are the cotangents of the first step
+        yield f"the weights {', '.join(ws)} are not transposed", e.got
+
+
 GUESSES: tuple[Guess, ...] = (
     of_zero_or_sign,
     of_one_factor,
@@ -262,11 +281,15 @@ GUESSES: tuple[Guess, ...] = (
     of_order,
     of_parts,
     of_other_inputs_factors,
+    of_penalty,
     of_other_forms,
+    of_another_factor,
     of_cotangent_order,
-    of_blocks,
     of_places,
+    of_softmax,
+    of_square_weights,
     of_paths,
+    of_direction,
     of_mixing,
     of_wrong_parts,
     of_elementwise,
@@ -274,9 +297,8 @@ GUESSES: tuple[Guess, ...] = (
     of_eps,
     of_factors_per_group,
     of_local_factors,
-    of_support,
     of_transposed_factor,
     of_wrong_axes,
     of_cotangent_sums,
-    of_no_dependence,
+    of_added_terms,
 )

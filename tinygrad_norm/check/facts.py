@@ -162,7 +162,7 @@ def factors(e: Evidence) -> Iterator[tuple[float, str]]:
         if p.size == 1 and p.dtype.kind == "f" and p.any():
             yield from ((abs(p.item()), f"multiplied by {name}"), (1 / abs(p.item()), f"divided by {name}"))
     for value, words in OF_SIZES:
-        for name, n in _sizes(e).items():
+        for name, n in sizes_of(e).items():
             if n > 1:
                 yield value(n), words.replace("{}", name)
 
@@ -191,7 +191,7 @@ OF_SIZES: tuple[tuple[Callable[[int], float], str], ...] = (
 )
 
 
-def _sizes(e: Evidence) -> dict[str, int]:
+def sizes_of(e: Evidence) -> dict[str, int]:
     """Return the sizes of axes, and of some together, by name; of equal ones the first is the likeliest."""
     shapes = [p.shape for p in (*e.points, e.g) if p.ndim]
     leading = [shape[0] for shape in shapes if len(shape) > 1] or [shape[0] for shape in shapes]
@@ -206,3 +206,28 @@ def _sizes(e: Evidence) -> dict[str, int]:
 
 def shapes_of(e: Evidence) -> list[tuple[str, tuple[int, ...]]]:
     return [(name, p.shape) for name, p in zip(e.subject.names, e.points, strict=False)]
+
+
+def named_values(e: Evidence) -> list[tuple[str, Array]]:
+    """Return the arrays whose values may tell something: the inputs and the output."""
+    named = [(n, a) for n, a in zip(e.subject.names, e.points, strict=False) if a.dtype.kind == "f"]
+    return [named[0], *named[1:], ("the output y", e.y)]
+
+
+def aligned_to(a: Array, shape: tuple[int, ...]) -> Iterator[Array]:
+    """Yield an array repeated to a shape: by its last axes, its first ones, or by channels."""
+    seen = set()
+    for front in range(len(shape) - a.ndim + 1):
+        padded = (*(1,) * front, *a.shape, *(1,) * (len(shape) - a.ndim - front))
+        if padded not in seen and all(n in (1, m) for n, m in zip(padded, shape, strict=True)):
+            seen.add(padded)
+            yield np.broadcast_to(a.reshape(padded), shape)
+
+
+def compared(e: Evidence) -> list[tuple[str, Array]]:
+    """Return what signs and thresholds are of: inputs, the output, and differences and products of two of them."""
+    values = [(name, v) for name, a in named_values(e) if a.size > 1 for v in aligned_to(a, e.x.shape)]
+    inputs = [(name, a) for name, a in named_values(e)[:-1] if a.shape == e.x.shape]
+    for (m, a), (n, b) in combinations(inputs, 2):
+        values += [(f"{m} - {n}", a - b), (f"{m} * {n}", a * b)]
+    return values

@@ -187,12 +187,14 @@ def of_wrong_axes(e: Evidence) -> Said:
     """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
     mixed, right = _both_mixed(e)
     if mixed and mixed != right and (not {*mixed} > {*right} or _is_of_sums(e)):
-        missing = [axis for axis in right if axis not in mixed]
-        path = f", or a path along {named_axes(missing)} is missing" if {*mixed} < {*right} else ""
-        path += ", or a matrix is not transposed" if path else ""
+        fewer, more = [a for a in right if a not in mixed], [a for a in mixed if a not in right]
+        told = "a sum (or mean) runs over the wrong axis"
+        if not more:
+            told = f"what runs over {named_axes(fewer)} (a sum, a mean) is missing"
+        elif not fewer:
+            told = f"a sum (or mean) runs over {named_axes(more)}, an axis too many"
         words = f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one along "
-        words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis"
-        yield f"{words}{path}", e.got
+        yield f"{words}{named_axes(right) if right else 'none'}: {told}", e.got
 
 
 def _is_of_sums(e: Evidence) -> bool:
