@@ -14,14 +14,13 @@ from itertools import combinations, permutations
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import PLAIN, Evidence, close, factors, named_axes, shapes_of, sizes_of, subsets
-from .paths import of_eps, of_factors_per_group, of_mixing, of_paths, of_wrong_axes
-from .structure import of_direction, of_parts, of_places, of_wrong_parts
+from .facts import Evidence, close, named_axes, named_factor, shapes_of, sizes_of, subsets
+from .paths import of_eps, of_groups, of_paths, of_wrong_axes
+from .structure import of_direction, of_parts, of_places, of_transposed_map, of_wrong_parts
 from .terms import (
     of_added_terms,
     of_cotangent_sums,
     of_elementwise,
-    of_local_factors,
     of_other_inputs_factors,
     of_penalty,
     of_softmax,
@@ -61,21 +60,17 @@ def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
     if abs(ratio - 1) < 1e-4 or ratio == 0:
         return
     model, flipped = ratio * e.want, " and its sign flipped" if ratio < 0 else ""
-    named = [words for value, words in factors(e) if abs(abs(ratio) - value) < 1e-5 * value]
     roots = [n for n in range(2, 65) if math.isqrt(n) ** 2 != n and abs(max(ratio**2, ratio**-2) - n) < 1e-5]
     root = f" (the square root of {roots[0]}{', or 1 / it' if ratio**2 < 1 else ''})" if roots else ""
-    plain = f"it is {abs(ratio):.4g} times the right one everywhere{root}{flipped}"
-    if round(abs(ratio), 6) in PLAIN:
-        yield plain, model
-    for words in named:
-        yield f"it is the right one {words}{flipped}, a constant factor", model
-    yield plain, model
+    number = f"it is {abs(ratio):.4g} times the right one everywhere{root}{flipped}"
+    told = f"it is the right one {{}}{flipped}, a constant factor"
+    yield from ((words, model) for words in named_factor(e, ratio, told, number))
 
 
 def of_another_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
     """Guess one factor for all entries that is another one at each point, as of a wrong count or sum."""
     ratio = float((e.got * e.want).sum()) / (float((e.want * e.want).sum()) or 1.0)
-    if np.count_nonzero(e.want) > 2:
+    if np.count_nonzero(e.want) > 2 and abs(ratio - 1) > 1e-4:
         for name, a in zip(e.subject.names, e.points, strict=False):
             total = float(a.sum()) if a.size > 1 else 0.0
             for of, n in sizes_of(e).items():
@@ -96,9 +91,6 @@ def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
 def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
     """Guess that entries are right, and in the wrong place: transposed, reversed, shifted, the map not transposed."""
     want, ndim = e.want, e.x.ndim
-    if e.whole and e.g.size == e.x.size:
-        words = "the linear map is applied to the cotangent as it is, not transposed (its Jacobian is the transpose)"
-        yield words, want.reshape(e.g.size, -1).T.reshape(want.shape)
     for axes in permutations(range(ndim)):
         moved = want.transpose(0, *(a + 1 for a in axes))
         if axes == tuple(range(ndim)):
@@ -218,7 +210,10 @@ def _simpler(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
             yield _put(e, i, np.ones_like(a)), f"it is the right one without the mask {name}: the mask is missing"
             yield _put(e, i, ~a), f"it is the right one for ~{name}: the mask is inverted"
         elif i != e.which:
-            yield _put(e, i, 0 * a), f"it is the right one for {name} = 0: the term with {name} is missing"
+            yield (
+                _put(e, i, 0 * a),
+                f"it is the right one for {name} = 0: the path through {name} (a term with it) is missing",
+            )
         if a.dtype.kind == "f" and i != e.which:
             yield _put(e, i, np.ones_like(a)), f"it is the right one for {name} = 1: the factor {name} is missing"
 
@@ -259,19 +254,29 @@ def of_transposed_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
 
 
 def of_square_weights(e: Evidence) -> Iterator[tuple[str, Array]]:
-    """Guess that square weights w are not transposed: what is wrong at each unit is made of its rows of w - w.T."""
-    n = e.x.shape[-1] if e.x.ndim else 0
-    ws = {name: a - a.T for i, name, a in _floats(e) if i != e.which and a.shape == (n, n)}
-    if not e.whole or e.g.shape[-1:] != (n,) or not 0 < len(ws) < n:
-        return
-    wrong = e.mismatch.reshape(-1, n, e.x.size // n, n)
-    holds = np.abs(wrong).max((1, 2, 3)) > 1e-6 * np.abs(wrong).max()
-    for unit in range(n):
-        basis = np.stack([w[unit] for w in ws.values()])
-        left = wrong[:, unit] - wrong[:, unit] @ np.linalg.pinv(basis) @ basis
-        holds &= np.abs(left).max((1, 2)) <= 1e-6 * np.abs(wrong).max()
-    if holds.sum() > 2:  # of a recurrent net these are the cotangents of the first step
-        yield f"the weights {', '.join(ws)} are not transposed", e.got
+    """Guess that square weights w are not transposed: what is wrong at a unit is made of its rows of w - w.T.
+
+    In a recurrent net it is so for the first step alone, and of the gradient of the first state.
+    """
+    for one in (replace(e, which=which) for which in e.subject.wrt):
+        n = one.x.shape[-1] if one.x.ndim else 0
+        ws = {name: a - a.T for i, name, a in _floats(e) if i != one.which and a.shape == (n, n)}
+        if 0 < len(ws) < n and one.whole and e.g.shape[-1:] == (n,) and one.shows():
+            wrong = one.mismatch.reshape(-1, n, one.x.size // n, n)
+            holds = np.abs(wrong).max((1, 2, 3)) > 1e-6 * np.abs(wrong).max()
+            for unit in range(n):
+                basis = np.stack([w[unit] for w in ws.values()])
+                left = wrong[:, unit] - wrong[:, unit] @ np.linalg.pinv(basis) @ basis
+                holds &= np.abs(left).max((1, 2)) <= 1e-6 * np.abs(wrong).max()
+            if holds.sum() > 2:
+                yield f"the weights {', '.join(ws)} are not transposed", e.got
+
+
+def of_no_dependence(e: Evidence) -> Iterator[tuple[str, Array]]:
+    """Guess that a nonlinearity is left out: the gradient does not change with an input, and the right one does."""
+    moved = replace(e, points=_put(e, e.which, e.x * np.random.default_rng(2).uniform(0.3, 1.7, e.x.shape)))
+    if close(moved.got, e.got, 1e-9) and not close(moved.right_moved, e.right_moved, 1e-3):
+        yield f"it does not change with {e.name}, as the right one does: a factor with {e.name} is missing", e.got
 
 
 GUESSES: tuple[Guess, ...] = (
@@ -279,26 +284,26 @@ GUESSES: tuple[Guess, ...] = (
     of_one_factor,
     of_swapped_gradients,
     of_order,
-    of_parts,
     of_other_inputs_factors,
+    of_parts,
     of_penalty,
     of_other_forms,
+    of_transposed_map,
     of_another_factor,
     of_cotangent_order,
     of_places,
-    of_softmax,
     of_square_weights,
     of_paths,
+    of_softmax,
     of_direction,
-    of_mixing,
     of_wrong_parts,
     of_elementwise,
     of_uses,
     of_eps,
-    of_factors_per_group,
-    of_local_factors,
+    of_groups,
     of_transposed_factor,
     of_wrong_axes,
     of_cotangent_sums,
     of_added_terms,
+    of_no_dependence,
 )

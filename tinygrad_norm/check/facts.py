@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -156,39 +156,31 @@ def subsets(ndim: int) -> Iterator[tuple[int, ...]]:
     return (axes for count in range(1, ndim + 1) for axes in combinations(range(ndim), count))
 
 
-def factors(e: Evidence) -> Iterator[tuple[float, str]]:
-    """Yield what a factor may be: each value and its name, the same for all sizes, likely ones first."""
+def named_factor(e: Evidence, factor: float, told: str, number: str) -> list[str]:
+    """Return sentences that tell a factor: by what it may be, likely ones first, and by its number."""
+    named = [told.format(words) for value, words in _factors(e) if abs(abs(factor) - value) < 1e-5 * value]
+    return [*([number] if round(abs(factor), 6) in PLAIN else []), *named, number]
+
+
+def _factors(e: Evidence) -> Iterator[tuple[float, str]]:
     for name, p in zip(e.subject.names, e.points, strict=False):
         if p.size == 1 and p.dtype.kind == "f" and p.any():
             yield from ((abs(p.item()), f"multiplied by {name}"), (1 / abs(p.item()), f"divided by {name}"))
-    for value, words in OF_SIZES:
-        for name, n in sizes_of(e).items():
-            if n > 1:
-                yield value(n), words.replace("{}", name)
+    for alike in zip(*(_of_size(float(n), name) for name, n in sizes_of(e).items() if n > 1), strict=True):
+        yield from alike
 
 
-OF_SIZES: tuple[tuple[Callable[[int], float], str], ...] = (
-    (float, "multiplied by {}, as when a sum stands where a mean belongs"),
-    (lambda n: 1 / n, "divided by {}, as when a mean stands where a sum belongs"),
-    (lambda n: n / (n - 1), "multiplied by n / (n - 1) for {}, as of the unbiased variance"),
-    (lambda n: (n - 1) / n, "multiplied by (n - 1) / n for {}, as of the unbiased variance"),
-    (math.sqrt, "multiplied by the square root of {}"),
-    (lambda n: 1 / math.sqrt(n), "divided by the square root of {}"),
-    (
-        lambda n: math.sqrt(n / (n - 1)),
-        "multiplied by the square root of n / (n - 1) for {}, as of the unbiased variance",
-    ),
-    (
-        lambda n: math.sqrt((n - 1) / n),
-        "multiplied by the square root of (n - 1) / n for {}, as of the unbiased variance",
-    ),
-    (lambda n: 2.0 * n, "multiplied by 2 and by {}"),
-    (lambda n: 2 / n, "multiplied by 2 and divided by {}"),
-    (lambda n: n / 2, "multiplied by {} and divided by 2"),
-    (lambda n: 0.5 / n, "divided by 2 and by {}"),
-    (lambda n: float(n * n), "multiplied by the square of {}"),
-    (lambda n: 1 / (n * n), "divided by the square of {}"),
-)
+def _of_size(n: float, name: str) -> Iterator[tuple[float, str]]:
+    unbiased = f"n / (n - 1) for {name}, as of the unbiased variance"
+    yield n, f"multiplied by {name}, as when a sum stands where a mean belongs"
+    yield 1 / n, f"divided by {name}, as when a mean stands where a sum belongs"
+    yield from ((n / (n - 1), f"multiplied by {unbiased}"), (1 - 1 / n, f"divided by {unbiased}"))
+    for power, root in ((0.5, "the square root of"), (2.0, "the square of")):
+        yield from ((n**power, f"multiplied by {root} {name}"), (n**-power, f"divided by {root} {name}"))
+    yield (n / (n - 1)) ** 0.5, f"multiplied by the square root of {unbiased}"
+    yield (1 - 1 / n) ** 0.5, f"divided by the square root of {unbiased}"
+    yield from ((2 / n, f"multiplied by 2 and divided by {name}"), (n / 2, f"multiplied by {name} and divided by 2"))
+    yield from ((2 * n, f"multiplied by 2 and by {name}"), (0.5 / n, f"divided by 2 and by {name}"))
 
 
 def sizes_of(e: Evidence) -> dict[str, int]:

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import PLAIN, Evidence, close, factors, named_axes, subsets
+from .facts import Evidence, close, named_axes, named_factor, named_values, subsets
 
 Said = Iterator[tuple[str, Array]]
 Rows = Callable[[Array], Array]
@@ -128,9 +128,10 @@ class Paths:
         for entries, *along in zip(self.rows, *paths, strict=True):
             for place, i in enumerate(entries):
                 basis = np.stack([np.eye(len(entries))[place], *along], axis=1)
-                found.append([_coefficients(basis, jacobian[i, entries]) for jacobian in jacobians])
+                if np.linalg.matrix_rank(basis) == basis.shape[1]:
+                    found.append([_coefficients(basis, jacobian[i, entries]) for jacobian in jacobians])
         coefficients: Array = np.array(found)
-        return coefficients if np.isfinite(coefficients).all() else None
+        return coefficients if found and np.isfinite(coefficients).all() else None
 
     def _size(self, got: Array, want: Array) -> list[str]:
         factor = float((got * want).sum() / ((want * want).sum() or 1.0))
@@ -140,11 +141,8 @@ class Paths:
             return [MISSING]
         if abs(factor + 1) < 1e-5:
             return ["has the wrong sign"]
-        named = [words for value, words in factors(self.evidence) if abs(factor - value) < 1e-5 * value]
-        plain = [f"is {factor:.6g} times as large as the right one"]
-        if round(factor, 6) in PLAIN:
-            return plain
-        return [f"is the right one {words}" for words in named] + plain + ["has the wrong size"]
+        number = f"is {factor:.6g} times as large as the right one"
+        return [*named_factor(self.evidence, factor, "is the right one {}", number), "has the wrong size"]
 
 
 def _coefficients(basis: Array, row: Array) -> Array:
@@ -159,55 +157,51 @@ def of_eps(e: Evidence) -> Said:
     large, larger = (e.times(scale) for scale in (1e4, 1e6))
     here, there = (np.abs(one.mismatch).max() / np.abs(one.want).max() for one in (e, large))
     if close(large.y, larger.y, 1e-3) and there < 1e-3 * here:
-        yield (
-            "what is wrong vanishes as the input grows: eps is dropped or misplaced (outside the root for inside)",
-            e.got,
-        )
+        yield "what is wrong vanishes as the input grows: eps is dropped or misplaced (inside the root?)", e.got
 
 
-def of_factors_per_group(e: Evidence) -> Said:
-    """Guess a factor of its own for each row that shares a statistic."""
-    for _, name, view in _views(e.x):
-        places = view(np.arange(e.x.size).reshape(e.x.shape))
-        if min(places.shape[0], places.shape[1] - 1) < 2:
-            continue
-        got, want = (j.reshape(len(e.got), -1)[:, places] for j in (e.got, e.want))
-        sizes = (want * want).sum(axis=(0, 2), keepdims=True)
-        factor = (got * want).sum(axis=(0, 2), keepdims=True) / np.where(sizes > 0, sizes, 1)
-        flat = e.want.reshape(len(e.got), -1).copy()
-        if not factor[sizes > 0].all() or np.ptp(factor[sizes > 0]) < 1e-3 * np.abs(factor).max():
-            continue
-        flat[:, places] = factor * want
-        words = f"it is the right one times a factor of its own for each row {name}: something with one value for each "
-        words += "of these is missing or counted twice, as a norm, a standard deviation, a weight or a count"
-        yield words, flat.reshape(e.want.shape)
+def of_groups(e: Evidence) -> Said:
+    """Guess a factor of its own for each row that shares a statistic, each entry of the input, or of the output."""
+    got, want = (j.reshape(len(e.got), -1) for j in (e.got, e.want))
+    numbers = np.arange(e.x.size)
+    kinds = [(f"row {name}", _numbered(view(numbers.reshape(e.x.shape)))) for _, name, view in _views(e.x)]
+    outputs = [("entry of the output", np.arange(len(got))[:, None])] if e.whole else []
+    for name, groups in [*kinds, ("entry of the input", numbers), *outputs]:
+        of = np.broadcast_to(groups, want.shape).ravel()
+        sizes, products = (np.bincount(of, weights=(j * want).ravel()) for j in (want, got))
+        several = np.bincount(of, weights=(want != 0).ravel()).min() > 1
+        factor = products / np.where(sizes > 0, sizes, 1)
+        if several and len(factor) > 2 and factor.all() and np.ptp(factor) > 1e-3 * np.abs(factor).max():
+            words = f"it is the right one times a factor of its own for each {name}: a factor (a weight, a gate, a norm"
+            yield f"{words}, a local derivative) is missing or wrong", (factor[of] * want.ravel()).reshape(e.want.shape)
+
+
+def _numbered(places: Array) -> Array:
+    """Return for each entry the number of its row."""
+    numbers = np.empty(places.size, dtype=int)
+    numbers[places] = np.arange(len(places))[:, None]
+    return numbers
 
 
 def of_wrong_axes(e: Evidence) -> Said:
     """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
     mixed, right = _both_mixed(e)
-    if mixed and mixed != right and (not {*mixed} > {*right} or _is_of_sums(e)):
-        fewer, more = [a for a in right if a not in mixed], [a for a in mixed if a not in right]
-        told = "a sum (or mean) runs over the wrong axis"
-        if not more:
-            told = f"what runs over {named_axes(fewer)} (a sum, a mean) is missing"
-        elif not fewer:
-            told = f"a sum (or mean) runs over {named_axes(more)}, an axis too many"
-        words = f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one along "
-        yield f"{words}{named_axes(right) if right else 'none'}: {told}", e.got
+    fewer, more = [a for a in right if a not in mixed], [a for a in mixed if a not in right]
+    if not fewer and not (more and _is_of_sums(e)):
+        return
+    told = f"a sum (or mean) runs over {'the wrong axis' if fewer else 'an axis too many'}"
+    if not more:
+        told = f"what runs over {named_axes(fewer)} (a sum, a mean) is missing"
+        if mixed and any(a.ndim > 1 for _, a in named_values(e)[:-1] if a is not e.x):
+            return  # of a product with another matrix, that may not be transposed
+    along = [f"along {named_axes(axes)}" if axes else "elementwise (along none)" for axes in (mixed, right)]
+    yield f"its entries depend on the cotangent {along[0]}, those of the right one {along[1]}: {told}", e.got
 
 
 def _is_of_sums(e: Evidence) -> bool:
     """Return whether a mismatch is of fewer dimensions than it could be: what depends on everything may be anything."""
     rows = e.mismatch.reshape(len(e.got), -1)
     return bool(np.linalg.matrix_rank(rows) < min(rows.shape))
-
-
-def of_mixing(e: Evidence) -> Said:
-    mixed, right = _both_mixed(e)
-    if right and not mixed:
-        words = "its entries depend on the cotangent elementwise, those of the right one along "
-        yield f"{words}{named_axes(right)}: a sum (mean) or a path is missing", e.got
 
 
 def _both_mixed(e: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, aligned_to, close, compared, factors, named_axes, named_values, subsets
+from .facts import Evidence, aligned_to, close, compared, named_axes, named_factor, named_values, subsets
 
 Said = Iterator[tuple[str, Array]]
 
@@ -25,7 +25,8 @@ MASK = ", a mask is missing, inverted or too much"
 
 def of_parts(e: Evidence) -> Said:
     """Guess which part of the Jacobian is wrong, and by how much: told by places, or by values."""
-    yield from _of_parts(e, exactly=True)
+    if not any(e.explained_by(model) for _, model in of_transposed_map(e)):
+        yield from _of_parts(e, exactly=True)
 
 
 def of_wrong_parts(e: Evidence) -> Said:
@@ -49,17 +50,10 @@ def _of_parts(e: Evidence, exactly: bool) -> Said:
         if exactly and (bad == inside).all():
             for how, model in _how(e, np.broadcast_to(part, wrong.shape)):
                 yield f"it is {how} {where}, and right elsewhere{_because(how, hint)}", model
-        elif hint is THROUGH_TIME and _may_be_transposed(e):
-            continue
         elif not exactly and not (bad & outside).any() and _is_no_luck(bad, inside, some):
             yield f"it is wrong {where}, and right elsewhere{_because('wrong', hint)}", e.got
         elif not exactly and not left[inside].any() and left[outside].all() and _left(e.want, part):
             yield f"it is zero (a path is missing) {where}, and nowhere else", e.got
-
-
-def _may_be_transposed(e: Evidence) -> bool:
-    """Return whether there is a square weight: of a recurrent one that is not transposed, later steps are wrong too."""
-    return any(a.ndim == 2 and a.shape[0] == a.shape[1] > 1 for _, a in named_values(e)[:-1])
 
 
 def _left(want: Array, part: Array) -> bool:
@@ -94,9 +88,8 @@ def _how(e: Evidence, part: Array) -> Iterator[tuple[str, Array]]:
     elif abs(factor + 1) < 1e-5:
         yield "of the wrong sign (flipped)", model
     else:
-        named = (words for value, words in factors(e) if abs(factor - value) < 1e-5 * value)
-        yield from ((f"the right one {words}", model) for words in named)
-        yield f"the right one times a factor of {factor:.4g}", model
+        number = f"the right one times a factor of {factor:.4g}"
+        yield from ((words, model) for words in named_factor(e, factor, "the right one {}", number))
 
 
 def _parts(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[tuple[str, Array, str]]:
@@ -238,6 +231,12 @@ def of_places(e: Evidence) -> Said:
             yield f"its values are right, but at other places {words}: {told}", e.got
 
 
+def of_transposed_map(e: Evidence) -> Said:
+    if e.whole and e.g.size == e.x.size:
+        words = "the linear map is applied to the cotangent as it is, not transposed (its Jacobian is the transpose)"
+        yield words, e.want.reshape(e.g.size, -1).T.reshape(e.want.shape)
+
+
 def of_direction(e: Evidence) -> Said:
     """Guess by where the Jacobian is zero: what was gathered is to be scattered, what runs forward runs backward."""
     if not e.whole:
@@ -248,9 +247,16 @@ def of_direction(e: Evidence) -> Said:
             "each entry goes where it should come from: a sum or a map runs in the wrong direction (not reversed)",
             e.got,
         )
-    if want.sum(axis=1).max() == 1 == got.sum(axis=0).max() and (got & ~want).any() and {*e.got.flat} <= {*e.want.flat}:
+    once = want.sum(axis=1).max() == 1 == got.sum(axis=0).max() and {*e.got.flat} <= {*e.want.flat}
+    if once and (got & ~want).any() and any(p.dtype.kind in "iu" for p in e.points):
         words = "the cotangent is gathered by indices, where it is to be scattered to them (the transposed map)"
         yield words, e.got
+    here, there = got.any(axis=0), want.any(axis=0)
+    if (here & ~there).any():
+        how = (
+            "takes the wrong entries (of other places or axes)" if (there & ~here).any() else "is missing or too large"
+        )
+        yield f"it is not zero at entries where it should be, and wrong at others: a mask (of a maximum) {how}", e.got
 
 
 def _by_whole_numbers(name: str, a: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:

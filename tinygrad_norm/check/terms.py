@@ -36,22 +36,7 @@ def of_elementwise(e: Evidence) -> Said:
                     yield f"it is the right one {how} by {words}{constant}: {told}", model
     if diagonal:
         yield from _of_missing_term(e, np.diag(got).reshape(e.x.shape), np.diag(want).reshape(e.x.shape))
-
-
-def of_local_factors(e: Evidence) -> Said:
-    """Guess that it is right but for a factor of each entry of the input, or of the output."""
-    if _is_diagonal(e):
-        words = "the local derivative is wrong: it is elementwise, as it should be, but a factor or a term of the "
-        yield f"{words}derivative is missing or wrong (by the chain rule or the product rule)", e.got
-    got, want = e.got.reshape(len(e.got), -1), e.want.reshape(len(e.got), -1)
-    for axis, name in ((0, "input"), (1, "output")):
-        several = (np.abs(want) > 1e-9 * np.abs(want).max()).sum(axis=axis).min() > 1
-        sizes = (want * want).sum(axis=axis, keepdims=True)
-        factor = (got * want).sum(axis=axis, keepdims=True) / np.where(sizes > 0, sizes, 1)
-        differ = np.ptp(factor) > 1e-3 * np.abs(factor).max()
-        if e.whole and several and differ and factor.size > 2 and factor.all():
-            words = f"it is the right one times a factor of its own for each entry of the {name}: a factor (a local "
-            yield f"{words}derivative, a gate, a weight) is missing or wrong", (factor * want).reshape(e.want.shape)
+        yield "the local derivative is wrong: it is elementwise, as it should be, but a factor or term is wrong", e.got
 
 
 def _is_diagonal(e: Evidence) -> bool:
@@ -226,7 +211,7 @@ def of_softmax(e: Evidence) -> Said:
             (p * (1 - p), "softmax is differentiated elementwise, p * (1 - p): its Jacobian mixes entries"),
             (
                 p,
-                "the sum (mean) over the row is missing from the derivative of softmax: p * u for p * (u - sum(p * u))",
+                "the sum (mean) over the row in the derivative of softmax, p * (u - sum(p * u)), is missing or wrong",
             ),
             (np.ones_like(p), "it is the gradient of the probabilities: the derivative of softmax is missing"),
         ):
