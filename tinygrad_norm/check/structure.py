@@ -52,13 +52,8 @@ def _of_parts(e: Evidence, exactly: bool) -> Said:
                 yield f"it is {how} {where}, and right elsewhere{_because(how, hint)}", model
         elif not exactly and not (bad & outside).any() and _is_no_luck(bad, inside, some):
             yield f"it is wrong {where}, and right elsewhere{_because('wrong', hint)}", e.got
-        elif not exactly and not left[inside].any() and left[outside].all() and _left(e.want, part):
+        elif not exactly and not left[inside].any() and left[outside].all() and np.where(part, 0, e.want).any():
             yield f"it is zero (a path is missing) {where}, and nowhere else", e.got
-
-
-def _left(want: Array, part: Array) -> bool:
-    """Return whether the right gradient is not zero outside of a part."""
-    return bool(np.where(part, 0, want).any())
 
 
 def _is_no_luck(bad: Array, inside: Array, some: Array) -> bool:

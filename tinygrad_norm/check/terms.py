@@ -89,46 +89,32 @@ def _constant(ratio: Array) -> str | None:
     return "" if abs(value - 1) < 1e-5 else " (negative)" if abs(value + 1) < 1e-5 else f" (times {value:.4g})"
 
 
-FUNCTIONS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-    ("{}", lambda v: v),
-    ("{}**2", lambda v: v**2),
-    ("the square root of {}", lambda v: np.sqrt(np.abs(v))),
-    ("1 - {}", lambda v: 1 - v),
-    ("1 + {}", lambda v: 1 + v),
-    ("1 - {}**2", lambda v: 1 - v**2),
-    ("1 + {}**2", lambda v: 1 + v**2),
-    ("{} * (1 - {})", lambda v: v * (1 - v)),
-    ("{} * (1 + {})", lambda v: v * (1 + v)),
-    ("exp({})", np.exp),
-    ("exp(-{}**2 / 2)", lambda v: np.exp(-v * v / 2)),
-    ("log({})", lambda v: np.log(np.abs(v))),
-    ("|{}|", np.abs),
-    ("sin({})", np.sin),
-    ("cos({})", np.cos),
-    ("tanh({})", np.tanh),
-    ("1 - tanh({})**2", lambda v: 1 - np.tanh(v) ** 2),
-    ("sigmoid({})", lambda v: 1 / (1 + np.exp(-v))),
-    ("the derivative of sigmoid({})", lambda v: np.exp(-v) / (1 + np.exp(-v)) ** 2),
-)
-STATISTICS: tuple[tuple[str, Callable[..., Any]], ...] = (
-    ("standard deviation", np.std),
-    ("variance", np.var),
-    ("norm", lambda x, **over: np.sqrt((x**2).sum(**over))),
-    ("squared norm", lambda x, **over: (x**2).sum(**over)),
-    ("sum", np.sum),
-)
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "{}": lambda v: v, "{}**2": lambda v: v**2, "the square root of {}": lambda v: np.sqrt(np.abs(v)),
+    "1 - {}": lambda v: 1 - v, "1 + {}": lambda v: 1 + v, "1 - {}**2": lambda v: 1 - v**2,
+    "1 + {}**2": lambda v: 1 + v**2, "{} * (1 - {})": lambda v: v * (1 - v), "{} * (1 + {})": lambda v: v * (1 + v),
+    "exp({})": np.exp, "exp(-{}**2 / 2)": lambda v: np.exp(-v * v / 2), "log({})": lambda v: np.log(np.abs(v)),
+    "|{}|": np.abs, "sin({})": np.sin, "cos({})": np.cos, "tanh({})": np.tanh,
+    "1 - tanh({})**2": lambda v: 1 - np.tanh(v) ** 2, "sigmoid({})": lambda v: 1 / (1 + np.exp(-v)),
+    "the derivative of sigmoid({})": lambda v: np.exp(-v) / (1 + np.exp(-v)) ** 2,
+}  # fmt: skip
+STATISTICS: dict[str, Callable[..., Any]] = {
+    "standard deviation": np.std, "variance": np.var, "sum": np.sum,
+    "norm": lambda x, **over: (x**2).sum(**over) ** 0.5,
+    "squared norm": lambda x, **over: (x**2).sum(**over),
+}  # fmt: skip
 
 
 def terms(e: Evidence, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
     """Yield what a factor may be: statistics of the input, functions of the inputs and of the output."""
     for axes in subsets(len(shape)) if e.x.shape == shape else ():
-        for words, statistic in STATISTICS:
+        for words, statistic in STATISTICS.items():
             value = np.broadcast_to(statistic(e.x, axis=axes, keepdims=True), shape)
             yield f"the {words} of {e.name} over {named_axes(axes)}", value
     for name, a in named_values(e):
         for v in aligned_to(a, shape):
             if v.size > 1 and np.ptp(v) > 0:
-                yield from ((words.replace("{}", name), function(v)) for words, function in FUNCTIONS)
+                yield from ((words.replace("{}", name), function(v)) for words, function in FUNCTIONS.items())
 
 
 def of_other_inputs_factors(e: Evidence) -> Said:
