@@ -14,7 +14,7 @@ from itertools import combinations, permutations
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, close, named_axes, named_factor, shapes_of, sizes_of, subsets
+from .facts import Evidence, Said, close, named_axes, named_factor, shapes_of, sizes_of, subsets
 from .paths import of_eps, of_groups, of_paths, of_wrong_axes
 from .structure import of_direction, of_parts, of_places, of_transposed_map, of_wrong_parts
 from .terms import (
@@ -26,7 +26,7 @@ from .terms import (
     of_softmax,
 )
 
-Guess = Callable[[Evidence], Iterator[tuple[str, Array]]]
+Guess = Callable[[Evidence], Said]
 
 
 def diagnose(points: Sequence[Evidence]) -> str:
@@ -55,12 +55,12 @@ def _said(guess: Guess, e: Evidence) -> list[str]:
         return []
 
 
-def of_zero_or_sign(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_zero_or_sign(e: Evidence) -> Said:
     yield "it is zero everywhere: the path to this input is missing", 0 * e.want
     yield "it is the right one with its sign flipped", -e.want
 
 
-def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_one_factor(e: Evidence) -> Said:
     """Guess one factor for all entries, by the sizes of axes or by the value of a scalar input."""
     size = float((e.want * e.want).sum())
     ratio = float((e.got * e.want).sum()) / size if size else 1.0
@@ -74,7 +74,7 @@ def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
     yield from ((words, model) for words in named_factor(e, ratio, told, number))
 
 
-def of_another_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_another_factor(e: Evidence) -> Said:
     """Guess one factor for all entries that is another one at each point, as of a wrong count or sum."""
     ratio = float((e.got * e.want).sum()) / (float((e.want * e.want).sum()) or 1.0)
     if np.count_nonzero(e.want) > 2 and abs(ratio - 1) > 1e-4:
@@ -87,7 +87,7 @@ def of_another_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
         yield "it is the right one times one factor, another for each input: divided by the wrong sum", ratio * e.want
 
 
-def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_swapped_gradients(e: Evidence) -> Said:
     for i, (name, shape) in enumerate(shapes_of(e)):
         if i != e.which and shape == e.x.shape and e.points[i].dtype.kind == "f":
             swapped = close(e.subject.gradients(e.points, e.g)[i], e.right_for(e.g))
@@ -95,7 +95,7 @@ def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
             yield f"it is the gradient of {name}: {told}", e.right(i)
 
 
-def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_order(e: Evidence) -> Said:
     """Guess that entries are right, and in the wrong place: transposed, reversed, shifted, the map not transposed."""
     want, ndim = e.want, e.x.ndim
     for axes in permutations(range(ndim)):
@@ -115,38 +115,35 @@ def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
         yield f"it is the right one reversed (flipped) along {named_axes(axes)} {words}", rolled
         for by, words in ((1, "later"), (-1, "earlier")):
             shifted = np.roll(want, by, [a + 1 for a in axes])
-            yield f"it is the right one shifted by one place ({words}) along {named_axes(axes)}", shifted
+            ends = [np.indices(e.x.shape)[a] == (0 if by > 0 else e.x.shape[a] - 1) for a in axes]
+            inside = ~np.any(ends, axis=0)
+            if min(e.x.shape[a] for a in axes) > 2 and np.count_nonzero(e.mismatch[:, inside]) > 3:
+                told = f"it is the right one shifted by one place ({words}) along {named_axes(axes)}"
+                yield told, np.where(inside, shifted, e.got)
 
 
-def of_cotangent_order(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_cotangent_order(e: Evidence) -> Said:
     """Guess that the cotangent was taken transposed, reversed or as it is, where the map is to be transposed."""
     if not e.whole:
         return
-    rows = e.want.reshape(*e.g.shape, *e.x.shape)
+    rows, got = (j.reshape(*e.g.shape, *e.x.shape) for j in (e.want, e.got))
     ndim, kept = e.g.ndim, range(e.g.ndim, e.g.ndim + e.x.ndim)
     for axes in permutations(range(ndim)):
-        moved = rows.transpose(*axes, *kept)
+        moved, other = rows.transpose(*axes, *kept), got.transpose(*axes, *kept)
         if axes != tuple(range(ndim)) and moved.shape == rows.shape:
             swapped = named_axes([a for a in range(ndim) if axes[a] != a])
-            words = f"the cotangent is used transposed ({swapped} swapped)"
+            how = "the cotangent is used transposed"
             if e.x.ndim < ndim:
-                words = f"a sum of the cotangent runs over the wrong axis ({swapped} swapped)"
-            yield words, moved.reshape(e.want.shape)
-            got = e.got.reshape(rows.shape)
-            half = rows - got.transpose(*axes, *kept)
-            words = (
-                "it is one of two terms: that with the transposed cotangent is missing (symmetric uses of one input)"
-            )
-            if e.explained_by(half.reshape(e.want.shape)):
-                yield words, half.reshape(e.want.shape)
+                how = "a sum of the cotangent runs over the wrong axis"
+            yield f"{how} ({swapped} swapped)", moved.reshape(e.want.shape)
+            words = "it is one of two terms: that with the transposed cotangent (of symmetric uses) is missing"
+            yield words, (rows - other).reshape(e.want.shape)
     for axes in subsets(ndim):
-        yield (
-            f"the cotangent is used reversed (flipped) along {named_axes(axes)}",
-            np.flip(rows, axes).reshape(e.want.shape),
-        )
+        flipped = np.flip(rows, axes).reshape(e.want.shape)
+        yield f"the cotangent is used reversed (flipped) along {named_axes(axes)}", flipped
 
 
-def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_other_forms(e: Evidence) -> Said:
     """Guess that an input was used in another form: transposed, flipped, negative, or two of them swapped.
 
     What is done to an input is undone by doing it again, so the gradient is the right one for the other form, and would
@@ -201,10 +198,7 @@ def _simpler(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
             yield _put(e, i, np.ones_like(a)), f"it is the right one without the mask {name}: the mask is missing"
             yield _put(e, i, ~a), f"it is the right one for ~{name}: the mask is inverted"
         elif i != e.which:
-            yield (
-                _put(e, i, 0 * a),
-                f"it is the right one for {name} = 0: the path through {name} (a term with it) is missing",
-            )
+            yield _put(e, i, 0 * a), f"it is the right one for {name} = 0: the path (term) with {name} is missing"
         if a.dtype.kind == "f" and i != e.which:
             yield _put(e, i, np.ones_like(a)), f"it is the right one for {name} = 1: the factor {name} is missing"
 
@@ -212,7 +206,7 @@ def _simpler(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
 USES = (1 / 2, 1 / 3, 2 / 3)
 
 
-def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_uses(e: Evidence) -> Said:
     """Guess that one of several uses is left out: along the input itself, each use of a linear map counts once."""
     got, want = (np.tensordot(j, e.x, e.x.ndim) for j in (e.got, e.want))
     y = e.cotangents @ (e.y - e.subject.value(*_put(e, e.which, 0 * e.x))).ravel()
@@ -230,7 +224,7 @@ def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
         yield words, e.got
 
 
-def of_square_weights(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_square_weights(e: Evidence) -> Said:
     """Guess that square weights w are not transposed: what is wrong at a unit is made of its rows of w - w.T.
 
     In a recurrent net it is so for the first step alone, and of the gradient of the first state.
@@ -249,14 +243,12 @@ def of_square_weights(e: Evidence) -> Iterator[tuple[str, Array]]:
                 yield f"the weights {', '.join(ws)} are not transposed", e.got
 
 
-def of_no_dependence(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_no_dependence(e: Evidence) -> Said:
     """Guess that a nonlinearity is left out: the gradient does not change with an input, and the right one does."""
     moved = replace(e, points=_put(e, e.which, e.x * np.random.default_rng(2).uniform(0.3, 1.7, e.x.shape)))
     if close(moved.got, e.got, 1e-9) and not close(moved.right_moved, e.right_moved, 1e-3):
-        yield (
-            f"it does not change with {e.name}, as the right one does: a factor (the local derivative) is missing",
-            e.got,
-        )
+        words = f"it does not change with {e.name}, as the right one does: a factor "
+        yield f"{words}(a local derivative, a mask) is missing", e.got
 
 
 GUESSES: tuple[Guess, ...] = (

@@ -15,6 +15,8 @@ from .oracle import COMPLEX_STEP
 from .scales import step_scales
 from .subject import Subject
 
+Said = Iterator[tuple[str, Array]]
+"""What guesses yield: sentences, each with the gradient that it means."""
 MOST_PAIRS = 100_000
 """So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
 PLAIN = tuple(round(value, 6) for value in (1 / 3, 0.5, 2, 3))

@@ -10,9 +10,8 @@ from itertools import product
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, close, named_axes, named_factor, named_values, subsets
+from .facts import Evidence, Said, close, named_axes, named_factor, named_values, subsets
 
-Said = Iterator[tuple[str, Array]]
 Rows = Callable[[Array], Array]
 MISSING, UNKNOWN = "is missing", "is missing or wrong"
 

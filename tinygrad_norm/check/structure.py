@@ -9,9 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, aligned_to, close, compared, named_axes, named_factor, named_values, subsets
-
-Said = Iterator[tuple[str, Array]]
+from .facts import Evidence, Said, aligned_to, close, compared, named_axes, named_factor, named_values, subsets
 
 ELEMENTWISE = ", as when what mixes entries (a softmax, a normalization, a sum) is differentiated elementwise"
 THROUGH_TIME = (
@@ -211,10 +209,11 @@ def _others(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Arra
         if not e.got[:, whole].any():
             yield "at some entries", whole[None], ": a path is missing there, or a mask is too much"
     if e.whole and not e.got[wrong].any():
-        words = (
-            ", as when a sum over repeated or overlapping uses is overwritten, not accumulated, or a path is missing"
+        yield (
+            "in some terms",
+            wrong,
+            ", as when a sum over repeated or overlapping uses is overwritten, not accumulated",
         )
-        yield "in some terms", wrong, words
 
 
 def of_places(e: Evidence) -> Said:
@@ -238,19 +237,14 @@ def of_direction(e: Evidence) -> Said:
         return
     got, want = (j.reshape(len(j), -1) != 0 for j in (e.got, e.want))
     if got.shape[0] == got.shape[1] and (got == want.T).all() and (got != want).any():
-        yield (
-            "each entry goes where it should come from: a sum or a map runs in the wrong direction (not reversed)",
-            e.got,
-        )
+        yield "each entry goes where it should come from: the direction is wrong (a sum is not reversed)", e.got
     once = want.sum(axis=1).max() == 1 == got.sum(axis=0).max() and {*e.got.flat} <= {*e.want.flat}
     if once and (got & ~want).any() and any(p.dtype.kind in "iu" for p in e.points):
         words = "the cotangent is gathered by indices, where it is to be scattered to them (the transposed map)"
         yield words, e.got
     here, there = got.any(axis=0), want.any(axis=0)
     if (here & ~there).any():
-        how = (
-            "takes the wrong entries (of other places or axes)" if (there & ~here).any() else "is missing or too large"
-        )
+        how = "takes the wrong entries (places, axes)" if (there & ~here).any() else "is missing or too large"
         yield f"it is not zero at entries where it should be, and wrong at others: a mask (of a maximum) {how}", e.got
 
 
@@ -260,11 +254,8 @@ def _by_whole_numbers(name: str, a: Array, shape: tuple[int, ...]) -> Iterator[t
         others = (*shape[:axis], *shape[axis + 1 :])
         if a.shape == others and a.size and a.min() >= 0 and a.max() < size:
             labelled = np.expand_dims(a, axis) == np.arange(size).reshape(-1, *(1,) * (len(shape) - axis - 1))
-            yield (
-                f"at the entries that the labels ({name}) name",
-                labelled,
-                ", as when the term of the right class (the one-hot target) is missing or wrong",
-            )
+            hint = ", as when the term of the right class (the one-hot target) is missing or wrong"
+            yield f"at the entries that the labels ({name}) name", labelled, hint
             yield f"everywhere but at the labels ({name})", ~labelled, ", in a term of the other classes"
         if a.size and a.min() >= 0 and a.max() < size:
             counts = np.bincount(a.ravel(), minlength=size).reshape(-1, *(1,) * (len(shape) - axis - 1))

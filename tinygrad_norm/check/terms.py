@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import Evidence, aligned_to, close, compared, named_axes, named_values, subsets
-
-Said = Iterator[tuple[str, Array]]
+from .facts import Evidence, Said, aligned_to, close, compared, named_axes, named_values, subsets
 
 
 def of_elementwise(e: Evidence) -> Said:
@@ -195,10 +193,7 @@ def of_softmax(e: Evidence) -> Said:
         p = p / p.sum(axes, keepdims=True)
         for local, words in (
             (p * (1 - p), "softmax is differentiated elementwise, p * (1 - p): its Jacobian mixes entries"),
-            (
-                p,
-                "the sum (mean) over the row in the derivative of softmax, p * (u - sum(p * u)), is missing or wrong",
-            ),
+            (p, "the sum (mean) over the row in the derivative of softmax, p * (u - sum(p * u)), is missing or wrong"),
             (np.ones_like(p), "it is the gradient of the probabilities: the derivative of softmax is missing"),
         ):
             u = e.got / local
