@@ -209,11 +209,8 @@ def _others(e: Evidence, wrong: Array, there: Array) -> Iterator[tuple[str, Arra
         if not e.got[:, whole].any():
             yield "at some entries", whole[None], ": a path is missing there, or a mask is too much"
     if e.whole and not e.got[wrong].any():
-        yield (
-            "in some terms",
-            wrong,
-            ", as when a sum over repeated or overlapping uses is overwritten, not accumulated",
-        )
+        hint = ", as when a sum over repeated or overlapping uses is overwritten, not accumulated"
+        yield "in some terms", wrong, hint
 
 
 def of_places(e: Evidence) -> Said:
