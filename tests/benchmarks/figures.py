@@ -356,8 +356,8 @@ def searched(
     faults: list[bool] = []
     examine = point.examine
 
-    def counting(*given: Any) -> GradientReport:
-        report = examine(*given)
+    def counting(*given: Any, **how: Any) -> GradientReport:
+        report = examine(*given, **how)
         faults.append(report.verdict in FAULTS)
         return report
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..engine.operators import Array
 from .facts import Evidence, Said, close, named_axes, named_factor, shapes_of, sizes_of, subsets
-from .paths import of_eps, of_groups, of_paths, of_wrong_axes
+from .paths import of_eps, of_groups, of_mixing, of_paths, of_wrong_axes
 from .structure import of_direction, of_parts, of_places, of_transposed_map, of_wrong_parts
 from .terms import (
     of_added_terms,
@@ -268,6 +268,7 @@ GUESSES: tuple[Guess, ...] = (
     of_paths,
     of_softmax,
     of_direction,
+    of_mixing,
     of_wrong_parts,
     of_elementwise,
     of_uses,

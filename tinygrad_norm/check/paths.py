@@ -174,6 +174,12 @@ def of_wrong_axes(e: Evidence) -> Said:
     yield f"its entries depend on the cotangent {along[0]}, those of the right one {along[1]}: {told}", e.got
 
 
+def of_mixing(e: Evidence) -> Said:
+    """Guess that the right gradient mixes entries, and this one does not."""
+    if not _both_mixed(e)[0]:
+        yield from of_wrong_axes(e)
+
+
 def _is_of_sums(e: Evidence) -> bool:
     """Return whether a mismatch is of fewer dimensions than it could be: what depends on everything may be anything."""
     rows = e.mismatch.reshape(len(e.got), -1)

@@ -34,7 +34,8 @@ def of_elementwise(e: Evidence) -> Said:
                     yield f"it is the right one {how} by {words}{constant}: {told}", model
     if diagonal:
         yield from _of_missing_term(e, np.diag(got).reshape(e.x.shape), np.diag(want).reshape(e.x.shape))
-        yield "the local derivative is wrong: it is elementwise, as it should be, but a factor or term is wrong", e.got
+        words = "the local derivative is wrong: it is elementwise, as it should be, but a factor or a term of the "
+        yield f"{words}derivative is missing or wrong (by the chain rule or the product rule)", e.got
 
 
 def _is_diagonal(e: Evidence) -> bool:
