@@ -136,18 +136,19 @@ def of_groups(e: Evidence) -> Said:
     """Guess a factor of its own for each row that shares a statistic, each entry of the input, or of the output."""
     got, want = (j.reshape(len(e.got), -1) for j in (e.got, e.want))
     numbers = np.arange(e.x.size)
-    local, shared = "(a local derivative, a gate, a weight)", "(one value for each, as a standard deviation or a norm)"
+    local, shared = "(a local derivative, a gate, a weight)", "(a standard deviation, a norm, a count)"
     kinds = [(f"row {name}", _numbered(view(numbers.reshape(e.x.shape))), shared) for _, name, view in _views(e.x)]
     kinds.append(("entry of the input", numbers, local))
     kinds += [("entry of the output", np.arange(len(got))[:, None], local)] if e.whole else []
     for name, groups, what in kinds:
         of = np.broadcast_to(groups, want.shape).ravel()
         sizes, products = (np.bincount(of, weights=(j * want).ravel()) for j in (want, got))
-        several = np.bincount(of, weights=(want != 0).ravel()).min() > 1
+        several = np.bincount(of, weights=(want != 0).ravel())[sizes > 0].min() > 1
         factor = products / np.where(sizes > 0, sizes, 1)
-        if several and len(factor) > 2 and factor.all() and np.ptp(factor) > 1e-3 * np.abs(factor).max():
+        known = factor[sizes > 0]
+        if several and len(known) > 1 and known.all() and np.ptp(known) > 1e-3 * np.abs(known).max():
             words = (
-                f"it is the right one times a factor of its own for each {name}: a factor {what} is missing or wrong"
+                f"it is the right one times a factor of its own for each {name}: a factor {what} is wrong or missing"
             )
             yield words, (factor[of] * want.ravel()).reshape(e.want.shape)
 
