@@ -243,7 +243,7 @@ def of_direction(e: Evidence) -> Said:
     if (here & ~there).any():
         how = "takes the wrong entries (places, axes)" if (there & ~here).any() else "is missing or too large"
         yield f"it is not zero at entries where it should be, and wrong at others: a mask (of a maximum) {how}", e.got
-    elif (there & ~here).sum() > 1:
+    elif (there & ~here).sum() > 1 and e.g.shape != e.x.shape:
         yield "it is zero at entries where it should not be, and wrong at others: a path is missing", e.got
 
 
