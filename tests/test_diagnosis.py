@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests import diagnosis_layers, diagnosis_losses, diagnosis_sequences  # noqa: F401 (they add cases)
+from tests import diagnosis_layers, diagnosis_losses, diagnosis_sequences, diagnosis_terms  # noqa: F401 (they add cases)
 from tests.diagnosis_cases import CASES, Array, Case, drawn
 from tinygrad_norm.check.evidence import explained
 from tinygrad_norm.check.point import examine

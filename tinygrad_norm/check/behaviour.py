@@ -82,27 +82,15 @@ def by_cotangents(e: Evidence) -> str:
     g = e.g
     here, zero, twice, back = (e.pulled(c) for c in (g, 0 * g, 2 * g, -g))
     as_if_one = e.whole and close(here, e.right_for(np.ones(g.shape)))
-    ignored = "it does not depend on the cotangent g"
-    guesses = (
-        (
-            close(here, zero) and as_if_one,
-            f"{ignored}, as if g were 1: the factor g, the upstream gradient, is missing",
-        ),
-        (close(here, zero), f"{ignored}: the multiplication by the upstream gradient is missing"),
-        (
-            zero.any() and close(twice - zero, 2 * (here - zero)),
-            "a term is added that does not depend on the cotangent (as a penalty, a regularization or a constant)",
-        ),
-        (close(twice, 4 * here), "it is quadratic in the cotangent: g is squared, or multiplied in twice"),
-        (close(back, here), "it is the same for g and -g: the absolute value (or square) of the cotangent is taken"),
-        (
-            close(twice, here),
-            "it does not change with the size of g: the sign of g, or g divided by its norm, is taken",
-        ),
-        (
-            close(twice, 2 * here),
-            "it treats positive and negative cotangents g differently: a mask is of g, by its own sign",
-        ),
-    )
-    unknown = "it is not linear in the cotangent: g goes through a nonlinear function (a clip, a square, a power)"
-    return next((words for fits, words in guesses if fits), unknown)
+    like_one = ", as if g were 1" if as_if_one else ""
+    affine = bool(zero.any()) and close(twice - zero, 2 * (here - zero))
+    guesses = {
+        f"it does not depend on the cotangent{like_one}: the factor g (upstream) is missing": close(here, zero),
+        "a term is added that does not depend on the cotangent (as a penalty, a regularization or a constant)": affine,
+        "it is quadratic in the cotangent: g is squared, or multiplied in twice": close(twice, 4 * here),
+        "it is the same for g and -g: the absolute value (or square) of the cotangent is taken": close(back, here),
+        "it does not change with the size of g: the sign of g is taken, or g is normalized": close(twice, here),
+        "it treats positive and negative cotangents g differently: a mask is by the sign of g": close(twice, 2 * here),
+        "it is not linear in the cotangent: g goes through a nonlinear function (a clip, a square, a power)": True,
+    }  # fmt: skip
+    return next(words for words, fits in guesses.items() if fits)

@@ -14,20 +14,19 @@ from itertools import combinations, permutations
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import PLAIN, Evidence, close, factors, named_axes, shapes_of, subsets
-from .paths import of_eps, of_factors_per_group, of_mixing, of_paths, of_wrong_axes
-from .structure import (
+from .facts import Evidence, Said, close, named_axes, named_factor, shapes_of, sizes_of, subsets
+from .paths import of_eps, of_groups, of_mixing, of_paths, of_wrong_axes
+from .structure import of_direction, of_parts, of_places, of_transposed_map, of_wrong_parts
+from .terms import (
+    of_added_terms,
     of_cotangent_sums,
     of_elementwise,
-    of_local_factors,
     of_other_inputs_factors,
-    of_parts,
-    of_places,
-    of_support,
-    of_wrong_parts,
+    of_penalty,
+    of_softmax,
 )
 
-Guess = Callable[[Evidence], Iterator[tuple[str, Array]]]
+Guess = Callable[[Evidence], Said]
 
 
 def diagnose(points: Sequence[Evidence]) -> str:
@@ -37,7 +36,7 @@ def diagnose(points: Sequence[Evidence]) -> str:
     for guess in GUESSES:
         common: list[str] | None = None
         for e in points:
-            said = [words for words, model in guess(e) if e.explained_by(model)]
+            said = _said(guess, e)
             common = said if common is None else [words for words in common if words in said]
             if not common:
                 break
@@ -49,30 +48,46 @@ def diagnose(points: Sequence[Evidence]) -> str:
     return ""
 
 
-def of_zero_or_sign(e: Evidence) -> Iterator[tuple[str, Array]]:
+def _said(guess: Guess, e: Evidence) -> list[str]:
+    try:
+        return [words for words, model in guess(e) if e.explained_by(model)]
+    except Exception:  # the functions' own, of inputs that nobody gave them
+        return []
+
+
+def of_zero_or_sign(e: Evidence) -> Said:
     yield "it is zero everywhere: the path to this input is missing", 0 * e.want
     yield "it is the right one with its sign flipped", -e.want
 
 
-def of_one_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_one_factor(e: Evidence) -> Said:
     """Guess one factor for all entries, by the sizes of axes or by the value of a scalar input."""
     size = float((e.want * e.want).sum())
     ratio = float((e.got * e.want).sum()) / size if size else 1.0
     if abs(ratio - 1) < 1e-4 or ratio == 0:
         return
     model, flipped = ratio * e.want, " and its sign flipped" if ratio < 0 else ""
-    named = [words for value, words in factors(e) if abs(abs(ratio) - value) < 1e-5 * value]
     roots = [n for n in range(2, 65) if math.isqrt(n) ** 2 != n and abs(max(ratio**2, ratio**-2) - n) < 1e-5]
     root = f" (the square root of {roots[0]}{', or 1 / it' if ratio**2 < 1 else ''})" if roots else ""
-    plain = f"it is {abs(ratio):.4g} times the right one everywhere{root}{flipped}"
-    if round(abs(ratio), 6) in PLAIN:
-        yield plain, model
-    for words in named:
-        yield f"it is the right one {words}{flipped}, a constant factor", model
-    yield plain, model
+    number = f"it is {abs(ratio):.4g} times the right one everywhere{root}{flipped}"
+    told = f"it is the right one {{}}{flipped}, a constant factor"
+    yield from ((words, model) for words in named_factor(e, ratio, told, number))
 
 
-def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_another_factor(e: Evidence) -> Said:
+    """Guess one factor for all entries that is another one at each point, as of a wrong count or sum."""
+    ratio = float((e.got * e.want).sum()) / (float((e.want * e.want).sum()) or 1.0)
+    if np.count_nonzero(e.want) > 2 and abs(ratio - 1) > 1e-4:
+        for name, a in zip(e.subject.names, e.points, strict=False):
+            total = float(a.sum()) if a.size > 1 else 0.0
+            for of, n in sizes_of(e).items():
+                for words, value in ((f"sum({name}) / n", total / n), (f"n / sum({name})", n / total if total else 0)):
+                    if value and abs(ratio - value) < 1e-5 * value:
+                        yield f"it is the right one times {words} with n {of}: divided by the wrong sum", ratio * e.want
+        yield "it is the right one times one factor, another for each input: divided by the wrong sum", ratio * e.want
+
+
+def of_swapped_gradients(e: Evidence) -> Said:
     for i, (name, shape) in enumerate(shapes_of(e)):
         if i != e.which and shape == e.x.shape and e.points[i].dtype.kind == "f":
             swapped = close(e.subject.gradients(e.points, e.g)[i], e.right_for(e.g))
@@ -80,7 +95,7 @@ def of_swapped_gradients(e: Evidence) -> Iterator[tuple[str, Array]]:
             yield f"it is the gradient of {name}: {told}", e.right(i)
 
 
-def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_order(e: Evidence) -> Said:
     """Guess that entries are right, and in the wrong place: transposed, reversed, shifted, the map not transposed."""
     want, ndim = e.want, e.x.ndim
     for axes in permutations(range(ndim)):
@@ -100,73 +115,35 @@ def of_order(e: Evidence) -> Iterator[tuple[str, Array]]:
         yield f"it is the right one reversed (flipped) along {named_axes(axes)} {words}", rolled
         for by, words in ((1, "later"), (-1, "earlier")):
             shifted = np.roll(want, by, [a + 1 for a in axes])
-            yield (
-                f"it is the right one shifted by one place ({words}) along {named_axes(axes)}",
-                _inside(e, shifted, by, axes),
-            )
+            ends = [np.indices(e.x.shape)[a] == (0 if by > 0 else e.x.shape[a] - 1) for a in axes]
+            inside = ~np.any(ends, axis=0)
+            if min(e.x.shape[a] for a in axes) > 2 and np.count_nonzero(e.mismatch[:, inside]) > 3:
+                told = f"it is the right one shifted by one place ({words}) along {named_axes(axes)}"
+                yield told, np.where(inside, shifted, e.got)
 
 
-def of_blocks(e: Evidence) -> Iterator[tuple[str, Array]]:
-    """Guess that blocks along an axis of the input, or of the cotangent, are in another order."""
-    rows = e.want.reshape(*e.g.shape, *e.x.shape) if e.whole else e.want
-    first = e.g.ndim if e.whole else 1
-    for axis, size in enumerate(rows.shape):
-        for count in (2, 3, 4):
-            if size % count or size == count or (axis < first and not e.whole):
-                continue
-            blocks = np.split(rows, count, axis)
-            of = f"axis {axis - first}" if axis >= first else f"axis {axis} of the cotangent"
-            for order in permutations(range(count)):
-                if order != tuple(range(count)):
-                    moved = np.concatenate([blocks[k] for k in order], axis).reshape(e.want.shape)
-                    yield f"its {count} blocks along {of} are in another order (swapped), as of gates or outputs", moved
-
-
-def _inside(e: Evidence, shifted: Array, by: int, axes: Sequence[int]) -> Array:
-    """Return what is shifted, where it did not go round; there the gradient as it is."""
-    if min(e.x.shape[a] for a in axes) < 3:
-        return e.want
-    inside = tuple(
-        (slice(by, None) if by > 0 else slice(None, by)) if a in axes else slice(None) for a in range(e.x.ndim)
-    )
-    model = e.got.copy()
-    model[(slice(None), *inside)] = shifted[(slice(None), *inside)]
-    moved = np.abs(e.mismatch[(slice(None), *inside)]) > 1e-3 * np.abs(e.mismatch).max()
-    return model if moved.sum() >= 4 else e.want
-
-
-def of_cotangent_order(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_cotangent_order(e: Evidence) -> Said:
     """Guess that the cotangent was taken transposed, reversed or as it is, where the map is to be transposed."""
     if not e.whole:
         return
-    rows = e.want.reshape(*e.g.shape, *e.x.shape)
+    rows, got = (j.reshape(*e.g.shape, *e.x.shape) for j in (e.want, e.got))
     ndim, kept = e.g.ndim, range(e.g.ndim, e.g.ndim + e.x.ndim)
-    if e.g.size == e.x.size:
-        words = "the linear map is applied to the cotangent as it is, not transposed (its Jacobian is the transpose)"
-        yield words, e.want.reshape(e.g.size, -1).T.reshape(e.want.shape)
     for axes in permutations(range(ndim)):
-        moved = rows.transpose(*axes, *kept)
+        moved, other = rows.transpose(*axes, *kept), got.transpose(*axes, *kept)
         if axes != tuple(range(ndim)) and moved.shape == rows.shape:
             swapped = named_axes([a for a in range(ndim) if axes[a] != a])
-            words = f"the cotangent is used transposed ({swapped} swapped)"
+            how = "the cotangent is used transposed"
             if e.x.ndim < ndim:
-                words = f"a sum of the cotangent runs over the wrong axis ({swapped} swapped)"
-            yield words, moved.reshape(e.want.shape)
-            got = e.got.reshape(rows.shape)
-            half = rows - got.transpose(*axes, *kept)
-            words = (
-                "it is one of two terms: that with the transposed cotangent is missing (symmetric uses of one input)"
-            )
-            if e.explained_by(half.reshape(e.want.shape)):
-                yield words, half.reshape(e.want.shape)
+                how = "a sum of the cotangent runs over the wrong axis"
+            yield f"{how} ({swapped} swapped)", moved.reshape(e.want.shape)
+            words = "it is one of two terms: that with the transposed cotangent (of symmetric uses) is missing"
+            yield words, (rows - other).reshape(e.want.shape)
     for axes in subsets(ndim):
-        yield (
-            f"the cotangent is used reversed (flipped) along {named_axes(axes)}",
-            np.flip(rows, axes).reshape(e.want.shape),
-        )
+        flipped = np.flip(rows, axes).reshape(e.want.shape)
+        yield f"the cotangent is used reversed (flipped) along {named_axes(axes)}", flipped
 
 
-def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_other_forms(e: Evidence) -> Said:
     """Guess that an input was used in another form: transposed, flipped, negative, or two of them swapped.
 
     What is done to an input is undone by doing it again, so the gradient is the right one for the other form, and would
@@ -176,13 +153,16 @@ def of_other_forms(e: Evidence) -> Iterator[tuple[str, Array]]:
         there = replace(e, points=points)
         if _agree(e, there) and _agree(there, e):
             yield f"it is the right one for {words}", e.got
+    for points, words in _simpler(e):
+        if _agree(e, replace(e, points=points)):
+            yield words, e.got
 
 
 def _agree(one: Evidence, other: Evidence) -> bool:
     """Return whether the gradient at one point is the right one at another."""
     try:
         return close(one.moved, other.right_moved, 1e-6)
-    except Exception:  # the functions' own, of inputs that nobody gave them
+    except Exception:
         return False
 
 
@@ -211,16 +191,29 @@ def other_forms(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
             yield _put(e, i, -a), f"-{name} in place of {name}: its sign is wrong"
 
 
+def _simpler(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
+    """Yield points where another input does nothing: masks that are true, terms that are 0, factors that are 1."""
+    for i, (name, a) in enumerate(zip(e.subject.names, e.points, strict=False)):
+        if a.dtype.kind == "b":
+            yield _put(e, i, np.ones_like(a)), f"it is the right one without the mask {name}: the mask is missing"
+            yield _put(e, i, ~a), f"it is the right one for ~{name}: the mask is inverted"
+        elif i != e.which:
+            yield _put(e, i, 0 * a), f"it is the right one for {name} = 0: the path (term) with {name} is missing"
+        if a.dtype.kind == "f" and i != e.which:
+            yield _put(e, i, np.ones_like(a)), f"it is the right one for {name} = 1: the factor {name} is missing"
+
+
 USES = (1 / 2, 1 / 3, 2 / 3)
 
 
-def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_uses(e: Evidence) -> Said:
     """Guess that one of several uses is left out: along the input itself, each use of a linear map counts once."""
     got, want = (np.tensordot(j, e.x, e.x.ndim) for j in (e.got, e.want))
-    y = e.cotangents @ e.y.ravel()
+    y = e.cotangents @ (e.y - e.subject.value(*_put(e, e.which, 0 * e.x))).ravel()
     shared = any(close(got, share * want, 1e-6) for share in USES)
     linear = not close(want, y) and (close(got, y, 1e-6) or close(want - got, y, 1e-6))
-    if got.size >= 4 and got.any() and (shared or linear):
+    mixes = np.count_nonzero(e.want.reshape(len(got), -1), axis=1).max() > 1
+    if got.size >= 4 and got.any() and mixes and (shared or linear):
         words = (
             f"it is that of one use of {e.name} alone: another path (or term of a product rule) is missing from the sum"
         )
@@ -231,28 +224,31 @@ def of_uses(e: Evidence) -> Iterator[tuple[str, Array]]:
         yield words, e.got
 
 
-def of_no_dependence(e: Evidence) -> Iterator[tuple[str, Array]]:
+def of_square_weights(e: Evidence) -> Said:
+    """Guess that square weights w are not transposed: what is wrong at a unit is made of its rows of w - w.T.
+
+    In a recurrent net it is so for the first step alone, and of the gradient of the first state.
+    """
+    for one in (replace(e, which=which) for which in e.subject.wrt):
+        n = one.x.shape[-1] if one.x.ndim else 0
+        ws = {name: a - a.T for i, name, a in _floats(e) if i != one.which and a.shape == (n, n)}
+        if 0 < len(ws) < n and one.whole and e.g.shape[-1:] == (n,) and one.shows():
+            wrong = one.mismatch.reshape(-1, n, one.x.size // n, n)
+            holds = np.abs(wrong).max((1, 2, 3)) > 1e-6 * np.abs(wrong).max()
+            for unit in range(n):
+                basis = np.stack([w[unit] for w in ws.values()])
+                left = wrong[:, unit] - wrong[:, unit] @ np.linalg.pinv(basis) @ basis
+                holds &= np.abs(left).max((1, 2)) <= 1e-6 * np.abs(wrong).max()
+            if holds.sum() > 2:
+                yield f"the weights {', '.join(ws)} are not transposed", e.got
+
+
+def of_no_dependence(e: Evidence) -> Said:
     """Guess that a nonlinearity is left out: the gradient does not change with an input, and the right one does."""
     moved = replace(e, points=_put(e, e.which, e.x * np.random.default_rng(2).uniform(0.3, 1.7, e.x.shape)))
     if close(moved.got, e.got, 1e-9) and not close(moved.right_moved, e.right_moved, 1e-3):
-        words = (
-            f"it does not change with {e.name}, as the right one does: a factor is missing, as the local derivative "
-        )
-        yield f"{words}or the mask of a nonlinearity, or values are kept (stale) from another call", e.got
-
-
-def of_transposed_factor(e: Evidence) -> Iterator[tuple[str, Array]]:
-    """Guess that a matrix between two elementwise steps was not transposed: its entries are, but for factors."""
-    if not e.whole or e.g.shape != e.x.shape or e.x.ndim < 1 or e.x.shape[-1] < 3:
-        return
-    n = e.x.shape[-1]
-    got, want = (j.reshape(e.x.size // n, n, e.x.size // n, n) for j in (e.got, e.want))
-    for k in range(len(got)):
-        ratio = got[k, :, k] / want[k, :, k].T
-        outer = ratio[:, :1] * ratio[:1] / ratio[0, 0]
-        if not np.isfinite(outer).all() or not close(ratio, outer, 1e-6):
-            return
-    yield "a matrix in it is not transposed: its entries are those of the transposed right one, but for factors", e.got
+        words = f"it does not change with {e.name}, as the right one does: a factor "
+        yield f"{words}(a local derivative, a mask) is missing", e.got
 
 
 GUESSES: tuple[Guess, ...] = (
@@ -260,23 +256,26 @@ GUESSES: tuple[Guess, ...] = (
     of_one_factor,
     of_swapped_gradients,
     of_order,
-    of_parts,
     of_other_inputs_factors,
+    of_parts,
+    of_penalty,
     of_other_forms,
+    of_transposed_map,
+    of_another_factor,
     of_cotangent_order,
-    of_blocks,
     of_places,
+    of_square_weights,
     of_paths,
+    of_softmax,
+    of_direction,
     of_mixing,
     of_wrong_parts,
     of_elementwise,
     of_uses,
     of_eps,
-    of_factors_per_group,
-    of_local_factors,
-    of_support,
-    of_transposed_factor,
+    of_groups,
     of_wrong_axes,
     of_cotangent_sums,
+    of_added_terms,
     of_no_dependence,
 )

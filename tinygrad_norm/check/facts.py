@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -15,6 +15,8 @@ from .oracle import COMPLEX_STEP
 from .scales import step_scales
 from .subject import Subject
 
+Said = Iterator[tuple[str, Array]]
+"""What guesses yield: sentences, each with the gradient that it means."""
 MOST_PAIRS = 100_000
 """So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
 PLAIN = tuple(round(value, 6) for value in (1 / 3, 0.5, 2, 3))
@@ -156,42 +158,34 @@ def subsets(ndim: int) -> Iterator[tuple[int, ...]]:
     return (axes for count in range(1, ndim + 1) for axes in combinations(range(ndim), count))
 
 
-def factors(e: Evidence) -> Iterator[tuple[float, str]]:
-    """Yield what a factor may be: each value and its name, the same for all sizes, likely ones first."""
+def named_factor(e: Evidence, factor: float, told: str, number: str) -> list[str]:
+    """Return sentences that tell a factor: by what it may be, likely ones first, and by its number."""
+    named = [told.format(words) for value, words in _factors(e) if abs(abs(factor) - value) < 1e-5 * value]
+    return [*([number] if round(abs(factor), 6) in PLAIN else []), *named, number]
+
+
+def _factors(e: Evidence) -> Iterator[tuple[float, str]]:
     for name, p in zip(e.subject.names, e.points, strict=False):
         if p.size == 1 and p.dtype.kind == "f" and p.any():
             yield from ((abs(p.item()), f"multiplied by {name}"), (1 / abs(p.item()), f"divided by {name}"))
-    for value, words in OF_SIZES:
-        for name, n in _sizes(e).items():
-            if n > 1:
-                yield value(n), words.replace("{}", name)
+    for alike in zip(*(_of_size(float(n), name) for name, n in sizes_of(e).items() if n > 1), strict=True):
+        yield from alike
 
 
-OF_SIZES: tuple[tuple[Callable[[int], float], str], ...] = (
-    (float, "multiplied by {}, as when a sum stands where a mean belongs"),
-    (lambda n: 1 / n, "divided by {}, as when a mean stands where a sum belongs"),
-    (lambda n: n / (n - 1), "multiplied by n / (n - 1) for {}, as of the unbiased variance"),
-    (lambda n: (n - 1) / n, "multiplied by (n - 1) / n for {}, as of the unbiased variance"),
-    (math.sqrt, "multiplied by the square root of {}"),
-    (lambda n: 1 / math.sqrt(n), "divided by the square root of {}"),
-    (
-        lambda n: math.sqrt(n / (n - 1)),
-        "multiplied by the square root of n / (n - 1) for {}, as of the unbiased variance",
-    ),
-    (
-        lambda n: math.sqrt((n - 1) / n),
-        "multiplied by the square root of (n - 1) / n for {}, as of the unbiased variance",
-    ),
-    (lambda n: 2.0 * n, "multiplied by 2 and by {}"),
-    (lambda n: 2 / n, "multiplied by 2 and divided by {}"),
-    (lambda n: n / 2, "multiplied by {} and divided by 2"),
-    (lambda n: 0.5 / n, "divided by 2 and by {}"),
-    (lambda n: float(n * n), "multiplied by the square of {}"),
-    (lambda n: 1 / (n * n), "divided by the square of {}"),
-)
+def _of_size(n: float, name: str) -> Iterator[tuple[float, str]]:
+    unbiased = f"n / (n - 1) for {name}, as of the unbiased variance"
+    yield n, f"multiplied by {name}, as when a sum stands where a mean belongs"
+    yield 1 / n, f"divided by {name}, as when a mean stands where a sum belongs"
+    yield from ((n / (n - 1), f"multiplied by {unbiased}"), (1 - 1 / n, f"divided by {unbiased}"))
+    for power, root in ((0.5, "the square root of"), (2.0, "the square of")):
+        yield from ((n**power, f"multiplied by {root} {name}"), (n**-power, f"divided by {root} {name}"))
+    yield (n / (n - 1)) ** 0.5, f"multiplied by the square root of {unbiased}"
+    yield (1 - 1 / n) ** 0.5, f"divided by the square root of {unbiased}"
+    yield from ((2 / n, f"multiplied by 2 and divided by {name}"), (n / 2, f"multiplied by {name} and divided by 2"))
+    yield from ((2 * n, f"multiplied by 2 and by {name}"), (0.5 / n, f"divided by 2 and by {name}"))
 
 
-def _sizes(e: Evidence) -> dict[str, int]:
+def sizes_of(e: Evidence) -> dict[str, int]:
     """Return the sizes of axes, and of some together, by name; of equal ones the first is the likeliest."""
     shapes = [p.shape for p in (*e.points, e.g) if p.ndim]
     leading = [shape[0] for shape in shapes if len(shape) > 1] or [shape[0] for shape in shapes]
@@ -206,3 +200,28 @@ def _sizes(e: Evidence) -> dict[str, int]:
 
 def shapes_of(e: Evidence) -> list[tuple[str, tuple[int, ...]]]:
     return [(name, p.shape) for name, p in zip(e.subject.names, e.points, strict=False)]
+
+
+def named_values(e: Evidence) -> list[tuple[str, Array]]:
+    """Return the arrays whose values may tell something: the inputs and the output."""
+    named = [(n, a) for n, a in zip(e.subject.names, e.points, strict=False) if a.dtype.kind == "f"]
+    return [named[0], *named[1:], ("the output y", e.y)]
+
+
+def aligned_to(a: Array, shape: tuple[int, ...]) -> Iterator[Array]:
+    """Yield an array repeated to a shape: by its last axes, its first ones, or by channels."""
+    seen = set()
+    for front in range(len(shape) - a.ndim + 1):
+        padded = (*(1,) * front, *a.shape, *(1,) * (len(shape) - a.ndim - front))
+        if padded not in seen and all(n in (1, m) for n, m in zip(padded, shape, strict=True)):
+            seen.add(padded)
+            yield np.broadcast_to(a.reshape(padded), shape)
+
+
+def compared(e: Evidence) -> list[tuple[str, Array]]:
+    """Return what signs and thresholds are of: inputs, the output, and differences and products of two of them."""
+    values = [(name, v) for name, a in named_values(e) if a.size > 1 for v in aligned_to(a, e.x.shape)]
+    inputs = [(name, a) for name, a in named_values(e)[:-1] if a.shape == e.x.shape]
+    for (m, a), (n, b) in combinations(inputs, 2):
+        values += [(f"{m} - {n}", a - b), (f"{m} * {n}", a * b)]
+    return values

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 import numpy as np
 
 from ..engine.operators import Array
-from .facts import PLAIN, Evidence, close, factors, named_axes, subsets
+from .facts import Evidence, Said, close, named_axes, named_factor, named_values, subsets
 
-Said = Iterator[tuple[str, Array]]
 Rows = Callable[[Array], Array]
 MISSING, UNKNOWN = "is missing", "is missing or wrong"
 
@@ -44,34 +42,28 @@ def of_paths(e: Evidence) -> Said:
         if rows.shape[1] < 3 or not (np.ptp(rows, axis=1) > 1e-9 * np.abs(rows).max()).all():
             continue
         ones, x_hat, ray = np.ones_like(rows), _unit(rows - rows.mean(axis=1, keepdims=True)), _unit(rows)
-        paths, looks = Paths(e, places), "the mismatch is"
+        looks = "the mismatch is"
+        norm = "a penalty on it" if e.g.size == 1 else "the path through its norm"
         kinds = [
-            ([ones, x_hat], ones, f"{looks} constant {name}, as when the path through the mean"),
-            ([ones, x_hat], x_hat, f"{looks} parallel to x̂ {name}, as when the path through the variance"),
-            (
-                [ray],
-                ray,
-                f"{looks} parallel to {e.name} {name}, as when the path through its norm (or a penalty on it)",
-            ),
+            (f"constant {name}, as when the path through the mean", ones, [ones, x_hat]),
+            (f"parallel to x̂ {name}, as when the path through the variance", x_hat, [ones, x_hat]),
+            (f"parallel to {e.name} {name}, as when {norm}", ray, [ray]),
         ]
         if e.y.shape == e.x.shape:
-            output = _unit(view(e.y))
-            words = f"{looks} parallel to the output {name}, as when the path through the sum that divides"
-            kinds.append(([output], output, f"{words} (of a softmax or another normalization)"))
-            shares = _unit(view(np.exp(np.minimum(e.y, 0))))
-            words = f"{looks} parallel to exp(output), the softmax, {name}, as when the path through the sum"
-            kinds.append(([shares], shares, f"{words} (mean)"))
-        for rank, (basis, along, words) in enumerate(kinds):
+            output, shares = _unit(view(e.y)), _unit(view(np.exp(np.minimum(e.y, 0))))
+            through = f"{name}, as when the path through the sum"
+            kinds.append((f"parallel to the output {through} that divides (softmax, normalization)", output, [output]))
+            kinds.append((f"parallel to exp(output), the softmax, {through} (mean)", shares, [shares]))
+        for rank, (words, along, basis) in enumerate(kinds):
             fit = _with_fit(e, places, along)
-            if e.explained_by(fit) and not paths.is_all(along):
-                sizes = paths.sizes(*basis, of=1 if along is x_hat else 0)
-                also = ", or a constant term is" if along is ones and sizes == [UNKNOWN] else ""
-                fits += [(rank, -rows.shape[1], f"{words} {size}{also}", fit) for size in sizes]
-        fit = _with_fit(e, places, ones, x_hat)
-        if e.explained_by(fit) and (rows.shape[1] > 3 or paths.straight_is_right(ones, x_hat)):
-            for both in product(paths.sizes(ones, x_hat, of=0), paths.sizes(ones, x_hat, of=1)):
-                told = f"the path through the mean {both[0]} and the path through the variance {both[1]}"
-                if {*both} <= {MISSING, UNKNOWN}:
+            if e.explained_by(fit) and not _is_all(e, places, along):
+                sizes = _sizes(e, _coefficients(e, places, basis), of=2 if along is x_hat else 1)
+                fits += [(rank, -rows.shape[1], f"{looks} {words} {size}", fit) for size in sizes]
+        fit, both = _with_fit(e, places, ones, x_hat), _coefficients(e, places, [ones, x_hat])
+        if e.explained_by(fit) and (rows.shape[1] > 3 or (both is not None and close(*both[:, 0].T))):
+            for of_mean, of_variance in product(_sizes(e, both, of=1), _sizes(e, both, of=2)):
+                told = f"the path through the mean {of_mean} and the path through the variance {of_variance}"
+                if {of_mean, of_variance} <= {MISSING, UNKNOWN}:
                     told = "the statistics are treated as constants"
                 words = f"{looks} a constant plus a multiple of x̂ {name}, as when {told}"
                 fits.append((5, -rows.shape[1], words, fit))
@@ -91,67 +83,45 @@ def _unit(rows: Array) -> Array:
     return np.asarray(rows / np.sqrt((rows**2).mean(axis=1, keepdims=True)))
 
 
-@dataclass(frozen=True)
-class Paths:
-    """How large a gradient's paths through statistics are, beside the right ones, by Jacobians.
+def _is_all(e: Evidence, places: Array, path: Array) -> bool:
+    """Return whether all of the right gradient lies along a path: then a factor is wrong, not a path."""
+    rows = e.want.reshape(len(e.want), -1)[:, places]
+    return close((rows * path).mean(axis=2, keepdims=True) * path, rows)
+
+
+def _coefficients(e: Evidence, places: Array, paths: Sequence[Array]) -> Array | None:
+    """Return of the gradient and the right one how much passes straight through, and along paths, for each entry.
 
     Within a row that shares its statistics, the right one is ``s_i (i == j) + p_i + q_i x̂_j``: what passes straight
     through, through the mean and through the variance.
     """
-
-    evidence: Evidence
-    rows: Array
-
-    def is_all(self, path: Array) -> bool:
-        """Return whether all of the right gradient lies along a path: then a factor is wrong, not a path."""
-        rows = self.evidence.want.reshape(len(self.evidence.want), -1)[:, self.rows]
-        return close((rows * path).mean(axis=2, keepdims=True) * path, rows)
-
-    def sizes(self, *paths: Array, of: int) -> list[str]:
-        """Return for one of the paths, given by their values along every row, what its size may be in words."""
-        coefficients = self.coefficients(*paths)
-        return [UNKNOWN] if coefficients is None else self._size(*coefficients[:, :, of + 1].T)
-
-    def straight_is_right(self, *paths: Array) -> bool:
-        """Return whether what passes straight through is as it should be: then even short rows tell."""
-        coefficients = self.coefficients(*paths)
-        return coefficients is not None and close(*coefficients[:, :, 0].T)
-
-    def coefficients(self, *paths: Array) -> Array | None:
-        """Return for each entry those of the gradient and the right one, straight through and along the paths."""
-        e = self.evidence
-        if not e.whole or e.g.shape != e.x.shape:
-            return None
-        count = e.x.size
-        jacobians = [j.reshape(count, count) for j in (e.got, e.want)]
-        found = []
-        for entries, *along in zip(self.rows, *paths, strict=True):
-            for place, i in enumerate(entries):
-                basis = np.stack([np.eye(len(entries))[place], *along], axis=1)
-                found.append([_coefficients(basis, jacobian[i, entries]) for jacobian in jacobians])
-        coefficients: Array = np.array(found)
-        return coefficients if np.isfinite(coefficients).all() else None
-
-    def _size(self, got: Array, want: Array) -> list[str]:
-        factor = float((got * want).sum() / ((want * want).sum() or 1.0))
-        if not want.any() or np.abs(got - factor * want).max() > 1e-4 * np.abs(want).max():
-            return [UNKNOWN]
-        if abs(factor) < 1e-5:
-            return [MISSING]
-        if abs(factor + 1) < 1e-5:
-            return ["has the wrong sign"]
-        named = [words for value, words in factors(self.evidence) if abs(factor - value) < 1e-5 * value]
-        plain = [f"is {factor:.6g} times as large as the right one"]
-        if round(factor, 6) in PLAIN:
-            return plain
-        return [f"is the right one {words}" for words in named] + plain + ["has the wrong size"]
+    if not e.whole or e.g.shape != e.x.shape:
+        return None
+    found = []
+    for entries, *along in zip(places, *paths, strict=True):
+        for place, i in enumerate(entries):
+            basis = np.stack([np.eye(len(entries))[place], *along], axis=1)
+            both = np.stack([j.reshape(len(j), -1)[i, entries] for j in (e.got, e.want)], axis=1)
+            solved = np.linalg.pinv(basis) @ both
+            if not np.allclose(basis @ solved, both, atol=1e-6 * np.abs(both).max()):
+                return None
+            if np.linalg.matrix_rank(basis) == basis.shape[1]:
+                found.append(solved)
+    return np.array(found) if found else None
 
 
-def _coefficients(basis: Array, row: Array) -> Array:
-    """Return the coefficients of a row in a basis; NaN where it is not in its span."""
-    found = np.linalg.lstsq(basis, row, rcond=None)[0]
-    inside = np.abs(basis @ found - row).max() <= 1e-6 * np.abs(row).max()
-    return found if inside else np.full(len(found), np.nan)
+def _sizes(e: Evidence, coefficients: Array | None, of: int) -> list[str]:
+    """Return what the size of a path may be in words."""
+    got, want = np.zeros((2, 1)) if coefficients is None else coefficients[:, of].T
+    factor = float((got * want).sum() / ((want * want).sum() or 1.0))
+    if not want.any() or np.abs(got - factor * want).max() > 1e-4 * np.abs(want).max():
+        return [UNKNOWN]
+    if abs(factor) < 1e-5:
+        return [MISSING]
+    if abs(factor + 1) < 1e-5:
+        return ["has the wrong sign"]
+    number = f"is {factor:.6g} times as large as the right one"
+    return [*named_factor(e, factor, "is the right one {}", number), "has the wrong size"]
 
 
 def of_eps(e: Evidence) -> Said:
@@ -159,53 +129,62 @@ def of_eps(e: Evidence) -> Said:
     large, larger = (e.times(scale) for scale in (1e4, 1e6))
     here, there = (np.abs(one.mismatch).max() / np.abs(one.want).max() for one in (e, large))
     if close(large.y, larger.y, 1e-3) and there < 1e-3 * here:
-        yield (
-            "what is wrong vanishes as the input grows: eps is dropped or misplaced (outside the root for inside)",
-            e.got,
-        )
+        yield "what is wrong vanishes as the input grows: eps is dropped or misplaced (inside the root?)", e.got
 
 
-def of_factors_per_group(e: Evidence) -> Said:
-    """Guess a factor of its own for each row that shares a statistic."""
-    for _, name, view in _views(e.x):
-        places = view(np.arange(e.x.size).reshape(e.x.shape))
-        if min(places.shape[0], places.shape[1] - 1) < 2:
-            continue
-        got, want = (j.reshape(len(e.got), -1)[:, places] for j in (e.got, e.want))
-        sizes = (want * want).sum(axis=(0, 2), keepdims=True)
-        factor = (got * want).sum(axis=(0, 2), keepdims=True) / np.where(sizes > 0, sizes, 1)
-        flat = e.want.reshape(len(e.got), -1).copy()
-        if not factor[sizes > 0].all() or np.ptp(factor[sizes > 0]) < 1e-3 * np.abs(factor).max():
-            continue
-        flat[:, places] = factor * want
-        words = f"it is the right one times a factor of its own for each row {name}: something with one value for each "
-        words += "of these is missing or counted twice, as a norm, a standard deviation, a weight or a count"
-        yield words, flat.reshape(e.want.shape)
+def of_groups(e: Evidence) -> Said:
+    """Guess a factor of its own for each row that shares a statistic, each entry of the input, or of the output."""
+    got, want = (j.reshape(len(e.got), -1) for j in (e.got, e.want))
+    numbers = np.arange(e.x.size)
+    local, shared = "(a local derivative, a gate, a weight)", "(a standard deviation, a norm, a count)"
+    kinds = [(f"row {name}", _numbered(view(numbers.reshape(e.x.shape))), shared) for _, name, view in _views(e.x)]
+    kinds.append(("entry of the input", numbers, local))
+    kinds += [("entry of the output", np.arange(len(got))[:, None], local)] if e.whole else []
+    for name, groups, what in kinds:
+        of = np.broadcast_to(groups, want.shape).ravel()
+        sizes, products = (np.bincount(of, weights=(j * want).ravel()) for j in (want, got))
+        several = np.bincount(of, weights=(want != 0).ravel())[sizes > 0].min() > 1
+        factor = products / np.where(sizes > 0, sizes, 1)
+        known = factor[sizes > 0]
+        if several and len(known) > 1 and known.all() and np.ptp(known) > 1e-3 * np.abs(known).max():
+            words = (
+                f"it is the right one times a factor of its own for each {name}: a factor {what} is wrong or missing"
+            )
+            yield words, (factor[of] * want.ravel()).reshape(e.want.shape)
+
+
+def _numbered(places: Array) -> Array:
+    """Return for each entry the number of its row."""
+    numbers = np.empty(places.size, dtype=int)
+    numbers[places] = np.arange(len(places))[:, None]
+    return numbers
 
 
 def of_wrong_axes(e: Evidence) -> Said:
     """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
     mixed, right = _both_mixed(e)
-    if mixed and mixed != right and (not {*mixed} > {*right} or _is_of_sums(e)):
-        missing = [axis for axis in right if axis not in mixed]
-        path = f", or a path along {named_axes(missing)} is missing" if {*mixed} < {*right} else ""
-        path += ", or a matrix is not transposed" if path else ""
-        words = f"its entries depend on the cotangent along {named_axes(mixed)}, those of the right one along "
-        words += f"{named_axes(right) if right else 'none'}, as when a sum (or mean) runs over the wrong axis"
-        yield f"{words}{path}", e.got
+    fewer, more = [a for a in right if a not in mixed], [a for a in mixed if a not in right]
+    if not fewer and not (more and _is_of_sums(e)):
+        return
+    told = f"a sum (or mean) runs over {'the wrong axis' if fewer else 'an axis too many'}"
+    if not more:
+        told = f"what runs over {named_axes(fewer)} (a sum, a mean) is missing"
+        if mixed and any(a.ndim > 1 for _, a in named_values(e)[:-1] if a is not e.x):
+            return  # of a product with another matrix, that may not be transposed
+    along = [f"along {named_axes(axes)}" if axes else "elementwise (along none)" for axes in (mixed, right)]
+    yield f"its entries depend on the cotangent {along[0]}, those of the right one {along[1]}: {told}", e.got
+
+
+def of_mixing(e: Evidence) -> Said:
+    """Guess that the right gradient mixes entries, and this one does not."""
+    if not _both_mixed(e)[0]:
+        yield from of_wrong_axes(e)
 
 
 def _is_of_sums(e: Evidence) -> bool:
     """Return whether a mismatch is of fewer dimensions than it could be: what depends on everything may be anything."""
     rows = e.mismatch.reshape(len(e.got), -1)
     return bool(np.linalg.matrix_rank(rows) < min(rows.shape))
-
-
-def of_mixing(e: Evidence) -> Said:
-    mixed, right = _both_mixed(e)
-    if right and not mixed:
-        words = "its entries depend on the cotangent elementwise, those of the right one along "
-        yield f"{words}{named_axes(right)}: a sum (mean) or a path is missing", e.got
 
 
 def _both_mixed(e: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]]:
