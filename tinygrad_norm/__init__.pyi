@@ -1,5 +1,12 @@
 from . import check, graph, nn, norm
-from .check import GradientMismatch, GradientReport, check_backward, check_gradients, check_module
+from .check import (
+    GradientMismatch,
+    GradientReport,
+    UncheckedGradient,
+    check_backward,
+    check_gradients,
+    check_module,
+)
 from .engine import ops
 from .engine.autodiff import grad, hvp, jacobian, vjp
 from .engine.recording import is_recording, no_grad, scope
@@ -24,6 +31,7 @@ __all__ = [
     "GradientMismatch",
     "GradientReport",
     "Tensor",
+    "UncheckedGradient",
     "batch_norm",
     "check",
     "check_backward",

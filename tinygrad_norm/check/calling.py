@@ -204,9 +204,11 @@ def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: boo
                 raise TypeError(f"{forward.__name__} takes arguments: give an instance, as {forward.__name__}(...)")
             forward = forward()
         return Layer(forward, "forward", "backward", keywords, cached)
-    for function in (forward,) if backward is None else (forward, backward):
+    for name, function in (
+        (("forward", forward),) if backward is None else (("forward", forward), ("backward", backward))
+    ):
         if not callable(function):
-            raise TypeError(f"a function is wanted, not {function!r}")
+            raise TypeError(f"{name}: a function is wanted, not {function!r:.40}")
     owner = forward.__self__ if inspect.ismethod(forward) else None
     if owner is not None and not inspect.isclass(owner) and owner is getattr(backward or forward, "__self__", None):
         return Layer(owner, forward.__name__, backward and backward.__name__, keywords, cached)

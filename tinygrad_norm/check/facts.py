@@ -19,6 +19,8 @@ Said = Iterator[tuple[str, Array]]
 """What guesses yield: sentences, each with the gradient that it means."""
 MOST_PAIRS = 100_000
 """So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
+MOST_COLUMNS = 1000
+"""So many entries of an input at most: each needs a run of the function."""
 PLAIN = tuple(round(value, 6) for value in (1 / 3, 0.5, 2, 3))
 """Factors that are too common to be told by the size of an axis, unless sizes differ."""
 
@@ -93,7 +95,9 @@ class Evidence:
         if callable(self.subject.oracle):
             pulled = [self.subject.oracles(self.points, c.reshape(self.g.shape))[which] for c in self.cotangents]
             return np.stack(pulled)
-        units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+        if self.points[which].size > MOST_COLUMNS:
+            raise ValueError("a Jacobian of so many columns takes too long")
+        units = np.eye(self.points[which].size).reshape(-1, *shape)
         slopes = np.stack([self.slope(self.points, which, unit).ravel() for unit in units], axis=-1)
         return np.asarray(self.cotangents @ slopes).reshape(-1, *shape)
 

@@ -21,7 +21,7 @@ from .leaves import Leaves
 from .pytorch import InTorch, is_of_torch, settled
 from .report import GradientReport, UncheckedGradient, Verdict, raised
 from .scales import generator, step_scale
-from .search import is_drawn, search
+from .search import BUDGETS, is_drawn, search
 from .simplify import simplified
 from .strategies import Inputs, inputs
 from .subject import Refused, Subject
@@ -285,12 +285,7 @@ def _run(
     strict: bool = False,
 ) -> GradientReport:
     """Check at one point, or search, and tell what is wrong."""
-    if not given:
-        raise ValueError("a check needs at least one input")
-    if not callable(oracle) and oracle not in ("auto", "complex", "differences"):
-        raise ValueError(f"oracle is 'auto', 'complex' or 'differences', not {oracle!r}")
-    if not 0 < rtol < 1:
-        raise ValueError(f"rtol is between 0 and 1, not {rtol!r}")
+    _accept(given, oracle, budget, rtol)
     drawn, around, called = _sorted_out(given, written.signature.names)
 
     def subject(values: Sequence[Any]) -> tuple[Subject, list[Array]]:
@@ -344,6 +339,20 @@ def _run(
     elif report.verdict not in (Verdict.PASSED, Verdict.KINK):
         raise raised(explain(report))
     return report
+
+
+def _accept(given: Sequence[Any], oracle: str | Given, budget: str, rtol: float) -> None:
+    """Refuse what no check can be made of."""
+    if not given:
+        raise ValueError("a check needs at least one input")
+    if any(isinstance(x, str) for x in given):
+        raise ValueError(f"inputs are arrays, or drawn: inputs({', '.join(map(repr, given))})")
+    if budget not in BUDGETS:
+        raise ValueError(f"budget is one of {', '.join(BUDGETS)}, not {budget!r}")
+    if not callable(oracle) and oracle not in ("auto", "complex", "differences"):
+        raise ValueError(f"oracle is 'auto', 'complex' or 'differences', not {oracle!r}")
+    if not (isinstance(rtol, float) and 0 < rtol < 1):
+        raise ValueError(f"rtol is between 0 and 1, not {rtol!r}")
 
 
 Around = Callable[[Sequence[Any]], Sequence[Any]]

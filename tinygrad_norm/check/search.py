@@ -64,8 +64,6 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
     Ordinary points come first, then the edges; plain strategies are one regime. ``explain`` is given the report of the
     smallest wrong point, and the first that was found, and returns what is raised.
     """
-    if budget not in BUDGETS:
-        raise ValueError(f"budget is one of {', '.join(BUDGETS)}, not {budget!r}")
     found, given = Found(), drawn[0] if len(drawn) == 1 and isinstance(drawn[0], Inputs) else None
     for number, regime in enumerate(_regimes(drawn, given, BUDGETS[budget])):
         try:

@@ -229,8 +229,9 @@ def inputs(*axes: str, **options: Any) -> Inputs:
             kind = "options" if axes else "axes, as in 'n c', or options"
             raise ValueError(f"{kind} are wanted: {name}={pattern!r} is no option of inputs()")
     for name in ("least", "multiples"):
-        if isinstance(options.get(name), Mapping):
-            options[name] = tuple(options[name].items())
+        if not isinstance(options.get(name, {}), Mapping):
+            raise ValueError(f"{name} is a dict, as in {name}={{'c': 4}}, not {options[name]!r}")
+        options[name] = tuple(options.get(name, {}).items())
     domains = options.get("domains", ())
     if isinstance(domains, Mapping):
         if not {*domains} <= {*named}:
