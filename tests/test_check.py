@@ -317,7 +317,7 @@ def test_of_large_inputs_256_entries_are_checked_and_all_others_along_one_direct
     report = check_gradients(lambda x, b: x * b, x, random(20, seed=1), seed=0)
     assert (report.elements, report.elements_checked, report.projected) == (620, 276, 600)
     last = np.arange(600).reshape(x.shape) == 599
-    for seed in range(20):
+    for seed in range(4):
         with pytest.raises(GradientMismatch) as error:
             check_backward(lambda x: x * 1, lambda g, x: np.where(last, -g, g), x, seed=seed)
         assert error.value.report.index == (29, 19)

@@ -86,7 +86,7 @@ def test_ties_are_no_fault(backward):
     accepted(largest_first, backward, np.zeros((18, 4)), seed=0)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("forward", "backward"), [(relu, relu_back), (leaky, leaky_back), (pooled, unpooled)])
 def test_images_with_kinks_pass(forward, backward, seed):
     accepted(forward, backward, inputs("n c h w"), seed=seed)
@@ -118,10 +118,10 @@ def test_a_wrong_value_among_many_kinks_is_found():
     def mixed(x):
         return np.concatenate([relu(x), x**2])
 
-    x = np.zeros(100)
-    accepted(mixed, lambda g, x: g[:100] * (x > 0) + 2 * g[100:] * x, x, seed=0)
-    for seed in SEEDS:
-        rejected(mixed, lambda g, x: 3 * g[:100] + 2 * g[100:] * x, x, seed=seed)
+    x = np.zeros(70)
+    accepted(mixed, lambda g, x: g[:70] * (x > 0) + 2 * g[70:] * x, x, seed=0)
+    for seed in range(2):
+        rejected(mixed, lambda g, x: 3 * g[:70] + 2 * g[70:] * x, x, seed=seed)
 
 
 # Kinks beside the point.
@@ -377,7 +377,7 @@ def normed_back(g, x, groups):
 def test_multiples_vary_so_that_a_group_norm_is_no_instance_norm():
     given = inputs("n c l", multiples={"c": 4})
     accepted(grouped_norm, lambda g, x: normed_back(g, x, 4), given, seed=0, budget="quick")
-    for seed in SEEDS:
+    for seed in range(2):
         rejected(grouped_norm, lambda g, x: normed_back(g, x, x.shape[1]), given, seed=seed, budget="quick")
 
 

@@ -99,11 +99,14 @@ def _pairs(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[t
     """Yield parts of the pairs of an entry of the output and one of the input."""
     outputs: list[Array] = [index.reshape(-1, *(1,) * e.x.ndim) for index in np.indices(e.g.shape)]
     zero = not e.got[wrong].any()
+    # Steps are of a function with weights, which it uses at each of them.
+    weights = any(i != e.which and x.ndim > 1 and x.dtype.kind == "f" for i, x in enumerate(e.points))
+    over_time = THROUGH_TIME if weights or (e.x.ndim > 1 and len(e.points) > 1) else ""
     for a, out in enumerate(outputs if e.g.ndim > 1 or zero else []):
         last = e.g.shape[a] - 1
         if last > 1:
             for words, there_is in (("first", out == 0), ("last", out == last)):
-                hint = f", as when only the {words} counts: a sum over that axis is missing" if zero else THROUGH_TIME
+                hint = f", as when only the {words} counts: a sum over that axis is missing" if zero else over_time
                 called = f"place of the output along axis {a}"
                 yield f"for the cotangents at all but the {words} {called}", ~there_is, hint
                 yield f"for the cotangents at the {words} {called}", there_is, END
@@ -123,8 +126,8 @@ def _pairs(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[t
     for a, out in enumerate(outputs):
         for b, into in enumerate(inputs):
             if e.x.shape[b] == e.g.shape[a] > 1:
-                yield f"between different places along axis {b}", out != into, THROUGH_TIME
-                yield f"between places along axis {b} more than one apart", np.abs(out - into) > 1, THROUGH_TIME
+                yield f"between different places along axis {b}", out != into, over_time
+                yield f"between places along axis {b} more than one apart", np.abs(out - into) > 1, over_time
     kept = (there & ~wrong).sum(axis=0)
     if zero and kept.size > 1 and (kept[wrong.any(axis=0)] == 1).all():
         yield "for all but one of the places that an entry goes to", wrong, ONCE
@@ -157,8 +160,8 @@ def _places(e: Evidence, wrong: Array, there: Array, exactly: bool) -> Iterator[
         rows = np.flatnonzero(wrong.any(axis=tuple(a for a in range(len(shape)) if a != axis)))
         if 0 < len(rows) < n - 1 and (np.diff(rows) == 1).all():
             part = np.isin(np.arange(n), rows).reshape(-1, *(1,) * (len(shape) - axis - 1))
-            words = f"in one block along axis {axis} (a slice, a part of the columns, as of one gate)"
-            yield words, np.broadcast_to(part, shape), ""
+            gates = " (a slice, a part of the columns, as of one gate)" if n % len(rows) == 0 and len(rows) > 1 else ""
+            yield f"in one block along axis {axis}{gates}", np.broadcast_to(part, shape), ""
     for name, v in compared(e):
         for called, u in ((name, v), (f"|{name}|", np.abs(v))):
             right, bad = u[~wrong & there], u[wrong]
