@@ -14,7 +14,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,18 @@ NOTES = {
 }
 
 
-def page(parts: Sequence[tuple[str, str, Sequence[Table]]], quick: bool) -> str:
+HEADINGS = (
+    *("Detection", "A wrong layer norm", "Witnesses and times", "Diagnosis", "Real code", "Calls of forward"),
+    "False alarms",
+)
+
+
+def page(sections: Mapping[str, str], quick: bool) -> str:
     """Return the document, which says how it was made."""
     how = "--quick --write" if quick else "--write"
     sample = " This is a sample of them, to look at, not a measurement." if quick else ""
     versions = ", ".join(f"{name} {version(name) or 'missing'}" for name in ("numpy", "hypothesis", *LIBRARIES))
-    lines = [
+    head = [
         "# How well the checker checks",
         "",
         f"Made by `python -m tests.benchmarks.checkers {how}`, seed {SEED}, with Python {platform.python_version()}, "
@@ -105,11 +111,14 @@ def page(parts: Sequence[tuple[str, str, Sequence[Table]]], quick: bool) -> str:
         f"{len(CORRECT)} functions are right. Every checker is given float64, the same arrays, and its own "
         f"defaults.{sample}",
     ]
-    for heading, note, tables in parts:
-        lines += ["", f"## {heading}", "", note]
-        for table in tables:
-            lines += ["", table.markdown()]
-    return "\n".join(lines) + "\n"
+    written = [f"\n## {heading}\n\n{sections[heading]}" for heading in HEADINGS if heading in sections]
+    return "\n".join([*head, *written]) + "\n"
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """Return the sections of a page by their headings."""
+    parts = (part.partition("\n\n") for part in text.split("\n## ")[1:])
+    return {heading: body.rstrip() for heading, _, body in parts}
 
 
 PARTS = ("detection", "layer norm", "searches", "diagnosis", "real code", "calls", "false alarms")
@@ -122,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="these parts only")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     options = parser.parse_args(arguments)
-    parts: list[tuple[str, str, Sequence[Table]]] = []
+    # Of some parts alone, the others stay as they are.
+    some = {*options.only} < {*PARTS} and PAGE.exists()
+    sections = sections_of(PAGE.read_text(encoding="utf-8")) if some else {}
     # New workers now and then: jax keeps what it compiles for every shape.
     with multiprocessing.get_context("spawn").Pool(options.workers, _prepared, maxtasksperchild=100) as pool:
 
@@ -132,11 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         def add(heading: str, note: str, make: Callable[[], Sequence[Table]]) -> None:
             start = time.perf_counter()
             tables = make()
-            parts.append((heading, note, tables))
+            sections[heading] = "\n\n".join([note, *(table.markdown() for table in tables)])
             print(f"\n{heading}: {time.perf_counter() - start:.0f} s")
             print("\n\n".join(table.text() for table in tables), flush=True)
             if options.write:
-                PAGE.write_text(page(parts, quick), encoding="utf-8")
+                PAGE.write_text(page(sections, quick), encoding="utf-8")
 
         quick = options.quick
         searches: list[Search] = []
