@@ -101,3 +101,12 @@ def test_code_that_takes_plain_arrays_alone_is_judged(ndarray):
     assert check_backward(picky, right, inputs("n c", least={"n": 1}), seed=0, budget="quick").verdict is Verdict.PASSED
     with pytest.raises(GradientMismatch):
         check_backward(picky, lambda g, x: 2 * right(g, x), inputs("n c", least={"n": 1}), seed=0, budget="quick")
+
+
+def test_the_edge_with_gaps_reaches_the_gradient():
+    def back(g, x):
+        return g * 2 * x * (1 if x.flags.c_contiguous else 0.5)
+
+    with pytest.raises(GradientMismatch) as caught:
+        check_backward(np.square, back, inputs("n c"), seed=0)
+    assert caught.value.report.edge == "strided"

@@ -15,7 +15,7 @@ from .judging import OVERFLOW, Place, judged
 from .report import FAULTS, GradientReport, Verdict
 from .rounding import rounded
 from .scales import largest
-from .subject import Refused, Subject, Unfit
+from .subject import Refused, Subject, Unfit, copied
 
 ROUGHLY = 0.05
 """What is off by more than this part in float32 is not off by rounding."""
@@ -49,10 +49,10 @@ def examine(
     Refused
         If the function does not take the inputs.
     """
-    witness = tuple(np.array(plain(x)) for x in given)
+    witness = tuple(copied(np.asarray(plain(x))) for x in given)
     if any(x.dtype.kind not in "fiub" for x in witness):
         raise TypeError(f"gradients are of real numbers, not of {', '.join(str(x.dtype) for x in witness)}")
-    points = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in witness]
+    points = [copied(x, np.float64) if x.dtype.kind == "f" else x for x in witness]
     base = GradientReport(elements=sum(points[i].size for i in subject.wrt), names=subject.names, witness=witness)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():

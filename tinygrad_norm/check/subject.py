@@ -14,6 +14,13 @@ from ..engine.operators import Array, plain
 Given = Callable[..., Any]
 
 
+def copied(x: Array, dtype: Any = None) -> Array:
+    """Return a copy; of an array with gaps between its elements, one with gaps."""
+    if x.flags.forc:
+        return x.astype(dtype or x.dtype)
+    return np.asanyarray(np.repeat(x, 2, axis=-1).astype(dtype or x.dtype)[..., ::2])
+
+
 class Unfit(Exception):  # noqa: N818 (of gradients, for the inputs)
     """What a gradient's code returns does not go with the inputs: a WRONG_SHAPE."""
 
@@ -77,7 +84,7 @@ class Subject:
 
     def taken(self, x: Array) -> Array:
         """Return a copy in the dtype that the functions take."""
-        return x.astype(self.dtype) if x.dtype.kind == "f" else x.copy()
+        return copied(x, self.dtype if x.dtype.kind == "f" else None)
 
     def value(self, *x: Array) -> Array:
         """Run the function on copies; a complex step is not recorded, and branches by the real part."""
