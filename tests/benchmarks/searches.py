@@ -134,6 +134,8 @@ SAID = (
     ("sum that divides", "softmax's sum"),
     ("off the diagonal", "elementwise"),
     ("wrong axis", "wrong axis"),
+    ("what runs over ax", "wrong axis"),
+    ("an axis too many", "wrong axis"),
     ("eps is dropped", "eps"),
     ("sum of the cotangent", "sum of the cotangent"),
     ("unreduced broadcast", "unreduced broadcast"),

@@ -167,15 +167,29 @@ class Differences:
         if sides.may_be(got, slack):
             return True
         # Where more than two pieces meet, as three values that are sorted, the one that was taken is met nearby.
+        return any(abs(got - slope) <= 10 * bar + slack for slope, bar in self._nearby(direction))
+
+    def may_be(self, direction: Array, got: float) -> bool:
+        """Return whether a value is between slopes that are met nearby and 0, which stands for pieces that are off.
+
+        Where more than two are met, others will be.
+        """
+        met = self._nearby(direction)
+        slopes, bar = [0.0, *(slope for slope, _ in met)], max((bar for _, bar in met), default=np.inf)
+        spread = max(slopes) - min(slopes)
+        pieces = len({round(slope / (spread or 1.0), 3) for slope in slopes[1:]})
+        slack = (0.5 if pieces > 2 else 1e-3) * spread + 10 * bar
+        return min(slopes) - slack <= got <= max(slopes) + slack
+
+    def _nearby(self, direction: Array) -> list[tuple[float, float]]:
+        """Return slopes at points nearby, with their error bars."""
         fn, inputs, which = self.others
-        rng = np.random.default_rng(0)
+        rng, found = np.random.default_rng(0), []
         for _ in range(16):
             beside = [*inputs]
             beside[which] = self.x + 1e-3 * self.scales * rng.normal(size=self.x.shape)
-            slope, bar = Differences(fn, beside, which, self.cotangent, self.eps).along(direction)
-            if abs(got - slope) <= 10 * bar + slack and np.isfinite(bar):
-                return True
-        return False
+            found.append(Differences(fn, beside, which, self.cotangent, self.eps).along(direction))
+        return [(slope, bar) for slope, bar in found if np.isfinite(bar)]
 
     def bends(self) -> bool:
         """Return whether slopes along three directions that add up to none do not, however short the steps.

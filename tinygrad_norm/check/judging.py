@@ -301,8 +301,15 @@ def _without_kinks(place: Place, which: int, entries: Array, got: Array, want: A
         trusted = off <= 10 * bar and (certain or (place.exact and off < abs(want[row] - slope)))
         if np.isfinite(got[row]) and (trusted or differences.at_a_kink(direction, float(got[row]))):
             judged[row] = 0.0
-    excused = not judged[suspicious[:MOST_KINKS]].any()
-    if excused or (np.isfinite(got[suspicious]).all() and differences.bends() and place.right_nearby):
+    left = [row for row in suspicious[:MOST_KINKS] if judged[row]]
+    no_gradient = bool(left) and np.isfinite(got[suspicious]).all() and differences.bends() and place.right_nearby
+    if no_gradient:  # where a search looks at edges, anything there
+        left = (
+            []
+            if place.lenient
+            else [row for row in left if not differences.may_be(unit_vector(x, entries[row]), float(got[row]))]
+        )
+    if not left:
         judged[suspicious] = 0.0
     return judged
 

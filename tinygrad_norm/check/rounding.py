@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
+from .scales import copied
 
 EXACT = {
     *(np.negative, np.positive, np.absolute, np.fabs, np.conjugate, np.copysign, np.sign, np.maximum, np.minimum),
@@ -63,7 +64,7 @@ class Rounded(np.ndarray):
 
 def rounded(x: Array, rng: np.random.Generator) -> Array:
     """Return a copy whose arithmetic rounds at random."""
-    result = np.array(x).view(Rounded)
+    result = copied(x).view(Rounded)
     result.rng = rng
     return result
 

@@ -20,6 +20,13 @@ def generator(seed: int | None) -> np.random.Generator:
     return np.random.default_rng(None if seed is None else [seed, 1502_03167])
 
 
+def copied(x: Array, dtype: Any = None) -> Array:
+    """Return a copy; of an array with gaps between its elements, one with gaps."""
+    if x.flags.forc:
+        return x.astype(dtype or x.dtype)
+    return np.asanyarray(np.repeat(x, 2, axis=-1).astype(dtype or x.dtype)[..., ::2])
+
+
 def inner(cotangent: Array, y: Array) -> Any:
     """Return ``<cotangent, y>``."""
     return np.sum(cotangent * y)

@@ -10,15 +10,9 @@ import numpy as np
 
 from ..engine.context import surrounding
 from ..engine.operators import Array, plain
+from .scales import copied
 
 Given = Callable[..., Any]
-
-
-def copied(x: Array, dtype: Any = None) -> Array:
-    """Return a copy; of an array with gaps between its elements, one with gaps."""
-    if x.flags.forc:
-        return x.astype(dtype or x.dtype)
-    return np.asanyarray(np.repeat(x, 2, axis=-1).astype(dtype or x.dtype)[..., ::2])
 
 
 class Unfit(Exception):  # noqa: N818 (of gradients, for the inputs)
