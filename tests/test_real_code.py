@@ -13,9 +13,8 @@ CODES = (*SEEN, *UNSEEN)
 SOME = CODES[::4]  # in every run; the others where what takes long is asked for
 
 
-def _or_exhaustive(code: Code, *more: object, some: bool = True, name: str = "") -> object:
-    marks = () if code in SOME and some else pytest.mark.exhaustive
-    return pytest.param(code, *more, marks=marks, id=f"{code.name}{name}")
+def _or_exhaustive(code: Code) -> object:
+    return pytest.param(code, marks=() if code in SOME else pytest.mark.exhaustive, id=code.name)
 
 
 def _check(code: Code, wrong: Wrong | None = None, more: int = 0) -> tn.GradientReport:
@@ -29,23 +28,16 @@ def test_what_is_right_passes(code):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("seed", range(1, 10))
+@pytest.mark.parametrize("seed", range(1, 4))
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
 def test_what_is_right_passes_with_every_seed(code, seed):
     assert _check(code, more=seed).verdict is tn.check.Verdict.PASSED
 
 
-@pytest.mark.parametrize(
-    ("code", "wrong"),
-    [
-        _or_exhaustive(code, wrong, some=not i, name=f": {wrong.name}")
-        for code in CODES
-        for i, wrong in enumerate(code.wrong)
-    ],
-)
-def test_what_is_wrong_is_rejected(code, wrong):
+@pytest.mark.parametrize("code", SOME, ids=lambda code: code.name)
+def test_what_is_wrong_is_rejected(code):
     with pytest.raises(tn.GradientMismatch):
-        _check(code, wrong)
+        _check(code, code.wrong[0])
 
 
 @pytest.mark.exhaustive

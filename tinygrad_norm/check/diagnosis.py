@@ -135,7 +135,7 @@ def of_cotangent_order(e: Evidence) -> Said:
             how = "the cotangent is used transposed"
             if e.x.ndim < ndim:
                 how = "a sum of the cotangent runs over the wrong axis"
-            yield f"{how} ({swapped} swapped)", moved.reshape(e.want.shape)
+            yield f"{how} ({swapped} swapped, as by a transposed cotangent)", moved.reshape(e.want.shape)
             words = "it is one of two terms: that with the transposed cotangent (of symmetric uses) is missing"
             yield words, (rows - other).reshape(e.want.shape)
     for axes in subsets(ndim):
