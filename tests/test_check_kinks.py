@@ -110,3 +110,20 @@ def test_the_edge_with_gaps_reaches_the_gradient():
     with pytest.raises(GradientMismatch) as caught:
         check_backward(np.square, back, inputs("n c"), seed=0)
     assert caught.value.report.edge == "strided"
+
+
+def test_kinks_of_round_numbers_are_kinks():
+    def margin(x):
+        gaps = np.maximum(x - x[:, :1] + 1, 0)
+        return (gaps.sum() - len(x)) / len(x)
+
+    def back(g, x):
+        d = g * (x - x[:, :1] + 1 > 0) / len(x)
+        d[:, 0] -= d.sum(axis=1)
+        return d
+
+    # All values of this function could be float32, and are not.
+    x = np.array([[1.0, 1.0, 2.0, 0.0], [3.0, -2.0, -4.0, -2.0]])
+    assert check_backward(margin, back, x, seed=0).verdict in (Verdict.PASSED, Verdict.KINK)
+    with pytest.raises(GradientMismatch):
+        check_backward(margin, lambda g, x: 2 * back(g, x), x, seed=0)

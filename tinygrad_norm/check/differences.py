@@ -204,7 +204,7 @@ class Differences:
             for step in (1e-5, 1e-7, 1e-9, 1e-11):
                 rises = [float(np.sum(self._terms(self.x + step * d) - self.terms)) for d in (one, two, -one - two)]
                 apart, size = abs(sum(rises)) / step, sum(map(abs, rises)) / step
-                rounding = (4 * self.unit * self.size + 2 * self.inside) / step
+                rounding = (32 * self.eps * self.size + 2 * self.inside) / step
                 if not first and apart > 1e-3 * size + 10 * rounding:
                     first = apart
                 elif not first or 10 * rounding > apart:
@@ -219,7 +219,7 @@ class Differences:
     def _sides(self, direction: Array, step: float) -> Sides:
         right = (self._terms(self.x + step * direction) - self.terms) / step
         left = (self.terms - self._terms(self.x - step * direction)) / step
-        return Sides(left.ravel(), right.ravel(), (4 * self.unit * self.size + 2 * self.inside) / step)
+        return Sides(left.ravel(), right.ravel(), (32 * self.eps * self.size + 2 * self.inside) / step)
 
 
 def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:
