@@ -107,7 +107,7 @@ def test_functions_of_tensors_are_tried_with_our_tensors_first():
     assert {*kinds} == {tn.Tensor}
     with pytest.raises(GradientMismatch):
         tn.check_gradients(lambda x: torch.tanh(x) * torch.tanh(x.detach()), X, seed=0)
-    with pytest.raises(GradientMismatch, match="got 0, want"):
+    with pytest.raises(GradientMismatch, match="zero everywhere"):
         tn.check_gradients(lambda x: torch.tanh(x.detach()), X, seed=0)
     # Several outputs, and those that are no floats.
     assert tn.check_gradients(lambda x: torch.max(x, dim=1), X, seed=0).verdict is Verdict.PASSED
