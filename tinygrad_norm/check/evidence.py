@@ -85,7 +85,7 @@ def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Ar
     shown = 0
     for points in _sizes_first(larger):
         try:
-            found = examine(subject, points, generator(report.seed))
+            found = examine(subject, points, generator(report.seed), closely=False)
             evidence = _evidence(subject, found)
             same = (found.verdict, found.input) == (report.verdict, report.input)
             if same and (report.verdict is not Verdict.WRONG_VALUE or evidence.shows()):
