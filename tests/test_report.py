@@ -76,7 +76,9 @@ def look_at(mutants):
             assert same(array, one), mutant.name
         # Of an ordinary size, so nothing is cut; the cotangent is one that can be read.
         assert "report.witness" not in report.text()
-        assert np.array_equal(np.round(report.cotangent, 1), report.cotangent)
+        # Of what is not linear a random one tells more.
+        if report.verdict is not Verdict.NOT_LINEAR_IN_COTANGENT:
+            assert np.array_equal(np.round(report.cotangent, 1), report.cotangent)
 
 
 def test_reports_of_mutants_fit_a_screen_and_make_their_witness_again():
