@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..engine.operators import Array
-from .report import GradientReport
+from .report import GradientReport, Verdict
 
 MOST_CALLS, MOST_ELEMENTS = 30, 3000
 """So many cotangents are tried, and fewer for large inputs: so many elements are compared again, in all."""
@@ -27,7 +27,8 @@ def simplified(report: GradientReport, examine: Callable[[Array], GradientReport
     if g is None or not g.size:
         return report
     tries = [_single(report, g), np.sign(g), np.round(g, 1) + 0.0]  # no -0
-    least = CLEAR * min(report.largest_relative_error, 1.0)
+    # Of other faults than wrong values no error tells.
+    least = CLEAR * min(report.largest_relative_error, 1.0) if report.verdict is Verdict.WRONG_VALUE else 0.0
     for _ in range(min(MOST_CALLS, MOST_ELEMENTS // max(report.elements, 1))):
         if not tries:
             break
