@@ -228,7 +228,7 @@ SOFTSIGN = Code(
             ("batch", "transpos", "the mean", "broadcast"),
         ),
         Wrong(
-            "evaluated at the output in the place of the input",
+            "evaluated at the output instead of the input",
             lambda g, x: g / (1 + np.abs(softsign(x))) ** 2,
             (),
             ("batch", "transpos", "the mean", "axis"),
@@ -279,7 +279,7 @@ PRELU = Code(
             ("transpos", "sign of", "mask"),
         ),
         Wrong(
-            "the mean over the batch in the place of the sum",
+            "the mean over the batch instead of the sum",
             prelu_mean,
             (
                 "batch size",

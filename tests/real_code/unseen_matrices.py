@@ -284,7 +284,7 @@ ROTARY = Code(
             ("batch", "the mean", "factor"),
         ),
         Wrong(
-            "the halves in the place of the pairs",
+            "the halves instead of the pairs",
             rotary_halves,
             ("order", "permut", "interleav", "swap"),
             ("batch", "mean path", "sign is"),

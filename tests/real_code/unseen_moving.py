@@ -144,7 +144,7 @@ TILE = Code(
             (" sign", "batch", "mean path", "mask"),
         ),
         Wrong(
-            "the mean in the place of the sum",
+            "the mean instead of the sum",
             lambda g, x, reps=2: g.reshape(len(x), reps, -1).mean(axis=1),
             ("factor", "times", "the mean", "a mean", "mean of", "mean path", "mean term"),
             (" sign", "transpos", "mask"),

@@ -256,7 +256,7 @@ WEIGHT_STANDARDIZATION = Code(
             ("transpos", " sign", "mask", "batch size", "mean path"),
         ),
         Wrong(
-            "summed over the outputs in the place of the inputs",
+            "summed over the outputs instead of the inputs",
             standardized_weight_backward("axis"),
             ("axis", "axes"),
             ("transpos", " sign", "mask", "batch size"),
@@ -315,7 +315,7 @@ UNIT_ROWS = Code(
             ("axis", "axes"),
             ("transpos", " sign", "batch size", "mask"),
         ),
-        Wrong("the input in the place of the output", unit_rows_backward("input"), (), ("transpos", "batch size")),
+        Wrong("the input instead of the output", unit_rows_backward("input"), (), ("transpos", "batch size")),
     ),
 )
 

@@ -58,7 +58,7 @@ ELMAN = Code(
         ),
         Wrong("Wh is not transposed on the way back", elman_backward("transposed"), ("transpos",), (" sign", "batch")),
         Wrong(
-            "the new state in the place of the previous one",
+            "the new state instead of the previous one",
             elman_backward("state"),
             ("time step", "steps", "shift", "previous", "previous state", "stale"),
             ("transpos", "sign is", "batch size"),

@@ -291,7 +291,7 @@ REPARAMETERIZE = Code(
             ("factor", "times", "twice"),
             ("transpos", " sign", "mask", "batch size"),
         ),
-        Wrong("the variance in the place of the deviation", ReparameterizeByVariance(), (), ("transpos", "batch size")),
+        Wrong("the variance instead of the deviation", ReparameterizeByVariance(), (), ("transpos", "batch size")),
         Wrong(
             "the noise is missing",
             ReparameterizeWithoutNoise(),

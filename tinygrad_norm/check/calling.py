@@ -204,9 +204,7 @@ def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: boo
                 raise TypeError(f"{forward.__name__} takes arguments: give an instance, as {forward.__name__}(...)")
             forward = forward()
         return Layer(forward, "forward", "backward", keywords, cached)
-    for name, function in (
-        (("forward", forward),) if backward is None else (("forward", forward), ("backward", backward))
-    ):
+    for name, function in (("forward", forward), ("backward", forward if backward is None else backward)):
         if not callable(function):
             raise TypeError(f"{name}: a function is wanted, not {function!r:.40}")
     owner = forward.__self__ if inspect.ismethod(forward) else None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..engine.operators import Array
-from .rounding import rounded
+from .rounding import at_random
 from .scales import Function, largest, nearby, of_one, step_scale, step_scales
 
 EPS = float(np.finfo(np.float64).eps)
@@ -56,8 +56,7 @@ class Sides(NamedTuple):
         bends = np.abs(self.right - self.left) > 1e-3 * self.apart / max(self.left.size, 1)
         middle = (self.left + self.right) / 2
         if np.sum(bends) > MOST_BENDING:
-            spread = float(np.sum(np.abs(self.right - self.left))) / 2
-            return abs(got - float(np.sum(middle))) <= spread + slack
+            return abs(got - float(np.sum(middle))) <= self.apart / 2 + slack
         straight = float(np.sum(middle[~bends]))
         ways = itertools.product(*zip(self.left[bends], self.right[bends], middle[bends], strict=True))
         return any(abs(straight + float(sum(way)) - got) <= slack for way in ways)
@@ -95,10 +94,11 @@ class Differences:
         return max(abs(self._rounded_at(self.x, rng) - self.here) for _ in range(2))
 
     def _rounded_at(self, at: Array, rng: np.random.Generator) -> float:
-        try:
-            return float(np.sum(self._terms(rounded(at, rng))))
-        except Exception:  # of code that takes no other kind of array
-            return float(np.sum(self._terms(at)))
+        return float(np.sum(at_random(lambda one: self._terms(*one), [at], rng)))
+
+    def _rounding(self, step: float) -> float:
+        """What rounding of the function does to a slope from one side."""
+        return (32 * self.eps * self.size + 2 * self.inside) / step
 
     def _terms(self, at: Array) -> Array:
         return self.cotangent * self.fn(at)
@@ -198,28 +198,28 @@ class Differences:
         show it.
         """
         rng = np.random.default_rng(0)
-        for _ in range(3):
-            one, two = (self.scales * rng.normal(size=self.x.shape) for _ in range(2))
-            first = 0.0
-            for step in (1e-5, 1e-7, 1e-9, 1e-11):
-                rises = [float(np.sum(self._terms(self.x + step * d) - self.terms)) for d in (one, two, -one - two)]
-                apart, size = abs(sum(rises)) / step, sum(map(abs, rises)) / step
-                rounding = (32 * self.eps * self.size + 2 * self.inside) / step
-                if not first and apart > 1e-3 * size + 10 * rounding:
-                    first = apart
-                elif not first or 10 * rounding > apart:
-                    break
-                elif apart < 0.5 * first:
-                    first = 0.0
-                    break
-            if first:
-                return True
-        return False
+        pairs = ([self.scales * rng.normal(size=self.x.shape) for _ in range(2)] for _ in range(3))
+        return any(self._bends_between(one, two) for one, two in pairs)
+
+    def _bends_between(self, one: Array, two: Array) -> bool:
+        first = 0.0
+        for step in (1e-5, 1e-7, 1e-9, 1e-11):
+            rises = [float(np.sum(self._terms(self.x + step * d) - self.terms)) for d in (one, two, -one - two)]
+            apart, size, rounding = abs(sum(rises)) / step, sum(map(abs, rises)) / step, 10 * self._rounding(step)
+            if not first:
+                if not apart > 1e-3 * size + rounding:
+                    return False
+                first = apart
+            elif rounding > apart:
+                break
+            elif apart < 0.5 * first:
+                return False
+        return True
 
     def _sides(self, direction: Array, step: float) -> Sides:
         right = (self._terms(self.x + step * direction) - self.terms) / step
         left = (self.terms - self._terms(self.x - step * direction)) / step
-        return Sides(left.ravel(), right.ravel(), (32 * self.eps * self.size + 2 * self.inside) / step)
+        return Sides(left.ravel(), right.ravel(), self._rounding(step))
 
 
 def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:

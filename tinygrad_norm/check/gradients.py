@@ -287,6 +287,7 @@ def _run(
     """Check at one point, or search, and tell what is wrong."""
     _accept(given, oracle, budget, rtol)
     drawn, around, called = _sorted_out(given, written.signature.names)
+    latest: list[Subject] = []
 
     def subject(values: Sequence[Any]) -> tuple[Subject, list[Array]]:
         nonlocal written
@@ -297,7 +298,7 @@ def _run(
         ]
         leaves = Leaves(names, arguments)
         try:
-            written = settled(written, leaves)
+            written = written if latest else settled(written, leaves)
             if own := written.own(leaves):
                 leaves = Leaves(names, arguments, own)
         except Exception as error:
@@ -306,8 +307,6 @@ def _run(
         about = (leaves.chosen(wrt), oracle, strict, rtol, leaves.optional(wrt))
         again = partial(backward, again=True) if type(written) is ByHand else None
         return Subject(forward, backward, tuple(leaves.names), *about, again=again), leaves.arrays
-
-    latest: list[Subject] = []
 
     def examine(values: Sequence[Any], rng: np.random.Generator, **how: Any) -> GradientReport:
         with surrounding(examined=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..engine.operators import Array
 from .differences import Differences
 from .oracle import complex_step, is_analytic
 from .report import FAULTS, Argument, GradientReport, Verdict
-from .rounding import rounded
+from .rounding import at_random
 from .scales import largest, least_size, nearby, of_one, step_scales
 from .subject import Subject
 
@@ -73,14 +73,12 @@ class Place:
 
         Moving the inputs, or rounding at random, would let a gradient that is numerically unstable excuse itself.
         """
-        subject, moved = self.subject, [nearby(self.g, self.rng, self.subject.eps) for _ in range(4)]
-        if not self.lenient:
-            return [subject.gradients(self.points, g) for g in moved]
-        points = [rounded(x, self.rng) for x in self.points]
-        try:
-            return [subject.gradients(points, rounded(g, self.rng)) for g in moved]
-        except Exception:  # of code that takes no other kind of array
-            return [subject.gradients(self.points, g) for g in moved]
+        moved = [[*self.points, nearby(self.g, self.rng, self.subject.eps)] for _ in range(4)]
+
+        def gradients(arrays: list[Array]) -> list[Array]:
+            return self.subject.gradients(arrays[:-1], arrays[-1])
+
+        return [at_random(gradients, arrays, self.rng) if self.lenient else gradients(arrays) for arrays in moved]
 
     @cached_property
     def right_nearby(self) -> bool:
@@ -100,9 +98,16 @@ class Place:
                     return False
         return True
 
+    @cached_property
+    def _differences(self) -> dict[int, Differences]:
+        return {}
+
     def differences(self, which: int) -> Differences:
-        """Return central differences with respect to one input."""
-        return Differences(self.subject.value, self.points, which, self.g, self.subject.eps)
+        """Return central differences with respect to one input, made once."""
+        if which not in self._differences:
+            made = Differences(self.subject.value, self.points, which, self.g, self.subject.eps)
+            self._differences[which] = made
+        return self._differences[which]
 
     def along(self, which: int, points: list[Array] | None = None) -> Callable[[Array], tuple[float, float]]:
         """Return the oracle of one input: from a direction to the slope and an error bar, which differences have."""
@@ -119,13 +124,14 @@ class Place:
         found = 0.0
         if not self.exact and not callable(self.subject.oracle):
             return found
+
+        def slope_at(points: list[Array], stretch: float) -> float:
+            return self.along(which, points)(stretch * direction)[0] / stretch
+
         for _ in range(rolls):
             points, stretch = [nearby(x, self.rng) for x in self.points], self.rng.uniform(0.5, 1)
-            try:
-                again, _ = self.along(which, [rounded(x, self.rng) for x in points])(stretch * direction)
-            except Exception:  # of code that takes no other kind of array
-                again, _ = self.along(which, points)(stretch * direction)
-            found = max(found, abs(again / stretch - slope))
+            again = at_random(partial(slope_at, stretch=stretch), points, self.rng)
+            found = max(found, abs(again - slope))
         return found
 
     def first_slope(self, which: int, direction: Array) -> tuple[float, float]:
@@ -169,8 +175,10 @@ class Look:
     entries: int = 0
 
 
-def judged(place: Place, gradients: list[Array], base: GradientReport, closely: bool) -> GradientReport:
-    """Return the report with a verdict on the values of all gradients that count.
+def judged(
+    place: Place, gradients: list[Array], base: GradientReport, closely: bool
+) -> tuple[GradientReport, list[int]]:
+    """Return the report with a verdict on the values of all gradients that count, and of which inputs they are right.
 
     Unless it is to look closely, a gradient that is right along a random direction is right.
     """
@@ -192,10 +200,12 @@ def judged(place: Place, gradients: list[Array], base: GradientReport, closely: 
             want=worst.argument.want,
         )
         if look.verdict in FAULTS:
-            return replace(base, oracle=place.oracle, verdict=look.verdict, message=look.message, input=which)
+            return replace(base, oracle=place.oracle, verdict=look.verdict, message=look.message, input=which), []
     # A complex step that two real points confirm needs no closer look at how the function turns.
     confirmed = all(look.entries and not look.argument.error_bar for look in looks)
-    return _settled(replace(base, oracle="complex step" if confirmed else place.oracle), looks)
+    base = replace(base, oracle="complex step" if confirmed else place.oracle)
+    right = [which for which, look in zip(place.subject.wrt, looks, strict=True) if look.verdict is Verdict.PASSED]
+    return _settled(base, looks), right
 
 
 def _first_look(place: Place, which: int, gradients: list[Array]) -> Look | None:
@@ -302,13 +312,10 @@ def _without_kinks(place: Place, which: int, entries: Array, got: Array, want: A
         if np.isfinite(got[row]) and (trusted or differences.at_a_kink(direction, float(got[row]))):
             judged[row] = 0.0
     left = [row for row in suspicious[:MOST_KINKS] if judged[row]]
-    no_gradient = bool(left) and np.isfinite(got[suspicious]).all() and differences.bends() and place.right_nearby
-    if no_gradient:  # where a search looks at edges, anything there
-        left = (
-            []
-            if place.lenient
-            else [row for row in left if not differences.may_be(unit_vector(x, entries[row]), float(got[row]))]
-        )
+    if left and np.isfinite(got[suspicious]).all() and differences.bends() and place.right_nearby:
+        # Where a search looks at edges, it may be anything.
+        may_be = (place.lenient or differences.may_be(unit_vector(x, entries[row]), float(got[row])) for row in left)
+        left = [row for row, may in zip(left, may_be, strict=True) if not may]
     if not left:
         judged[suspicious] = 0.0
     return judged
@@ -374,17 +381,6 @@ def _settled(base: GradientReport, looks: Sequence[Look]) -> GradientReport:
         if verdict in states and all(state in (verdict, Verdict.VACUOUS) for state in states):
             return replace(base, verdict=verdict, message="; ".join(notes))
     return base
-
-
-def wanted(
-    subject: Subject, points: list[Array], which: int, entries: Sequence[int], g: Array, exact: bool
-) -> tuple[Array, Array]:
-    """Return what the oracle says at some entries, and its error bars."""
-    if not callable(subject.oracle):
-        subject = replace(subject, oracle="complex" if exact else "differences")
-    along = Place(subject, points, g, g, np.random.default_rng(0)).along(which)
-    values, bars = np.array([along(unit_vector(points[which], entry)) for entry in entries]).reshape(-1, 2).T
-    return values, bars
 
 
 def _is_linear(place: Place, which: int, gradients: list[Array], certain: float) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ import numpy as np
 from ..engine.operators import Array, plain
 from .judging import OVERFLOW, Place, judged
 from .report import FAULTS, GradientReport, Verdict
-from .rounding import rounded
+from .rounding import at_random
 from .scales import copied, largest
-from .subject import Refused, Subject, Unfit
+from .subject import Refused, Subject, Unfit, listed
 
 ROUGHLY = 0.05
 """What is off by more than this part in float32 is not off by rounding."""
@@ -65,9 +64,11 @@ def examine(
             base = replace(base, cotangent=g)
             gradients, minor = _well_behaved(subject, points, g, base)
             wrt = tuple(i for i in subject.wrt if gradients[i] is not None)
-            report = judged(Place(replace(subject, wrt=wrt), points, y, g, rng, lenient), gradients, base, closely)
+            place = Place(replace(subject, wrt=wrt), points, y, g, rng, lenient)
+            report, right = judged(place, gradients, base, closely)
             if report.verdict not in FAULTS:
-                minor += _in_float32(subject, witness, g, gradients, report)
+                known = {which: gradients[which] for which in right}
+                minor += _in_float32(place.subject, witness, g, known, report)
         report = replace(report, notes=tuple(fault.report.message for fault in minor))
         # A wrong value is worse than shared memory, so it is told first.
         return minor[0].report if minor and subject.strict and report.verdict not in FAULTS else report
@@ -197,9 +198,12 @@ def _shared_memory(subject: Subject, arrays: list[Any], others: list[Array], bas
 
 
 def _in_float32(
-    subject: Subject, given: Sequence[Array], g: Array, gradients: list[Any], base: GradientReport
+    subject: Subject, given: Sequence[Array], g: Array, known: Mapping[int, Array], base: GradientReport
 ) -> list[Fault]:
-    """Where float32 or float16 came in, it must come out, and roughly what float64 gives; all else is in float64."""
+    """Where float32 or float16 came in, it must come out, and roughly what is known from float64.
+
+    All else is in float64.
+    """
     narrow = np.result_type(*(x.dtype for x in given if x.dtype.kind == "f"))
     if subject.dtype != np.float64 or narrow not in (np.float16, np.float32):
         return []
@@ -210,37 +214,35 @@ def _in_float32(
     # What turns float32 into float64 itself cannot ask it of its gradient.
     if y.dtype not in [x.dtype for x in given] or not np.isfinite(y).all():
         return []
-    rng = np.random.default_rng(0)
+    cotangent = g.astype(y.dtype)
 
-    def found(like: Callable[[Array], Array]) -> list[Any]:
-        returned = subject.backward(like(g.astype(y.dtype)), *map(like, given))
-        return [*returned] if isinstance(returned, tuple | list) else [returned]
+    def gradients(arrays: list[Array]) -> list[Any]:
+        return listed(subject.backward(*(x.copy() for x in arrays)))
 
-    once = found(np.array)
-    try:
-        again = found(partial(rounded, rng=rng))
-    except Exception:  # of code that takes no other kind of array
-        again = once
+    once = gradients([cotangent, *given])
+    again = at_random(gradients, [cotangent, *given], np.random.default_rng(0))
     minor: list[Fault] = []
     for which in subject.wrt:
-        one, name = once[which], subject.names[which]
-        unjudged = any(note.startswith(f"{name}, ") for note in base.not_checked)
-        if one is None or gradients[which] is None or given[which].dtype.kind != "f":
+        if given[which].dtype.kind != "f" or once[which] is None:
             continue
-        one, two = np.asarray(plain(one)), np.asarray(plain(again[which]))
-        known = not unjudged and np.isfinite(gradients[which]).all()
-        off = largest(np.where(np.isfinite(one), one, np.inf) - gradients[which]) if known else 0.0
-        broken = known and not np.isfinite(one).all()
-        if broken or off > ROUGHLY * largest(gradients[which]) + 16 * largest(one.astype(np.float64) - two):
+        name, one, two = subject.names[which], *(np.asarray(plain(of[which])) for of in (once, again))
+        if which in known and _is_off(one, two, known[which]):
             message = f"the gradient of {name} is wrong in {y.dtype}, and not in float64"
-            raise _fail(base, Verdict.WRONG_VALUE, message, input=which, cotangent=g.astype(y.dtype))
+            raise _fail(base, Verdict.WRONG_VALUE, message, input=which, cotangent=cotangent)
         if one.dtype != given[which].dtype and not minor:
             message = (
                 f"the gradient of {name} is {one.dtype} for {given[which].dtype} input, as a NumPy constant or mask "
                 "of float64 makes it"
             )
-            minor.append(_fail(base, Verdict.WRONG_DTYPE, message, input=which, cotangent=g.astype(y.dtype)))
+            minor.append(_fail(base, Verdict.WRONG_DTYPE, message, input=which, cotangent=cotangent))
     return minor
+
+
+def _is_off(one: Array, two: Array, known: Array) -> bool:
+    """Return whether a gradient in float32, of which rounding made two, is not what is known."""
+    if not np.isfinite(one).all():
+        return True
+    return largest(one - known) > ROUGHLY * largest(known) + 16 * largest(one.astype(np.float64) - two)
 
 
 def _same(a: Array, b: Array) -> bool:

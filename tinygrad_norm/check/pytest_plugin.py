@@ -45,7 +45,7 @@ def gradient_check(request: pytest.FixtureRequest) -> Callable[..., GradientRepo
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
-    """Show the report in the place of a traceback."""
+    """Show the report instead of a traceback."""
     outcome = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, GradientMismatch):
         report = outcome.get_result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,18 +41,20 @@ class Rounded(np.ndarray):
         out = keywords.get("out", ())
         if out:
             keywords["out"] = tuple(map(_plain, out))
-        results = getattr(ufunc, method)(*inputs, **keywords)
-        if results is None:
+        returned = getattr(ufunc, method)(*inputs, **keywords)
+        if returned is None:
             return None
+        several = isinstance(returned, tuple)
+        results = returned if several else (returned,)
         if not sums and ufunc not in EXACT:
-            results = tuple(map(self._moved, results)) if isinstance(results, tuple) else self._moved(results)
+            results = tuple(map(self._moved, results))
         if out:
-            for target, result in zip(
-                keywords["out"], results if isinstance(results, tuple) else (results,), strict=True
-            ):
+            for target, result in zip(keywords["out"], results, strict=True):
                 target[...] = result
-            return out if isinstance(results, tuple) else out[0]
-        return tuple(map(self._own, results)) if isinstance(results, tuple) else self._own(results)
+            results = out
+        else:
+            results = tuple(map(self._own, results))
+        return results if several else results[0]
 
     def _own(self, values: Any) -> Rounded:
         result = np.asarray(values).view(Rounded)
@@ -67,6 +70,14 @@ def rounded(x: Array, rng: np.random.Generator) -> Array:
     result = copied(x).view(Rounded)
     result.rng = rng
     return result
+
+
+def at_random(run: Callable[[list[Array]], Any], arrays: Sequence[Array], rng: np.random.Generator) -> Any:
+    """Run code on arrays whose arithmetic rounds at random; on plain ones if it takes no other kind of array."""
+    try:
+        return run([rounded(x, rng) for x in arrays])
+    except Exception:  # whatever the code says to another class
+        return run([*arrays])
 
 
 def _plain(x: Any) -> Any:

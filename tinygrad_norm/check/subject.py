@@ -93,7 +93,7 @@ class Subject:
         copies: list[Array] = [*map(self.taken, x)]
         cotangent: Array = g.astype(self.dtype)
         returned = backward(cotangent, *copies)
-        return [*returned] if isinstance(returned, tuple | list) else [returned], copies, cotangent
+        return listed(returned), copies, cotangent
 
     def gradients(self, x: Sequence[Array], g: Array) -> list[Array]:
         """Return the gradient of each input as an array."""
@@ -103,5 +103,9 @@ class Subject:
         """Return the gradients by the caller's own oracle, which is a function."""
         assert callable(self.oracle)
         answer = self.oracle(g.copy(), *(v.copy() for v in x))
-        listed = answer if isinstance(answer, tuple | list) else [answer]
-        return [np.asarray(plain(v), np.float64) for v in listed]
+        return [np.asarray(plain(v), np.float64) for v in listed(answer)]
+
+
+def listed(returned: Any) -> list[Any]:
+    """Return gradients as a list, also a single one."""
+    return [*returned] if isinstance(returned, tuple | list) else [returned]
