@@ -137,9 +137,10 @@ class ByHand:
         if self._is_of_one(outputs):
             return _times(g, leaves.gradients(backward(), wrt, after()))
         cotangent = split(g, outputs)
+        cotangents = cotangent if apart else (cotangent,)
         if again and rest is not arguments:
-            backward(*(fresh(cotangent) if apart else (fresh(cotangent),)), *rest, **fresh(self.pulled))
-        pulled = backward(*(cotangent if apart else (cotangent,)), *rest, **fresh(self.pulled))
+            backward(*fresh(cotangents), *rest, **fresh(self.pulled))
+        pulled = backward(*cotangents, *rest, **fresh(self.pulled))
         return leaves.gradients(pulled, wrt, after())
 
     def _opened(self, own: Mapping[str, Array]) -> tuple[Given, Given | None, Callable[[], dict[str, Any]]]:

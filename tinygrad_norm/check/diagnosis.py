@@ -62,8 +62,7 @@ def of_zero_or_sign(e: Evidence) -> Said:
 
 def of_one_factor(e: Evidence) -> Said:
     """Guess one factor for all entries, by the sizes of axes or by the value of a scalar input."""
-    size = float((e.want * e.want).sum())
-    ratio = float((e.got * e.want).sum()) / size if size else 1.0
+    ratio = e.ratio
     if abs(ratio - 1) < 1e-4 or ratio == 0:
         return
     model, flipped = ratio * e.want, " and its sign flipped" if ratio < 0 else ""
@@ -76,7 +75,7 @@ def of_one_factor(e: Evidence) -> Said:
 
 def of_another_factor(e: Evidence) -> Said:
     """Guess one factor for all entries that is another one at each point, as of a wrong count or sum."""
-    ratio = float((e.got * e.want).sum()) / (float((e.want * e.want).sum()) or 1.0)
+    ratio = e.ratio
     if np.count_nonzero(e.want) > 2 and abs(ratio - 1) > 1e-4:
         for name, a in zip(e.subject.names, e.points, strict=False):
             total = float(a.sum()) if a.size > 1 else 0.0

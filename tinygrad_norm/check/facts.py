@@ -85,6 +85,12 @@ class Evidence:
     def mismatch(self) -> Array:
         return self.got - self.want
 
+    @cached_property
+    def ratio(self) -> float:
+        """The multiple of the right gradient that comes nearest to the gradient; 1 where the right one is null."""
+        size = float((self.want * self.want).sum())
+        return float((self.got * self.want).sum()) / size if size else 1.0
+
     def pulled(self, g: Array, points: Sequence[Array] | None = None) -> Array:
         """Return the gradient that the candidate gives for a cotangent."""
         return np.asarray(self.subject.gradients(points or self.points, g)[self.which], np.float64)
