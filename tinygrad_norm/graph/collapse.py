@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from .dot import in_words
 from .fold import renumbered
 from .model import Edge, Graph, Vertex
+from .text import in_words
 
 Closed = Callable[[tuple[str, ...]], bool]
 Collapse = int | str | Collection[str] | Closed
@@ -219,7 +219,7 @@ def _contents(graph: Graph, items: Sequence[int], box_of: Mapping[int, Box]) -> 
                 operands.append((edge.operand, "outside", position, edge.shape))
             else:
                 operands.append((edge.operand, "lent", edge.shape))
-        content.inside.append((v.operation, v.detail, v.shape, v.dtype, tuple(operands)))
+        content.inside.append((v.operation, v.expression, v.detail, v.shape, v.dtype, tuple(operands)))
     for edge in graph.edges:
         leaves = edge.source in box_of and items[edge.source] != items[edge.target]
         if leaves and graph.vertices[edge.target].order == graph.vertices[edge.source].order:

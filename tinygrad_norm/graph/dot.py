@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .model import Edge, Graph, Vertex
-
-LONGEST_NAME = 80
+from .text import escaped, in_words, literal
 
 # Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
 LAYOUT_LIMIT = {"nslimit": "5"}
+
+
+LONGEST_FORMULA = 36
+_BREAKS = re.compile(r"(?: [^\w\s(.]|,) ")
 
 
 class Look(NamedTuple):
@@ -68,32 +71,6 @@ DARK = Theme(
     backward_cluster=Look("#10171f", "#a8604f", "#f8b3a3"),
 )
 THEMES = {"light": LIGHT, "dark": DARK}
-
-
-def literal(text: str) -> str:
-    """Return text that Graphviz draws as it is, whatever it contains; over 80 characters it is shortened.
-
-    Control characters become their pictures (U+2400 ...), bidirectional controls are written out, and ``&`` is
-    escaped, because Graphviz decodes entities.
-    """
-    if len(text) > LONGEST_NAME:
-        text = text[: LONGEST_NAME - 1] + "…"
-    return _escaped(text)
-
-
-def _escaped(text: str) -> str:
-    return "".join(map(_drawable, text)).replace("&", "&amp;").replace("\\", "\\\\")
-
-
-def _drawable(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return f"U+{code:04X}"
-    return character
 
 
 def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "") -> str:
@@ -198,7 +175,7 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
         f"n{vertex.id}",
         graphviz.nohtml("\\n".join(_label(vertex))),
         id=f"n{vertex.id}",
-        tooltip=graphviz.nohtml(_escaped(_tooltip(vertex, graph))),
+        tooltip=graphviz.nohtml(escaped(_tooltip(vertex, graph))),
         fillcolor=look.fill,
         color=look.line,
         fontcolor=look.text,
@@ -212,26 +189,35 @@ def _label(vertex: Vertex) -> list[str]:
         each = f" × {vertex.times}" if vertex.times > 1 else ""
         return [
             (literal(vertex.symbol) or "scope") + _half(vertex.order) + each,
-            _escaped(holding(vertex)),
-            _escaped(vertex.detail),
+            escaped(holding(vertex)),
+            escaped(vertex.detail),
         ]
-    lines = [literal(vertex.name)] if vertex.name else []
-    if vertex.operation is not None:
-        lines.append(_escaped(" ".join(part for part in (vertex.symbol, vertex.detail) if part)))
-    elif not lines:
-        lines.append("data")
+    lines = [literal(vertex.called)] if vertex.called else []
+    if vertex.text:
+        lines += map(escaped, wrapped(vertex.text))
     if vertex.unbroadcast:
         lines.append("undoes broadcast")
     lines.append(in_words(vertex.shape) + (f" {vertex.dtype}" if vertex.values is not None else ""))
-    lines += map(_escaped, vertex.values.split("\n") if vertex.values else ())
+    lines += map(escaped, vertex.values.split("\n") if vertex.values else ())
     if vertex.gradient_norm is not None:
         lines.append(f"gradient norm {vertex.gradient_norm}")
     return lines
 
 
-def in_words(shape: tuple[int, ...]) -> str:
-    """Return a shape as pictures show it: ``8×3``, ``scalar``."""
-    return "×".join(map(str, shape)) or "scalar"
+def wrapped(formula: str, width: int = LONGEST_FORMULA) -> list[str]:
+    """Return the lines of a long formula: it breaks after operators and commas, so that one sees that it goes on.
+
+    Examples
+    --------
+    >>> wrapped("(weight + bias) × dL/dy − another", 20)
+    ['(weight + bias) ×', 'dL/dy − another']
+    """
+    lines, rest = [], formula
+    while len(rest) > width and (ends := [m.end() for m in _BREAKS.finditer(rest) if m.end() < len(rest)]):
+        end = max((end for end in ends if end <= width + 1), default=ends[0])
+        lines.append(rest[:end].rstrip())
+        rest = rest[end:]
+    return [*lines, rest]
 
 
 def holding(vertex: Vertex) -> str:
@@ -243,8 +229,6 @@ def _tooltip(vertex: Vertex, graph: Graph) -> str:
     if vertex.holds:
         return f"{vertex.symbol}{_half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
-    if vertex.formula:
-        whole += f": {vertex.formula}"
     if vertex.differentiates is not None:
         source = graph.vertices[vertex.differentiates]
         whole += f", beside {source.name or ''} {source.symbol or source.operation or ''}"
@@ -257,8 +241,9 @@ def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme
     tail, head = f"n{source.id}", f"n{target.id}"
     attributes = {"id": f"e{source.id}_{target.id}_{edge.operand}", "tooltip": f"operand {edge.operand}"}
     lent = source.order < target.order
-    if edge.marks and not lent:
-        attributes["label"] = graphviz.nohtml(f"  {', '.join(edge.marks)}  ")
+    marks = [mark for mark in edge.marks if not (lent and mark == "broadcast")]
+    if marks:
+        attributes["label"] = graphviz.nohtml(f"  {', '.join(marks)}  ")
     if lent:
         # A value that the gradient borrows from the forward pass.
         look = theme.lent_edge

@@ -18,6 +18,7 @@ from .collapse import Collapse, closing, collapsed, depths, too_much
 from .dot import THEMES, to_dot
 from .fold import fold
 from .model import Graph, trace
+from .naming import written
 from .render import FORMATS, render
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
@@ -42,7 +43,7 @@ class Drawing:
     def __init__(self, graph: Graph, rankdir: str = "TB", theme: str = "light", caption: str = "") -> None:
         if theme not in THEMES:
             raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {theme!r}")
-        self.graph = graph
+        self.graph = graph = written(graph)
         self.caption = caption
         self.source = to_dot(graph, rankdir, THEMES[theme], caption)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
+from .expressions import BROADCASTING, Expression, Operand
 from .model import Edge, Graph, Vertex
+from .naming import says_enough_by_its_sign
+from .text import in_words
 
 _BOOKKEEPING = {"reshape": "reshape", "broadcast_to": "broadcast", "transpose": "transpose", "astype": "cast"}
+# What takes a transposed matrix, and says so: "Q @ Kᵀ".
+_OF_MATRICES = ("matmul", "solve")
+MOST_OPERANDS = 4
+"""Of an operation that is written into the formula of another; a longer one stays a box."""
 
 
 def fold(graph: Graph) -> Graph:
@@ -14,86 +22,106 @@ def fold(graph: Graph) -> Graph:
 
     What has a name, or was asked for, stays.
     """
-    return _without_bookkeeping(_rules_as_one(graph))
+    graph = _with_formulas_of(graph, _inside_rules(graph))
+    graph = _with_formulas_of(graph, _transposes(graph))
+    return _without_bookkeeping(graph)
+
+
+def _is_free(graph: Graph, v: Vertex) -> bool:
+    """Return whether a vertex may go: it was computed, has no name and was not asked for."""
+    return v.expression is not None and v.name is None and v.id not in graph.outputs
+
+
+def _inside_rules(graph: Graph) -> set[int]:
+    """Return the operations of gradient rules whose one use is another operation of the same rule."""
+    into, out = graph.inputs_of(), graph.outputs_of()
+    operands: dict[int, int] = {}  # of the formula of each of those found
+    for v in graph.vertices:
+        if v.order and v.operand is not None and _is_free(graph, v) and len(out[v.id]) == 1:
+            user = graph.vertices[out[v.id][0].target]
+            same_rule = (user.differentiates, user.operand, user.order) == (v.differentiates, v.operand, v.order)
+            count = sum(operands.get(edge.source, 1) for edge in into[v.id])
+            if same_rule and count <= MOST_OPERANDS and not {v.operation, user.operation} & {*_BOOKKEEPING, "sum"}:
+                operands[v.id] = count
+    return {*operands}
+
+
+def _transposes(graph: Graph) -> set[int]:
+    """Return the transpositions of matrices that only matrix products use."""
+    out = graph.outputs_of()
+    return {
+        v.id
+        for v in graph.vertices
+        if v.operation == "transpose"
+        and _is_free(graph, v)
+        and not v.expression.words["axes"]  # type: ignore[union-attr]
+        and all(graph.vertices[e.target].operation in _OF_MATRICES for e in out[v.id])
+    }
+
+
+def _with_formulas_of(graph: Graph, inner: set[int]) -> Graph:
+    """Return the graph without some vertices, whose expressions stand in those of their users."""
+    into = graph.inputs_of()
+    whole: dict[int, Expression] = {}  # of the inner vertices, with vertices as operands
+    vertices, edges = [], []
+    for v in graph.vertices:
+        kept, source = into[v.id], {edge.operand: edge.source for edge in into[v.id]}
+        shown = v
+        if v.expression is not None and (v.id in inner or inner & {*source.values()}):
+            found = v.expression.with_operands(lambda at, source=source: whole.get(source[at], Operand(source[at])))  # type: ignore[misc]
+            whole[v.id] = found
+            # A formula that uses a value twice has one edge from it.
+            place = {i: at for at, i in enumerate(dict.fromkeys(found.leaves()))}
+            kept = [Edge(i, v.id, at, shape=graph.vertices[i].shape) for i, at in place.items()]
+            found = found.tidied().with_operands(lambda i, place=place: Operand(place[i]))  # type: ignore[misc]
+            shown = replace(v, expression=found)
+        if v.id not in inner:
+            vertices.append(shown)
+            edges += kept
+    return renumbered(graph, vertices, edges)
 
 
 def _without_bookkeeping(graph: Graph) -> Graph:
-    folded = {
-        v.id: _BOOKKEEPING[v.operation]
-        for v in graph.vertices
-        if v.operation in _BOOKKEEPING and v.name is None and v.id not in graph.outputs
-    }
+    """Fold bookkeeping into the edges that it stands on, unless it would make two operands look alike."""
     into = graph.inputs_of()
+    folded = {v.id for v in graph.vertices if v.operation in _BOOKKEEPING and _is_free(graph, v)}
+
+    def chain(i: int) -> list[int]:
+        """Return the folded vertices from an operand to its source, and that source."""
+        return [i, *chain(into[i][0].source)] if i in folded else [i]
+
+    for v in graph.vertices:
+        if v.expression is not None and not says_enough_by_its_sign(v.expression):
+            chains = {tuple(chain(edge.source)) for edge in into[v.id]}
+            ends = Counter(passed[-1] for passed in chains)
+            folded -= {i for passed in chains if ends[passed[-1]] > 1 for i in passed[:-1]}
     edges = []
     for edge in graph.edges:
-        if edge.target in folded:
-            continue
-        source, marks = edge.source, list(edge.marks)
-        while source in folded:
-            marks.insert(0, folded[source])
-            source = into[source][0].source
-        edges.append(replace(edge, source=source, marks=tuple(marks)))
+        if edge.target not in folded:
+            *passed, source = chain(edge.source)
+            repeats = graph.vertices[edge.target].operation in BROADCASTING
+            marks = [_mark(graph.vertices[i], repeats) for i in reversed(passed)]
+            edges.append(replace(edge, source=source, marks=(*marks, *edge.marks)))
     return renumbered(graph, [v for v in graph.vertices if v.id not in folded], edges)
 
 
-def _rules_as_one(graph: Graph) -> Graph:
-    """Merge the operations of one gradient rule, where nothing in between has a name, into the last of them."""
-    out = graph.outputs_of()
-    vertices = {v.id: v for v in graph.vertices}
-    merged_into: dict[int, int] = {}
-
-    def follow(vertex: int) -> int:
-        while vertex in merged_into:
-            vertex = merged_into[vertex]
-        return vertex
-
-    for v in reversed(graph.vertices):
-        if v.order == 0 or v.operation is None or v.name is not None or v.operand is None or v.id in graph.outputs:
-            continue
-        if v.operation in _BOOKKEEPING or v.operation == "sum":
-            continue
-        users = {follow(edge.target) for edge in out[v.id]}
-        if len(users) != 1:
-            continue
-        (user,) = users
-        same_rule = (vertices[user].differentiates, vertices[user].operand, vertices[user].order)
-        if same_rule == (v.differentiates, v.operand, v.order) and vertices[user].operation not in (
-            *_BOOKKEEPING,
-            "sum",
-        ):
-            merged_into[v.id] = user
-            vertices[user] = replace(vertices[user], symbol=vertices[user].formula or "", detail="")
-    heads = {follow(v) for v in merged_into}
-    edges: dict[tuple[int, int], Edge] = {}
-    kept: list[Edge] = []
-    for edge in graph.edges:
-        target = follow(edge.target)
-        if follow(edge.source) == target:
-            continue
-        if target not in heads:
-            kept.append(edge)
-        elif (edge.source, target) not in edges:
-            # A rule that uses a value twice, as y * y * y does, is shown to use it.
-            edges[edge.source, target] = replace(edge, target=target, operand=len(edges))
-    return renumbered(
-        graph,
-        [vertices[v.id] for v in graph.vertices if v.id not in merged_into],
-        sorted([*kept, *edges.values()], key=lambda e: (e.target, e.operand)),
-    )
+def _mark(v: Vertex, repeats: bool) -> str:
+    """Return the mark of a folded vertex; what repeats its operands by itself says their shape."""
+    words = {"reshape": in_words(v.shape), "broadcast_to": "" if repeats else in_words(v.shape), "astype": v.dtype}
+    assert v.expression is not None
+    kind = v.expression.kind
+    return f"{_BOOKKEEPING[kind]} {words.get(kind, v.expression.words.get('axes', ''))}".rstrip()
 
 
 def renumbered(graph: Graph, vertices: list[Vertex], edges: list[Edge]) -> Graph:
     """Return a graph of some of the vertices, numbered anew, and of edges between them."""
     new = {v.id: i for i, v in enumerate(vertices)}
+
+    def moved(v: Vertex) -> Vertex:
+        return replace(v, id=new[v.id], differentiates=None if v.differentiates is None else new.get(v.differentiates))
+
     return Graph(
-        tuple(
-            replace(
-                v,
-                id=new[v.id],
-                differentiates=None if v.differentiates is None else new.get(v.differentiates),
-            )
-            for v in vertices
-        ),
+        tuple(map(moved, vertices)),
         tuple(replace(e, source=new[e.source], target=new[e.target]) for e in edges),
         graph.scopes,
         tuple(new[i] for i in graph.outputs),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..engine.context import Scope
 from ..engine.operators import Array
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, walk
+from .expressions import Expression, expression
 
 # Of a small array every element is shown, in at most six rows and columns.
 MOST_ELEMENTS = 12
@@ -37,7 +39,11 @@ class Vertex:
     operation : str or None
         The primitive's name; None for a leaf.
     symbol, detail : str
-        The primitive's sign, and its static parameters and constants in words: ``"over axis 0"``, ``"1e-05"``.
+        The primitive's sign; and what else is said of a box that stands for several operations.
+    expression : Expression or None
+        What the operation computes of what arrives on its edges.
+    called, text : str
+        In a drawing: what the box is called, and its operation as a formula of what others are called.
     formula : str or None
         In a gradient: what the rule that made it computes.
     local : tuple of str
@@ -68,6 +74,9 @@ class Vertex:
     operation: str | None = None
     symbol: str = ""
     detail: str = ""
+    expression: Expression | None = None
+    called: str = ""
+    text: str = ""
     formula: str | None = None
     scope: tuple[int, ...] = ()
     order: int = 0
@@ -155,7 +164,8 @@ class Graph:
 
 
 def _plain(part: Vertex | Edge) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(part).items()}
+    fields = ((key, value) for key, value in vars(part).items() if key != "expression")
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields}
 
 
 def trace(
@@ -203,9 +213,15 @@ def trace(
     paths: dict[Scope | None, tuple[int, ...]] = {None: ()}
     ids: dict[Tensor, int] = {}
     made_by: dict[Node, int] = {}
+    arrays: dict[Any, Tensor] = {}
     vertices: list[Vertex] = []
     edges: list[Edge] = []
     lengths = {x: number(np.linalg.norm(g.data.astype(np.float64))) for x, g in (gradients or {}).items()}
+
+    def data(array: Array) -> Tensor:
+        """Return the Tensor that stands for an array that operations compute with, as an index: equal ones are one."""
+        key = array.shape, array.dtype, array.tobytes()
+        return arrays.setdefault(key, Tensor(array))
 
     def place(tensor: Tensor, **what: Any) -> None:
         i = ids[tensor] = len(vertices)
@@ -230,16 +246,19 @@ def trace(
         path = paths.get(node.scope)
         if path is None:
             path = paths[node.scope] = tuple(scopes.setdefault(scope, len(scopes)) for scope in node.scope.path)
+        # What only a gradient uses, as its seed, belongs to the gradient.
+        around = {"order": node.order, "scope": path} if node.order else {}
+        found, arriving = expression(node, tensor.shape, partial(_over, names=names.get(np.ndim(node.arrays[0]))))
+        operands = [x if isinstance(x, Tensor) else data(x) for x in arriving]
+        for x in operands:
+            if x not in ids:
+                place(x, **around)
         source = node.differentiates
-        for x in node.inputs:
-            if isinstance(x, Tensor) and x not in ids:
-                # What only a gradient uses, as its seed, belongs to the gradient.
-                place(x, **({"order": node.order, "scope": path} if node.order else {}))
         place(
             tensor,
             operation=node.primitive.name,
             symbol=node.primitive.symbol,
-            detail=_detail(node, names),
+            expression=found,
             formula=_formula(node),
             local=node.primitive.formulas,
             scope=path,
@@ -249,9 +268,7 @@ def trace(
             unbroadcast=node.primitive.name == "sum" and source is not None and source.primitive.name == "broadcast_to",
         )
         made_by.setdefault(node, ids[tensor])
-        for operand, x in enumerate(node.inputs):
-            if isinstance(x, Tensor):
-                edges.append(Edge(ids[x], ids[tensor], operand, shape=x.shape))
+        edges += [Edge(ids[x], ids[tensor], operand, shape=x.shape) for operand, x in enumerate(operands)]
     for tensor in outputs:
         if tensor not in ids:
             place(tensor)
@@ -277,43 +294,11 @@ def _formula(node: Node) -> str | None:
     return str(formulas[min(node.operand, len(formulas) - 1)])
 
 
-def _detail(node: Node, names: Mapping[int, list[str]]) -> str:
-    """Put the constants and the static parameters of an operation into words."""
-    static, called = node.static, dict(enumerate(node.primitive.operands))
-    constants = [(called.get(i, ""), x) for i, x in enumerate(node.inputs) if not isinstance(x, Tensor)]
-    words = [word for name, x in constants if (word := _constant(name, x))]
-    if "axis" in static:
-        words.append(_over(static["axis"], names.get(np.ndim(node.arrays[0]))))
-    if "axes" in static:
-        words.append(str(static["axes"]))
-    if "dtype" in static:
-        words.append(f"to {static['dtype']}")
-    if "terms" in static:
-        words.append(f"{','.join(static['terms'])}->{static['result']}")
-    condition = dict(constants).get("condition")
-    if condition is not None:
-        words.append(f"({np.count_nonzero(condition)} of {condition.size} from the first)")
-    return " ".join(words)
-
-
-def _constant(name: str, x: Any) -> str:
-    """Put an input that is no Tensor into words; nothing for a condition, and for a bound that binds nothing."""
-    if name == "condition" or x is None or (name in _BOUNDS and not np.isfinite(x).any()):
-        return ""
-    sign = f"{_BOUNDS[name]} " if name in _BOUNDS else ""
-    if np.ndim(x):
-        return f"{sign}bounds of {'×'.join(map(str, x.shape))}"
-    return sign + (f"{x:g}" if isinstance(x, float) or sign else str(x))
-
-
-_BOUNDS = {"lower": "≥", "upper": "≤"}
-
-
 def _over(axis: int | tuple[int, ...], names: list[str] | None) -> str:
     axes = axis if isinstance(axis, tuple) else (axis,)
     if names is not None and axes:
-        return f"over {', '.join(names[i] for i in axes)}"
-    return f"over ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
+        return ", ".join(names[i] for i in axes)
+    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
 
 
 def axis_names(axes: str | Iterable[str] | None) -> dict[int, list[str]]:

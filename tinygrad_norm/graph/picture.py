@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .dot import LONGEST_NAME, _drawable
+from .text import LONGEST_NAME, drawable
 
 Point = tuple[float, float]
 Segment = tuple[Point, Point]
@@ -284,11 +284,6 @@ class Picture:
 
     def __repr__(self) -> str:
         return f"Picture({self.title!r})"
-
-
-def drawable(text: str) -> str:
-    """Return text that is drawn as it is: control characters as their pictures, bidirectional controls written out."""
-    return "".join(map(_drawable, text))
 
 
 def escaped(text: str) -> str:

@@ -61,12 +61,12 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
 # x[index] and its dual: a scatter adds each element back to where it was taken from.
 
 
-class _Place(int):
+class Place(int):
     """Stands in an index for the operand of that number, which is an index with an origin of its own."""
 
 
 def _filled(index: tuple[Any, ...], places: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(places[i] if type(i) is _Place else i for i in index) if places else index
+    return tuple(places[i] if type(i) is Place else i for i in index) if places else index
 
 
 _getitem = Primitive(
@@ -99,7 +99,7 @@ def _frozen_index(index: Any) -> tuple[tuple[Any, ...], tuple[Tensor, ...]]:
     parts = [_frozen_part(part) for part in (index if isinstance(index, tuple) else (index,))]
     tensors = tuple(part for part in parts if isinstance(part, Tensor))
     number = count()
-    return tuple(_Place(next(number)) if isinstance(part, Tensor) else part for part in parts), tensors
+    return tuple(Place(next(number)) if isinstance(part, Tensor) else part for part in parts), tensors
 
 
 def _frozen_part(part: Any) -> Any:

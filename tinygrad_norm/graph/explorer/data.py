@@ -11,7 +11,7 @@ import numpy as np
 
 from ...engine.operators import Array
 from ...engine.tensor import Tensor
-from .formulas import slope
+from ..formulas import slope
 from .insights import CLOSED_FORM, in_words, invariants, moved, routes, statistics_of
 from .recording import MOST_CELLS, Recording
 from .scenes import Scene

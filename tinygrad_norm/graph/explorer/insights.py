@@ -10,7 +10,7 @@ import numpy as np
 
 from ...engine.operators import Array
 from ...engine.tensor import Tensor
-from .formulas import Formula, Tree, row, sign
+from ..formulas import Formula, Tree, row, sign
 from .recording import Link, Recording
 
 _DX_HAT: Tree = ("mi", "dx̂")

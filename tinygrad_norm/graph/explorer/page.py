@@ -18,9 +18,8 @@ import numpy as np
 from ...engine.operators import Array, plain
 from ...engine.tensor import Tensor
 from ...norm import functional
-from ..dot import literal
+from ..text import literal, shortened
 from .data import as_json, page_data
-from .formulas import shortened
 from .picture import dot_of, svg_of
 from .scenes import (
     Norm,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..dot import literal
 from ..render import render
+from ..text import literal
 from .recording import Recording
 
 

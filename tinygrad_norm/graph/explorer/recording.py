@@ -18,8 +18,9 @@ from ...engine.operators import Array
 from ...engine.origins import examine
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
-from . import formulas
-from .formulas import Formula
+from .. import formulas
+from ..expressions import BROADCASTING, expression, name_of_data
+from ..formulas import Formula
 
 _BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype")
 MOST_CELLS = 64
@@ -168,7 +169,7 @@ class Recording:
         """Return the names of some axes of an array, or their numbers."""
         names = self.axis_names.get(ndim)
         if names is None:
-            return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes))}"
+            return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
         return ", ".join(names[i] for i in axes)
 
     def called(self, t: Tensor) -> Formula:
@@ -192,29 +193,31 @@ class Recording:
         return found if len(found.text) <= formulas.LONGEST else formulas.name(self.alias(t))
 
     def _formula(self, t: Tensor) -> Formula:
+        return self._computed_from(t, self._operand)
+
+    def _computed_from(self, t: Tensor, called: Callable[[Any, bool], Formula]) -> Formula:
+        """Return the formula of a Tensor, given what each operand is called, by whether it is broadcast anyway."""
         node = _node(t)
-        subscripts = (
-            [formulas.name(f"{','.join(node.static['terms'])}→{node.static['result']}")]
-            if "terms" in node.static
-            else []
-        )
-        operands = [*subscripts, *self._inputs(node).values()]
-        over = ""
-        if "axis" in node.static and isinstance(node.static["axis"], tuple):
-            over = self.over(node.static["axis"], node.arrays[0].ndim)
-        return formulas.operation(node.primitive.name, node.primitive.symbol, operands, over)
+        found, arriving = expression(node, t.shape, lambda axis: self.over(_as_tuple(axis), np.ndim(node.arrays[0])))
+        return found.formula(lambda position: called(arriving[position], found.kind in BROADCASTING))
+
+    def _operand(self, x: Any, broadcast: bool = False) -> Formula:
+        """Return what an operand is called, with what was folded away: ``Wᵀ``, ``reshape(x, 8×3)``."""
+        if not isinstance(x, Tensor):
+            return formulas.number(x) if np.ndim(x) == 0 else formulas.name(name_of_data(x.dtype))
+        found = self.called(self._source(x))
+        for t in reversed(self._chain(x)):
+            if not (broadcast and _node(t).primitive.name in ("broadcast_to", "astype")):
+                found = self._computed_from(t, lambda x, broadcast, found=found: found)  # type: ignore[misc]
+        return found
 
     def _inputs(self, node: Node) -> dict[str, Formula]:
-        """Return what each input of an operation is called, by the letters that formulas use."""
+        """Return what each input of an operation is called, by the letters that rules use."""
         letters = node.primitive.operands or tuple(map(str, range(len(node.inputs))))
-        return {letter: self._operand(letter, x) for letter, x in zip(letters, node.inputs, strict=False)}
-
-    def _operand(self, letter: str, x: Any) -> Formula:
-        if isinstance(x, Tensor):
-            return self.called(self._source(x))
-        if x is None:  # an open bound
-            return formulas.name("None")
-        return formulas.number(float(x)) if np.ndim(x) == 0 else formulas.name(letter)
+        return {
+            x: formulas.name("None") if value is None else self._operand(value, True)
+            for x, value in zip(letters, node.inputs, strict=False)
+        }
 
     def rule(self, link: Link) -> Formula:
         """Return the local derivative of a link: what its target's rule computes."""
@@ -393,6 +396,10 @@ def _node(t: Tensor) -> Node:
 
 def _operands(t: Tensor) -> list[Tensor]:
     return [x for x in _node(t).inputs if isinstance(x, Tensor)]
+
+
+def _as_tuple(axis: int | tuple[int, ...]) -> tuple[int, ...]:
+    return axis if isinstance(axis, tuple) else (axis,)
 
 
 def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from ...norm.functional import (
     moments,
 )
 from ...norm.pattern import parse
-from .formulas import shortened
+from ..text import shortened
 from .recording import Recording
 
 EPS = 1e-5

@@ -1,0 +1,140 @@
+"""A picture says exactly what was computed: what a reader rebuilds of its texts and edges has the recorded values."""
+
+import numpy as np
+import pytest
+from dot_reader import read, shown
+from draws import each_case
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from picture_reader import Box, evaluated
+from primitive_table import COMPOSITES, ROWS
+
+import tinygrad_norm as tn
+from tinygrad_norm.engine.tensor import walk
+
+VIEWS = [(detail, backward) for detail in ("full", "slide") for backward in (False, True)]
+
+
+def said_by(drawing):
+    """The boxes and the edges that a drawing shows, in the order in which they can be computed."""
+    dot = read(drawing.source)
+    edges = []
+    for (tail, head), look in zip(dot.edges, dot.looks, strict=True):
+        marks = [mark for mark in shown(look.get("label", "")).replace("\u00a0", " ").strip().split(", ") if mark]
+        edges.append((head, tail, marks) if look.get("dir") == "back" else (tail, head, marks))
+    computes = {target for _, target, _ in edges}
+    lines = {key: shown(node["label"]).replace("\u2007", " ").split("\n") for key, node in dot.nodes.items()}
+    return {key: Box(text, key in computes) for key, text in lines.items()}, edges
+
+
+def agrees(drawing, given, recorded):
+    """Every box shows the values that a reader computes for it, to the digits that are printed; return these."""
+
+    def data(box):
+        """The recorded array that an unnamed box of data shows to three digits."""
+        printed = box.read_values()
+        alike = (a for a in recorded if a.shape == box.shape and np.allclose(a, printed, rtol=6e-3, equal_nan=True))
+        return next(alike, printed)
+
+    boxes, edges = said_by(drawing)
+    values = evaluated(boxes, edges, given, data)
+    for key, box in boxes.items():
+        if np.prod(box.shape) <= 12 and box.shown and box.shown[0][:1] != ["min"]:
+            got, want = np.asarray(values[key], float), np.asarray(box.read_values(), float)
+            scale = np.abs(want[np.isfinite(want)]).max(initial=0.0)
+            np.testing.assert_allclose(got, want, rtol=6e-3, atol=3e-3 * scale + 1e-12, err_msg=f"{vars(box)}")
+    return {box.name: values[key] for key, box in boxes.items()}
+
+
+def reads_back(outputs, given, rng, rtol=1e-5):
+    """The drawings of outputs, forward and with gradient, in full and as slides, read back to what was recorded."""
+    recorded = [x.data for y in walk(outputs) for x in y.node.inputs if isinstance(x, tn.Tensor) and x.node is None]
+    g = [rng.normal(size=y.shape) for y in outputs]
+    differentiable = any(y.requires_grad for y in outputs)
+    for detail, backward in VIEWS:
+        if backward and not differentiable:
+            continue
+        with np.errstate(all="ignore"):
+            drawing = tn.draw(
+                *outputs, values=True, detail=detail, backward=backward, cotangents=g if backward else None
+            )
+        seeds = {f"dL/d{y.name}": x for y, x in zip(outputs, g, strict=True)}
+        found = agrees(drawing, {**given, **(seeds if backward else {})}, recorded)
+        for y in outputs:
+            np.testing.assert_allclose(found[y.name], y.data, rtol=rtol, atol=rtol)
+
+
+UNARY = [
+    np.tanh, np.exp, np.square, np.negative, np.abs, np.sin, tn.ops.sigmoid, np.expm1, np.sign, np.cbrt, np.arctan,
+    tn.ops.relu, tn.ops.softmax, np.sum, np.transpose, np.ravel,
+    lambda x: np.sqrt(x * x + 0.5), lambda x: np.log(np.abs(x) + 0.5), lambda x: np.log1p(x * x),
+    lambda x: 1 - x, lambda x: x - 1, lambda x: 2 / (x * x + 1), lambda x: x / 2, lambda x: 2**x, lambda x: x**3,
+    lambda x: (x * x + 0.3) ** -0.5, lambda x: x[None], lambda x: np.where(x > 0, x, 0.1),
+    lambda x: np.clip(x, -1, None), lambda x: np.maximum(x, 0.2), lambda x: np.stack([x, 2 * x])[1],
+]  # fmt: skip
+OF_ARRAYS = [
+    lambda x: x[..., ::-1], lambda x: x.sum(-1, keepdims=True), lambda x: x.mean(0), lambda x: x.max(0),
+    lambda x: np.cumsum(x, 0), lambda x: x[[0, -1, 0]], lambda x: np.pad(x[0], 1), lambda x: np.concatenate([x, x]),
+    lambda x: np.prod(x, axis=0), lambda x: np.einsum("...i,...i->...", x, x + 1), lambda x: x[x.data > 0],
+]  # fmt: skip
+BINARY = [
+    np.add, np.subtract, np.multiply, np.maximum, np.minimum, np.arctan2, np.hypot, lambda a, b: b - a,
+    lambda a, b: a / (b * b + 1), lambda a, b: (a * a + 0.5) ** b, lambda a, b: np.where(a > b, a, b),
+    lambda a, b: np.where(np.sin(a.data) > 0, a, b),
+]  # fmt: skip
+NAMES = ["h", "x−μ", "σ²", "dL/dz", "z", "a/b", "x̂", "loss (mean)", "W.T", "t₁", "h"]
+
+
+@st.composite
+def programs(draw):
+    """A recorded program of random steps; some of its Tensors have names, good and bad ones, also twice."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    leaves = {}
+    for name in ("x", "W", "b")[: draw(st.integers(1, 3))]:
+        shape = draw(st.sampled_from([(2, 3), (3, 3), (3,), (1, 3), (2, 1), ()]))
+        leaves[name] = tn.tensor(rng.normal(size=shape).round(2), requires_grad=draw(st.integers(0, 3)) > 0, name=name)
+    made = [*leaves.values()]
+    with np.errstate(all="ignore"):
+        for _ in range(draw(st.integers(1, 7))):
+            a, b = draw(st.sampled_from(made)), draw(st.sampled_from(made))
+            kind = draw(st.integers(0, 2))
+            if kind == 0:
+                y = draw(st.sampled_from(UNARY + OF_ARRAYS if a.ndim else UNARY))(a)
+            elif kind == 1 and a.ndim and b.ndim and a.shape[-1] == b.shape[max(b.ndim - 2, 0)]:
+                y = a @ b
+            else:
+                try:
+                    y = draw(st.sampled_from(BINARY))(a, b)
+                except ValueError:  # shapes that do not fit together
+                    continue
+            if y.size > 12 or y.ndim > 3 or not np.isfinite(y.data).all() or np.abs(y.data).max() > 1e3:
+                continue
+            if y.node is not None and y.name is None and draw(st.integers(0, 3)) == 0:
+                y.name = draw(st.sampled_from(NAMES))
+            made.append(y)
+    y = made[-1]
+    if y.node is None:
+        y = made[0] * 1.0
+    y.name = "y"
+    return [y], {name: x.data for name, x in leaves.items()}, rng
+
+
+@given(programs())
+def test_pictures_of_random_programs_read_back(program):
+    outputs, leaves, rng = program
+    reads_back(outputs, leaves, rng)
+
+
+@pytest.mark.usefixtures("erf_without_scipy")
+@pytest.mark.parametrize("row", ROWS + COMPOSITES, ids=lambda row: row.label)
+@each_case
+def test_the_picture_of_every_operation_reads_back(row, inputs, static, rng):
+    """Of small arrays, whose masks and indices show all of their values."""
+    assume(all(x.size <= 12 for x in inputs))
+    leaves = {f"x{i}": x for i, x in enumerate(inputs)}
+    with np.errstate(all="ignore"):
+        y = row.call(*(tn.tensor(x, requires_grad=True, name=name) for name, x in leaves.items()), **static)
+    for i, output in enumerate(outputs := [*y] if isinstance(y, list | tuple) else [y]):
+        assume(isinstance(output, tn.Tensor) and output.node is not None and output.size <= 12)
+        output.name = f"y{i}"
+    reads_back(outputs, leaves, rng)

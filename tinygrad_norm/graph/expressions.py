@@ -1,0 +1,174 @@
+"""What an operation computes, as an expression of its operands, and how a picture writes it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from ..engine.ops.shape import Place
+from ..engine.primitive import PRIMITIVES, Node
+from ..engine.tensor import Tensor
+from .formulas import Formula, number, operation
+from .text import in_words
+
+# What repeats its operands by itself, so that a broadcast before it goes without saying.
+BROADCASTING = frozenset({
+    "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "hypot", "arctan2", "logaddexp",
+    "logaddexp2", "remainder", "fmod", "where", "clip", "equal", "not_equal", "less", "less_equal", "greater",
+    "greater_equal", "bitwise_and", "bitwise_or", "bitwise_xor", "logical_and", "logical_or", "logical_xor",
+})  # fmt: skip
+
+
+def name_of_data(dtype: Any) -> str:
+    """Return what an array without a name is called."""
+    return {"b": "mask", "i": "index", "u": "index"}.get(np.dtype(dtype).kind, "data")
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Stands in an expression for what arrives on the edge of that number."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An operation on operands: places for what arrives, constants, or expressions themselves.
+
+    Attributes
+    ----------
+    kind, symbol : str
+        The primitive's name, and its sign.
+    operands : tuple of Operands, Expressions, numbers and None
+    words : mapping
+        The static parameters, as `formulas.operation` takes them.
+    """
+
+    kind: str
+    symbol: str
+    operands: tuple[Any, ...]
+    words: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def leaves(self) -> Iterator[int]:
+        """Yield the positions of the operands in it, each as often as it stands there."""
+        for x in self.operands:
+            if isinstance(x, Operand):
+                yield x.position
+            elif isinstance(x, Expression):
+                yield from x.leaves()
+
+    def with_operands(self, of: Callable[[int], Operand | Expression]) -> Expression:
+        """Return the expression with something else in each operand's place."""
+
+        def changed(x: Any) -> Any:
+            return of(x.position) if isinstance(x, Operand) else x.with_operands(of) if isinstance(x, Expression) else x
+
+        return replace(self, operands=tuple(map(changed, self.operands)))
+
+    def formula(self, called: Callable[[int], Formula]) -> Formula:
+        """Return the formula, with what the operands are called."""
+        return operation(self.kind, [_written(x, called) for x in self.operands], self.words, self.symbol)
+
+    def tidied(self) -> Expression:
+        """Return the same with the numbers of a product in front and equal factors as powers: ``−½ × g × y³``."""
+        if self.kind != "multiply":
+            return replace(self, operands=tuple(x.tidied() if isinstance(x, Expression) else x for x in self.operands))
+        factors = Counter(x.tidied() if isinstance(x, Expression) else x for x in _factors(self))
+        numbers = [x for x in factors.elements() if not isinstance(x, Operand | Expression)]
+        product: list[Any] = [math.prod(numbers)] if numbers else []
+        for x, times in factors.items():
+            if isinstance(x, Operand | Expression):
+                product.append(Expression("power", "^", (x, times)) if times > 1 else x)
+        first, *others = product
+        for x in others:
+            first = replace(self, operands=(first, x))
+        return first if isinstance(first, Expression) else self
+
+
+def _factors(x: Any) -> list[Any]:
+    product = isinstance(x, Expression) and x.kind == "multiply"
+    return [factor for y in x.operands for factor in _factors(y)] if product else [x]
+
+
+def _written(x: Any, called: Callable[[int], Formula]) -> Formula:
+    if isinstance(x, Operand):
+        return called(x.position)
+    return x.formula(called) if isinstance(x, Expression) else number(x)
+
+
+def expression(node: Node, shape: Sequence[int], over: Callable[[Any], str]) -> tuple[Expression, list[Any]]:
+    """Return what a node computes, and what arrives at each place: Tensors, and the arrays that it computes with.
+
+    Parameters
+    ----------
+    node : Node
+    shape : sequence of int
+        Of what it made.
+    over : callable
+        ``over(axis)`` puts one axis of the first operand, or several, into words.
+    """
+    arriving: list[Any] = []
+
+    def operand(x: Any) -> Any:
+        if isinstance(x, Tensor) or np.ndim(x):
+            arriving.append(x)
+            return Operand(len(arriving) - 1)
+        return x.item() if isinstance(x, np.ndarray | np.generic) else x
+
+    operands, static = list(map(operand, node.inputs)), node.static
+    words: dict[str, Any] = {}
+    if node.primitive.name == "clip":
+        operands[1:] = [bound if x is None else x for x, bound in zip(operands[1:], (-np.inf, np.inf), strict=True)]
+    if "index" in static:
+        # Positions in it count the operands; arrays in it are operands, too.
+        for part in static["index"]:
+            if isinstance(part, np.ndarray):
+                operands.append(operand(part))
+        arrays = count(len(node.inputs))
+        words["index"] = tuple(_part(part, arrays) for part in static["index"])
+    if node.primitive.name not in PRIMITIVES or node.primitive is not PRIMITIVES[node.primitive.name]:
+        words["options"] = ", ".join(f"{key}={value}" for key, value in static.items())
+    elif "axis" in static:
+        words["over"] = over(static["axis"])
+    for key, value in static.items():
+        if key in _WORDS:
+            words[key] = _WORDS[key](value)
+    if "shape" in static:
+        words["shape"] = in_words(shape)
+    if "terms" in static:
+        words["terms"] = f"{','.join(static['terms'])}→{static['result']}"
+    return Expression(node.primitive.name, node.primitive.symbol, tuple(operands), words), arriving
+
+
+def _part(part: Any, arrays: Iterator[int]) -> int | str:
+    """Return a part of an index in words, or as the position of an operand."""
+    if isinstance(part, np.ndarray):
+        return next(arrays)
+    if type(part) is Place:
+        return 1 + part
+    if isinstance(part, slice):
+        start, stop, step = ("" if x is None else number(x).text for x in (part.start, part.stop, part.step))
+        return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+    return "…" if part is Ellipsis else "None" if part is None else number(part).text
+
+
+def order_in_words(axes: Sequence[int]) -> str:
+    """Return the order of axes after a transposition; nothing if it swaps the last two, as of a matrix."""
+    n = len(axes)
+    return "" if [*axes] == [*range(n - 2), n - 1, n - 2] else " ".join(map(str, axes)) or "none"
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "dtype": str,
+    "axes": order_in_words,
+    "width": lambda width: ", ".join(f"{before}+{after}" for before, after in width),
+    "value": lambda value: f"with {number(value).text}" if value else "",
+    "size": in_words,
+    "stride": lambda stride: f"stride {in_words(stride)}",
+}

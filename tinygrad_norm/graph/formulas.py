@@ -1,0 +1,300 @@
+"""Formulas of operations, as text and as trees of MathML elements: one notation for drawings and for the explorer.
+
+An elementwise product is ``×``, a matrix product ``@``. Operands are enclosed where the formula would otherwise mean
+something else, so that it can be read back. A tree is ``(tag, child, ...)`` where a child is a tree or a text. The page
+builds elements from it and puts texts in as text, so a name is never markup.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .text import shortened
+
+Tree = tuple[Any, ...]
+Words = Mapping[str, Any]
+LONGEST = 30
+
+# How strongly a formula holds together. Weaker ones are enclosed where they are operands of stronger ones.
+PHRASE, COMPARISON, SUM, NEGATIVE, PRODUCT, TIGHT, POWER, ATOM = range(8)
+
+_INFIX = {
+    "add": ("+", SUM), "subtract": ("−", SUM), "multiply": ("×", PRODUCT), "divide": ("/", PRODUCT),
+    "matmul": ("@", PRODUCT), "equal": ("=", COMPARISON), "not_equal": ("≠", COMPARISON), "less": ("<", COMPARISON),
+    "less_equal": ("≤", COMPARISON), "greater": (">", COMPARISON), "greater_equal": ("≥", COMPARISON),
+    "bitwise_and": ("and", COMPARISON), "logical_and": ("and", COMPARISON), "bitwise_or": ("or", COMPARISON),
+    "logical_or": ("or", COMPARISON), "bitwise_xor": ("xor", COMPARISON), "logical_xor": ("xor", COMPARISON),
+}  # fmt: skip
+COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum", "hypot", "logaddexp", "logaddexp2"})
+_CALLED = {
+    "maximum": "max", "minimum": "min", "cholesky": "Cholesky", "logabsdet": "log|det|", "invert": "not",
+    "logical_not": "not",
+}  # fmt: skip
+_OVER = {
+    "sum": "Σ", "mean": "mean", "max": "max", "min": "min", "cumsum": "cumulative Σ", "cumprod": "cumulative Π",
+}  # fmt: skip
+_RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+class Formula(NamedTuple):
+    """What a value is called or computed by; ``strength`` says where it needs parentheses."""
+
+    text: str
+    tree: Tree
+    strength: int = ATOM
+
+    @property
+    def enclosed(self) -> Formula:
+        """The same in parentheses."""
+        return Formula(f"({self.text})", row(sign("("), self.tree, sign(")")))
+
+    def at_least(self, strength: int) -> Formula:
+        """Return the same, in parentheses if it holds together less than that."""
+        return self if self.strength >= strength else self.enclosed
+
+
+def row(*parts: Any) -> Tree:
+    return ("mrow", *parts)
+
+
+def sign(text: str) -> Tree:
+    return ("mo", text)
+
+
+_WORD = re.compile(r"[^\W\d](?:[^\W⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵀ]|[̀-ͯ.'′₀₁₂₃₄₅₆₇₈₉])*")
+_SLOPE = re.compile(r"d\w+/d(?:[^\W]|[̀-ͯ.'′])+|d\w+/d\([^()]*\)")
+
+
+def name(text: str) -> Formula:
+    """Return the formula of something that has a name; one such as ``x−μ`` or ``σ²`` is enclosed where it must be."""
+    text = shortened(text)
+    if _WORD.fullmatch(text):
+        return Formula(text, ("mi", text))
+    if _SLOPE.fullmatch(text):
+        return Formula(text, ("mi", text), TIGHT)
+    raised = _WORD.fullmatch(text.rstrip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵀ"))
+    return Formula(text, ("mi", text), POWER if raised else PHRASE)
+
+
+def number(value: Any) -> Formula:
+    """Return the formula of a constant, to 6 digits; whole numbers have all of theirs."""
+    whole = isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15)
+    text = str(value) if isinstance(value, bool) else str(int(value)) if whole else f"{value:.6g}"
+    text = {"0.5": "½", "-0.5": "-½"}.get(text, text)
+    text = text.replace("inf", "∞").replace("-", "−", text.startswith("-"))
+    return Formula(text, ("mn", text), NEGATIVE if text.startswith("−") else ATOM)
+
+
+def slope(of: Formula) -> Formula:
+    """Return ``∂L/∂(...)``."""
+    of = of.at_least(POWER)
+    return Formula(f"∂L/∂{of.text}", ("mfrac", ("mi", "∂L"), row(("mo", "∂"), of.tree)), TIGHT)
+
+
+_NOTHING: Words = {}
+
+
+def operation(kind: str, operands: Sequence[Formula], words: Words = _NOTHING, symbol: str = "") -> Formula:
+    """Return the formula of an operation.
+
+    Parameters
+    ----------
+    kind : str
+        The primitive's name.
+    operands : sequence of Formulas
+    words : mapping
+        Its static parameters: ``"over"`` names axes, ``"index"`` has the parts of an index, as texts and as positions
+        among the operands, and so on.
+    symbol : str, optional
+        What a primitive that is not known here is called.
+    """
+    if kind in _INFIX and len(operands) == 2:
+        return _infix(kind, *operands)
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](operands, words)
+    if kind in _OVER:
+        return _phrase(f"{_OVER[kind]}", words.get("over", ""), operands[0])
+    return call(_CALLED.get(kind, symbol or kind), operands, words.get("options", ""))
+
+
+def _infix(kind: str, a: Formula, b: Formula) -> Formula:
+    text, level = _INFIX[kind]
+    if level == COMPARISON:
+        a, b = a.at_least(SUM), b.at_least(SUM)
+    elif level == SUM:
+        a, b = a.at_least(SUM), b.at_least(SUM if kind == "add" else PRODUCT)
+        b = b.enclosed if b.text.startswith("−") else b
+    else:
+        # What is multiplied first stands first; a product of matrices is one factor.
+        mixed = kind == "matmul" or " @ " in a.text
+        a = a.at_least(TIGHT if mixed and not (kind == "matmul" and _is_product(a, "@")) else NEGATIVE)
+        b = b if kind == "multiply" and _is_product(b, "×") else b.at_least(TIGHT)
+    found = f"{a.text} {text} {b.text}"
+    if kind == "divide" and b.tree[0] != "mn":
+        return Formula(found, ("mfrac", a.tree, b.tree), level)
+    return Formula(found, row(a.tree, sign(text), b.tree), level)
+
+
+def _is_product(x: Formula, sign: str) -> bool:
+    """Return whether a formula is a product by this sign alone."""
+    outside = re.sub(r"\([^()]*\)", "", x.text)
+    return x.strength == PRODUCT and not set("/×@") - {sign} & set(outside) and not outside.startswith("−")
+
+
+def call(called: str, operands: Sequence[Formula], *words: str) -> Formula:
+    """Return ``called(operands, words)``."""
+    given = [word for word in words if word]
+    inside = ", ".join([*(x.text for x in operands), *given])
+    parts = [*(x.tree for x in operands), *(("mtext", word) for word in given)]
+    trees = [part for tree in parts for part in (sign(","), tree)][1:]
+    return Formula(f"{called}({inside})", row(("mi", called), sign("("), *trees, sign(")")))
+
+
+def _phrase(word: str, over: str, x: Formula) -> Formula:
+    head: Tree = ("msub", ("mi", word), ("mtext", over)) if over else ("mi", word)
+    inside = x.at_least(TIGHT)
+    text = f"{word} over {over} of {inside.text}" if over else f"{word} of {inside.text}"
+    return Formula(text, row(head, sign("("), x.tree, sign(")")), PHRASE)
+
+
+def _power(operands: Sequence[Formula], words: Words) -> Formula:
+    a, b = operands[0].at_least(ATOM), operands[1]
+    whole = b.text.removeprefix("−").isdecimal()
+    raised = b.text.translate(_RAISED) if whole else f"^{b.at_least(ATOM).text}"
+    return Formula(a.text + raised, ("msup", a.tree, b.tree), POWER)
+
+
+def _square(operands: Sequence[Formula], words: Words) -> Formula:
+    return _power([*operands, number(2)], words)
+
+
+def _negative(operands: Sequence[Formula], words: Words) -> Formula:
+    x = operands[0].at_least(PRODUCT)
+    x = x.enclosed if x.text.startswith("−") else x
+    return Formula(f"−{x.text}", row(sign("−"), x.tree), NEGATIVE)
+
+
+def _root(operands: Sequence[Formula], words: Words) -> Formula:
+    return Formula(f"√{operands[0].at_least(ATOM).text}", ("msqrt", operands[0].tree), POWER)
+
+
+def _rsqrt(operands: Sequence[Formula], words: Words) -> Formula:
+    root = _root(operands, words)
+    return Formula(f"1/{root.text}", ("mfrac", ("mn", "1"), root.tree), PRODUCT)
+
+
+def _cbrt(operands: Sequence[Formula], words: Words) -> Formula:
+    return Formula(f"∛{operands[0].at_least(ATOM).text}", ("mroot", operands[0].tree, ("mn", "3")), POWER)
+
+
+def _absolute(operands: Sequence[Formula], words: Words) -> Formula:
+    (x,) = operands
+    if "|" in x.text:
+        return call("abs", operands)
+    return Formula(f"|{x.text}|", row(sign("|"), x.tree, sign("|")))
+
+
+def _log1p(operands: Sequence[Formula], words: Words) -> Formula:
+    return call("log", [_infix("add", number(1), operands[0])])
+
+
+def _expm1(operands: Sequence[Formula], words: Words) -> Formula:
+    return _infix("subtract", call("exp", operands), number(1))
+
+
+def _transposed(operands: Sequence[Formula], words: Words) -> Formula:
+    x = operands[0]
+    if words["axes"]:
+        return call("transpose", operands, words["axes"])
+    x = x.at_least(ATOM)
+    return Formula(f"{x.text}ᵀ", ("msup", x.tree, ("mi", "T")), POWER)
+
+
+def _indexed(operands: Sequence[Formula], words: Words) -> Formula:
+    x, index = operands[0].at_least(ATOM), index_text(operands, words)
+    return Formula(f"{x.text}[{index}]", row(x.tree, ("mtext", f"[{index}]")))
+
+
+def index_text(operands: Sequence[Formula], words: Words) -> str:
+    """Return an index as NumPy writes it."""
+    return ", ".join(operands[part].text if isinstance(part, int) else part for part in words["index"])
+
+
+def _scattered(operands: Sequence[Formula], words: Words) -> Formula:
+    return call("scatter", operands[:1], f"[{index_text(operands, words)}]", words["shape"])
+
+
+def _joined(word: str) -> Callable[[Sequence[Formula], Words], Formula]:
+    return lambda operands, words: call(word, operands, f"along {words['over']}")
+
+
+def _with(word: str, *keys: str) -> Callable[[Sequence[Formula], Words], Formula]:
+    return lambda operands, words: call(word, operands, *(words[key] for key in keys))
+
+
+def _einsum(operands: Sequence[Formula], words: Words) -> Formula:
+    return call("einsum", [Formula(words["terms"], ("mtext", words["terms"])), *operands])
+
+
+def _product(operands: Sequence[Formula], words: Words) -> Formula:
+    return _phrase("Π", words.get("first", ""), operands[0])
+
+
+_SPECIAL: dict[str, Callable[[Sequence[Formula], Words], Formula]] = {
+    "power": _power, "square": _square, "negative": _negative, "sqrt": _root, "root": _root, "rsqrt": _rsqrt,
+    "cbrt": _cbrt, "absolute": _absolute, "log1p": _log1p, "expm1": _expm1, "transpose": _transposed,
+    "getitem": _indexed, "scatter": _scattered, "concatenate": _joined("concatenate"), "stack": _joined("stack"),
+    "einsum": _einsum, "prod": _product,
+    "reshape": _with("reshape", "shape"), "broadcast_to": _with("broadcast", "shape"), "astype": _with("cast", "dtype"),
+    "pad": _with("pad", "width", "value"), "sliding_windows": _with("windows", "size", "stride"),
+    "overlap_add": _with("overlap-add", "stride", "shape"),
+}  # fmt: skip
+
+
+# The rules of primitives, which are written in letters.
+
+
+def rule(formula: str, names: Mapping[str, Formula]) -> Formula:
+    """Return a primitive's rule, such as ``"-g * y / b"``, with what its letters stand for; words stay words."""
+    start, comma, words = formula.partition(", repeated")
+    try:
+        found = _expression(ast.parse(start, mode="eval").body, names)
+    except (SyntaxError, KeyError):
+        return _in_words(formula, names)
+    if not comma:
+        return found
+    return Formula(f"{found.text}, repeated{words}", row(found.tree, ("mtext", f",\u00a0repeated{words}")), PHRASE)
+
+
+def _in_words(text: str, names: Mapping[str, Formula]) -> Formula:
+    """Return words with their letters replaced by what these stand for."""
+    pieces = [piece for piece in re.split(rf"\b({'|'.join(names)})\b", text) if piece]
+    found = [names.get(piece) or Formula(piece, ("mtext", piece.replace(" ", "\u00a0"))) for piece in pieces]
+    return Formula("".join(part.text for part in found), row(*(part.tree for part in found)), PHRASE)
+
+
+_KINDS: dict[type[ast.operator], str] = {
+    ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.Pow: "power",
+    ast.MatMult: "matmul",
+}  # fmt: skip
+
+
+def _expression(node: ast.expr, names: Mapping[str, Formula]) -> Formula:
+    """Return a Python expression of the kinds that rules are written in; KeyError for any other."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id) or name(node.id)
+    if isinstance(node, ast.Attribute) and node.attr == "mT":
+        return operation("transpose", [_expression(node.value, names)], {"axes": ""})
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return number(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return operation("negative", [_expression(node.operand, names)])
+    if isinstance(node, ast.BinOp):
+        return operation(_KINDS[type(node.op)], [_expression(node.left, names), _expression(node.right, names)])
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return operation(node.func.id, [_expression(argument, names) for argument in node.args])
+    raise KeyError(type(node).__name__)

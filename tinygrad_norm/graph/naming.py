@@ -1,0 +1,99 @@
+"""What boxes are called in a picture, so that every formula in it is made of names that stand in it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+
+from .expressions import Expression, name_of_data
+from .formulas import COMMUTATIVE, Formula, name
+from .model import Edge, Graph, Vertex
+
+# Stands in a formula for the one operand that has no name.
+UNNAMED = "•"
+_UNNAMED = Formula(UNNAMED, ("mo", UNNAMED))
+# What a box leaves out: its one operand, and the shape of its result.
+_SHORT = re.compile(rf"(reshape|broadcast)\({UNNAMED}, [^()]*\)|([\w|-]+)\({UNNAMED}\)|([^()]+) of {UNNAMED}")
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def written(graph: Graph) -> Graph:
+    """Return the graph with the names of its boxes and the formulas of their operations, as a picture shows them.
+
+    A formula names its operands. One that has no name is a dot; where several have none, or equal ones, each gets a
+    number of its own: ``t₁``. Parameters of equal names are qualified by their scopes: ``encoder.weight``.
+    """
+    names = _qualified(graph)
+    into = graph.inputs_of()
+    numbered = (text for i in count(1) if (text := f"t{i}".translate(_SUBSCRIPTS)) not in names.values())
+    ambiguous = {
+        i
+        for v in graph.vertices
+        if v.expression is not None and not says_enough_by_its_sign(v.expression)
+        for i in _ambiguous(v.expression, into[v.id], names)
+    }
+    names |= zip(sorted(ambiguous), numbered, strict=False)
+    return replace(graph, vertices=tuple(_named(v, into[v.id], names) for v in graph.vertices))
+
+
+def _qualified(graph: Graph) -> dict[int, str]:
+    """Return the names of the vertices that have one; data without a name are called what they are."""
+    names = {v.id: v.name for v in graph.vertices if v.name}
+    names |= {v.id: name_of_data(v.dtype) for v in graph.vertices if v.operation is None and not v.name}
+    met = Counter(v.name for v in graph.vertices if v.operation is None)
+    for v in graph.vertices:
+        if v.parameter and v.name and met[v.name] > 1:
+            names[v.id] = ".".join([*(graph.scopes[s] for s in v.scope), v.name])
+    return names
+
+
+def _sources(expression: Expression, edges: list[Edge]) -> dict[int, None]:
+    """Return the vertices that an expression speaks of, in its order."""
+    source = {edge.operand: edge.source for edge in edges}
+    return dict.fromkeys(source[position] for position in expression.leaves())
+
+
+def says_enough_by_its_sign(expression: Expression) -> bool:
+    """Return whether the order of the operands does not matter, so that their edges say enough."""
+    positions = [*expression.leaves()]
+    return (
+        expression.kind in COMMUTATIVE
+        and len(positions) == len(expression.operands) == 2
+        and not any(isinstance(x, Expression) for x in expression.operands)
+    )
+
+
+def _ambiguous(expression: Expression, edges: list[Edge], names: dict[int, str]) -> Iterator[int]:
+    """Yield the vertices that need another name to be told apart in a formula."""
+    sources = _sources(expression, edges)
+    met = Counter(names.get(i) for i in sources)
+    for i in sources:
+        if met[names.get(i)] > 1:
+            yield i
+
+
+def _named(vertex: Vertex, edges: list[Edge], names: dict[int, str]) -> Vertex:
+    called = names.get(vertex.id, "")
+    if vertex.expression is None:
+        return replace(vertex, called=called)
+    return replace(vertex, called=called, text=_text(vertex.expression, edges, names))
+
+
+def _text(expression: Expression, edges: list[Edge], names: dict[int, str]) -> str:
+    """Return the formula of a box, without what its edges say anyway."""
+    if says_enough_by_its_sign(expression):
+        found = expression.formula(lambda position: _UNNAMED).text
+        return found.removeprefix(f"{UNNAMED} ").removesuffix(f" {UNNAMED}")
+    source = {edge.operand: edge.source for edge in edges}
+
+    def called(position: int) -> Formula:
+        found = names.get(source[position])
+        return name(found) if found and len(source_ids) > 1 else _UNNAMED
+
+    source_ids = {*source.values()}
+    found = expression.formula(called).text
+    short = _SHORT.fullmatch(found)
+    return next(filter(None, short.groups())) if short else found
