@@ -34,6 +34,12 @@ RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 NUMBER = re.compile(r"(?:\d+\.?\d*(?:e[-+]?\d+)?|½|∞|nan|True|False)(?!\w)")
 PHRASE = re.compile(r"(Σ|mean|max|min|cumulative Σ|cumulative Π|Π)(?: over (ax[ie]s) (none|\d+(?:, \d+)*))?( of |$)")
 WORD = re.compile(r"[^\W\d][\w|-]*")
+NUMBERS = r"[−\d.½e]+"
+STATIC = re.compile(
+    rf"along ax[ie]s \d+|stride [\d×]+|with {NUMBERS}(?:\+{NUMBERS})?|{NUMBERS}\+{NUMBERS}|"
+    r"(?:scalar|\d+(?:×\d+)+|\d+)(?=[,)])|none(?=\))|\d(?: \d)*(?=\))|[A-Za-z]*(?:,[A-Za-z]*)*→[A-Za-z]*|\w+=\w+|"
+    r"float\d+|\[[^\]]*\](?=, )"
+)
 SHAPE = re.compile(r"(scalar|\d+(?:×\d+)*) ((?:float|int|uint|bool|complex)\d*)")
 
 
@@ -47,6 +53,12 @@ def shape_of(text: str) -> tuple[int, ...]:
 
 def order(axes: str) -> list[int]:
     return [] if axes == "none" else [int(i) for i in axes.split()]
+
+
+def pairs(text: str) -> list[tuple[float, ...]] | float:
+    """What pads each axis, before and after: "1+2, 0+0"; or one number for all."""
+    found = [tuple(float(Formula(x, {}).value()) for x in word.split("+")) for word in text.split(", ")]
+    return found[0][0] if len(found[0]) == 1 else found
 
 
 class Formula:
@@ -122,6 +134,8 @@ class Formula:
         return base
 
     def index(self) -> tuple[Any, ...]:
+        if self.took("()]"):
+            return ()
         parts = [self.part()]
         while self.took(", "):
             parts.append(self.part())
@@ -140,7 +154,7 @@ class Formula:
             return int(found[0].replace("−", "-"))
         return self.infix(0)
 
-    def primary(self) -> Any:
+    def primary(self) -> Any:  # noqa: PLR0911
         named = next((n for n in self.names if self.text.startswith(n, self.at) and self.ends(n)), None)
         if named is not None:
             self.at += len(named)
@@ -190,17 +204,13 @@ class Formula:
         operands, words = [], []
         while not self.took(")"):
             self.took(", ")
-            word = re.compile(
-                r"along ax[ie]s \d+|stride [\d×]+|with [−\d.½e]+|\d+\+\d+|(?:scalar|\d+(?:×\d+)+|\d+)(?=[,)])|"
-                r"none(?=\))|\d(?: \d)*(?=\))|[a-z]*(?:,[a-z]*)*→[a-z]*|\w+=\w+|float\d+|\[[^\]]*\](?=, )"
-            )
-            if called not in ("where", "clip", "max", "min") and (found := self.matched(word)):
+            if called not in ("where", "clip", "max", "min") and (found := self.matched(STATIC)):
                 words.append(found[0])
             else:
                 operands.append(self.infix(0))
         return self.called(called, operands, words)
 
-    def called(self, name: str, operands: list[Any], words: list[str]) -> Any:
+    def called(self, name: str, operands: list[Any], words: list[str]) -> Any:  # noqa: PLR0911
         if name == "transpose":
             return np.transpose(operands[0], order(words[0]))
         if name in ("reshape", "broadcast"):
@@ -211,9 +221,8 @@ class Formula:
         if name == "einsum":
             return np.einsum(words[0].replace("→", "->"), *operands)
         if name == "pad":
-            width = [tuple(map(int, word.split("+"))) for word in words if "+" in word]
-            fill = Formula(words[-1].removeprefix("with "), {}).value() if words[-1].startswith("with") else 0
-            return np.pad(operands[0], width, constant_values=fill)
+            width, _, fill = ", ".join(words).partition(", with ")
+            return np.pad(operands[0], np.array(pairs(width), int), constant_values=pairs(fill or "0"))
         if name == "scatter":
             result = np.zeros(shape_of(words[-1]))
             index = Formula(words[0][1:], self.values, self.dot).index()
@@ -222,7 +231,7 @@ class Formula:
         if name in ("windows", "overlap-add"):
             return windows(name, operands[0], words)
         if name == "erf":
-            return np.vectorize(math.erf)(operands[0])
+            return np.vectorize(math.erf, otypes=[float])(operands[0])
         options = {
             key: int(value) for key, value in (word.split("=") for word in words if "=" in word) if value != "None"
         }
@@ -309,7 +318,7 @@ def evaluated(
             if not into[key]:
                 values[key] = np.broadcast_to(given[box.name], box.shape) if box.name in given else data(box)
             else:
-                arriving = [(boxes[s].name, marked(value(s), marks), s) for s, marks in into[key]]
+                arriving = [(boxes[s].name, marked(value(s), marks), (s, *marks)) for s, marks in into[key]]
                 values[key] = fitted(computed(box, arriving), box.shape)
         return values[key]
 
@@ -331,7 +340,6 @@ def computed(box: Box, arriving: list[tuple[str, Any, Any]]) -> Any:
     spoken = {name: x for name, x, _ in arriving if name}
     if re.fullmatch(rf"\w+\({DOT}, {DOT}\)", box.formula):
         return Formula(box.formula, {}).called(box.formula.split("(")[0], [x for _, x, _ in arriving], [])
-    sources = {source for *_, source in arriving}
-    silent = [x for name, x, _ in arriving if not name] if len(sources) > 1 else [x for _, x, _ in arriving]
-    dot = silent[0] if len({id(x) for x in silent}) == 1 or len(sources) == 1 else None
+    unnamed = {source: x for name, x, source in arriving if not name or len({at[0] for *_, at in arriving}) == 1}
+    dot = next(iter(unnamed.values())) if len(unnamed) == 1 else None
     return Formula(box.formula, spoken, dot, box.shape).value()

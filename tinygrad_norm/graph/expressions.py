@@ -164,11 +164,18 @@ def order_in_words(axes: Sequence[int]) -> str:
     return "" if [*axes] == [*range(n - 2), n - 1, n - 2] else " ".join(map(str, axes)) or "none"
 
 
+def _pairs(pairs: Any) -> str:
+    """Return what stands before and after each axis: ``1+2, 0+0``; or one number for all."""
+    if len(numbers := np.unique(pairs)) == 1:
+        return number(numbers[0]).text
+    return ", ".join(f"{number(before).text}+{number(after).text}" for before, after in pairs)
+
+
 _WORDS: dict[str, Callable[[Any], str]] = {
     "dtype": str,
     "axes": order_in_words,
-    "width": lambda width: ", ".join(f"{before}+{after}" for before, after in width),
-    "value": lambda value: f"with {number(value).text}" if value else "",
+    "width": _pairs,
+    "value": lambda value: f"with {_pairs(value)}" if np.any(value) else "",
     "size": in_words,
     "stride": lambda stride: f"stride {in_words(stride)}",
 }

@@ -221,7 +221,7 @@ def _indexed(operands: Sequence[Formula], words: Words) -> Formula:
 
 def index_text(operands: Sequence[Formula], words: Words) -> str:
     """Return an index as NumPy writes it."""
-    return ", ".join(operands[part].text if isinstance(part, int) else part for part in words["index"])
+    return ", ".join(operands[part].text if isinstance(part, int) else part for part in words["index"]) or "()"
 
 
 def _scattered(operands: Sequence[Formula], words: Words) -> Formula:

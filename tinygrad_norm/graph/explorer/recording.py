@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,8 @@ class Recording:
     links : list of Links
         Between them, in the order in which contributions arrive.
     gradients : dict from Tensor to ndarray
+    data : dict from name to ndarray
+        Arrays that operations compute with, as indices and masks.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Recording:
             raise ValueError(f"the function computes {count}: explore a smaller step of it")
         self.place = {t: i for i, t in enumerate(self.tensors)}
         self.links = self._links()
+        self.data: dict[str, Array] = {}
         self._formulas: dict[Tensor, Formula] = {}
         self._names: dict[Tensor, Formula] = {}
         for t in self.tensors:
@@ -185,12 +189,25 @@ class Recording:
         return f"t{self.place[t]}"
 
     def _name(self, t: Tensor) -> Formula:
-        if t.name:
-            return formulas.name(t.name)
+        if t.name or (t.node is None and t.size > 1):
+            return formulas.name(self._distinct(t.name or name_of_data(t.dtype)))
         if t.node is None:
-            return formulas.number(float(t.item())) if t.size == 1 else formulas.name("constant")
+            return formulas.number(t.item())
         found = self._formulas[t]
         return found if len(found.text) <= formulas.LONGEST else formulas.name(self.alias(t))
+
+    def _data_name(self, x: Array) -> str:
+        """Return what an array is called that operations compute with, as an index."""
+        known = next((name for name, array in self.data.items() if array is x), None)
+        name = known or self._distinct(name_of_data(x.dtype))
+        self.data[name] = x
+        return name
+
+    def _distinct(self, name: str) -> str:
+        """Return the name, with a number if another array has it already."""
+        taken = {*self.data, *(found.text for found in self._names.values())}
+        numbered = (f"{name} ({i})" for i in count(2))
+        return name if name not in taken else next(text for text in numbered if text not in taken)
 
     def _formula(self, t: Tensor) -> Formula:
         return self._computed_from(t, self._operand)
@@ -204,7 +221,7 @@ class Recording:
     def _operand(self, x: Any, broadcast: bool = False) -> Formula:
         """Return what an operand is called, with what was folded away: ``Wᵀ``, ``reshape(x, 8×3)``."""
         if not isinstance(x, Tensor):
-            return formulas.number(x) if np.ndim(x) == 0 else formulas.name(name_of_data(x.dtype))
+            return formulas.name(self._data_name(x)) if np.ndim(x) else formulas.number(x)
         found = self.called(self._source(x))
         for t in reversed(self._chain(x)):
             if not (broadcast and _node(t).primitive.name in ("broadcast_to", "astype")):
