@@ -94,6 +94,8 @@ class Formula:
         if (found := self.matched(PHRASE)) and self.at == len(self.text):
             return self.reduced(found, self.dot)
         self.at = len(self.text)
+        if self.text[:2] in ("+ ", "× "):
+            return INFIX[1 + (self.text[0] == "×")][self.text[0]](self.dot, Formula(self.text[2:], {}).value())
         if self.text in ("reshape", "broadcast"):
             return self.dot.reshape(self.shape) if self.text == "reshape" else np.broadcast_to(self.dot, self.shape)
         is_word = self.text in FUNCTIONS or WORD.fullmatch(self.text)

@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from test_graph import HOSTILE, lines, read, svg_texts
+from dot_reader import read
+from test_graph import HOSTILE, lines, svg_texts
 
 from tinygrad_norm import cli
 from tinygrad_norm.graph import RenderError

@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from test_graph import HOSTILE, batch_norm, leaf, lines, marked, read, svg_texts
+from dot_reader import read
+from test_graph import HOSTILE, batch_norm, leaf, lines, marked, svg_texts
 
 import tinygrad_norm as tn
 from tinygrad_norm.graph import RenderError, render

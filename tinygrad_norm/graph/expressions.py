@@ -25,6 +25,9 @@ BROADCASTING = frozenset({
 })  # fmt: skip
 
 
+OPEN_BOUNDS = {"lower": -math.inf, "upper": math.inf}
+
+
 def name_of_data(dtype: Any) -> str:
     """Return what an array without a name is called."""
     return {"b": "mask", "i": "index", "u": "index"}.get(np.dtype(dtype).kind, "data")
@@ -124,7 +127,8 @@ def expression(node: Node, shape: Sequence[int], over: Callable[[Any], str]) -> 
     operands, static = list(map(operand, node.inputs)), node.static
     words: dict[str, Any] = {}
     if node.primitive.name == "clip":
-        operands[1:] = [bound if x is None else x for x, bound in zip(operands[1:], (-np.inf, np.inf), strict=True)]
+        bounds = OPEN_BOUNDS.values()
+        operands[1:] = [bound if x is None else x for x, bound in zip(operands[1:], bounds, strict=True)]
     if "index" in static:
         # Positions in it count the operands; arrays in it are operands, too.
         for part in static["index"]:

@@ -21,7 +21,7 @@ MOST_IN_LINE = 6
 # As wide as a digit, so that numbers stand in columns.
 FIGURE_SPACE = "\u2007"
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Graph:
         >>> x = tn.tensor([1.0, 2.0], requires_grad=True, name="x")
         >>> data = json.loads(json.dumps(trace(x * x).to_dict()))
         >>> data["version"], data["vertices"][1]["symbol"], data["edges"][0]["shape"]
-        (1, '×', [2])
+        (2, '×', [2])
         """
         return {
             "version": VERSION,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
-from .expressions import Expression, name_of_data
-from .formulas import COMMUTATIVE, Formula, name
+from .expressions import Expression, Operand, name_of_data
+from .formulas import COMMUTATIVE, Formula, name, number, operation
 from .model import Edge, Graph, Vertex
 
 # Stands in a formula for the one operand that has no name.
@@ -87,6 +87,10 @@ def _text(expression: Expression, edges: list[Edge], names: dict[int, str]) -> s
     if says_enough_by_its_sign(expression):
         found = expression.formula(lambda position: _UNNAMED).text
         return found.removeprefix(f"{UNNAMED} ").removesuffix(f" {UNNAMED}")
+    numbers = [x for x in expression.operands if not isinstance(x, Operand | Expression)]
+    if expression.kind in ("add", "multiply") and numbers and [*expression.leaves()] == [0]:
+        # Which side a number stands on does not matter either.
+        return operation(expression.kind, [_UNNAMED, number(*numbers)]).text.removeprefix(f"{UNNAMED} ")
     source = {edge.operand: edge.source for edge in edges}
 
     def called(position: int) -> Formula:

@@ -20,7 +20,7 @@ from ...engine.origins import examine
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from .. import formulas
-from ..expressions import BROADCASTING, expression, name_of_data
+from ..expressions import BROADCASTING, OPEN_BOUNDS, expression, name_of_data
 from ..formulas import Formula
 
 _BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype")
@@ -232,8 +232,8 @@ class Recording:
         """Return what each input of an operation is called, by the letters that rules use."""
         letters = node.primitive.operands or tuple(map(str, range(len(node.inputs))))
         return {
-            x: formulas.name("None") if value is None else self._operand(value, True)
-            for x, value in zip(letters, node.inputs, strict=False)
+            letter: self._operand(OPEN_BOUNDS[letter] if x is None else x, True)
+            for letter, x in zip(letters, node.inputs, strict=False)
         }
 
     def rule(self, link: Link) -> Formula:
