@@ -10,7 +10,7 @@ import numpy as np
 from .context import surrounding
 from .operators import Array
 from .ops.core import operand
-from .tensor import Tensor, backpropagate, constant, seed
+from .tensor import Tensor, backpropagate, constant, seed, slope_name
 
 
 def grad(
@@ -80,7 +80,9 @@ def _seed(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
     checked = seed(y, cotangent)
     if not create_graph:
         return checked
-    cotangent = checked if cotangent is None else operand(cotangent)
+    if cotangent is None:
+        return Tensor(checked, name=slope_name(y.name) if y.name else "seed")
+    cotangent = operand(cotangent)
     return cotangent.astype(y.dtype) if isinstance(cotangent, Tensor) else Tensor(checked)
 
 

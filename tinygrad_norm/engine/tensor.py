@@ -376,9 +376,17 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
 
 
 def _name_cotangent(g: Tensor, y: Tensor) -> None:
-    """Call the cotangent of a named Tensor ``y`` "dL/dy", so that a drawing can say what it is."""
     if y.name and g.name is None and g.node is not None:
-        g.name = f"dL/d{y.name}" if y.name.isidentifier() or len(y.name) <= 2 else f"dL/d({y.name})"
+        g.name = slope_name(y.name, g.node.order)
+
+
+def slope_name(name: str, order: int = 1) -> str:
+    """Return what the cotangent of a Tensor is called, ``dL/dx``; in a gradient of a gradient ``dL₂/dx``, and so on."""
+    objective = "L" if order < 2 else "L" + str(order).translate(_SUBSCRIPTS)
+    return f"d{objective}/d{name}" if name.isidentifier() or len(name) <= 2 else f"d{objective}/d({name})"
+
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor]:

@@ -30,8 +30,8 @@ class Look(NamedTuple):
 class Theme:
     """Colours that keep their contrast: text 4.5 to 1 on what is beneath it, lines 3 to 1 on the background.
 
-    No colour is the only sign of anything: leaves are rounded, what belongs to the gradient is dashed, what it borrows
-    from the forward pass is dotted.
+    No colour is the only sign of anything: leaves are rounded, what belongs to a gradient is dashed, in a gradient of a
+    gradient with heavy lines, and what it borrows from the forward pass is dotted.
     """
 
     background: str
@@ -39,11 +39,18 @@ class Theme:
     leaf: Look
     forward: Look
     backward: Look
+    higher: Look
     forward_edge: Look
     backward_edge: Look
+    higher_edge: Look
     lent_edge: Look
     forward_cluster: Look
     backward_cluster: Look
+    higher_cluster: Look
+
+    def of_order(self, what: str, order: int) -> Look:
+        """Return the look of boxes (``""``), of an ``"_edge"`` or a ``"_cluster"``, by the order of differentiation."""
+        return getattr(self, ("forward", "backward", "higher")[min(order, 2)] + what)  # type: ignore[no-any-return]
 
 
 LIGHT = Theme(
@@ -52,11 +59,14 @@ LIGHT = Theme(
     leaf=Look("#fff6d6", "#8a6d00", "#3a2e00"),
     forward=Look("#e6effb", "#1f5aa6", "#10243f"),
     backward=Look("#fdeae6", "#b3361e", "#47110a"),
+    higher=Look("#efe7fb", "#6a35b0", "#2b1152"),
     forward_edge=Look("#ffffff", "#3b4a5e", "#3b4a5e"),
     backward_edge=Look("#ffffff", "#b3361e", "#8f2a17"),
+    higher_edge=Look("#ffffff", "#6a35b0", "#55298f"),
     lent_edge=Look("#ffffff", "#967a72", "#7a6762"),
     forward_cluster=Look("#ffffff", "#7893b8", "#1f5aa6"),
     backward_cluster=Look("#ffffff", "#bf7868", "#8f2a17"),
+    higher_cluster=Look("#ffffff", "#9a7cc7", "#55298f"),
 )
 DARK = Theme(
     background="#10171f",
@@ -64,11 +74,14 @@ DARK = Theme(
     leaf=Look("#3a3110", "#d8b43a", "#fff1c2"),
     forward=Look("#152c4a", "#7fb4f5", "#e3efff"),
     backward=Look("#43201a", "#f5957f", "#ffe7e1"),
+    higher=Look("#2e2146", "#c3a1f5", "#f1e8ff"),
     forward_edge=Look("#10171f", "#b4c2d3", "#c9d4e1"),
     backward_edge=Look("#10171f", "#f5957f", "#f8b3a3"),
+    higher_edge=Look("#10171f", "#c3a1f5", "#d5bff8"),
     lent_edge=Look("#10171f", "#a08a84", "#b9a59f"),
     forward_cluster=Look("#10171f", "#5a7ba6", "#9cc4f7"),
     backward_cluster=Look("#10171f", "#a8604f", "#f8b3a3"),
+    higher_cluster=Look("#10171f", "#8064ab", "#d5bff8"),
 )
 THEMES = {"light": LIGHT, "dark": DARK}
 
@@ -112,6 +125,15 @@ def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str
     return str(dot.source)
 
 
+def legend(graph: Graph) -> str:
+    """Return what the lines mean, where a gradient was differentiated again: then they are of three kinds."""
+    highest = max((vertex.order for vertex in graph.vertices), default=0)
+    if highest < 2:
+        return ""
+    again = "its gradient" if highest == 2 else "gradients of it"
+    return f"solid: forward, dashed: gradient, heavy dashed: {again}, dotted: values that a gradient uses"
+
+
 def _tie_halves(dot: Any, graph: Graph) -> None:
     """Put the first vertex of every gradient rule beside the vertex that it differentiates."""
     tied = set()
@@ -139,7 +161,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
                 _add_vertex(parent, value, graph, theme)
                 continue
             order, scope = key
-            look = theme.backward_cluster if order else theme.forward_cluster
+            look = theme.of_order("_cluster", order)
             with parent.subgraph(name=f"cluster_{order}_{scope}") as cluster:
                 cluster.attr(
                     label=graphviz.nohtml(literal(graph.scopes[scope]) + _half(order)),
@@ -156,6 +178,11 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
     write(dot, tree)
 
 
+def _heavy(order: int) -> dict[str, str]:
+    """Return the width of the lines of a gradient of a gradient."""
+    return {"penwidth": "2.4"} if order > 1 else {}
+
+
 def _half(order: int) -> str:
     return "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
 
@@ -164,13 +191,14 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
     import graphviz
 
     leaf = vertex.operation is None
-    look = theme.backward if vertex.order else theme.leaf if leaf else theme.forward
+    look = theme.leaf if leaf and not vertex.order else theme.of_order("", vertex.order)
     style = ["filled", *(["rounded"] if leaf else ["dashed"] if vertex.order else [])]
     extra = {"style": ",".join(style)} if len(style) > 1 else {}
     if vertex.holds:
         extra |= {"shape": "box3d", "margin": "0.2,0.14"}
     if vertex.unbroadcast:
         extra["peripheries"] = "2"
+    extra |= _heavy(vertex.order)
     dot.node(
         f"n{vertex.id}",
         graphviz.nohtml("\\n".join(_label(vertex))),
@@ -250,8 +278,8 @@ def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme
         attributes |= {"constraint": "false", "style": "dotted", "arrowsize": "0.6"}
     elif target.order:
         # The backward half runs upwards beside the forward one.
-        look, tail, head = theme.backward_edge, head, tail
-        attributes |= {"dir": "back", "style": "dashed"}
+        look, tail, head = theme.of_order("_edge", target.order), head, tail
+        attributes |= {"dir": "back", "style": "dashed"} | _heavy(target.order)
     else:
         look = theme.forward_edge
     dot.edge(tail, head, color=look.line, fontcolor=look.text, **attributes)

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..engine.autodiff import grad
 from ..engine.origins import examine
-from ..engine.tensor import Tensor, walk
+from ..engine.tensor import Tensor, slope_name, walk
 from .collapse import Collapse, closing, collapsed, depths, too_much
-from .dot import THEMES, to_dot
+from .dot import THEMES, legend, to_dot
 from .fold import fold
 from .model import Graph, trace
 from .naming import written
@@ -37,14 +37,14 @@ class Drawing:
     source : str
         As DOT text, the same for the same graph.
     caption : str
-        What stands below it: whether it was collapsed to be small enough.
+        What stands below it: whether it was collapsed to be small enough, and what the lines of a second order mean.
     """
 
     def __init__(self, graph: Graph, rankdir: str = "TB", theme: str = "light", caption: str = "") -> None:
         if theme not in THEMES:
             raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {theme!r}")
         self.graph = graph = written(graph)
-        self.caption = caption
+        self.caption = caption = "; ".join(filter(None, [caption, legend(graph)]))
         self.source = to_dot(graph, rankdir, THEMES[theme], caption)
 
     def svg(self, prefix: str = "") -> str:
@@ -255,10 +255,11 @@ def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> list[
     if len(cotangents) != len(outputs):
         raise ValueError(f"cotangents has an array for each output: {len(outputs)}, not {len(cotangents)}")
     taken = {x.name for y in walk(outputs) for x in (y, *y.node.inputs) if isinstance(x, Tensor)}  # type: ignore[union-attr]
+    order = 1 + max((y.node.order for y in walk(outputs)), default=0)  # type: ignore[union-attr]
     seeds = []
     for y, cotangent in zip(outputs, cotangents, strict=True):
         seed = cotangent.detach() if isinstance(cotangent, Tensor) else Tensor(cotangent, dtype=y.dtype)
-        seed.name = f"dL/d{y.name or ('(output)' if 'y' in taken else 'y')}"
+        seed.name = slope_name(y.name or ("output" if "y" in taken else "y"), order)
         # So that what depends on the seed alone, as dL/dβ does, is recorded too.
         seed.requires_grad = y.requires_grad
         seeds.append(seed)

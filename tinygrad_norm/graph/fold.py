@@ -69,7 +69,8 @@ def _with_formulas_of(graph: Graph, inner: set[int]) -> Graph:
         shown = v
         if v.expression is not None and (v.id in inner or inner & {*source.values()}):
             found = v.expression.with_operands(lambda at, source=source: whole.get(source[at], Operand(source[at])))  # type: ignore[misc]
-            whole[v.id] = found
+            if v.id in inner:
+                whole[v.id] = found
             # A formula that uses a value twice has one edge from it.
             place = {i: at for at, i in enumerate(dict.fromkeys(found.leaves()))}
             kept = [Edge(i, v.id, at, shape=graph.vertices[i].shape) for i, at in place.items()]

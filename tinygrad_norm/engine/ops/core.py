@@ -160,7 +160,7 @@ def broadcast_to(x: Any, shape: Any) -> Any:
 
 
 def _refitted(primitive: Primitive, x: Any, static: Mapping[str, Any]) -> Any:
-    """Record a broadcast or a cast. Of data only the result is kept, under the same name."""
+    """Record what fits data into another shape or dtype. Of data only the result is kept, under the same name."""
     y = record(primitive, (x,), static)
     if isinstance(y, Tensor) and y.node is None:
         y.name = x.name
@@ -251,7 +251,9 @@ def _sorted_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Any:
     """Give a reduction's result, or its cotangent, the reduced axes back with size 1."""
-    return x if keepdims or not axis else x.reshape(tuple(1 if i in axis else n for i, n in enumerate(shape)))
+    if keepdims or not axis:
+        return x
+    return _refitted(_reshape, x, {"shape": tuple([1 if i in axis else n for i, n in enumerate(shape)])})
 
 
 @lru_cache(maxsize=4096)

@@ -117,7 +117,7 @@ FUNCTIONS.update({np.maximum: maximum, np.minimum: minimum})
 
 def _power_base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
     if type(b) in (int, float):
-        return g * (b * a ** (b - 1)) if b else np.zeros_like(g)
+        return g * (b * (a if b == 2 else a ** (b - 1))) if b else np.zeros_like(g)
     # At b = 0 the derivative is 0 also where a ** -1 is infinite.
     trap = (a == 0) & (b == 0)
     return g * np.where(trap, 0, b * np.where(trap, 1, a) ** (b - 1))
