@@ -335,12 +335,12 @@ def fitted(x: Any, shape: tuple[int, ...]) -> Any:
 
 
 def computed(box: Box, arriving: list[tuple[str, Any, Any]]) -> Any:
-    sign = next((level[box.formula] for level in INFIX[1:] if box.formula in level), None)
-    if sign is not None:
+    # Edges have no order: only where that does not matter can a formula leave its operands out.
+    if box.formula in ("+", "×"):
         (_, a, _), (_, b, _) = arriving
-        return sign(a, b)
+        return INFIX[1 if box.formula == "+" else 2][box.formula](a, b)
     spoken = {name: x for name, x, _ in arriving if name}
-    if re.fullmatch(rf"\w+\({DOT}, {DOT}\)", box.formula):
+    if re.fullmatch(rf"(max|min|hypot|logaddexp2?)\({DOT}, {DOT}\)", box.formula):
         return Formula(box.formula, {}).called(box.formula.split("(")[0], [x for _, x, _ in arriving], [])
     unnamed = {source: x for name, x, source in arriving if not name or len({at[0] for *_, at in arriving}) == 1}
     dot = next(iter(unnamed.values())) if len(unnamed) == 1 else None

@@ -11,6 +11,7 @@ from primitive_table import COMPOSITES, ROWS
 
 import tinygrad_norm as tn
 from tinygrad_norm.engine.tensor import named, record, walk
+from tinygrad_norm.graph import dot, fold, formulas, model, naming
 from tinygrad_norm.graph.explorer.recording import Recording
 
 VIEWS = [(detail, backward) for detail in ("full", "slide") for backward in (False, True)]
@@ -173,3 +174,59 @@ def test_formulas_of_the_explorer_read_back(program):
             formula = recording.computed_by(t).text
             found = fitted(Formula(formula, {**atoms, **recording.data}, shape=t.shape).value(), t.shape)
             np.testing.assert_allclose(found, t.data, rtol=1e-4, atol=1e-4, err_msg=formula)
+
+
+def two():
+    """Two leaves and random cotangents."""
+    rng = np.random.default_rng(5)
+    leaves = {"a": rng.normal(size=(3, 3)).round(2) + 3, "b": rng.normal(size=(3, 3)).round(2)}
+    return *(tn.tensor(x, requires_grad=True, name=name) for name, x in leaves.items()), leaves, rng
+
+
+STEPS = {
+    "which side a number stands on": lambda a, b: 1 - a,
+    "which operand is which": lambda a, b: np.tanh(a) - np.sin(b),
+    "a transposition": lambda a, b: a @ a.T,
+    "where an index reads": lambda a, b: a[1:] * 2.0,
+    "what is chosen from which": lambda a, b: np.where(np.eye(3, dtype=bool), a, b),
+    "the exponent": lambda a, b: a**3,
+    "over which axes": lambda a, b: np.cumsum(a * b, axis=1),
+    "that a value is used twice": lambda a, b: a * a,
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_picture_that_does_not_say_it_is_found_out(kind, monkeypatch):
+    a, b, leaves, rng = two()
+    y = named("y", STEPS[kind](a, b))
+    reads_back([y], leaves, rng)
+    silent = {
+        "which side a number stands on": (naming, "_text", lambda *_: "− 1"),
+        "which operand is which": (naming, "COMMUTATIVE", {*naming.COMMUTATIVE, "subtract"}),
+        "a transposition": (fold, "_mark", lambda *_: "cast"),
+        "where an index reads": (formulas, "index_text", lambda *_: ""),
+        "what is chosen from which": (
+            naming, "_text", lambda expression, *_: "where(mask, b, a)" if expression.kind == "where" else "×"
+        ),
+        "the exponent": (formulas, "_RAISED", str.maketrans("0123456789", "⁰¹²²⁴⁵⁶⁷⁸⁹")),
+        "over which axes": (model, "_over", lambda axis, names: "axis 0"),
+        "that a value is used twice": (dot, "_add_edge", once(dot._add_edge)),
+    }  # fmt: skip
+    if kind == "a transposition":
+        monkeypatch.setattr(fold, "_OF_MATRICES", ())
+    monkeypatch.setattr(*silent[kind])
+    y = named("y", STEPS[kind](a, b))
+    with pytest.raises((AssertionError, ValueError, IndexError)):
+        reads_back([y], leaves, rng)
+
+
+def once(add_edge):
+    """As pictures do that keep edges in a set."""
+    seen = set()
+
+    def add(dot, edge, source, target, theme):
+        if (edge.source, edge.target) not in seen:
+            seen.add((edge.source, edge.target))
+            add_edge(dot, edge, source, target, theme)
+
+    return add

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .model import Edge, Graph, Vertex
-from .text import escaped, in_words, literal
+from .text import LONGEST_NAME, escaped, in_words, literal
 
 # Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
 LAYOUT_LIMIT = {"nslimit": "5"}
@@ -94,7 +94,8 @@ def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str
     """
     import graphviz
 
-    below = {"label": graphviz.nohtml(literal(caption)), "labelloc": "b"} if caption else {}
+    lines = "\\n".join(map(escaped, wrapped(caption, LONGEST_NAME)))
+    below = {"label": graphviz.nohtml(lines), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
             "rankdir": rankdir,

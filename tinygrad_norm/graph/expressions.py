@@ -79,10 +79,13 @@ class Expression:
         return operation(self.kind, [_written(x, called) for x in self.operands], self.words, self.symbol)
 
     def tidied(self) -> Expression:
-        """Return the same with the numbers of a product in front and equal factors as powers: ``−½ × g × y³``."""
+        """Return the same with the numbers of a product in front and equal factors as powers, ``−½ × g × y³``.
+
+        A matrix that is transposed twice is the matrix.
+        """
         if self.kind != "multiply":
-            return replace(self, operands=tuple(x.tidied() if isinstance(x, Expression) else x for x in self.operands))
-        factors = Counter(x.tidied() if isinstance(x, Expression) else x for x in _factors(self))
+            return replace(self, operands=tuple(map(_tidied, self.operands)))
+        factors = Counter(map(_tidied, _factors(self)))
         numbers = [x for x in factors.elements() if not isinstance(x, Operand | Expression)]
         product: list[Any] = [math.prod(numbers)] if numbers else []
         for x, times in factors.items():
@@ -92,6 +95,15 @@ class Expression:
         for x in others:
             first = replace(self, operands=(first, x))
         return first if isinstance(first, Expression) else self
+
+
+def _tidied(x: Any) -> Any:
+    x = x.tidied() if isinstance(x, Expression) else x
+    return x.operands[0].operands[0] if _is_transposed(x) and _is_transposed(x.operands[0]) else x
+
+
+def _is_transposed(x: Any) -> bool:
+    return isinstance(x, Expression) and x.kind == "transpose" and not x.words["axes"]
 
 
 def _factors(x: Any) -> list[Any]:

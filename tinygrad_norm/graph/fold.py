@@ -47,16 +47,15 @@ def _inside_rules(graph: Graph) -> set[int]:
 
 
 def _transposes(graph: Graph) -> set[int]:
-    """Return the transpositions of matrices that only matrix products use."""
+    """Return the transpositions of matrices that only matrix products use, or that others of these undo."""
     out = graph.outputs_of()
-    return {
-        v.id
-        for v in graph.vertices
-        if v.operation == "transpose"
-        and _is_free(graph, v)
-        and not v.expression.words["axes"]  # type: ignore[union-attr]
-        and all(graph.vertices[e.target].operation in _OF_MATRICES for e in out[v.id])
-    }
+    found: set[int] = set()
+    for v in reversed(graph.vertices):
+        if v.operation == "transpose" and _is_free(graph, v) and not v.expression.words["axes"]:  # type: ignore[union-attr]
+            users = {edge.target for edge in out[v.id]}
+            if all(i in found or graph.vertices[i].operation in _OF_MATRICES for i in users):
+                found.add(v.id)
+    return found
 
 
 def _with_formulas_of(graph: Graph, inner: set[int]) -> Graph:
