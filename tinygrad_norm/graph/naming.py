@@ -23,19 +23,24 @@ _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 def written(graph: Graph) -> Graph:
     """Return the graph with the names of its boxes and the formulas of their operations, as a picture shows them.
 
-    A formula names its operands. One that has no name is a dot; where several have none, or equal ones, each gets a
-    number of its own: ``t₁``. Parameters of equal names are qualified by their scopes: ``encoder.weight``.
+    A formula names its operands. One that has no name is a dot; where several have none, each gets one, ``t₁``, and
+    where they have equal names, these get numbers: ``h₁``. Parameters of equal names are qualified by their scopes:
+    ``encoder.weight``.
     """
     names = _qualified(graph)
     into = graph.inputs_of()
-    numbered = (text for i in count(1) if (text := f"t{i}".translate(_SUBSCRIPTS)) not in names.values())
     ambiguous = {
         i
         for v in graph.vertices
         if v.expression is not None and not says_enough_by_its_sign(v.expression)
         for i in _ambiguous(v.expression, into[v.id], names)
     }
-    names |= zip(sorted(ambiguous), numbered, strict=False)
+    taken = {*names.values()}
+    for i in sorted(ambiguous):
+        called = graph.vertices[i].name or "t"
+        numbered = (called + str(k).translate(_SUBSCRIPTS) for k in count(1))
+        names[i] = next(text for text in numbered if text not in taken)
+        taken.add(names[i])
     return replace(graph, vertices=tuple(_named(v, into[v.id], names) for v in graph.vertices))
 
 
