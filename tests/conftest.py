@@ -49,6 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
+@pytest.fixture(scope="session")
+def budget(pytestconfig: pytest.Config) -> str:
+    """How many points a search tries in which nothing is to be found."""
+    return "normal" if pytestconfig.getoption("exhaustive") else "quick"
+
+
 def _shares(item: pytest.Item) -> tuple[int, str]:
     if item.path.name == "test_tour.py":
         return 0, ""
