@@ -81,7 +81,7 @@ def test_the_report_of_a_wrong_layer_norm_fits_a_screen_and_says_what_to_do():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4, 1e6])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", one_in(3, range(3)))
 def test_the_wrong_layer_norm_is_rejected_at_every_scale(scale, seed):
     x = np.random.default_rng(seed).normal(size=(4, 5)) * scale
     report = rejected(tn.check_backward, layer_norm, without_the_variance_path, x, np.ones(5), np.zeros(5), seed=seed)
@@ -136,7 +136,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("fn", "x"), HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("oracle", ["auto", "differences"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", one_in(3, range(3)))
 def test_no_right_gradient_is_rejected_at_any_numbers(fn, x, oracle, seed):
     """Where an oracle cannot know, it says so: steps that are lost, or jump over what is there, are no proof."""
     report = settled(tn.check_gradients, fn, x, oracle=oracle, seed=seed)
@@ -341,7 +341,7 @@ def test_known_wrong_gradients_are_rejected_for_what_they_are(mutant):
     assert report.verdict.name == mutant.verdict
 
 
-@pytest.mark.parametrize("mutant", one_in(5, HELD_OUT), ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", one_in(7, HELD_OUT), ids=lambda mutant: mutant.name)
 def test_mutants_that_were_held_out_are_rejected_too(mutant):
     report = rejected(tn.check_backward, mutant.forward, mutant.backward, mutant.inputs, seed=0)
     assert report.verdict.name == mutant.verdict
