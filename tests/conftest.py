@@ -1,4 +1,4 @@
-"""How much is tested: `python -m pytest` takes a minute, `--exhaustive` what takes long, too, on more examples.
+"""How much is tested: `python -m pytest` takes a minute or two, and `--exhaustive` runs the rest, on more examples.
 
 Hypothesis draws the same every time. `HYPOTHESIS_PROFILE=thorough` searches further and at random.
 """
