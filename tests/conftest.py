@@ -1,14 +1,15 @@
-"""How much is tested: `python -m pytest` takes a minute, `--exhaustive` what takes long, too, on more examples.
+"""How much is tested: `python -m pytest` takes a minute or two, and `--exhaustive` runs the rest, on more examples.
 
 Hypothesis draws the same every time. `HYPOTHESIS_PROFILE=thorough` searches further and at random.
 """
 
+import gc
 import importlib.util
 import os
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import mpmath
@@ -41,12 +42,29 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", usual))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the garbage collector what stays until the end: a walk through all tests takes it half a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # Workers take over from each other's ends: what shares a tour or the cases of a row stands together, in front.
     items.sort(key=_shares)
     if not config.getoption("exhaustive"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("exhaustive")])
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+@pytest.fixture(scope="session")
+def budget(pytestconfig: pytest.Config) -> str:
+    """How many points a search tries in which nothing is to be found."""
+    return "normal" if pytestconfig.getoption("exhaustive") else "quick"
 
 
 def _shares(item: pytest.Item) -> tuple[int, str]:

@@ -32,7 +32,6 @@ DOMAINS = {
 def test_arrays_keep_to_their_domain(domain, regime):
     drawn = inputs("n n", "n n", domains=(domain, domain))
 
-    @settings(max_examples=60)
     @given(drawn.generic() if regime == "generic" else drawn.edge_cases())
     def check(arrays):
         for x in arrays:

@@ -8,13 +8,9 @@ import pytest
 import tinygrad_norm as tn
 from tests.real_code import SEEN, UNSEEN, Code, Wrong
 from tests.real_code.case import arguments, judged, told
+from tests.sampling import one_in
 
 CODES = (*SEEN, *UNSEEN)
-SOME = CODES[::4]  # in every run; the others where what takes long is asked for
-
-
-def _or_exhaustive(code: Code) -> object:
-    return pytest.param(code, marks=() if code in SOME else pytest.mark.exhaustive, id=code.name)
 
 
 def _check(code: Code, wrong: Wrong | None = None, more: int = 0) -> tn.GradientReport:
@@ -22,7 +18,7 @@ def _check(code: Code, wrong: Wrong | None = None, more: int = 0) -> tn.Gradient
     return tn.check_backward(*arguments(code, wrong), budget="quick", seed=seed, **code.options)
 
 
-@pytest.mark.parametrize("code", [_or_exhaustive(code) for code in CODES])
+@pytest.mark.parametrize("code", one_in(6, CODES), ids=lambda code: code.name)
 def test_what_is_right_passes(code):
     assert _check(code).verdict is tn.check.Verdict.PASSED
 
@@ -34,7 +30,7 @@ def test_what_is_right_passes_with_every_seed(code, seed):
     assert _check(code, more=seed).verdict is tn.check.Verdict.PASSED
 
 
-@pytest.mark.parametrize("code", SOME, ids=lambda code: code.name)
+@pytest.mark.parametrize("code", one_in(4, CODES[::4]), ids=lambda code: code.name)
 def test_what_is_wrong_is_rejected(code):
     with pytest.raises(tn.GradientMismatch):
         _check(code, code.wrong[0])
