@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .model import Edge, Graph, Vertex
+from .model import SPACE, Edge, Graph, Vertex
 
 LONGEST_NAME = 80
 
@@ -194,6 +194,8 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
         extra |= {"shape": "box3d", "margin": "0.2,0.14"}
     if vertex.unbroadcast:
         extra["peripheries"] = "2"
+    if (vertex.values or "").startswith(SPACE):
+        extra["fontname"] = "Courier"  # as wide as the rows of numbers will be
     dot.node(
         f"n{vertex.id}",
         graphviz.nohtml("\\n".join(_label(vertex))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,9 @@ from .collapse import Collapse, closing, collapsed, depths, too_much
 from .dot import THEMES, to_dot
 from .fold import fold
 from .model import Graph, trace
+from .printing import in_notebook, printed
 from .render import FORMATS, render
+from .svg import prefixed, resized, with_fonts
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
 COTANGENT_SEED = 1502_03167
@@ -63,30 +66,48 @@ class Drawing:
         """
         if prefix and not re.fullmatch(r"[A-Za-z][\w-]*", prefix, re.ASCII):
             raise ValueError(f"prefix is made of letters, digits, - and _, a letter first, not {prefix!r}")
-        # In text there are no quotes and no <: what looks like an attribute is one.
-        text = re.sub(r'(<\w+\b[^<>]*?\sid=")', rf"\g<1>{prefix}", render(self.source).decode())
-        return re.sub(r'(="url\(#|\shref="#|:href="#)', rf"\g<1>{prefix}", text)
+        return prefixed(with_fonts(render(self.source).decode()), prefix)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file ending in .svg, .dot, .png or .pdf, and return its path.
+    def save(self, path: str | os.PathLike[str], width: float | None = None) -> Path:
+        """Write the picture to a file ending in .svg, .pdf, .png or .dot, and return its path.
+
+        A PDF has one page, exactly the picture, with its fonts in it. PDF and PNG are made by typst, which the extra
+        ``print`` installs, or else by Graphviz's `dot`.
+
+        Parameters
+        ----------
+        path : str or path
+        width : float, optional
+            In points, of which 72 are an inch; the height goes with it. The picture's own width if not given. A PNG has
+            two pixels for each point.
 
         Raises
         ------
         RenderError
-            For .png and .pdf where Graphviz's `dot` is not installed.
+            For .png and .pdf where neither typst nor `dot` is installed.
         ValueError
-            For another ending.
+            For another ending, a width that is not positive, or a width of a .dot.
         """
         path = Path(path)
         kind = path.suffix.removeprefix(".").lower()
         if kind != "dot" and kind not in FORMATS:
             raise ValueError(f"a drawing is saved as .dot, .svg, .png or .pdf, not {path.name!r}")
-        content = self.source.encode() if kind == "dot" else render(self.source, kind)
-        path.write_bytes(content)
+        if width is not None and (kind == "dot" or not width > 0):
+            raise ValueError(
+                f"width is a positive number of points, of an .svg, .png or .pdf, not {width!r} of a .{kind}"
+            )
+        path.write_bytes(self.source.encode() if kind == "dot" else self._file(kind, width))
         return path
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg(f"drawing{_serial()}-"), "text/plain": repr(self)}
+    def _file(self, kind: str, width: float | None) -> bytes:
+        if kind == "svg":
+            return (self.svg() if width is None else resized(self.svg(), width)).encode()
+        if importlib.util.find_spec("typst"):
+            return printed(self.svg(), kind, width)
+        return render(self.source, kind, width)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        return in_notebook(self.svg(f"drawing{_serial()}-"), repr(self))
 
     def __repr__(self) -> str:
         said = f", {self.caption}" if self.caption else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +17,8 @@ from ..engine.tensor import Tensor, walk
 # Of a small array every element is shown, in at most six rows and columns.
 MOST_ELEMENTS = 12
 MOST_IN_LINE = 6
-# As wide as a digit, so that numbers stand in columns.
-FIGURE_SPACE = "\u2007"
+# Between numbers in columns, and around each row of them: in every font, and never collapsed.
+SPACE = "\u00a0"
 
 VERSION = 1
 
@@ -339,7 +340,9 @@ def number(value: Any) -> str:
 
 
 def in_digits(array: Array) -> str:
-    """Return an array as rows of numbers of equal width, a larger one as its extremes and mean, an empty one as "".
+    """Return an array as rows of numbers whose columns align at the point, a larger one as its extremes and mean.
+
+    Rows begin and end with a no-break space, as no other line of a box does. Of an empty array nothing is shown.
 
     Examples
     --------
@@ -352,10 +355,19 @@ def in_digits(array: Array) -> str:
     rows = array.reshape(-1, array.shape[-1] if array.ndim else 1)
     if array.size <= MOST_ELEMENTS and max(rows.shape) <= MOST_IN_LINE:
         texts = [[str(x) if array.dtype.kind in "bui" else number(x) for x in row] for row in rows.tolist()]
-        width = max(len(text) for row in texts for text in row)
-        return "\n".join("  ".join(text.rjust(width, FIGURE_SPACE) for text in row) for row in texts)
+        columns = [_at_the_point(column) for column in zip(*texts, strict=True)]
+        return "\n".join(f"{SPACE}{(2 * SPACE).join(row)}{SPACE}" for row in zip(*columns, strict=True))
     if array.dtype.kind == "c":
         return f"mean {number(array.mean())}"
     with np.errstate(all="ignore"):
         wide = array.astype(np.float64)
         return f"min {number(wide.min())}, mean {number(wide.mean())}, max {number(wide.max())}"
+
+
+def _at_the_point(column: Sequence[str]) -> list[str]:
+    """Return numbers as texts of equal length, aligned where their whole part ends."""
+    ends = [len(whole[0]) if (whole := re.match(r"-?\d+", text)) else len(text) for text in column]
+    left = max(ends)
+    lines = [SPACE * (left - end) + text for end, text in zip(ends, column, strict=True)]
+    width = max(map(len, lines))
+    return [line.ljust(width, SPACE) for line in lines]
