@@ -104,7 +104,8 @@ def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str
     """
     import graphviz
 
-    below = {"label": graphviz.nohtml(literal(caption)), "labelloc": "b"} if caption else {}
+    lines = "\\n".join(map(literal, caption.split("\n")))
+    below = {"label": graphviz.nohtml(lines), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
             "rankdir": rankdir,
@@ -196,6 +197,8 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
         extra["peripheries"] = "2"
     if (vertex.values or "").startswith(SPACE):
         extra["fontname"] = "Courier"  # as wide as the rows of numbers will be
+    if vertex.refused:
+        look, extra = theme.backward, {"shape": "octagon", "penwidth": "3"}
     dot.node(
         f"n{vertex.id}",
         graphviz.nohtml("\\n".join(_label(vertex))),
@@ -217,6 +220,8 @@ def _label(vertex: Vertex) -> list[str]:
             _escaped(holding(vertex)),
             _escaped(vertex.detail),
         ]
+    if vertex.refused:
+        return [literal(f"{vertex.symbol} {vertex.detail}"), literal(vertex.refused)]
     lines = [literal(vertex.name)] if vertex.name else []
     if vertex.operation is not None:
         lines.append(_escaped(" ".join(part for part in (vertex.symbol, vertex.detail) if part)))
@@ -244,6 +249,8 @@ def holding(vertex: Vertex) -> str:
 def _tooltip(vertex: Vertex, graph: Graph) -> str:
     if vertex.holds:
         return f"{vertex.symbol}{_half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
+    if vertex.refused:
+        return f"{vertex.symbol} of {vertex.detail} raised {vertex.refused}"
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
     if vertex.formula:
         whole += f": {vertex.formula}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,8 @@ class Vertex:
         In a simplified picture: how many operations were put into this one box; 0 for what was recorded.
     times : int
         How many such boxes, one after the other, it stands for.
+    refused : str or None
+        The error of an operation that refused its operands and made nothing; ``detail`` says what they were.
     """
 
     id: int
@@ -82,6 +84,7 @@ class Vertex:
     gradient_norm: str | None = None
     holds: int = 0
     times: int = 1
+    refused: str | None = None
 
     @property
     def phase(self) -> str:
@@ -109,6 +112,16 @@ class Edge:
     operand: int
     marks: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+
+
+class Refusal(NamedTuple):
+    """An operation that raised an error: its sign, what it was given in words, the error, its operands, its scope."""
+
+    symbol: str
+    detail: str
+    error: str
+    operands: tuple[Any, ...]
+    scope: Scope | None
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,7 @@ def trace(
     values: bool = False,
     gradients: Mapping[Tensor, Tensor] | None = None,
     axes: str | Iterable[str] | None = None,
+    refusal: Refusal | None = None,
 ) -> Graph:
     """Return everything that was recorded on the way to the outputs.
 
@@ -177,6 +191,8 @@ def trace(
         Gradients of some Tensors, whose lengths are noted.
     axes : str or several, optional
         Names of the axes, for each rank: ``"n c h w"`` names those of every Tensor with four.
+    refusal : Refusal, optional
+        An operation that raised an error, which becomes one more vertex.
 
     Returns
     -------
@@ -225,12 +241,17 @@ def trace(
             )
         )
 
+    def path_of(scope: Scope | None) -> tuple[int, ...]:
+        if scope not in paths:
+            paths[scope] = tuple(scopes.setdefault(part, len(scopes)) for part in scope.path)  # type: ignore[union-attr]
+        return paths[scope]
+
+    if refusal is not None:
+        outputs = (*outputs, *(x for x in refusal.operands if isinstance(x, Tensor)))
     for tensor in reversed(walk(outputs)):
         node = tensor.node
         assert node is not None  # a walk visits computed Tensors only
-        path = paths.get(node.scope)
-        if path is None:
-            path = paths[node.scope] = tuple(scopes.setdefault(scope, len(scopes)) for scope in node.scope.path)
+        path = path_of(node.scope)
         source = node.differentiates
         for x in node.inputs:
             if isinstance(x, Tensor) and x not in ids:
@@ -256,8 +277,15 @@ def trace(
     for tensor in outputs:
         if tensor not in ids:
             place(tensor)
+    asked_for = [ids[y] for y in outputs]
+    if refusal is not None:
+        i, (symbol, detail, error, operands, scope) = len(vertices), refusal
+        vertices.append(Vertex(i, None, (), "", symbol, symbol, detail, scope=path_of(scope), refused=error))
+        of = [(operand, x) for operand, x in enumerate(operands) if isinstance(x, Tensor)]
+        edges += [Edge(ids[x], i, operand, shape=x.shape) for operand, x in of]
+        asked_for.append(i)
     _draw_in_lone_leaves(vertices, edges)
-    return Graph(tuple(vertices), tuple(edges), tuple(s.name for s in scopes), tuple(ids[y] for y in outputs))
+    return Graph(tuple(vertices), tuple(edges), tuple(s.name for s in scopes), tuple(asked_for))
 
 
 def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:

@@ -74,9 +74,9 @@ def printed(svg: str, kind: str, width: float | None = None, most_pixels: int = 
     picture, texts = _apart(svg, size["width"], _sans(fonts))
     resolution = min(PIXELS_PER_INCH, 72 * math.sqrt(most_pixels / (size["width"] * size["height"])))
     inputs = {"svg": picture, "size": json.dumps(size), "texts": json.dumps(texts)}
-    options: dict[str, Any] = {"ppi": resolution} if kind == "png" else {"pdf_tags": False}
+    made: Any = typst.compile  # which of its formats `kind` is, no type can say
     try:
-        return bytes(typst.compile(_DOCUMENT, format=kind, sys_inputs=inputs, font_paths=fonts, **options))
+        return bytes(made(_DOCUMENT, format=kind, ppi=resolution, pdf_tags=False, sys_inputs=inputs, font_paths=fonts))
     except typst.TypstError as error:
         raise RenderError(f"typst could not make a {kind.upper()} of this picture: {error.message}") from error
 
