@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .model import SPACE, Edge, Graph, Vertex
+from .digits import SPACE
+from .model import Edge, Graph, Vertex
 
 LONGEST_NAME = 80
 

@@ -83,7 +83,7 @@ class Drawing:
         path : str or path
         width : float, optional
             In points, of which 72 are an inch; the height goes with it. The picture's own width if not given. A PNG has
-            two pixels for each point.
+            192 pixels an inch.
 
         Raises
         ------
@@ -104,11 +104,10 @@ class Drawing:
         return path
 
     def _file(self, kind: str, width: float | None) -> bytes:
-        if kind == "svg":
-            return (self.svg() if width is None else resized(self.svg(), width)).encode()
-        if importlib.util.find_spec("typst"):
-            return printed(self.svg(), kind, width)
-        return render(self.source, kind, width)
+        if kind != "svg" and not importlib.util.find_spec("typst"):
+            return render(self.source, kind, width)
+        svg = self.svg() if width is None else resized(self.svg(), width)
+        return svg.encode() if kind == "svg" else printed(svg, kind)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         return in_notebook(self.svg(f"drawing{_serial()}-"), repr(self))
@@ -220,7 +219,7 @@ def draw(
         outputs = tuple(run(outputs[0], outputs[1:], failed))
     for y in outputs:
         if not isinstance(y, Tensor):
-            raise TypeError(f"draw takes Tensors, or a function and its inputs, not {type(y).__name__}")
+            raise TypeError(f"draw takes Tensors, not {type(y).__name__}, or a function and its inputs")
     recorded, lengths = outputs, None
     if backward:
         leaves = _leaves(outputs)

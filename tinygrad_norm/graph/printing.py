@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 # As wide as the Helvetica that layouts reckon with. Libertinus Serif is typst's own, and narrower, so it always fits.
 _AS_HELVETICA = ("Helvetica", "Arial", "Liberation Sans", "Nimbus Sans", "TeX Gyre Heros", "FreeSans")
 _ELSE = ("Libertinus Serif", "DejaVu Sans")
-PIXELS_PER_INCH = 144
+PIXELS_PER_INCH = 192  # two for each of a screen's
 MOST_PIXELS = 100_000_000
 MOST_PIXELS_SHOWN = 2_000_000
 """Of the PNG that goes into a notebook beside the SVG: more would take longer than a reader notices."""
 
 # Text is set by typst itself, as fonts for what the first one lacks, x̂ or ᵀ, are found by no SVG renderer as surely.
 _DOCUMENT = b"""
-#let size = json(bytes(sys.inputs.size))
+#let (width, height) = json(bytes(sys.inputs.size))
 #set document(date: none)
-#set page(width: size.width * 1pt, height: size.height * 1pt, margin: 0pt, fill: none)
+#set page(width: width * 1pt, height: height * 1pt, margin: 0pt, fill: none)
 #set text(top-edge: "baseline", bottom-edge: "baseline", ligatures: false)
 #place(image(bytes(sys.inputs.svg), format: "svg", width: 100%))
 #let sides = (start: left, middle: center, end: right)
@@ -45,7 +45,7 @@ _DOCUMENT = b"""
 """
 
 
-def printed(svg: str, kind: str, width: float | None = None, most_pixels: int = MOST_PIXELS) -> bytes:
+def printed(svg: str, kind: str, most_pixels: int = MOST_PIXELS) -> bytes:
     """Return a picture as PDF or PNG, the same bytes for the same picture and fonts.
 
     Parameters
@@ -53,27 +53,24 @@ def printed(svg: str, kind: str, width: float | None = None, most_pixels: int = 
     svg : str
         As Graphviz or `Picture` writes it.
     kind : {"pdf", "png"}
-    width : float, optional
-        In points; the picture's own if not given.
     most_pixels : int
-        A PNG has 144 pixels an inch, but not more than these.
+        A PNG has 192 pixels an inch, but not more than these.
 
     Raises
     ------
-    ImportError
-        Where typst is not installed.
     RenderError
-        If typst cannot read the SVG.
+        Where typst is not installed, or if it cannot read the SVG.
     """
-    import typst
-
-    own_width, own_height = points(svg)
-    factor = 1.0 if width is None else width / own_width
-    size = {"width": own_width * factor, "height": own_height * factor}
+    try:
+        import typst
+    except ImportError:
+        install = "pip install 'tinygrad_norm[print]', or save an .svg, which needs nothing more"
+        raise RenderError(f"a {kind.upper()} needs typst: {install}") from None
+    width, height = points(svg)
     fonts = _fonts()
-    picture, texts = _apart(svg, size["width"], _sans(fonts))
-    resolution = min(PIXELS_PER_INCH, 72 * math.sqrt(most_pixels / (size["width"] * size["height"])))
-    inputs = {"svg": picture, "size": json.dumps(size), "texts": json.dumps(texts)}
+    picture, texts = _apart(svg, width, _sans(fonts))
+    resolution = min(PIXELS_PER_INCH, 72 * math.sqrt(most_pixels / (width * height)))
+    inputs = {"svg": picture, "size": json.dumps([width, height]), "texts": json.dumps(texts)}
     made: Any = typst.compile  # which of its formats `kind` is, no type can say
     try:
         return bytes(made(_DOCUMENT, format=kind, ppi=resolution, pdf_tags=False, sys_inputs=inputs, font_paths=fonts))

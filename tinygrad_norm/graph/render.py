@@ -47,7 +47,7 @@ def render(dot: str, format: str = "svg", width: float | None = None) -> bytes:
 
 def _with_system_dot(executable: str, dot: str, format: str, width: float | None) -> bytes:
     # A PDF's page has no margin, a PNG is as fine as typst's; the size is in inches, of which only the width binds.
-    page = {"pdf": ["-Gmargin=0"], "png": ["-Gdpi=144"]}.get(format, [])
+    page = {"pdf": ["-Gmargin=0"], "png": ["-Gdpi=192"]}.get(format, [])
     size = [f"-Gsize={width / 72},1000!"] if width else []
     try:
         done = subprocess.run(

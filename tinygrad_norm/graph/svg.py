@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .model import SPACE
+from .digits import SPACE
 
 SANS, MONO = "Helvetica,sans-Serif", "DejaVu Sans Mono,Menlo,Consolas,Liberation Mono,monospace"
 
