@@ -17,8 +17,8 @@ from test_graph import HOSTILE, batch_norm, leaf, lines, marked, read, svg_texts
 
 import tinygrad_norm as tn
 from tinygrad_norm.graph import RenderError, render
-from tinygrad_norm.graph.dot import THEMES, Look
 from tinygrad_norm.graph.digits import SPACE
+from tinygrad_norm.graph.dot import THEMES, Look
 from tinygrad_norm.graph.render import render as render_dot
 
 FAKE = """#!{python}

@@ -36,6 +36,10 @@ class Trail(list[Any]):
     error: BaseException | None = None
     scope: Scope | None = None
 
+    def clear(self) -> None:
+        super().clear()
+        self.error = self.scope = None
+
     def left(self, scope: Scope | None, error: BaseException) -> None:
         if self.error is not error:
             self.error, self.scope = error, scope

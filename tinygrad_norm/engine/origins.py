@@ -93,22 +93,25 @@ def examine(fn: Callable[..., Any], *inputs: Any, failed: Failed | None = None) 
     raised, and what had been recorded when the same error came.
     """
     seen = None
-    trails = (Trail(), Trail()) if failed else (None, None)
+    trails = Trail(), Trail()
     try:
-        with surrounding(recording=True, examined=True, origins=True, trail=trails[0]):
+        try:
+            with surrounding(recording=True, examined=True, origins=True, trail=trails[0] if failed else None):
+                return fn(*inputs)
+        except Exception as error:
+            seen = error  # if it is the function's own, it is raised below
+        with surrounding(recording=True, examined=True, trail=trails[1] if failed else None):
             return fn(*inputs)
     except Exception as error:
-        seen = error  # if it is the function's own, it is raised below
-    try:
-        with surrounding(recording=True, examined=True, trail=trails[1]):
-            return fn(*inputs)
-    except Exception as error:
-        if failed:
-            alike = type(seen) is type(error) and str(seen) == str(error)
-            failed(error, *((seen, trails[0]) if alike else (error, trails[1])))  # type: ignore[arg-type]
+        if failed and type(error) is type(seen) and str(error) == str(seen):
+            failed(error, seen, trails[0])
+        elif failed:
+            failed(error, error, trails[1])
         raise
     finally:
-        del seen  # it leads back here
+        del seen  # it leads back here, as the nodes of what is in a trail lead to it
+        for trail in trails:
+            trail.clear()
 
 
 def _are_data(inputs: Iterable[Any]) -> bool:

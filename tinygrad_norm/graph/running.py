@@ -76,9 +76,10 @@ def without_consumers(trail: Sequence[Tensor]) -> list[Tensor]:
 
 
 def in_lines(error: Exception) -> str:
-    """Return an error in at most three lines, as a caption."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return "\n".join(textwrap.wrap(said.removesuffix(": "), 78, max_lines=3, placeholder=" …"))
+    """Return an error and the first line of its message, in at most three lines, as a caption."""
+    first = str(error).strip().split("\n", 1)[0]
+    said = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return "\n".join(textwrap.wrap(said, 78, max_lines=3, placeholder=" …"))
 
 
 # Which operation refused its operands is seen in the traceback, so nothing needs to be noted while functions run.
