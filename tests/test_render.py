@@ -197,7 +197,7 @@ def ids_and_references(svg):
 
 
 def test_notebooks_show_svg_with_ids_of_its_own_each_time():
-    drawing = tn.draw(step(), backward=True)
+    drawing = tn.draw(step())
     (first, _), (second, _) = (drawing._repr_mimebundle_(include=None, exclude=None) for _ in range(2))
     assert list(first)[:2] == ["image/svg+xml", "text/plain"]
     assert first["text/plain"] == repr(drawing)
@@ -205,11 +205,22 @@ def test_notebooks_show_svg_with_ids_of_its_own_each_time():
     ids = [*ids_and_references(first["image/svg+xml"])[0], *ids_and_references(second["image/svg+xml"])[0]]
     assert len(set(ids)) == len(ids) > 2 * len(drawing.graph.vertices)
     (prefix,) = {re.match(r"drawing\d+-", i)[0] for i in ids_and_references(first["image/svg+xml"])[0]}
-    # It shrinks to the width of the cell, and is as large as elsewhere where there is room.
-    style = 'style="max-width:100%;height:auto" '
-    assert first["image/svg+xml"].replace(style, "", 1) == drawing.svg(prefix)
-    assert f"<svg {style}" in first["image/svg+xml"]
-    assert re.search(r'<svg [^>]*width="[\d.]+pt"[^>]*viewBox="', first["image/svg+xml"])
+    found = first["image/svg+xml"].replace('style="max-width:100%;height:auto" ', "", 1)
+    assert found == drawing.svg(prefix)
+
+
+def test_in_notebooks_pictures_shrink_and_wide_ones_fill_the_cell():
+    def root(drawing):
+        return ElementTree.fromstring(drawing._repr_mimebundle_()[0]["image/svg+xml"])
+
+    small, wide = root(tn.draw(step())), root(tn.draw(step(), backward=True, detail="slide"))
+    assert small.get("style") == "max-width:100%;height:auto"
+    assert small.get("width").endswith("pt")
+    own = float(ElementTree.fromstring(tn.draw(step(), backward=True, detail="slide").svg()).get("width")[:-2])
+    assert wide.get("style") == f"max-width:{own * 4 / 3:.6g}px"
+    assert (wide.get("width"), wide.get("height")) == ("100%", None)
+    assert small.get("viewBox")
+    assert wide.get("viewBox")
 
 
 def test_a_prefix_changes_ids_and_nothing_else():

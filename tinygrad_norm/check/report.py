@@ -149,7 +149,7 @@ class GradientReport:
         parts += [f"<p>{escape(words)}</p>" for words in filter(None, (more, *looks))]
         if self.witness and self.verdict in FAULTS:
             code = escape("\n".join(self._code(MOST_LINES)))
-            parts.append(f"<p>{self._to_paste()}</p><pre>{code}</pre>")
+            parts.append(f"<p>{self._to_paste()}</p><pre style='font-family:monospace'>{code}</pre>")
         parts += [f"<p>{escape(words)}</p>" for words in self._remarks()]
         return f"<div>{''.join(parts)}</div>"
 
