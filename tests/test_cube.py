@@ -374,20 +374,6 @@ def test_pdf_and_hostile_text(tmp_path: Any) -> None:
         assert of_text(text).save(tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_picture_has_the_asked_width(tmp_path: Any) -> None:
-    pytest.importorskip("typst")
-    picture = draw_norms((2, 2, 1, 2))
-    height = picture.height / picture.width * 400
-    box = re.search(rb"MediaBox\[0 0 400 ([\d.]+)\]", picture.save(tmp_path / "x.pdf", width=400).read_bytes())
-    assert box is not None
-    assert float(box[1]) == pytest.approx(height, abs=0.01)
-    root = ElementTree.fromstring(picture.save(tmp_path / "x.svg", width=400).read_text(encoding="utf-8"))
-    assert (root.get("width"), root.get("viewBox")) == ("400pt", f"0 0 {picture.width:g} {picture.height:g}")
-    for wrong in (0, -1, float("nan")):
-        with pytest.raises(ValueError, match="positive number of points"):
-            picture.save(tmp_path / "y.svg", width=wrong)
-
-
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_without_typst_the_error_says_what_to_install(tmp_path: Any, monkeypatch: Any, kind: str) -> None:
     monkeypatch.setitem(sys.modules, "typst", None)

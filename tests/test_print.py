@@ -5,6 +5,7 @@ import re
 import struct
 import sys
 import time
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -91,6 +92,18 @@ def test_files_have_the_asked_width(tmp_path, width):
     assert re.sub(r'width="\S+" +height="\S+"', "", svg, count=1) == re.sub(
         r'width="\S+" +height="\S+"', "", drawing.svg(), count=1
     )
+
+
+def test_a_cube_has_the_asked_width(tmp_path):
+    picture = tn.graph.draw_norms((2, 2, 1, 2))
+    height = picture.height / picture.width * 400
+    box = re.search(rb"MediaBox\[0 0 400 ([\d.]+)\]", picture.save(tmp_path / "x.pdf", width=400).read_bytes())
+    assert float(box[1]) == pytest.approx(height, abs=0.01)
+    root = ElementTree.fromstring(picture.save(tmp_path / "x.svg", width=400).read_text(encoding="utf-8"))
+    assert (root.get("width"), root.get("viewBox")) == ("400pt", f"0 0 {picture.width:g} {picture.height:g}")
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="positive number of points"):
+            picture.save(tmp_path / "y.svg", width=wrong)
 
 
 @pytest.mark.parametrize("width", [0, -1, float("nan")])

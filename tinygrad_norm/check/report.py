@@ -148,8 +148,8 @@ class GradientReport:
         parts = [f"<p><strong>{self.verdict.name}</strong>: {escape(self._said())}</p>", _as_html(rows)]
         parts += [f"<p>{escape(words)}</p>" for words in filter(None, (more, *looks))]
         if self.witness and self.verdict in FAULTS:
-            code = escape("\n".join(self._code(MOST_LINES)))
-            parts.append(f"<p>{self._to_paste()}</p><pre style='font-family:monospace'>{code}</pre>")
+            code = escape("\n".join(self._code(MOST_LINES - 1)))
+            parts.append(f"<p>{self._to_paste()}</p><pre style='font-family:monospace;margin:1em 0'>{code}</pre>")
         parts += [f"<p>{escape(words)}</p>" for words in self._remarks()]
         return f"<div>{''.join(parts)}</div>"
 

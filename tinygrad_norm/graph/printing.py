@@ -17,9 +17,13 @@ from .svg import MONO, fitting, points
 if TYPE_CHECKING:
     from typst import Fonts
 
-# As wide as the Helvetica that layouts reckon with. Libertinus Serif is typst's own, and narrower, so it always fits.
-_AS_HELVETICA = ("Helvetica", "Arial", "Liberation Sans", "Nimbus Sans", "TeX Gyre Heros", "FreeSans")
-_ELSE = ("Libertinus Serif", "DejaVu Sans")
+# As wide as the Helvetica that layouts reckon with, and what has the letters that they lack.
+_SANS, _SYMBOLS = (
+    ("Helvetica", "Arial", "Liberation Sans", "Nimbus Sans", "FreeSans"),
+    ("DejaVu Sans", "DejaVu Sans Mono"),
+)
+# Where there are none of these: typst's own, which is narrower, so it fits.
+_SERIF = "Libertinus Serif"
 PIXELS_PER_INCH = 192  # two for each of a screen's
 MOST_PIXELS = 100_000_000
 MOST_PIXELS_SHOWN = 2_000_000
@@ -68,7 +72,7 @@ def printed(svg: str, kind: str, most_pixels: int = MOST_PIXELS) -> bytes:
         raise RenderError(f"a {kind.upper()} needs typst: {install}") from None
     width, height = points(svg)
     fonts = _fonts()
-    picture, texts = _apart(svg, width, _sans(fonts))
+    picture, texts = _apart(svg, width, _families(fonts))
     resolution = min(PIXELS_PER_INCH, 72 * math.sqrt(most_pixels / (width * height)))
     inputs = {"svg": picture, "size": json.dumps([width, height]), "texts": json.dumps(texts)}
     made: Any = typst.compile  # which of its formats `kind` is, no type can say
@@ -98,33 +102,34 @@ def _fonts() -> Fonts:
     return typst.Fonts()
 
 
-def _sans(fonts: Fonts) -> list[str]:
+def _families(fonts: Fonts) -> list[str]:
     """Return the names of fonts that are here, the first of them for all that it has."""
-    families = set(fonts.families())
-    return [name for name in (*_AS_HELVETICA, *_ELSE) if name in families]
+    here = set(fonts.families())
+    sans, symbols = ([name for name in names if name in here] for names in (_SANS, _SYMBOLS))
+    return [*sans, *symbols, _SERIF] if sans else [_SERIF, *symbols]
 
 
-def _apart(svg: str, width: float, sans: list[str]) -> tuple[str, list[dict[str, Any]]]:
+def _apart(svg: str, width: float, families: list[str]) -> tuple[str, list[dict[str, Any]]]:
     """Return the SVG without its texts, and the texts, in points of the page."""
     left, top, across, _ = map(float, re.findall(r"-?[\d.]+", _attributes(svg[svg.index("<svg") :])["viewBox"]))
     within, moved = re.search(r'transform="scale\(([\d.]+)', svg), re.search(r"translate\((\S+) (\S+)\)", svg)
     scale = width / across * (float(within[1]) if within else 1.0)
     right, down = map(float, moved.groups()) if moved else (-left, -top)
-    texts = [_text(found, scale, right, down, sans) for found in _TEXT.finditer(svg)]
+    texts = [_text(found, scale, right, down, families) for found in _TEXT.finditer(svg)]
     return _TEXT.sub("", svg), texts
 
 
 _TEXT = re.compile(r"<text\b[^<>]*>(?:<title>[^<]*</title>)?([^<]*)</text>")
 
 
-def _text(found: re.Match[str], scale: float, right: float, down: float, sans: list[str]) -> dict[str, Any]:
+def _text(found: re.Match[str], scale: float, right: float, down: float, families: list[str]) -> dict[str, Any]:
     given = _attributes(found[0])
     angle = re.search(r"rotate\((\S+)", given.get("transform", ""))
     return {
         "x": scale * (right + float(given["x"])),
         "y": scale * (down + float(given["y"])),
         "size": scale * float(given["font-size"]),
-        "fonts": ["DejaVu Sans Mono"] if given.get("font-family") == MONO else sans,
+        "fonts": ["DejaVu Sans Mono"] if given.get("font-family") == MONO else families,
         "fill": given.get("fill", "#000000"),
         "weight": given.get("font-weight", "regular"),
         "anchor": given.get("text-anchor", "start"),
