@@ -267,11 +267,12 @@ def test_what_fails_only_where_origins_are_kept_is_drawn_as_it_runs_elsewhere():
     def writes(x):
         mask = x > 0
         mask[0] = False
+        tn.named("unused", np.tanh(x))
         return np.where(mask, x, 0) + np.ones(7)
 
     drawing = stopped(writes, array(4), error=ValueError)
     assert box(drawing) == (["+ 4, 7", "ValueError"], ["where"])
-    assert shown(drawing.graph)[0] == "x"
+    assert shown(drawing.graph) == ["x", "unused", "where", "+"]
 
 
 def test_a_picture_that_cannot_be_drawn_does_not_hide_the_error():

@@ -1,6 +1,7 @@
 """PDF and PNG from pip alone: what is in the files, and at which size."""
 
 import base64
+import math
 import re
 import struct
 import sys
@@ -14,6 +15,7 @@ from test_graph import HOSTILE, batch_norm, leaf, svg_texts
 import tinygrad_norm as tn
 from tinygrad_norm.graph import RenderError, printing
 from tinygrad_norm.graph.dot import THEMES
+from tinygrad_norm.graph.picture import Text
 
 typst = pytest.importorskip("typst", reason="files need typst: the print extra")
 pypdf = pytest.importorskip("pypdf", reason="PDFs are read by pypdf: the test extra")
@@ -104,6 +106,21 @@ def test_a_cube_has_the_asked_width(tmp_path):
     for wrong in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="positive number of points"):
             picture.save(tmp_path / "y.svg", width=wrong)
+
+
+def test_text_is_turned_as_in_the_picture(tmp_path):
+    picture = tn.draw_pattern("n c l -> c", (2, 3, 4))
+    found = {}
+
+    def visit(text, cm, tm, font, size):
+        if text.strip():
+            down, across = np.array(tm[:4]).reshape(2, 2) @ np.array(cm[:4]).reshape(2, 2) @ [0, 1], tm
+            found[text.strip()] = round(math.degrees(math.atan2(down[0], across[0] * cm[0] + across[1] * cm[2])))
+
+    page_of(picture.save(tmp_path / "x.pdf")).extract_text(visitor_text=visit)
+    turned = {shape.text: round(-shape.angle) for shape in picture.shapes if isinstance(shape, Text)}
+    assert len(set(turned.values())) > 2
+    assert turned.items() <= found.items()
 
 
 @pytest.mark.parametrize("width", [0, -1, float("nan")])
