@@ -100,7 +100,7 @@ def test_info_says_what_is_installed(capsys):
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["numpy"] == np.__version__
     assert lines["tinygrad_norm"] == tn.__version__
-    assert {"graphviz", "wasmtime", "matplotlib", "safetensors", "scipy", "dot"} <= set(lines)
+    assert {"graphviz", "wasmtime", "typst", "matplotlib", "safetensors", "scipy", "dot"} <= set(lines)
 
 
 def test_info_says_how_to_get_what_is_missing(capsys, monkeypatch):

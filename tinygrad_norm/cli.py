@@ -382,6 +382,7 @@ def _installed() -> str:
     optional = {
         "numpy": "", "graphviz": "", "hypothesis": "", "wasmtime": "pictures without Graphviz's dot",
         "matplotlib": "plots; pip install 'tinygrad_norm[plot]'",
+        "typst": "PDF and PNG; pip install 'tinygrad_norm[print]'",
         "safetensors": "state files; pip install 'tinygrad_norm[files]'",
         "scipy": "the exact GELU; pip install scipy",
     }  # fmt: skip
@@ -390,5 +391,5 @@ def _installed() -> str:
             lines.append((package, metadata.version(package)))
         except metadata.PackageNotFoundError:
             lines.append((package, f"not installed ({purpose})"))
-    lines.append(("dot", shutil.which("dot") or "not on PATH (needed for .png and .pdf only)"))
+    lines.append(("dot", shutil.which("dot") or "not on PATH (needed for .png and .pdf without typst)"))
     return "\n".join(f"{name:<14} {what}" for name, what in lines)

@@ -47,6 +47,9 @@ class Table:
         rows = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         return f"**{self.title}**\n\n" + "\n".join(rows)
 
+    def _repr_html_(self) -> str:
+        return self.html()
+
     def html(self) -> str:
         """Return the table in HTML."""
         head = "".join(f"<th>{escape(heading)}</th>" for heading in self.headings)

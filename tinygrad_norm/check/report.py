@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -129,20 +130,40 @@ class GradientReport:
 
     def text(self) -> str:
         """Return the report, in at most 20 lines of 100 columns."""
-        message = self.message or self.verdict.value
-        head = _wrapped(f"{self.verdict.name}: {message}{self._where(message)}.", 3)
+        head = _wrapped(f"{self.verdict.name}: {self._said()}", 3)
         looks = [line for words in self.diagnosis[:2] for line in _wrapped(f"{LOOKS_LIKE}: {words}.", 4)][:4]
         body = [part for part in (self._table(), looks) if part]
-        missing = [words for words in self.not_checked if words not in message]
-        tail = [*_listed("Worth knowing", self.notes), *_listed("Not checked", missing), *self._seen()]
+        tail = [line for words in self._remarks() for line in _wrapped(words)]
         gap = "\n\n"
         if self.witness and self.verdict in FAULTS:
             room = MOST_LINES - sum(len(part) + 1 for part in (*body, head, tail)) - 1
             if room < len(self.witness) + 1:
                 gap, room = "\n", room + len(body) + 2
-            found = "The inputs" if self.regime == "point" else "The smallest inputs found"
-            body.append([f"{found}, to paste (g is dL/dy):", *self._code(room)])
+            body.append([self._to_paste(), *self._code(room)])
         return gap.join("\n".join(part) for part in (head, *body, tail))
+
+    def _repr_html_(self) -> str:
+        rows, more = self._rows()
+        looks = [f"{LOOKS_LIKE}: {words}." for words in self.diagnosis[:2]]
+        parts = [f"<p><strong>{self.verdict.name}</strong>: {escape(self._said())}</p>", _as_html(rows)]
+        parts += [f"<p>{escape(words)}</p>" for words in filter(None, (more, *looks))]
+        if self.witness and self.verdict in FAULTS:
+            code = escape("\n".join(self._code(MOST_LINES - 1)))
+            parts.append(f"<p>{self._to_paste()}</p><pre style='font-family:monospace;margin:1em 0'>{code}</pre>")
+        parts += [f"<p>{escape(words)}</p>" for words in self._remarks()]
+        return f"<div>{''.join(parts)}</div>"
+
+    def _said(self) -> str:
+        message = self.message or self.verdict.value
+        return f"{message}{self._where(message)}."
+
+    def _to_paste(self) -> str:
+        return f"{'The inputs' if self.regime == 'point' else 'The smallest inputs found'}, to paste (g is dL/dy):"
+
+    def _remarks(self) -> list[str]:
+        message = self.message or self.verdict.value
+        missing = [words for words in self.not_checked if words not in message]
+        return [*_listed("Worth knowing", self.notes), *_listed("Not checked", missing), self._seen()]
 
     def _where(self, message: str) -> str:
         """Say on which inputs the gradient is right, and on which it is wrong."""
@@ -162,8 +183,9 @@ class GradientReport:
             return f" on {kind}" if self.verdict in (Verdict.WRONG_VALUE, Verdict.NAN) else ""
         return f"{';' if ':' in message else ':'} {words}"
 
-    def _table(self) -> list[str]:
-        rows = [("input", "shape", "worst at", "got", "want", "got/want", "allowed", "wrong")]
+    def _rows(self) -> tuple[list[tuple[str, ...]], str]:
+        """Return a heading and a row for some inputs, and what to say of the others."""
+        rows: list[tuple[str, ...]] = [("input", "shape", "worst at", "got", "want", "got/want", "allowed", "wrong")]
         # The wrong ones matter most.
         arguments = sorted(self.arguments, key=lambda argument: not argument.wrong)
         shown, left = arguments[:MOST_ROWS], arguments[MOST_ROWS:]
@@ -175,16 +197,21 @@ class GradientReport:
             kinks = f", {a.kinks} at kinks" if a.kinks else ""
             rows.append((a.name, shape, at, *numbers, f"{a.wrong} of {a.checked}{kinks}"))
         if not shown:
+            return [], ""
+        wrong = sum(a.wrong > 0 for a in left)
+        more = f", {wrong} of them wrong" if wrong else " that are right" if len(left) > 1 else " that is right"
+        return rows, f"and {len(left)} more input{'s' if len(left) > 1 else ''}{more}" if left else ""
+
+    def _table(self) -> list[str]:
+        rows, more = self._rows()
+        if not rows:
             return []
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         widths[0] = min(widths[0], max(12, WIDTH - sum(widths[1:]) - 2 * len(widths[1:])))
         lines = [
             "  ".join(_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
         ]
-        wrong = sum(a.wrong > 0 for a in left)
-        more = f", {wrong} of them wrong" if wrong else " that are right" if len(left) > 1 else " that is right"
-        lines += [f"and {len(left)} more input{'s' if len(left) > 1 else ''}{more}"] if left else []
-        return [_cut(line.rstrip(), WIDTH) for line in lines]
+        return [_cut(line.rstrip(), WIDTH) for line in (*lines, *([more] if more else ()))]
 
     def _code(self, room: int) -> list[str]:
         """Return code that makes the inputs again; what has no room is taken from the report itself."""
@@ -204,18 +231,18 @@ class GradientReport:
             parts[room - 1 :] = [[f"# and {left} more, in report.witness and report.cotangent"]]
         return [line for part in parts for line in part]
 
-    def _seen(self) -> list[str]:
+    def _seen(self) -> str:
         """Say what was compared with what, and how to have the same again."""
         many = f"example {self.examples}" if self.verdict in FAULTS else f"{self.examples} examples"
         seed = "no seed given" if self.seed is None else f"seed {self.seed}"
         again = f"{seed}." if self.regime == "point" else f"{many}, {seed}."
         if not self.elements_checked:
-            return [f"Seen: {again}"]
+            return f"Seen: {again}"
         count = f"{self.elements_checked:,} of {self.elements:,} entries"
         if self.projected:
             these = "all" if self.projected == self.elements else "and"
             count += f" one by one, {these} {self.projected:,} by a random projection"
-        return _wrapped(f"Judged by {self.oracle.replace('given', 'the given oracle')}: {count}; {again}")
+        return f"Judged by {self.oracle.replace('given', 'the given oracle')}: {count}; {again}"
 
 
 # How it is told.
@@ -242,6 +269,13 @@ def _wrapped(words: str, most: int = 2) -> list[str]:
     return textwrap.wrap(words, WIDTH, max_lines=most, placeholder=" …", break_on_hyphens=False, subsequent_indent="  ")
 
 
+def _as_html(rows: Sequence[Sequence[str]]) -> str:
+    """Return a heading and rows as a table; nothing where there are none."""
+    tags = ["th", *["td"] * len(rows)]
+    cells = ["".join(f"<{tag}>{escape(c)}</{tag}>" for c in row) for tag, row in zip(tags, rows, strict=False)]
+    return f"<table><tr>{'</tr><tr>'.join(cells)}</tr></table>" if rows else ""
+
+
 def _code_lines(name: str, array: Array) -> list[str]:
     """Return code that makes an array again, broken where rows end, if there are rows that are short enough."""
     if array.size > MOST_PASTED and np.count_nonzero(array) > 2:
@@ -253,7 +287,7 @@ def _code_lines(name: str, array: Array) -> list[str]:
 
 
 def _listed(title: str, words: Sequence[str]) -> list[str]:
-    return _wrapped(f"{title}: {'; '.join(words)}.") if words else []
+    return [f"{title}: {'; '.join(words)}."] if words else []
 
 
 def _cut(words: str, width: int) -> str:

@@ -30,6 +30,21 @@ class Scope:
         return (*self.parent.path, self) if self.parent else (self,)
 
 
+class Trail(list[Any]):
+    """Every Tensor that an examined function makes, in order, and the innermost scope that an error has left."""
+
+    error: BaseException | None = None
+    scope: Scope | None = None
+
+    def clear(self) -> None:
+        super().clear()
+        self.error = self.scope = None
+
+    def left(self, scope: Scope | None, error: BaseException) -> None:
+        if self.error is not error:
+            self.error, self.scope = error, scope
+
+
 class State(NamedTuple):
     """What an operation finds around it.
 
@@ -37,7 +52,8 @@ class State(NamedTuple):
     the forward pass), made for which node, by the rule for which operand; no operand for a sum of contributions.
     ``examined`` says that a checker or an explorer is running the code, so that layers leave their buffers alone, and
     ``origins`` that data, too, keep how they were computed: what needs no gradient, comparisons, indices. ``analytic``
-    says that a complex step is being taken, so that what branches does so by the real part.
+    says that a complex step is being taken, so that what branches does so by the real part. A ``trail`` keeps what is
+    computed, in case an error comes.
     """
 
     recording: bool = True
@@ -48,6 +64,7 @@ class State(NamedTuple):
     examined: bool = False
     origins: bool = False
     analytic: bool = False
+    trail: Trail | None = None
 
 
 STATE: ContextVar[State] = ContextVar("tinygrad_norm", default=State())  # noqa: B039 (a State is immutable)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .context import STATE, surrounding
+from .context import STATE, Trail, surrounding
 from .operators import FUNCTIONS, Array, Method, plain
 from .primitive import Node, Primitive
 from .tensor import Tensor, constant, frozen, serial
@@ -82,19 +82,36 @@ class Data(Tensor):
         return FUNCTIONS[np.invert](self)
 
 
-def examine(fn: Callable[..., Any], *inputs: Any) -> Any:
+Failed = Callable[[Exception, Exception, Trail], None]
+
+
+def examine(fn: Callable[..., Any], *inputs: Any, failed: Failed | None = None) -> Any:
     """Return ``fn(*inputs)``, recorded with the origins of data.
 
     What works elsewhere works here, too: if keeping origins makes the function fail, as where it tells arrays by their
-    type, it runs again without them.
+    type, it runs again without them. ``failed(error, same, trail)`` is shown the function's own error before it is
+    raised, and what had been recorded when the same error came.
     """
+    seen = None
+    trails = Trail(), Trail()
     try:
-        with surrounding(recording=True, examined=True, origins=True):
+        try:
+            with surrounding(recording=True, examined=True, origins=True, trail=trails[0] if failed else None):
+                return fn(*inputs)
+        except Exception as error:
+            seen = error  # if it is the function's own, it is raised below
+        with surrounding(recording=True, examined=True, trail=trails[1] if failed else None):
             return fn(*inputs)
-    except Exception:
-        pass  # if it is the function's own, it is raised below
-    with surrounding(recording=True, examined=True):
-        return fn(*inputs)
+    except Exception as error:
+        if failed and type(error) is type(seen) and str(error) == str(seen):
+            failed(error, seen, trails[0])
+        elif failed:
+            failed(error, error, trails[1])
+        raise
+    finally:
+        del seen  # it leads back here, as the nodes of what is in a trail lead to it
+        for trail in trails:
+            trail.clear()
 
 
 def _are_data(inputs: Iterable[Any]) -> bool:
@@ -119,7 +136,10 @@ def remember(
     arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
     result = constant(output, kind=kind or (Data if _are_data(inputs) else None))
     result._requires_grad = needed
-    result.node = Node(primitive, inputs, arrays, static, STATE.get(), serial())
+    state = STATE.get()
+    result.node = Node(primitive, inputs, arrays, static, state, serial())
+    if state.trail is not None:
+        state.trail.append(result)
     return result
 
 

@@ -46,10 +46,12 @@ class scope:  # noqa: N801 (a context manager is named like the function it stan
         self._entered.append((outer, inner))
         STATE.set(inner)
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         outer, inner = self._entered.pop()
         state = STATE.get()
         STATE.set(outer if state is inner else state._replace(scope=outer.scope))
+        if error is not None and outer.trail is not None:
+            outer.trail.left(inner.scope, error)
 
 
 class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)

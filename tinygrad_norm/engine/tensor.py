@@ -47,6 +47,8 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
     if needed and state.recording:
         result._requires_grad = True
         result.node = Node(primitive, inputs, arrays, static, state, serial())
+        if state.trail is not None:
+            state.trail.append(result)
     return result
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from .digits import SPACE
 from .model import Edge, Graph, Vertex
 from .text import LONGEST_NAME, escaped, in_words, literal
 
@@ -94,7 +95,7 @@ def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str
     """
     import graphviz
 
-    lines = "\\n".join(map(escaped, wrapped(caption, LONGEST_NAME)))
+    lines = "\\n".join(escaped(line) for text in caption.split("\n") for line in wrapped(text, LONGEST_NAME))
     below = {"label": graphviz.nohtml(lines), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
@@ -200,6 +201,10 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
     if vertex.unbroadcast:
         extra["peripheries"] = "2"
     extra |= _heavy(vertex.order)
+    if (vertex.values or "").startswith(SPACE):
+        extra["fontname"] = "Courier"  # as wide as the rows of numbers will be
+    if vertex.refused:
+        look, extra = theme.backward, {"shape": "octagon", "penwidth": "3"}
     dot.node(
         f"n{vertex.id}",
         graphviz.nohtml("\\n".join(_label(vertex))),
@@ -221,6 +226,8 @@ def _label(vertex: Vertex) -> list[str]:
             escaped(holding(vertex)),
             escaped(vertex.detail),
         ]
+    if vertex.refused:
+        return [literal(f"{vertex.symbol} {vertex.detail}"), literal(vertex.refused)]
     lines = [literal(vertex.called)] if vertex.called else []
     if vertex.text:
         lines += map(escaped, wrapped(vertex.text))
@@ -257,6 +264,8 @@ def holding(vertex: Vertex) -> str:
 def _tooltip(vertex: Vertex, graph: Graph) -> str:
     if vertex.holds:
         return f"{vertex.symbol}{_half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
+    if vertex.refused:
+        return f"{vertex.symbol} of {vertex.detail} raised {vertex.refused}"
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
     if vertex.differentiates is not None:
         source = graph.vertices[vertex.differentiates]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.autodiff import grad
+from ..engine.context import Trail
 from ..engine.origins import examine
 from ..engine.tensor import Tensor, slope_name, walk
 from .collapse import Collapse, closing, collapsed, depths, too_much
@@ -19,7 +23,10 @@ from .dot import THEMES, legend, to_dot
 from .fold import fold
 from .model import Graph, trace
 from .naming import written
+from .printing import in_notebook, printed
 from .render import FORMATS, render
+from .running import in_lines, refusal, run, without_consumers
+from .svg import prefixed, resized, with_fonts
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
 COTANGENT_SEED = 1502_03167
@@ -64,38 +71,55 @@ class Drawing:
         """
         if prefix and not re.fullmatch(r"[A-Za-z][\w-]*", prefix, re.ASCII):
             raise ValueError(f"prefix is made of letters, digits, - and _, a letter first, not {prefix!r}")
-        # In text there are no quotes and no <: what looks like an attribute is one.
-        text = re.sub(r'(<\w+\b[^<>]*?\sid=")', rf"\g<1>{prefix}", render(self.source).decode())
-        return re.sub(r'(="url\(#|\shref="#|:href="#)', rf"\g<1>{prefix}", text)
+        return prefixed(with_fonts(render(self.source).decode()), prefix)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file ending in .svg, .dot, .png or .pdf, and return its path.
+    def save(self, path: str | os.PathLike[str], width: float | None = None) -> Path:
+        """Write the picture to a file ending in .svg, .pdf, .png or .dot, and return its path.
+
+        A PDF has one page, exactly the picture, with its fonts in it. PDF and PNG are made by typst, which the extra
+        ``print`` installs, or else by Graphviz's `dot`.
+
+        Parameters
+        ----------
+        path : str or path
+        width : float, optional
+            In points, of which 72 are an inch; the height goes with it. The picture's own width if not given. A PNG has
+            192 pixels an inch.
 
         Raises
         ------
         RenderError
-            For .png and .pdf where Graphviz's `dot` is not installed.
+            For .png and .pdf where neither typst nor `dot` is installed.
         ValueError
-            For another ending.
+            For another ending, a width that is not positive, or a width of a .dot.
         """
         path = Path(path)
         kind = path.suffix.removeprefix(".").lower()
         if kind != "dot" and kind not in FORMATS:
             raise ValueError(f"a drawing is saved as .dot, .svg, .png or .pdf, not {path.name!r}")
-        content = self.source.encode() if kind == "dot" else render(self.source, kind)
-        path.write_bytes(content)
+        if width is not None and (kind == "dot" or not width > 0):
+            raise ValueError(
+                f"width is a positive number of points, of an .svg, .png or .pdf, not {width!r} of a .{kind}"
+            )
+        path.write_bytes(self.source.encode() if kind == "dot" else self._file(kind, width))
         return path
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg(f"drawing{_serial()}-"), "text/plain": repr(self)}
+    def _file(self, kind: str, width: float | None) -> bytes:
+        if kind != "svg" and not importlib.util.find_spec("typst"):
+            return render(self.source, kind, width)
+        svg = self.svg() if width is None else resized(self.svg(), width)
+        return svg.encode() if kind == "svg" else printed(svg, kind)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        return in_notebook(self.svg(f"drawing{_serial()}-"), repr(self))
 
     def __repr__(self) -> str:
-        said = f", {self.caption}" if self.caption else ""
+        said = f", {' '.join(self.caption.split())}" if self.caption else ""
         return f"Drawing({len(self.graph.vertices)} boxes, {len(self.graph.edges)} edges{said})"
 
 
 def draw(
-    *outputs: Tensor,
+    *outputs: Any,
     backward: bool = False,
     cotangents: Sequence[Any] | None = None,
     values: bool = False,
@@ -114,8 +138,10 @@ def draw(
 
     Parameters
     ----------
-    *outputs : Tensors
-        One that was not recorded is a single box.
+    *outputs : Tensors, or a function and its inputs
+        A Tensor that was not recorded is a single box. A function, or a module, is run on the inputs that follow it:
+        floating arrays become Tensors that require gradients and have the names of its parameters. Comparisons,
+        indices and what needs no gradient are then recorded, too.
     backward : bool
         Draw the gradient as well, as it is recorded under ``create_graph``: it runs upwards, dashed, in a colour of its
         own, each operation beside the one it differentiates.
@@ -144,7 +170,9 @@ def draw(
     Returns
     -------
     Drawing
-        With ``.source``, ``.svg()`` and ``.save("x.svg")``; notebooks show it.
+        With ``.source``, ``.svg()`` and ``.save("x.pdf")``; notebooks show it. An error that a given function raises
+        has it, too, as ``.drawing``: what was recorded until then, without a gradient, and the operation that failed
+        with the shapes that it refused.
 
     Raises
     ------
@@ -165,9 +193,6 @@ def draw(
     """
     if not outputs:
         raise ValueError("draw needs at least one Tensor")
-    for y in outputs:
-        if not isinstance(y, Tensor):
-            raise TypeError(f"draw takes Tensors, not {type(y).__name__}")
     if detail not in ("full", "slide"):
         raise ValueError(f"detail is 'full' or 'slide', not {detail!r}")
     if cotangents is not None and not backward:
@@ -175,22 +200,34 @@ def draw(
     if not isinstance(max_nodes, int):
         raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
     axes = _as_texts(axes)
+
+    def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, said: str = "") -> Drawing:
+        shown, caption = _shown(graph, fold if detail == "slide" else _as_it_is, collapse, repeat, max_nodes)
+        captions = "\n".join(filter(None, (said, caption)))
+        return Drawing(shown, "LR" if detail == "slide" else "TB", theme, captions)
+
+    if callable(outputs[0]) and not isinstance(outputs[0], Tensor):
+
+        def failed(error: Exception, same: Exception, trail: Trail) -> None:
+            graph = trace(*without_consumers(trail), values=values, axes=axes, refusal=refusal(same, trail))
+            # A scope that is to be one box may not have been reached.
+            for how in ((collapse, repeat), (None, False)):
+                with suppress(ValueError):
+                    error.drawing = drawing(graph, *how, in_lines(error))  # type: ignore[attr-defined]
+                    error.add_note("The picture of what ran until then is in .drawing of this exception.")
+                    return
+
+        outputs = tuple(run(outputs[0], outputs[1:], failed))
+    for y in outputs:
+        if not isinstance(y, Tensor):
+            raise TypeError(f"draw takes Tensors, not {type(y).__name__}, or a function and its inputs")
     recorded, lengths = outputs, None
     if backward:
         leaves = _leaves(outputs)
         seeds = _seeds(outputs, cotangents)
         recorded = (*outputs, *examine(grad, outputs, leaves, seeds, True))
         lengths = _gradients(outputs, seeds) if values else None
-    graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
-    view = fold if detail == "slide" else _as_it_is
-    if collapse is not None or repeat:
-        graph = collapsed(graph, closing(0 if collapse is None else collapse, graph), repeat)
-        shown, caption = view(graph), ""
-        if reason := too_much(shown, max_nodes):
-            raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
-    else:
-        shown, caption = _small_enough(graph, view, max_nodes)
-    return Drawing(shown, "LR" if detail == "slide" else "TB", theme, caption)
+    return drawing(trace(*recorded, values=values, gradients=lengths, axes=axes), collapse, repeat)
 
 
 _ADVICE = (
@@ -203,6 +240,24 @@ def _as_it_is(graph: Graph) -> Graph:
     return graph
 
 
+def _shown(
+    graph: Graph, view: Callable[[Graph], Graph], collapse: Collapse | None, repeat: bool, max_nodes: int
+) -> tuple[Graph, str]:
+    """Return what to show of a graph, and a caption if it was collapsed unasked."""
+    if collapse is None and not repeat:
+        return _small_enough(graph, view, max_nodes)
+    smaller = view(_collapsed(graph, 0 if collapse is None else collapse, repeat))
+    if reason := too_much(smaller, max_nodes):
+        raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
+    return smaller, ""
+
+
+def _collapsed(graph: Graph, collapse: Collapse, repeat: bool) -> Graph:
+    """Return the graph with scopes as one box each; an operation that failed stands outside of them, to be seen."""
+    vertices = tuple(replace(v, scope=()) if v.refused else v for v in graph.vertices)
+    return collapsed(replace(graph, vertices=vertices), closing(collapse, graph), repeat)
+
+
 def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) -> tuple[Graph, str]:
     """Return what to show of a graph, with as few scopes collapsed as will do, and a caption that says which."""
     shown = view(graph)
@@ -213,7 +268,7 @@ def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) 
     # Repeats are shown once only where nothing else helps, as then the picture is no longer the whole.
     ways = [*((depth, False) for depth in depths(graph, max_nodes)), (0, True)] if graph.scopes else []
     for depth, repeat in ways:
-        smaller = view(collapsed(graph, closing(depth, graph), repeat))
+        smaller = view(_collapsed(graph, depth, repeat))
         if too_much(smaller, max_nodes) is None:
             once = ", repeated boxes once" if repeat else ""
             return smaller, f"collapsed to depth {depth}{once}: {operations} operations"

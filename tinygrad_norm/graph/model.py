@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,13 +13,8 @@ from ..engine.context import Scope
 from ..engine.operators import Array
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, walk
+from .digits import in_digits, number
 from .expressions import Expression, expression
-
-# Of a small array every element is shown, in at most six rows and columns.
-MOST_ELEMENTS = 12
-MOST_IN_LINE = 6
-# As wide as a digit, so that numbers stand in columns.
-FIGURE_SPACE = "\u2007"
 
 VERSION = 2
 
@@ -65,6 +60,8 @@ class Vertex:
         In a simplified picture: how many operations were put into this one box; 0 for what was recorded.
     times : int
         How many such boxes, one after the other, it stands for.
+    refused : str or None
+        The error of an operation that refused its operands and made nothing; ``detail`` says what they were.
     """
 
     id: int
@@ -90,6 +87,7 @@ class Vertex:
     gradient_norm: str | None = None
     holds: int = 0
     times: int = 1
+    refused: str | None = None
 
     @property
     def phase(self) -> str:
@@ -117,6 +115,16 @@ class Edge:
     operand: int
     marks: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+
+
+class Refusal(NamedTuple):
+    """An operation that raised an error: its sign, what it was given in words, the error, its operands, its scope."""
+
+    symbol: str
+    detail: str
+    error: str
+    operands: tuple[Any, ...]
+    scope: Scope | None
 
 
 @dataclass(frozen=True)
@@ -173,6 +181,7 @@ def trace(
     values: bool = False,
     gradients: Mapping[Tensor, Tensor] | None = None,
     axes: str | Iterable[str] | None = None,
+    refusal: Refusal | None = None,
 ) -> Graph:
     """Return everything that was recorded on the way to the outputs.
 
@@ -186,6 +195,8 @@ def trace(
         Gradients of some Tensors, whose lengths are noted.
     axes : str or several, optional
         Names of the axes, for each rank: ``"n c h w"`` names those of every Tensor with four.
+    refusal : Refusal, optional
+        An operation that raised an error, which becomes one more vertex.
 
     Returns
     -------
@@ -240,12 +251,17 @@ def trace(
             )
         )
 
+    def path_of(scope: Scope | None) -> tuple[int, ...]:
+        if scope not in paths:
+            paths[scope] = tuple(scopes.setdefault(part, len(scopes)) for part in scope.path)  # type: ignore[union-attr]
+        return paths[scope]
+
+    if refusal is not None:
+        outputs = (*outputs, *(x for x in refusal.operands if isinstance(x, Tensor)))
     for tensor in reversed(walk(outputs)):
         node = tensor.node
         assert node is not None  # a walk visits computed Tensors only
-        path = paths.get(node.scope)
-        if path is None:
-            path = paths[node.scope] = tuple(scopes.setdefault(scope, len(scopes)) for scope in node.scope.path)
+        path = path_of(node.scope)
         # What only a gradient uses, as its seed, belongs to the gradient.
         around = {"order": node.order, "scope": path} if node.order else {}
         found, arriving = expression(node, tensor.shape, partial(_over, names=names.get(np.ndim(node.arrays[0]))))
@@ -272,8 +288,15 @@ def trace(
     for tensor in outputs:
         if tensor not in ids:
             place(tensor)
+    asked_for = [ids[y] for y in outputs]
+    if refusal is not None:
+        i, (symbol, detail, error, refused, scope) = len(vertices), refusal
+        vertices.append(Vertex(i, None, (), "", symbol, symbol, detail, scope=path_of(scope), refused=error))
+        of = [(operand, x) for operand, x in enumerate(refused) if isinstance(x, Tensor)]
+        edges += [Edge(ids[x], i, operand, shape=x.shape) for operand, x in of]
+        asked_for.append(i)
     _draw_in_lone_leaves(vertices, edges)
-    return Graph(tuple(vertices), tuple(edges), tuple(s.name for s in scopes), tuple(ids[y] for y in outputs))
+    return Graph(tuple(vertices), tuple(edges), tuple(s.name for s in scopes), tuple(asked_for))
 
 
 def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
@@ -316,31 +339,3 @@ def axis_names(axes: str | Iterable[str] | None) -> dict[int, list[str]]:
             raise ValueError(f"axes: {' '.join(names[len(found)])!r} and {text!r} name the same {len(found)} axes")
         names[len(found)] = found
     return names
-
-
-def number(value: Any) -> str:
-    """Return a number to 3 digits; the sign of zero is not shown."""
-    return f"{value:.3g}" if value else "0"
-
-
-def in_digits(array: Array) -> str:
-    """Return an array as rows of numbers of equal width, a larger one as its extremes and mean, an empty one as "".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> in_digits(np.arange(100.0))
-    'min 0, mean 49.5, max 99'
-    """
-    if array.size == 0:
-        return ""
-    rows = array.reshape(-1, array.shape[-1] if array.ndim else 1)
-    if array.size <= MOST_ELEMENTS and max(rows.shape) <= MOST_IN_LINE:
-        texts = [[str(x) if array.dtype.kind in "bui" else number(x) for x in row] for row in rows.tolist()]
-        width = max(len(text) for row in texts for text in row)
-        return "\n".join("  ".join(text.rjust(width, FIGURE_SPACE) for text in row) for row in texts)
-    if array.dtype.kind == "c":
-        return f"mean {number(array.mean())}"
-    with np.errstate(all="ignore"):
-        wide = array.astype(np.float64)
-        return f"min {number(wide.min())}, mean {number(wide.mean())}, max {number(wide.max())}"

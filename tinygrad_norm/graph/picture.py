@@ -1,16 +1,17 @@
-"""Picture: polygons, lines and text that become SVG by hand, or PNG and PDF with matplotlib."""
+"""Picture: polygons, lines and text that become SVG by hand."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .printing import in_notebook, printed
+from .svg import resized
 from .text import LONGEST_NAME, drawable
 
 Point = tuple[float, float]
@@ -262,25 +263,34 @@ class Picture:
         """Return the picture as SVG text."""
         return self.source
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file ending in .svg, .png or .pdf, and return its path.
+    def save(self, path: str | os.PathLike[str], width: float | None = None) -> Path:
+        """Write the picture to a file ending in .svg, .pdf or .png, and return its path.
+
+        Parameters
+        ----------
+        path : str or path
+        width : float, optional
+            In points, of which 72 are an inch; the height goes with it. The picture's own width if not given.
 
         Raises
         ------
-        ImportError
-            For .png and .pdf where matplotlib is not installed.
+        RenderError
+            For .png and .pdf where typst is not installed.
         ValueError
-            For another ending.
+            For another ending, or a width that is not positive.
         """
         path = Path(path)
         kind = path.suffix.removeprefix(".").lower()
         if kind not in ("svg", "png", "pdf"):
             raise ValueError(f"a picture is saved as .svg, .png or .pdf, not {path.name!r}")
-        path.write_bytes(self.source.encode() if kind == "svg" else _with_matplotlib(self, kind))
+        if width is not None and not width > 0:
+            raise ValueError(f"width is a positive number of points, not {width!r}")
+        svg = self.source if width is None else resized(self.source, width)
+        path.write_bytes(svg.encode() if kind == "svg" else printed(svg, kind))
         return path
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self.source, "text/plain": repr(self)}
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        return in_notebook(self.source, repr(self))
 
     def __repr__(self) -> str:
         return f"Picture({self.title!r})"
@@ -328,70 +338,3 @@ def _title(text: str) -> str:
 
 def _with_tooltip(tag: str, tooltip: str) -> str:
     return f">{_title(tooltip)}</{tag}>" if tooltip else "/>"
-
-
-def _with_matplotlib(picture: Picture, kind: str) -> bytes:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            f"a .{kind} needs matplotlib: pip install 'tinygrad_norm[plot]', or save an .svg, which needs nothing more"
-        ) from error
-    # At 96 pixels an inch a pixel of the SVG is 0.75 points.
-    figure = Figure(figsize=(picture.width / 96, picture.height / 96), facecolor=picture.background, dpi=192)
-    axes: Any = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
-    axes.axis("off")
-    for order, (shape, run) in enumerate(_runs(picture.shapes)):
-        _PAINTERS[shape](axes, run, order)
-    file = BytesIO()
-    # Without the date, which would make every file another.
-    figure.savefig(file, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)
-    return file.getvalue()
-
-
-def _runs(shapes: Sequence[Shape]) -> Iterator[tuple[type[Any], list[Any]]]:
-    """Group the shapes by kind without changing their order, as one collection paints faster than a thousand."""
-    return ((kind, list(run)) for kind, run in groupby(shapes, type))
-
-
-def _paint_polygons(axes: Any, polygons: list[Polygon], order: int) -> None:
-    from matplotlib.collections import PolyCollection
-
-    fills = [polygon.fill for polygon in polygons]
-    # Lines of their own colour close the seams that anti-aliasing leaves.
-    look: dict[str, Any] = {"facecolors": fills, "edgecolors": fills, "linewidths": 0.2}
-    axes.add_collection(PolyCollection([p.points for p in polygons], zorder=order, **look))
-
-
-def _paint_lines(axes: Any, lines: list[Lines], order: int) -> None:
-    from matplotlib.collections import LineCollection
-
-    for line in lines:
-        look: dict[str, Any] = {"colors": line.stroke, "linewidths": line.width * 0.75, "capstyle": "round"}
-        axes.add_collection(LineCollection(line.segments, zorder=order, **look))
-
-
-def _paint_text(axes: Any, texts: list[Text], order: int) -> None:
-    align = {"start": "left", "middle": "center", "end": "right"}
-    for text in texts:
-        axes.text(
-            *text.at,
-            text.shown,
-            color=text.fill,
-            fontsize=text.size * 0.75,
-            fontweight="bold" if text.bold else "normal",
-            ha=align[text.anchor],
-            va="baseline",
-            rotation=-text.angle,
-            rotation_mode="anchor",
-            parse_math=False,
-            zorder=order,
-        )
-
-
-_PAINTERS: dict[type[Any], Callable[[Any, list[Any], int], None]] = {
-    Polygon: _paint_polygons,
-    Lines: _paint_lines,
-    Text: _paint_text,
-}

@@ -1,4 +1,4 @@
-"""From DOT text to SVG, PNG or PDF: with the system's `dot` where there is one, else with Graphviz as WebAssembly."""
+"""From DOT text to SVG with the system's `dot`, or Graphviz as WebAssembly; PNG and PDF with `dot` alone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ class RenderError(RuntimeError):
     """A picture could not be made; the message says what to install or to change."""
 
 
-def render(dot: str, format: str = "svg") -> bytes:
+def render(dot: str, format: str = "svg", width: float | None = None) -> bytes:
     """Return a picture of a DOT text.
 
     Parameters
     ----------
     dot : str
     format : {"svg", "png", "pdf"}
-        PNG and PDF need the system's `dot`.
+        PNG and PDF need the system's `dot`; `printed` makes better ones of the SVG.
+    width : float, optional
+        Of a PNG or PDF, in points.
 
     Raises
     ------
@@ -34,19 +36,26 @@ def render(dot: str, format: str = "svg") -> bytes:
         raise ValueError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
     executable = shutil.which("dot")
     if executable is not None:
-        return _with_system_dot(executable, dot, format)
+        return _with_system_dot(executable, dot, format, width)
     if format != "svg":
         raise RenderError(
-            f"a {format.upper()} needs Graphviz's `dot`, which is not on PATH: install it (apt install graphviz, "
-            "brew install graphviz, conda install graphviz), or save an .svg, which needs nothing more."
+            f"a {format.upper()} needs typst (pip install 'tinygrad_norm[print]') or Graphviz's `dot`, which is not on "
+            "PATH (apt install graphviz, brew install graphviz, conda install graphviz); an .svg needs nothing more."
         )
     return _with_webassembly(dot)
 
 
-def _with_system_dot(executable: str, dot: str, format: str) -> bytes:
+def _with_system_dot(executable: str, dot: str, format: str, width: float | None) -> bytes:
+    # A PDF's page has no margin, a PNG is as fine as typst's; the size is in inches, of which only the width binds.
+    page = {"pdf": ["-Gmargin=0"], "png": ["-Gdpi=192"]}.get(format, [])
+    size = [f"-Gsize={width / 72},1000!"] if width else []
     try:
         done = subprocess.run(
-            [executable, f"-T{format}"], input=dot.encode(), capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+            [executable, f"-T{format}", *page, *size],
+            input=dot.encode(),
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise RenderError(
