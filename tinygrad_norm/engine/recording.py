@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, TypeVar
 
-from .context import STATE, Scope, State
+from .context import STATE, Scope, State, Step
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,9 +40,8 @@ class scope:  # noqa: N801 (a context manager is named like the function it stan
 
     def __enter__(self) -> None:
         outer = STATE.get()
-        here = Scope(self._name, outer.scope)
         # Every norm opens a scope, and `_replace` takes three times as long.
-        inner = State._make((outer.recording, here, *outer[2:]))
+        inner = State._make((outer.recording, self._inside(outer.scope), *outer[2:]))
         self._entered.append((outer, inner))
         STATE.set(inner)
 
@@ -50,6 +49,39 @@ class scope:  # noqa: N801 (a context manager is named like the function it stan
         outer, inner = self._entered.pop()
         state = STATE.get()
         STATE.set(outer if state is inner else state._replace(scope=outer.scope))
+
+    def _inside(self, outer: Scope | None) -> Scope:
+        return Scope(self._name, outer)
+
+
+class step(scope):  # noqa: N801 (a context manager is named like the function it stands for)
+    """Record the operations in a ``with`` as one named step of the library, which is a single box of the drawing.
+
+    Parameters
+    ----------
+    name : str
+        As people write it: "log-softmax".
+    *inputs : Tensors or arrays
+        What the step is given.
+    **static
+        Parameters that the box names, such as ``axis``.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> x = tn.tensor([1.0, 2.0], requires_grad=True)
+    >>> with step("double", x):
+    ...     y = x + x
+    >>> tn.draw(y).graph.vertices[1].symbol
+    'double'
+    """
+
+    def __init__(self, name: str, *inputs: Any, **static: Any) -> None:
+        super().__init__(name)
+        self._inputs, self._static = inputs, static
+
+    def _inside(self, outer: Scope | None) -> Scope:
+        return Step(self._name, outer, self._inputs, self._static)
 
 
 class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .model import Edge, Graph, Vertex
+from .scopes import title
 
 LONGEST_NAME = 80
 
@@ -165,7 +166,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
             look = theme.backward_cluster if order else theme.forward_cluster
             with parent.subgraph(name=f"cluster_{order}_{scope}") as cluster:
                 cluster.attr(
-                    label=graphviz.nohtml(literal(graph.scopes[scope]) + _half(order)),
+                    label=graphviz.nohtml(literal(title(graph.scopes[scope])) + half(order)),
                     style="rounded,dashed" if order else "rounded",
                     color=look.line,
                     fontcolor=look.text,
@@ -179,7 +180,8 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
     write(dot, tree)
 
 
-def _half(order: int) -> str:
+def half(order: int) -> str:
+    """Say of which half of the picture a scope or a step is."""
     return "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
 
 
@@ -211,7 +213,7 @@ def _label(vertex: Vertex) -> list[str]:
     if vertex.holds:
         each = f" × {vertex.times}" if vertex.times > 1 else ""
         return [
-            (literal(vertex.symbol) or "scope") + _half(vertex.order) + each,
+            (literal(vertex.symbol) or "scope") + half(vertex.order) + each,
             _escaped(holding(vertex)),
             _escaped(vertex.detail),
         ]
@@ -222,7 +224,8 @@ def _label(vertex: Vertex) -> list[str]:
         lines.append("data")
     if vertex.unbroadcast:
         lines.append("undoes broadcast")
-    lines.append(in_words(vertex.shape) + (f" {vertex.dtype}" if vertex.values is not None else ""))
+    dtype = f" {vertex.dtype}" if vertex.values is not None else ""
+    lines += [_escaped(result) + dtype for result in vertex.results or (in_words(vertex.shape),)]
     lines += map(_escaped, vertex.values.split("\n") if vertex.values else ())
     if vertex.gradient_norm is not None:
         lines.append(f"gradient norm {vertex.gradient_norm}")
@@ -241,7 +244,7 @@ def holding(vertex: Vertex) -> str:
 
 def _tooltip(vertex: Vertex, graph: Graph) -> str:
     if vertex.holds:
-        return f"{vertex.symbol}{_half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
+        return f"{vertex.symbol}{half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
     if vertex.formula:
         whole += f": {vertex.formula}"

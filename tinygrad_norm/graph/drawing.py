@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from .dot import THEMES, to_dot
 from .fold import fold
 from .model import Graph, trace
 from .render import FORMATS, render
+from .steps import opening, stepped
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
 COTANGENT_SEED = 1502_03167
@@ -100,6 +101,7 @@ def draw(
     values: bool = False,
     detail: str = "full",
     collapse: Collapse | None = None,
+    open: bool | str | Collection[str] = False,
     repeat: bool = False,
     axes: str | Iterable[str] | None = None,
     theme: str = "light",
@@ -181,6 +183,7 @@ def draw(
         recorded = (*outputs, *examine(grad, outputs, leaves, seeds, True))
         lengths = _gradients(outputs, seeds) if values else None
     graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
+    graph = stepped(graph, opening(open, graph))
     view = fold if detail == "slide" else _as_it_is
     if collapse is not None or repeat:
         graph = collapsed(graph, closing(0 if collapse is None else collapse, graph), repeat)

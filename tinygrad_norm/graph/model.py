@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ..engine.context import Scope
+from ..engine.context import Scope, Step
 from ..engine.operators import Array
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, walk
+from .scopes import named
 
 # Of a small array every element is shown, in at most six rows and columns.
 MOST_ELEMENTS = 12
@@ -59,6 +60,10 @@ class Vertex:
         In a simplified picture: how many operations were put into this one box; 0 for what was recorded.
     times : int
         How many such boxes, one after the other, it stands for.
+    results : tuple of str
+        Of a named step that makes several Tensors: their names and shapes.
+    alike : int
+        The same for operations that do the same; and for boxes that hold such, connected in the same way.
     """
 
     id: int
@@ -81,6 +86,8 @@ class Vertex:
     gradient_norm: str | None = None
     holds: int = 0
     times: int = 1
+    results: tuple[str, ...] = ()
+    alike: int = 0
 
     @property
     def phase(self) -> str:
@@ -112,12 +119,17 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """Vertices in topological order, edges, the names of scopes by number, and the vertices that were asked for."""
+    """Vertices in topological order, edges, the names of scopes by number, and the vertices that were asked for.
+
+    ``given`` are, for the scopes that are named steps, their inputs: vertices, by number or, where none of the edges
+    leads to the array, as one to be added.
+    """
 
     vertices: tuple[Vertex, ...]
     edges: tuple[Edge, ...]
     scopes: tuple[str, ...]
     outputs: tuple[int, ...]
+    given: Mapping[int, tuple[int | Vertex | None, ...]] = field(default_factory=dict)
 
     def inputs_of(self) -> dict[int, list[Edge]]:
         """Return the edges into each vertex, by operand."""
@@ -205,6 +217,7 @@ def trace(
     made_by: dict[Node, int] = {}
     vertices: list[Vertex] = []
     edges: list[Edge] = []
+    kinds: dict[Any, int] = {}
     lengths = {x: number(np.linalg.norm(g.data.astype(np.float64))) for x, g in (gradients or {}).items()}
 
     def place(tensor: Tensor, **what: Any) -> None:
@@ -224,6 +237,15 @@ def trace(
             )
         )
 
+    def given_to(x: Any) -> int | Vertex | None:
+        """Return what stands for an input of a named step: a vertex there is, or a new one; none for numbers."""
+        if isinstance(x, Tensor) and x in ids:
+            return ids[x]
+        if not isinstance(x, Tensor | np.ndarray) or not x.ndim:
+            return None
+        name, shown = (x.name, in_digits(x.data) if values else None) if isinstance(x, Tensor) else (None, None)
+        return Vertex(-1, name, x.shape, str(x.dtype), values=shown)
+
     for tensor in reversed(walk(outputs)):
         node = tensor.node
         assert node is not None  # a walk visits computed Tensors only
@@ -242,6 +264,7 @@ def trace(
             detail=_detail(node, names),
             formula=_formula(node),
             local=node.primitive.formulas,
+            alike=kinds.setdefault(_kind(node), 1 + len(kinds)),
             scope=path,
             order=node.order,
             differentiates=None if source is None else made_by.get(source),
@@ -256,7 +279,15 @@ def trace(
         if tensor not in ids:
             place(tensor)
     _draw_in_lone_leaves(vertices, edges)
-    return Graph(tuple(vertices), tuple(edges), tuple(s.name for s in scopes), tuple(ids[y] for y in outputs))
+    shown = named(
+        list(scopes),
+        {v.id: v.scope for v in vertices if v.operation and not v.order},
+        lambda axis, ndim: _over(axis, names.get(ndim)),
+    )
+    new = {scope: i for i, scope in enumerate(shown)}
+    vertices = [replace(v, scope=tuple(new[s] for s in v.scope if s in new)) for v in vertices]
+    given = {new[i]: tuple(map(given_to, s.inputs)) for s, i in scopes.items() if i in new and isinstance(s, Step)}
+    return Graph(tuple(vertices), tuple(edges), tuple(shown.values()), tuple(ids[y] for y in outputs), given)
 
 
 def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
@@ -268,6 +299,18 @@ def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
     for leaf, users in uses.items():
         if vertices[leaf].operation is None and len(users) == 1:
             vertices[leaf] = replace(vertices[leaf], scope=vertices[users[0]].scope)
+
+
+def _kind(node: Node) -> tuple[str, ...]:
+    """Describe what an operation does, whatever its arrays are."""
+    constants = (x if not isinstance(x, Tensor) else "operand" for x in node.inputs)
+    return (node.primitive.name, *map(_written, (*constants, *node.static, *node.static.values())))
+
+
+def _written(x: Any) -> str:
+    if isinstance(x, tuple | list):
+        return f"({', '.join(map(_written, x))})"
+    return f"array {x.shape} {x.dtype}" if isinstance(x, np.ndarray | Tensor) else repr(x)
 
 
 def _formula(node: Node) -> str | None:
