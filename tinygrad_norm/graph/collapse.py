@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from .dot import in_words
 from .fold import renumbered
-from .model import Edge, Graph, Vertex
+from .model import Edge, Graph, Vertex, sums_for_a_leaf
 from .repeats import with_runs_once
-from .scopes import place, title
+from .scopes import place
 
 Closed = Callable[[tuple[str, ...]], bool]
 Collapse = int | str | Collection[str] | Closed
@@ -109,9 +109,9 @@ def _with_sums_joined(graph: Graph) -> Graph:
     users = graph.outputs_of()
     into: dict[int, int] = {}
     for v in reversed(graph.vertices):
-        if _sums_for_a_leaf(v) and len(users[v.id]) == 1 and v.id not in graph.outputs:
+        if sums_for_a_leaf(v) and len(users[v.id]) == 1 and v.id not in graph.outputs:
             user = users[v.id][0].target
-            if _sums_for_a_leaf(graph.vertices[user]):
+            if sums_for_a_leaf(graph.vertices[user]):
                 into[v.id] = into.get(user, user)
     edges: list[Edge] = []
     arriving: dict[int, int] = {}
@@ -121,10 +121,6 @@ def _with_sums_joined(graph: Graph) -> Graph:
             edges.append(replace(e, target=target, operand=arriving.get(target, 0)))
             arriving[target] = edges[-1].operand + 1
     return renumbered(graph, [v for v in graph.vertices if v.id not in into], edges) if into else graph
-
-
-def _sums_for_a_leaf(v: Vertex) -> bool:
-    return v.order > 0 and v.operation == "add" and v.operand is None and v.differentiates is None
 
 
 def _boxes(graph: Graph, closed: Closed) -> dict[int, Box]:
@@ -250,7 +246,7 @@ def _runs(graph: Graph, items: list[int], order: list[int], contents: Mapping[in
             for b in users[a]
             if b in contents
             and sources[b] - {a} <= sources[a]
-            and users[a] - {b} <= users[b]
+            and users[a] - {b} <= {u for u in users[b] if sums_for_a_leaf(graph.vertices[u])}
             and _same(graph, contents[a], contents[b])
         ]
         if len(following) == 1:
@@ -329,7 +325,8 @@ def _box(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
         shape=last.shape,
         dtype=last.dtype,
         operation="scope",
-        symbol=graph.scopes[box.scope] if times > 1 else title(graph.scopes[box.scope]),
+        symbol=graph.scopes[box.scope],
+        place=place(graph.scopes[box.scope]) if times == 1 else "",
         detail=f"{_shapes(graph.vertices[i] for i in content.sources)} → {_shapes(results)}".lstrip(),
         scope=path[: path.index(box.scope)],
         order=box.order,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .model import Edge, Graph, Vertex
-from .scopes import title
+from .scopes import Name, title
 
 LONGEST_NAME = 80
 
@@ -166,7 +166,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
             look = theme.backward_cluster if order else theme.forward_cluster
             with parent.subgraph(name=f"cluster_{order}_{scope}") as cluster:
                 cluster.attr(
-                    label=graphviz.nohtml(literal(title(graph.scopes[scope])) + half(order)),
+                    label=graphviz.nohtml(literal(title(graph.scopes[scope])) + _half(order)),
                     style="rounded,dashed" if order else "rounded",
                     color=look.line,
                     fontcolor=look.text,
@@ -180,8 +180,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
     write(dot, tree)
 
 
-def half(order: int) -> str:
-    """Say of which half of the picture a scope or a step is."""
+def _half(order: int) -> str:
     return "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
 
 
@@ -213,13 +212,14 @@ def _label(vertex: Vertex) -> list[str]:
     if vertex.holds:
         each = f" × {vertex.times}" if vertex.times > 1 else ""
         return [
-            (literal(vertex.symbol) or "scope") + half(vertex.order) + each,
+            _called(vertex) + each,
             _escaped(holding(vertex)),
             _escaped(vertex.detail),
         ]
     lines = [literal(vertex.name)] if vertex.name else []
     if vertex.operation is not None:
-        lines.append(_escaped(" ".join(part for part in (vertex.symbol, vertex.detail) if part)))
+        symbol = _called(vertex) if vertex.operation == "step" else _escaped(vertex.symbol)
+        lines.append(" ".join(part for part in (symbol, _escaped(vertex.detail)) if part))
     elif not lines:
         lines.append("data")
     if vertex.unbroadcast:
@@ -230,6 +230,11 @@ def _label(vertex: Vertex) -> list[str]:
     if vertex.gradient_norm is not None:
         lines.append(f"gradient norm {vertex.gradient_norm}")
     return lines
+
+
+def _called(vertex: Vertex) -> str:
+    """Return what a box for a scope or a step is called, ready for DOT: ``block1.act: ReLU · gradient``."""
+    return literal(title(Name(vertex.symbol or "scope", vertex.place))) + _half(vertex.order)
 
 
 def in_words(shape: tuple[int, ...]) -> str:
@@ -244,7 +249,7 @@ def holding(vertex: Vertex) -> str:
 
 def _tooltip(vertex: Vertex, graph: Graph) -> str:
     if vertex.holds:
-        return f"{vertex.symbol}{half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
+        return f"{vertex.symbol}{_half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
     if vertex.formula:
         whole += f": {vertex.formula}"

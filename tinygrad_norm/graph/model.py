@@ -60,6 +60,8 @@ class Vertex:
         In a simplified picture: how many operations were put into this one box; 0 for what was recorded.
     times : int
         How many such boxes, one after the other, it stands for.
+    place : str
+        Of a box that stands for a module: its path in the network, as "block1.norm".
     results : tuple of str
         Of a named step that makes several Tensors: their names and shapes.
     alike : int
@@ -86,12 +88,18 @@ class Vertex:
     gradient_norm: str | None = None
     holds: int = 0
     times: int = 1
+    place: str = ""
     results: tuple[str, ...] = ()
     alike: int = 0
 
     @property
     def phase(self) -> str:
         return "backward" if self.order else "forward"
+
+
+def sums_for_a_leaf(v: Vertex) -> bool:
+    """Return whether a vertex adds up contributions to a leaf, which belong to no operation."""
+    return v.order > 0 and v.operation == "add" and v.operand is None and v.differentiates is None
 
 
 @dataclass(frozen=True)

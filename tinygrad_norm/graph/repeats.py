@@ -1,3 +1,205 @@
-from .model import Graph
+"""Sequences of boxes that follow each other again and again, as the layers of a network do, drawn once in a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from os.path import commonprefix
+from typing import NamedTuple
+
+from .fold import renumbered
+from .model import Edge, Graph, Vertex, sums_for_a_leaf
+
+
+class Link(NamedTuple):
+    """How a block follows an equal one: the results that it takes from there, and which of its leaves are whose."""
+
+    taken: tuple[Hashable, ...]
+    leaves: dict[int, int]
+
+
+class Run(NamedTuple):
+    """Equal blocks in a row, each a list of vertices, and the links from each to the next."""
+
+    blocks: list[list[int]]
+    links: list[Link]
+
+    @property
+    def vertices(self) -> set[int]:
+        return {i for block in self.blocks for i in block}
+
+
 def with_runs_once(graph: Graph) -> Graph:
+    """Return the graph with every run of equal blocks as its first block, in a frame that says how often it stands.
+
+    A block holds several vertices. Each but the first takes what the one before it makes, and nothing in between is
+    used elsewhere; parameters are each block's own, or shared by all.
+    """
+    for order in sorted({v.order for v in graph.vertices}):
+        for run in _Blocks(graph, order).runs():
+            graph = _framed(graph, run)
+        graph = renumbered(graph, [v for v in graph.vertices if v.times], list(graph.edges))
     return graph
+
+
+class _Blocks:
+    """The operations of one order, in sequence, and what two stretches of them have in common."""
+
+    def __init__(self, graph: Graph, order: int) -> None:
+        self.graph, self.order = graph, order
+        self.into, self.out = graph.inputs_of(), graph.outputs_of()
+        self.sequence = [v.id for v in graph.vertices if v.order == order and v.operation is not None]
+        self.kinds = [self._kind(graph.vertices[i]) for i in self.sequence]
+
+    def _kind(self, v: Vertex) -> Hashable:
+        around = tuple(self.graph.scopes[scope] for scope in v.scope)
+        return v.alike, v.operation, v.symbol, v.name, v.shape, v.dtype, v.times, around, len(self.into[v.id])
+
+    def runs(self) -> list[Run]:
+        """Return runs that do not overlap, those with the most vertices first; of equal ones that of shorter blocks."""
+        # Forward the last such place: layers before it, as a first one of another width, stay outside.
+        found = sorted(self._candidates(), key=lambda c: (-len(c[1].vertices), len(c[1].blocks[0]), c[0]))
+        runs: list[Run] = []
+        taken: set[int] = set()
+        for _, run in found:
+            if taken.isdisjoint(run.vertices):
+                runs.append(run)
+                taken |= run.vertices
+        return runs
+
+    def _candidates(self) -> Iterator[tuple[int, Run]]:
+        covered: list[tuple[int, int, int]] = []
+        for period in range(1, len(self.sequence) // 2 + 1):
+            links: dict[int, Link | None] = {}
+            for start in range(len(self.sequence) - 2 * period + 1):
+                if any(period % p == 0 and a <= start and start + 2 * period <= b for p, a, b in covered):
+                    continue
+                run = self._run(start, period, links)
+                if len(run.blocks) > 1 and self._in_frames(run):
+                    covered.append((period, start, start + period * len(run.blocks)))
+                    yield start if self.order else -start, run
+
+    def _run(self, start: int, period: int, links: dict[int, Link | None]) -> Run:
+        """Return as many equal blocks as follow each other from a place on."""
+        run = Run([self._block(start, period)], [])
+        while True:
+            if start not in links:
+                links[start] = self._link(start, period)
+            link = links[start]
+            if link is None or (run.links and link.taken != run.links[0].taken):
+                return run
+            start += period
+            run.blocks.append(self._block(start, period))
+            run.links.append(link)
+
+    def _block(self, start: int, period: int) -> list[int]:
+        return self.sequence[start : start + period]
+
+    def _link(self, start: int, period: int) -> Link | None:
+        """Return how the block after the one from a place on follows it, or None."""
+        kinds = self.kinds[start : start + period], self.kinds[start + period : start + 2 * period]
+        if kinds[0] != kinds[1]:
+            return None
+        blocks = self._block(start, period), self._block(start + period, period)
+        one, other = ({i: place for place, i in enumerate(block)} for block in blocks)
+        taken: dict[Hashable, int] = {}
+        leaves: dict[int, int] = {}
+        for a, b in zip(*blocks, strict=True):
+            for e, f in zip(self.into[a], self.into[b], strict=True):
+                if self.graph.vertices[e.source].order < self.order:
+                    continue
+                if f.source in other:
+                    fits = one.get(e.source) == other[f.source]
+                elif f.source in one:
+                    # The same result of the block before stands at each place where it stood.
+                    fits = e.source not in one and taken.setdefault(one[f.source], e.source) == e.source
+                elif e.source == f.source:
+                    fits = True
+                else:
+                    own = self._is_own_leaf(e.source, one) and self._is_own_leaf(f.source, other)
+                    fits = own and leaves.setdefault(f.source, e.source) == e.source
+                if not fits:
+                    return None
+            beyond = self._users(a) - set(one) - set(other)
+            if beyond - self._sums(b) or (not self.order and a in self.graph.outputs):
+                return None
+        return Link(tuple(taken), leaves) if taken else None
+
+    def _users(self, i: int) -> set[int]:
+        return {e.target for e in self.out[i] if self.graph.vertices[e.target].order == self.order}
+
+    def _sums(self, i: int) -> set[int]:
+        """Return the sums that a vertex adds to, of the contributions to what every block uses."""
+        return {j for j in self._users(i) if sums_for_a_leaf(self.graph.vertices[j])}
+
+    def _is_own_leaf(self, i: int, block: dict[int, int]) -> bool:
+        return self.graph.vertices[i].operation is None and self._users(i) <= set(block)
+
+    def _in_frames(self, run: Run) -> bool:
+        """Return whether blocks are made of boxes or frames, and no frame is in two of them."""
+        depth = len(_around(self.graph, run))
+        inner = [{v.scope[depth] for v in self._of(block) if len(v.scope) > depth} for block in run.blocks]
+        boxes = any(v.holds or v.operation == "step" for v in self._of(run.blocks[0]))
+        return (boxes or bool(inner[0])) and all(a.isdisjoint(b) for a, b in pairwise(inner))
+
+    def _of(self, block: Sequence[int]) -> list[Vertex]:
+        return [self.graph.vertices[i] for i in block]
+
+
+def _around(graph: Graph, run: Run) -> tuple[int, ...]:
+    """Return the scopes around a whole run."""
+    return tuple(commonprefix([graph.vertices[i].scope for i in run.vertices]))
+
+
+def _framed(graph: Graph, run: Run) -> Graph:
+    """Return the graph with the first block of a run in a frame, and nothing leading to the others, which have gone."""
+    first, last = set(run.blocks[0]), set(run.blocks[-1])
+    stands_for = {i: i for i in (*run.blocks[0], *run.links[0].leaves.values())}
+    inside = set(stands_for)
+    for (one, other), link in zip(pairwise(run.blocks), run.links, strict=True):
+        stands_for |= {b: stands_for[a] for a, b in zip(one, other, strict=True)}
+        stands_for |= {b: stands_for[a] for b, a in link.leaves.items()}
+    gone = set(stands_for) - inside
+
+    edges: dict[tuple[int, int, int], Edge] = {}
+    for e in graph.edges:
+        if e.target in gone or (e.source in run.vertices and _stays_inside(graph, e, run, first, last)):
+            continue
+        moved = replace(e, source=stands_for.get(e.source, e.source))
+        lent = graph.vertices[e.source].order < graph.vertices[e.target].order
+        edges.setdefault((moved.source, e.target, -1 if lent and e.source in stands_for else e.operand), moved)
+    around, number = _around(graph, run), len(graph.scopes)
+    scopes = {graph.vertices[i].scope[len(around)] if graph.vertices[i].scope[len(around) :] else None for i in first}
+    (frame,) = scopes if len(scopes) == 1 else (None,)
+    name = "block" if frame is None else graph.scopes[frame]
+
+    nowhere: dict[int, int] = {}
+
+    def placed(v: Vertex) -> Vertex:
+        if v.differentiates in stands_for:
+            v = replace(v, differentiates=stands_for[v.differentiates])
+        if v.id in gone:
+            return replace(v, times=0)
+        if v.id not in inside or v.scope[: len(around)] != around:
+            return v
+        deeper = v.scope[len(around) :]
+        within = deeper[1:] if deeper[:1] == (frame,) else deeper
+        return replace(v, scope=(*around, number, *(nowhere.setdefault(s, number + 1 + len(nowhere)) for s in within)), place="")
+
+    vertices = tuple(map(placed, graph.vertices))
+    return replace(
+        graph,
+        vertices=vertices,
+        edges=tuple(sorted(edges.values(), key=lambda e: (e.target, e.operand))),
+        # What stands for several is at no single place.
+        scopes=(*graph.scopes, f"{name} × {len(run.blocks)}", *(str(graph.scopes[s]) for s in nowhere)),
+        outputs=tuple(stands_for.get(i, i) for i in graph.outputs),
+    )
+
+
+def _stays_inside(graph: Graph, e: Edge, run: Run, first: set[int], last: set[int]) -> bool:
+    """Return whether an edge from a block leads to the next one, or is one of several to what all blocks lead to."""
+    if graph.vertices[e.target].order > graph.vertices[e.source].order:
+        return False
+    return e.target not in first and (e.source not in last or e.target in run.vertices)

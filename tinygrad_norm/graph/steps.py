@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from .collapse import Box, Content, contents_of, contracted, without_cycles
-from .dot import half, in_words
+from .dot import in_words
 from .model import Edge, Graph, Vertex
-from .scopes import Name, place, title
+from .scopes import Name, place
 
 Opened = Callable[[str], bool]
 
@@ -130,7 +130,8 @@ def _step(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
         shape=last.shape,
         dtype=last.dtype,
         operation="step",
-        symbol=title(name) + half(box.order),
+        symbol=str(name),
+        place=place(name),
         detail=name.said or "" if isinstance(name, Name) and not box.order else "",
         scope=last.scope[: last.scope.index(box.scope)],
         order=box.order,
