@@ -6,11 +6,10 @@ up once. Every `with` restores the field it changed, by value, and leaves the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import ref
 
 if TYPE_CHECKING:
     from .primitive import Node
@@ -29,32 +28,6 @@ class Scope:
     def path(self) -> tuple[Scope, ...]:
         """The scopes around and including this one, outermost first."""
         return (*self.parent.path, self) if self.parent else (self,)
-
-
-class Step(Scope):
-    """An operation that is composed of others and has a name of its own, as softmax: a picture shows it as one box.
-
-    ``inputs`` are what it was given, and ``static`` the parameters that the picture names.
-    """
-
-    __slots__ = ("inputs", "static")
-
-    def __init__(self, name: str, parent: Scope | None, inputs: tuple[Any, ...], static: Mapping[str, Any]) -> None:
-        super().__init__(name, parent)
-        self.inputs = inputs
-        self.static = static
-
-
-class ModuleScope(Scope):
-    """One call of a module, named after its class; ``place`` is its path in the outermost module, as "block1.norm"."""
-
-    __slots__ = ("module", "place")
-
-    def __init__(self, name: str, parent: Scope | None, place: str, module: Any) -> None:
-        super().__init__(name, parent)
-        self.place = place
-        # A module may hold what was computed in it, and graphs are freed without a collector.
-        self.module = ref(module)
 
 
 class State(NamedTuple):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import wraps
 from typing import Any, TypeVar
+from weakref import ref
 
-from .context import STATE, Scope, State, Step
+from .context import STATE, Scope, State
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -22,6 +23,30 @@ def is_examined() -> bool:
     return STATE.get().examined
 
 
+class Step(Scope):
+    """An operation that is composed of others and has a name of its own, as softmax: a picture shows it as one box.
+
+    ``inputs`` are what it was given, and ``static`` the parameters that the picture names.
+    """
+
+    __slots__ = ("inputs", "static")
+
+    def __init__(self, name: str, parent: Scope | None, inputs: tuple[Any, ...], static: Mapping[str, Any]) -> None:
+        self.name, self.parent = name, parent
+        self.inputs, self.static = inputs, static
+
+
+class ModuleScope(Scope):
+    """One call of a module, named after its class; ``place`` is its path in the outermost module, as "block1.norm"."""
+
+    __slots__ = ("module", "place")
+
+    def __init__(self, name: str, parent: Scope | None, place: str, module: Any) -> None:
+        self.name, self.parent, self.place = name, parent, place
+        # A module may hold what was computed in it, and graphs are freed without a collector.
+        self.module: Any = ref(module)
+
+
 class scope:  # noqa: N801 (a context manager is named like the function it stands for)
     """Group the operations recorded in a ``with`` under a name, as one cluster of the drawing. Scopes nest.
 
@@ -34,21 +59,25 @@ class scope:  # noqa: N801 (a context manager is named like the function it stan
     'layer 1'
     """
 
+    __slots__ = ("_entered", "_name")
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._entered: list[tuple[State, State]] = []
 
     def __enter__(self) -> None:
-        outer = STATE.get()
-        # Every norm opens a scope, and `_replace` takes three times as long.
-        inner = State._make((outer.recording, self._inside(outer.scope), *outer[2:]))
+        outer = inner = STATE.get()
+        if outer.recording or outer.origins:
+            # Every norm opens a scope, and `_replace` takes three times as long.
+            inner = State._make((outer.recording, self._inside(outer.scope), *outer[2:]))
+            STATE.set(inner)
         self._entered.append((outer, inner))
-        STATE.set(inner)
 
     def __exit__(self, *exception: object) -> None:
         outer, inner = self._entered.pop()
         state = STATE.get()
-        STATE.set(outer if state is inner else state._replace(scope=outer.scope))
+        if state is not outer:
+            STATE.set(outer if state is inner else state._replace(scope=outer.scope))
 
     def _inside(self, outer: Scope | None) -> Scope:
         return Scope(self._name, outer)
@@ -75,6 +104,8 @@ class step(scope):  # noqa: N801 (a context manager is named like the function i
     >>> tn.draw(y).graph.vertices[1].symbol
     'double'
     """
+
+    __slots__ = ("_inputs", "_static")
 
     def __init__(self, name: str, *inputs: Any, **static: Any) -> None:
         super().__init__(name)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.context import Scope, Step
+from ..engine.context import Scope
 from ..engine.operators import Array
 from ..engine.primitive import Node
+from ..engine.recording import Step
 from ..engine.tensor import Tensor, walk
 from .scopes import named
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from os.path import commonprefix
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 from .fold import renumbered
@@ -149,7 +148,8 @@ class _Blocks:
 
 def _around(graph: Graph, run: Run) -> tuple[int, ...]:
     """Return the scopes around a whole run."""
-    return tuple(commonprefix([graph.vertices[i].scope for i in run.vertices]))
+    levels = zip(*(graph.vertices[i].scope for i in run.vertices), strict=False)
+    return tuple(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _framed(graph: Graph, run: Run) -> Graph:
@@ -185,7 +185,9 @@ def _framed(graph: Graph, run: Run) -> Graph:
             return v
         deeper = v.scope[len(around) :]
         within = deeper[1:] if deeper[:1] == (frame,) else deeper
-        return replace(v, scope=(*around, number, *(nowhere.setdefault(s, number + 1 + len(nowhere)) for s in within)), place="")
+        return replace(
+            v, scope=(*around, number, *(nowhere.setdefault(s, number + 1 + len(nowhere)) for s in within)), place=""
+        )
 
     vertices = tuple(map(placed, graph.vertices))
     return replace(

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.context import ModuleScope, Scope, Step
+from ..engine.context import Scope
+from ..engine.recording import ModuleScope, Step
 
 _USUAL = {"padding": "0", "dilation": "1", "groups": "1", "smoothing": "0", "ddof": "0", "reduction": "mean"}
 """What goes without saying."""
@@ -65,8 +66,8 @@ def named(
     """
     inside: dict[int, set[int]] = {}
     for operation, path in paths.items():
-        for scope, content in pairwise((*path, -1 - operation)):
-            inside.setdefault(scope, set()).add(content)
+        for outer, inner in pairwise((*path, -1 - operation)):
+            inside.setdefault(outer, set()).add(inner)
     places: dict[int, str] = {}
     shown: dict[int, Name] = {}
     for i, scope in enumerate(scopes):

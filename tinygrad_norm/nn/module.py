@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.context import ModuleScope, Scope
+from ..engine.context import Scope
 from ..engine.operators import Array, plain
-from ..engine.recording import scope
+from ..engine.recording import ModuleScope, scope
 from ..engine.tensor import Tensor, frozen
 
 
@@ -79,6 +79,8 @@ def _with_tensors(x: Any) -> Any:
 class _called(scope):  # noqa: N801 (a context manager is named like the function it stands for)
     """Record what a module computes in a scope of its own, which knows the module's path in those around it."""
 
+    __slots__ = ("_module",)
+
     def __init__(self, module: Module) -> None:
         super().__init__(type(module).__name__)
         self._module = module
@@ -124,12 +126,12 @@ class Module:
     """
 
     training: bool
+    _paths: Mapping[int, str] = {}  # of modules inside, by identity, as they were found
 
     def __init__(self) -> None:
         self.training = True
         self._buffers: dict[str, Array | None] = {}
         self._observers: list[Any] = []
-        self._paths: dict[int, str] = {}  # of modules inside, by identity, as they were found
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         inputs = tuple([x if isinstance(x, Tensor) else _as_input(x) for x in inputs])
