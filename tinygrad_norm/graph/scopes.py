@@ -11,7 +11,10 @@ import numpy as np
 from ..engine.context import Scope
 from ..engine.recording import ModuleScope, Step
 
-_USUAL = {"padding": "0", "dilation": "1", "groups": "1", "smoothing": "0", "ddof": "0", "reduction": "mean"}
+_USUAL = {
+    "padding": "0", "dilation": "1", "groups": "1", "smoothing": "0", "ddof": "0", "reduction": "mean",
+    "approximate": "none",
+}  # fmt: skip
 """What goes without saying."""
 
 

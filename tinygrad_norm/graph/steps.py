@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import count
 
 from .collapse import Box, Content, contents_of, contracted, without_cycles
 from .dot import in_words
+from .fold import renumbered
 from .model import Edge, Graph, Vertex
 from .scopes import Name, place
 
@@ -64,11 +66,9 @@ def stepped(graph: Graph, opened: Opened) -> Graph:
     vertices, box_of = list(graph.vertices), {}
     for v in graph.vertices:
         step = _closed(v, closed)
-        if step is None:
-            continue
-        if _is_input(v, graph, step) or (_is_sum(v) and v.differentiates in results):
-            vertices[v.id] = replace(v, scope=v.scope[: v.scope.index(step)])
-        else:
+        if step is not None and _is_sum(v) and v.differentiates in results:
+            vertices[v.id] = _outside(v, step)
+        elif step is not None:
             differentiated = 0 if v.differentiates is None else graph.vertices[v.differentiates].order
             box_of[v.id] = Box(v.order, differentiated, step)
     graph = replace(graph, vertices=tuple(vertices))
@@ -86,36 +86,45 @@ def _leaves(graph: Graph, e: Edge, closed: set[int]) -> bool:
     return source.order == target.order and _closed(source, closed) != _closed(target, closed)
 
 
-def _is_input(v: Vertex, graph: Graph, step: int) -> bool:
-    """Return whether a leaf is no constant that the step has made for itself."""
-    return v.operation is None and (v.requires_grad or v.parameter or bool(v.name) or v.id in graph.given[step])
-
-
 def _is_sum(v: Vertex) -> bool:
     return v.order > 0 and v.operation == "add" and v.operand is None
 
 
+def _outside(v: Vertex, step: int) -> Vertex:
+    return replace(v, scope=v.scope[: v.scope.index(step)])
+
+
 def _with_inputs(graph: Graph, closed: set[int]) -> Graph:
-    """Lead every input of a closed step to it; what only tells where to look, as labels do, is no operand."""
-    first: dict[int, int] = {}
+    """Put the inputs of closed steps outside, and lead each to its step, also one that only tells where to look.
+
+    A leaf that stays inside is a constant that the step made for itself.
+    """
+    first: dict[int, Vertex] = {}
+    vertices: list[Vertex] = []
     for v in graph.vertices:
-        if v.order == 0 and v.operation is not None and (step := _closed(v, closed)) is not None:
-            first.setdefault(step, v.id)
+        step = _closed(v, closed)
+        if step is not None and v.operation is not None and not v.order:
+            first.setdefault(step, v)
+        if step is not None and v.operation is None:
+            given = v.requires_grad or v.parameter or v.name or v.id in graph.given.get(step, ())
+            v = _outside(v, step) if given else v  # noqa: PLW2901
+        vertices.append(v)
     used = {(e.source, _closed(graph.vertices[e.target], closed)) for e in graph.edges}
-    vertices, edges, given = list(graph.vertices), list(graph.edges), dict(graph.given)
-    for step, inside in first.items():
-        inputs = []
-        for x in graph.given[step]:
+    edges = list(graph.edges)
+    place = {v.id: float(v.id) for v in vertices}
+    for step, v in first.items():
+        operands = count(1 + max((e.operand for e in edges if e.target == v.id), default=-1))
+        for x in graph.given.get(step, ()):
+            source = len(vertices) if isinstance(x, Vertex) else x
             if isinstance(x, Vertex):
-                vertices.append(replace(x, id=len(vertices), scope=graph.vertices[inside].scope))
-            if x is not None:
-                inputs.append(x if isinstance(x, int) else vertices[-1].id)
-        given[step] = tuple(inputs)
-        operands = [e.operand for e in edges if e.target == inside]
-        missing = [i for i in inputs if (i, step) not in used]
-        for operand, i in enumerate(missing, 1 + max(operands, default=-1)):
-            edges.append(Edge(i, inside, operand, shape=vertices[i].shape))
-    return replace(graph, vertices=tuple(vertices), edges=tuple(edges), given=given)
+                # A new leaf stands just before the step.
+                vertices.append(replace(x, id=len(vertices), scope=_outside(v, step).scope))
+                place[len(place)] = v.id - 0.5
+            if source is not None and (source, step) not in used:
+                used.add((source, step))
+                edges.append(Edge(source, v.id, next(operands), shape=vertices[source].shape))
+    edges.sort(key=lambda e: (e.target, e.operand))
+    return renumbered(graph, sorted(vertices, key=lambda v: place[v.id]), edges)
 
 
 def _step(graph: Graph, content: Content, box: Box, times: int) -> Vertex:

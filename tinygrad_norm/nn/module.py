@@ -126,12 +126,12 @@ class Module:
     """
 
     training: bool
-    _paths: Mapping[int, str] = {}  # of modules inside, by identity, as they were found
 
     def __init__(self) -> None:
         self.training = True
         self._buffers: dict[str, Array | None] = {}
         self._observers: list[Any] = []
+        self._paths: dict[int, str] = {}  # of modules inside, by identity, as they were found
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         inputs = tuple([x if isinstance(x, Tensor) else _as_input(x) for x in inputs])
