@@ -25,6 +25,10 @@ class Run(NamedTuple):
     links: list[Link]
 
     @property
+    def saves(self) -> int:
+        return len(self.blocks[0]) * (len(self.blocks) - 1)
+
+    @property
     def vertices(self) -> set[int]:
         return {i for block in self.blocks for i in block}
 
@@ -49,6 +53,10 @@ class _Blocks:
         self.graph, self.order = graph, order
         self.into, self.out = graph.inputs_of(), graph.outputs_of()
         self.sequence = [v.id for v in graph.vertices if v.order == order and v.operation is not None]
+        self.held: dict[int, set[int]] = {}
+        for i in self.sequence:
+            for scope in graph.vertices[i].scope:
+                self.held.setdefault(scope, set()).add(i)
         self.kinds = [self._kind(graph.vertices[i]) for i in self.sequence]
 
     def _kind(self, v: Vertex) -> Hashable:
@@ -56,9 +64,12 @@ class _Blocks:
         return v.alike, v.operation, v.symbol, v.name, v.shape, v.dtype, v.times, around, len(self.into[v.id])
 
     def runs(self) -> list[Run]:
-        """Return runs that do not overlap, those with the most vertices first; of equal ones that of shorter blocks."""
-        # Forward the last such place: layers before it, as a first one of another width, stay outside.
-        found = sorted(self._candidates(), key=lambda c: (-len(c[1].vertices), len(c[1].blocks[0]), c[0]))
+        """Return runs that do not overlap, those that save the most vertices first, of them those of shorter blocks.
+
+        Of several places for the same run the last one of the forward pass is taken: a first layer of another width
+        stays outside, and each block begins as the network goes on.
+        """
+        found = sorted(self._candidates(), key=lambda c: (-c[1].saves, len(c[1].blocks[0]), c[0]))
         runs: list[Run] = []
         taken: set[int] = set()
         for _, run in found:
@@ -72,8 +83,8 @@ class _Blocks:
         for period in range(1, len(self.sequence) // 2 + 1):
             links: dict[int, Link | None] = {}
             for start in range(len(self.sequence) - 2 * period + 1):
-                if any(period % p == 0 and a <= start and start + 2 * period <= b for p, a, b in covered):
-                    continue
+                if any(period % p == 0 and a + p * (p == period) <= start <= b - 2 * period for p, a, b in covered):
+                    continue  # it would be the end of a longer run, or several of its blocks as one
                 run = self._run(start, period, links)
                 if len(run.blocks) > 1 and self._in_frames(run):
                     covered.append((period, start, start + period * len(run.blocks)))
@@ -136,11 +147,14 @@ class _Blocks:
         return self.graph.vertices[i].operation is None and self._users(i) <= set(block)
 
     def _in_frames(self, run: Run) -> bool:
-        """Return whether blocks are made of boxes or frames, and no frame is in two of them."""
+        """Return whether blocks are made of boxes or frames, and every frame lies in one of them."""
         depth = len(_around(self.graph, run))
-        inner = [{v.scope[depth] for v in self._of(block) if len(v.scope) > depth} for block in run.blocks]
-        boxes = any(v.holds or v.operation == "step" for v in self._of(run.blocks[0]))
-        return (boxes or bool(inner[0])) and all(a.isdisjoint(b) for a, b in pairwise(inner))
+        for block in run.blocks:
+            inner = {scope for v in self._of(block) for scope in v.scope[depth:]}
+            boxes = any(v.holds or v.operation == "step" for v in self._of(block))
+            if not (inner or boxes) or any(self.held[scope] - set(block) for scope in inner):
+                return False
+        return True
 
     def _of(self, block: Sequence[int]) -> list[Vertex]:
         return [self.graph.vertices[i] for i in block]
@@ -170,19 +184,23 @@ def _framed(graph: Graph, run: Run) -> Graph:
         lent = graph.vertices[e.source].order < graph.vertices[e.target].order
         edges.setdefault((moved.source, e.target, -1 if lent and e.source in stands_for else e.operand), moved)
     around, number = _around(graph, run), len(graph.scopes)
-    scopes = {graph.vertices[i].scope[len(around)] if graph.vertices[i].scope[len(around) :] else None for i in first}
-    (frame,) = scopes if len(scopes) == 1 else (None,)
+    outermost = {graph.vertices[i].scope[len(around) : len(around) + 1] for i in first}
+    frames = {s for i in first for s in graph.vertices[i].scope[len(around) :]}
+    frame = min(outermost.pop(), default=None) if len(outermost) == 1 else None
     name = "block" if frame is None else graph.scopes[frame]
 
     nowhere: dict[int, int] = {}
+    order = graph.vertices[run.blocks[0][0]].order
 
     def placed(v: Vertex) -> Vertex:
         if v.differentiates in stands_for:
             v = replace(v, differentiates=stands_for[v.differentiates])
         if v.id in gone:
             return replace(v, times=0)
-        if v.id not in inside or v.scope[: len(around)] != around:
-            return v
+        if v.id not in inside:
+            # What the first block is given stands before the frame.
+            given = v.operation is None and v.order == order and frames.intersection(v.scope)
+            return replace(v, scope=around) if given else v
         deeper = v.scope[len(around) :]
         within = deeper[1:] if deeper[:1] == (frame,) else deeper
         return replace(

@@ -99,16 +99,11 @@ def _with_inputs(graph: Graph, closed: set[int]) -> Graph:
 
     A leaf that stays inside is a constant that the step made for itself.
     """
+    vertices = [_outside(v, step) if (step := _given_to(v, graph, closed)) is not None else v for v in graph.vertices]
     first: dict[int, Vertex] = {}
-    vertices: list[Vertex] = []
     for v in graph.vertices:
-        step = _closed(v, closed)
-        if step is not None and v.operation is not None and not v.order:
+        if v.operation is not None and not v.order and (step := _closed(v, closed)) is not None:
             first.setdefault(step, v)
-        if step is not None and v.operation is None:
-            given = v.requires_grad or v.parameter or v.name or v.id in graph.given.get(step, ())
-            v = _outside(v, step) if given else v  # noqa: PLW2901
-        vertices.append(v)
     used = {(e.source, _closed(graph.vertices[e.target], closed)) for e in graph.edges}
     edges = list(graph.edges)
     place = {v.id: float(v.id) for v in vertices}
@@ -125,6 +120,15 @@ def _with_inputs(graph: Graph, closed: set[int]) -> Graph:
                 edges.append(Edge(source, v.id, next(operands), shape=vertices[source].shape))
     edges.sort(key=lambda e: (e.target, e.operand))
     return renumbered(graph, sorted(vertices, key=lambda v: place[v.id]), edges)
+
+
+def _given_to(v: Vertex, graph: Graph, closed: set[int]) -> int | None:
+    """Return the closed step that a vertex inside is an input of."""
+    step = _closed(v, closed)
+    if step is None or v.operation is not None:
+        return None
+    given = v.requires_grad or v.parameter or v.name or v.id in graph.given.get(step, ())
+    return step if given else None
 
 
 def _step(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
