@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from itertools import pairwise, takewhile
 from typing import NamedTuple
+
+import numpy as np
 
 from .fold import renumbered
 from .model import Edge, Graph, Vertex, sums_for_a_leaf
@@ -21,6 +23,7 @@ class Link(NamedTuple):
 class Run(NamedTuple):
     """Equal blocks in a row, each a list of vertices, and the links from each to the next."""
 
+    start: int
     blocks: list[list[int]]
     links: list[Link]
 
@@ -53,11 +56,11 @@ class _Blocks:
         self.graph, self.order = graph, order
         self.into, self.out = graph.inputs_of(), graph.outputs_of()
         self.sequence = [v.id for v in graph.vertices if v.order == order and v.operation is not None]
-        self.held: dict[int, set[int]] = {}
-        for i in self.sequence:
-            for scope in graph.vertices[i].scope:
-                self.held.setdefault(scope, set()).add(i)
-        self.kinds = [self._kind(graph.vertices[i]) for i in self.sequence]
+        codes: dict[Hashable, int] = {}
+        self.kinds = np.array([codes.setdefault(self._kind(graph.vertices[i]), len(codes)) for i in self.sequence])
+        paths = [(), *(graph.vertices[i].scope for i in self.sequence), ()]
+        # How many scopes are left open between each operation and the one before it.
+        self.open = np.array([len(_shared(a, b)) for a, b in pairwise(paths)])
 
     def _kind(self, v: Vertex) -> Hashable:
         around = tuple(self.graph.scopes[scope] for scope in v.scope)
@@ -69,30 +72,46 @@ class _Blocks:
         Of several places for the same run the last one of the forward pass is taken: a first layer of another width
         stays outside, and each block begins as the network goes on.
         """
-        found = sorted(self._candidates(), key=lambda c: (-c[1].saves, len(c[1].blocks[0]), c[0]))
+        found = [run for run in self._candidates() if self._is_of_boxes(run)]
+        found.sort(key=lambda run: (-run.saves, len(run.blocks[0]), run.start if self.order else -run.start))
         runs: list[Run] = []
         taken: set[int] = set()
-        for _, run in found:
+        for run in found:
             if taken.isdisjoint(run.vertices):
                 runs.append(run)
                 taken |= run.vertices
         return runs
 
-    def _candidates(self) -> Iterator[tuple[int, Run]]:
+    def _candidates(self) -> Iterator[Run]:
         covered: list[tuple[int, int, int]] = []
         for period in range(1, len(self.sequence) // 2 + 1):
+            equal = np.append(0, np.cumsum(self.kinds[period:] == self.kinds[:-period]))
+            possible = equal[period:] - equal[:-period] == period
             links: dict[int, Link | None] = {}
-            for start in range(len(self.sequence) - 2 * period + 1):
-                if any(period % p == 0 and a + p * (p == period) <= start <= b - 2 * period for p, a, b in covered):
-                    continue  # it would be the end of a longer run, or several of its blocks as one
-                run = self._run(start, period, links)
-                if len(run.blocks) > 1 and self._in_frames(run):
-                    covered.append((period, start, start + period * len(run.blocks)))
-                    yield start if self.order else -start, run
+            for p, first, last in covered:
+                if period % p == 0:  # it would be several blocks of another run as one
+                    possible[first : max(last - 2 * period + 1, 0)] = False
+            for start in map(int, np.flatnonzero(possible)):
+                if possible[start] and (run := self._run(start, period, links)).links:
+                    end = start + period * len(run.blocks)
+                    covered.append((period, start, end))
+                    possible[start + period : max(end - 2 * period + 1, 0)] = False
+                    yield run
+
+    def _is_between_frames(self, start: int, period: int) -> bool:
+        """Return whether two blocks begin and end where no frame is open but those around both."""
+        around = self.open[start + 1 : start + 2 * period].min()
+        ends = self.open[[start, start + period, start + 2 * period]]
+        return bool(ends.max() <= around)
+
+    def _is_of_boxes(self, run: Run) -> bool:
+        """Return whether blocks hold boxes or frames: an operation that follows itself is shown as it is."""
+        depth, block = len(_around(self.graph, run)), [self.graph.vertices[i] for i in run.blocks[0]]
+        return any(v.holds or v.operation == "step" or len(v.scope) > depth for v in block)
 
     def _run(self, start: int, period: int, links: dict[int, Link | None]) -> Run:
         """Return as many equal blocks as follow each other from a place on."""
-        run = Run([self._block(start, period)], [])
+        run = Run(start, [self._block(start, period)], [])
         while True:
             if start not in links:
                 links[start] = self._link(start, period)
@@ -109,7 +128,7 @@ class _Blocks:
     def _link(self, start: int, period: int) -> Link | None:
         """Return how the block after the one from a place on follows it, or None."""
         kinds = self.kinds[start : start + period], self.kinds[start + period : start + 2 * period]
-        if kinds[0] != kinds[1]:
+        if not np.array_equal(*kinds) or not self._is_between_frames(start, period):
             return None
         blocks = self._block(start, period), self._block(start + period, period)
         one, other = ({i: place for place, i in enumerate(block)} for block in blocks)
@@ -146,29 +165,21 @@ class _Blocks:
     def _is_own_leaf(self, i: int, block: dict[int, int]) -> bool:
         return self.graph.vertices[i].operation is None and self._users(i) <= set(block)
 
-    def _in_frames(self, run: Run) -> bool:
-        """Return whether blocks are made of boxes or frames, and every frame lies in one of them."""
-        depth = len(_around(self.graph, run))
-        for block in run.blocks:
-            inner = {scope for v in self._of(block) for scope in v.scope[depth:]}
-            boxes = any(v.holds or v.operation == "step" for v in self._of(block))
-            if not (inner or boxes) or any(self.held[scope] - set(block) for scope in inner):
-                return False
-        return True
 
-    def _of(self, block: Sequence[int]) -> list[Vertex]:
-        return [self.graph.vertices[i] for i in block]
+def _shared(*paths: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how several paths begin."""
+    levels = zip(*paths, strict=False)
+    return tuple(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _around(graph: Graph, run: Run) -> tuple[int, ...]:
     """Return the scopes around a whole run."""
-    levels = zip(*(graph.vertices[i].scope for i in run.vertices), strict=False)
-    return tuple(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
+    return _shared(*(graph.vertices[i].scope for i in run.vertices))
 
 
 def _framed(graph: Graph, run: Run) -> Graph:
     """Return the graph with the first block of a run in a frame, and nothing leading to the others, which have gone."""
-    first, last = set(run.blocks[0]), set(run.blocks[-1])
+    first, last, blocks = set(run.blocks[0]), set(run.blocks[-1]), run.vertices
     stands_for = {i: i for i in (*run.blocks[0], *run.links[0].leaves.values())}
     inside = set(stands_for)
     for (one, other), link in zip(pairwise(run.blocks), run.links, strict=True):
@@ -178,9 +189,9 @@ def _framed(graph: Graph, run: Run) -> Graph:
 
     edges: dict[tuple[int, int, int], Edge] = {}
     for e in graph.edges:
-        if e.target in gone or (e.source in run.vertices and _stays_inside(graph, e, run, first, last)):
+        if e.target in gone or (e.source in blocks and _stays_inside(graph, e, blocks, first, last)):
             continue
-        moved = replace(e, source=stands_for.get(e.source, e.source))
+        moved = replace(e, source=stands_for[e.source]) if e.source in stands_for else e
         lent = graph.vertices[e.source].order < graph.vertices[e.target].order
         edges.setdefault((moved.source, e.target, -1 if lent and e.source in stands_for else e.operand), moved)
     around, number = _around(graph, run), len(graph.scopes)
@@ -218,8 +229,8 @@ def _framed(graph: Graph, run: Run) -> Graph:
     )
 
 
-def _stays_inside(graph: Graph, e: Edge, run: Run, first: set[int], last: set[int]) -> bool:
+def _stays_inside(graph: Graph, e: Edge, blocks: set[int], first: set[int], last: set[int]) -> bool:
     """Return whether an edge from a block leads to the next one, or is one of several to what all blocks lead to."""
     if graph.vertices[e.target].order > graph.vertices[e.source].order:
         return False
-    return e.target not in first and (e.source not in last or e.target in run.vertices)
+    return e.target not in first and (e.source not in last or e.target in blocks)
