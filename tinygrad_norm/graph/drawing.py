@@ -110,8 +110,9 @@ def draw(
     """Draw the recorded step that led to the outputs.
 
     Each operation is a box with its symbol, its axes and the name and shape of its result; each operand is an edge, so
-    ``x * x`` has two. Scopes are clusters. Broadcasts are boxes, too: their gradient is the sum, in a double frame,
-    that appears beside them.
+    ``x * x`` has two. Scopes are clusters. Named steps, as softmax, ReLU, a loss or a convolution, are one box, and
+    modules a cluster or a box with their path in the network, as "block1.norm". Broadcasts are boxes, too: their
+    gradient is the sum, in a double frame, that appears beside them.
 
     Parameters
     ----------
@@ -130,10 +131,14 @@ def draw(
     collapse : int, str, collection of str, or callable, optional
         Which scopes become one box that says how many operations it holds: those deeper than a depth (with 0 every
         outermost scope, with 1 every scope inside one), those of some names, or those for which a function of the path
-        of names, as ``("encoder", "block")``, is true. Parameters that only one box uses are in it.
+        of names, as ``("encoder", "block")``, is true. Modules are also called by their path. Parameters that only one
+        box uses are in it.
+    open : bool, str or collection of str
+        Which named steps are shown as the operations they are composed of: all, those of some names, as "softmax", or
+        those at some path. A step in another one shows when that one is open.
     repeat : bool
-        Show a chain of boxes that hold the same operations once, with its length: "block × 12". Without ``collapse``
-        the outermost scopes become boxes.
+        Show a chain of boxes that hold the same operations once, with its length: "block × 12"; and so a sequence of
+        boxes that follows itself, in a frame. Without ``collapse`` the outermost scopes become boxes.
     axes : str or several, optional
         Names of axes by rank, as ``"n c h w"`` or ``("n c", "n c h w")``: what reductions run over is said in them.
     theme : {"light", "dark"}
@@ -150,7 +155,7 @@ def draw(
     Raises
     ------
     TypeError
-        If an output is not a Tensor, or ``cotangents``, ``axes`` or ``max_nodes`` is of another type.
+        If an output is not a Tensor, or ``cotangents``, ``open``, ``axes`` or ``max_nodes`` is of another type.
     ValueError
         If there are no outputs, too many boxes or edges even so, or an argument is not one of those above; if
         ``backward`` has nothing to differentiate.
@@ -163,6 +168,8 @@ def draw(
     Drawing(8 boxes, 9 edges)
     >>> tn.draw(tn.batch_norm(x), collapse=0)
     Drawing(2 boxes, 1 edges)
+    >>> tn.draw(tn.ops.softmax(x)), tn.draw(tn.ops.softmax(x), open=True)
+    (Drawing(2 boxes, 1 edges), Drawing(9 boxes, 9 edges))
     """
     if not outputs:
         raise ValueError("draw needs at least one Tensor")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise, takewhile
 from typing import NamedTuple
@@ -179,58 +179,52 @@ def _around(graph: Graph, run: Run) -> tuple[int, ...]:
 
 def _framed(graph: Graph, run: Run) -> Graph:
     """Return the graph with the first block of a run in a frame, and nothing leading to the others, which have gone."""
-    first, last, blocks = set(run.blocks[0]), set(run.blocks[-1]), run.vertices
     stands_for = {i: i for i in (*run.blocks[0], *run.links[0].leaves.values())}
     inside = set(stands_for)
     for (one, other), link in zip(pairwise(run.blocks), run.links, strict=True):
         stands_for |= {b: stands_for[a] for a, b in zip(one, other, strict=True)}
         stands_for |= {b: stands_for[a] for b, a in link.leaves.items()}
-    gone = set(stands_for) - inside
-
-    edges: dict[tuple[int, int, int], Edge] = {}
-    for e in graph.edges:
-        if e.target in gone or (e.source in blocks and _stays_inside(graph, e, blocks, first, last)):
-            continue
-        moved = replace(e, source=stands_for[e.source]) if e.source in stands_for else e
-        lent = graph.vertices[e.source].order < graph.vertices[e.target].order
-        edges.setdefault((moved.source, e.target, -1 if lent and e.source in stands_for else e.operand), moved)
-    around, number = _around(graph, run), len(graph.scopes)
-    outermost = {graph.vertices[i].scope[len(around) : len(around) + 1] for i in first}
-    frames = {s for i in first for s in graph.vertices[i].scope[len(around) :]}
-    frame = min(outermost.pop(), default=None) if len(outermost) == 1 else None
-    name = "block" if frame is None else graph.scopes[frame]
-
-    nowhere: dict[int, int] = {}
-    order = graph.vertices[run.blocks[0][0]].order
+    around, frame = _around(graph, run), len(graph.scopes)
+    block = [graph.vertices[i] for i in run.blocks[0]]
+    # Scopes of the block, as they are called in the frame: what stands for several is at no single place.
+    within = dict.fromkeys(s for v in block for s in v.scope[len(around) :])
+    outermost = {v.scope[len(around) : len(around) + 1] for v in block}
+    whole = len(outermost) == 1 and () not in outermost
+    names = [str(graph.scopes[s]) for s in within]
+    new = dict(zip(within, range(frame if whole else frame + 1, frame + 1 + len(names)), strict=False))
+    title = f"{names.pop(0) if whole else 'block'} × {len(run.blocks)}"
 
     def placed(v: Vertex) -> Vertex:
         if v.differentiates in stands_for:
             v = replace(v, differentiates=stands_for[v.differentiates])
-        if v.id in gone:
+        if v.id in inside:
+            scope = tuple(new[s] for s in v.scope[len(around) :])
+            return replace(v, scope=(*around, *(scope if whole and scope else (frame, *scope))), place="")
+        if v.id in stands_for:
             return replace(v, times=0)
-        if v.id not in inside:
-            # What the first block is given stands before the frame.
-            given = v.operation is None and v.order == order and frames.intersection(v.scope)
-            return replace(v, scope=around) if given else v
-        deeper = v.scope[len(around) :]
-        within = deeper[1:] if deeper[:1] == (frame,) else deeper
-        return replace(
-            v, scope=(*around, number, *(nowhere.setdefault(s, number + 1 + len(nowhere)) for s in within)), place=""
-        )
+        # What the first block is given stands before the frame.
+        given = v.operation is None and v.order == block[0].order and not within.keys().isdisjoint(v.scope)
+        return replace(v, scope=around) if given else v
 
-    vertices = tuple(map(placed, graph.vertices))
     return replace(
         graph,
-        vertices=vertices,
-        edges=tuple(sorted(edges.values(), key=lambda e: (e.target, e.operand))),
-        # What stands for several is at no single place.
-        scopes=(*graph.scopes, f"{name} × {len(run.blocks)}", *(str(graph.scopes[s]) for s in nowhere)),
+        vertices=tuple(map(placed, graph.vertices)),
+        edges=tuple(_edges(graph, run, stands_for, stands_for.keys() - inside)),
+        scopes=(*graph.scopes, title, *names),
         outputs=tuple(stands_for.get(i, i) for i in graph.outputs),
     )
 
 
-def _stays_inside(graph: Graph, e: Edge, blocks: set[int], first: set[int], last: set[int]) -> bool:
-    """Return whether an edge from a block leads to the next one, or is one of several to what all blocks lead to."""
-    if graph.vertices[e.target].order > graph.vertices[e.source].order:
-        return False
-    return e.target not in first and (e.source not in last or e.target in blocks)
+def _edges(graph: Graph, run: Run, stands_for: Mapping[int, int], gone: Collection[int]) -> list[Edge]:
+    """Return the edges that are left when the first block stands for all."""
+    first, last, blocks = set(run.blocks[0]), set(run.blocks[-1]), run.vertices
+    edges: dict[tuple[int, int, int], Edge] = {}
+    for e in graph.edges:
+        lent = graph.vertices[e.source].order < graph.vertices[e.target].order
+        # Inside the first block, and from the last one on; what all blocks lead to is led to once.
+        leads_on = e.target in first or (e.source in last and e.target not in blocks)
+        if e.target in gone or (e.source in blocks and not lent and not leads_on):
+            continue
+        moved = replace(e, source=stands_for[e.source]) if e.source in stands_for else e
+        edges.setdefault((moved.source, e.target, -1 if lent and e.source in stands_for else e.operand), moved)
+    return sorted(edges.values(), key=lambda e: (e.target, e.operand))
