@@ -169,7 +169,7 @@ def draw(
     >>> tn.draw(tn.batch_norm(x), collapse=0)
     Drawing(2 boxes, 1 edges)
     >>> tn.draw(tn.ops.softmax(x)), tn.draw(tn.ops.softmax(x), open=True)
-    (Drawing(2 boxes, 1 edges), Drawing(9 boxes, 9 edges))
+    (Drawing(2 boxes, 1 edges), Drawing(8 boxes, 8 edges))
     """
     if not outputs:
         raise ValueError("draw needs at least one Tensor")
