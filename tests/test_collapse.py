@@ -49,7 +49,7 @@ def test_depth_says_which_scopes_stay_open():
     outermost, inner, none = (tn.draw(y, collapse=depth) for depth in (0, 1, 2))
     assert boxes(outermost) == [("block", 18, 1), ("block", 18, 1), ("linear", 4, 1)]
     assert boxes(inner) == [("linear", 4, 1), ("batch_norm", 13, 1)] * 2
-    assert [label for label, _ in read(inner.source).clusters] == ["block", "block", "linear"]
+    assert [label for label, _ in read(inner.source).clusters] == ["0: block", "1: block", "2: linear"]
     assert none.source == tn.draw(y).source
 
 
@@ -70,7 +70,7 @@ def test_a_box_shows_its_name_how_much_it_holds_and_shapes():
     drawing = tn.draw(network(1), collapse=0)
     assert read(drawing.source).clusters == []
     assert [texts for texts, _ in svg_texts(drawing.svg(), "node")] == [
-        ["x", "5×4"], ["block", "18 operations", "5×4 → 5×4"], ["linear", "4 operations", "5×4 → 5×3"],
+        ["x", "5×4"], ["0: block", "18 operations", "5×4 → 5×4"], ["1: linear", "4 operations", "5×4 → 5×3"],
     ]  # fmt: skip
     assert [(e.source, e.target, e.shape) for e in drawing.graph.edges] == [(0, 1, (5, 4)), (1, 2, (5, 4))]
     one = tn.draw(leaf(3) * 2 + leaf(3), collapse=lambda path: True)
@@ -102,7 +102,7 @@ def test_the_gradient_collapses_alike_and_stands_beside():
     assert [v.differentiates for v in backward] == [v.id for v in reversed(forward)]
     dot = read(drawing.source)
     assert dot.same_rank == [{f"n{v.differentiates}", f"n{v.id}"} for v in backward]
-    assert lines(dot, f"n{backward[0].id}")[:2] == ["linear · gradient", "6 operations"]
+    assert lines(dot, f"n{backward[0].id}")[:2] == ["3: linear · gradient", "6 operations"]
     assert dot.nodes[f"n{backward[0].id}"]["style"] == "filled,dashed"
     seeds = [v.name for v in drawing.graph.vertices if v.operation is None]
     assert seeds == ["x", "dL/d(output)"]
@@ -175,6 +175,8 @@ def test_only_equal_boxes_in_an_unbroken_chain_are_one():
     assert times(blocks(2, 2, 2, 2)) == [4]
     assert times(blocks(2, 2, 3, 2)) == [2, 1, 1]
     assert times(blocks(2, 2, 2, 2, skip=2)) == [2, 2]
+    assert times(blocks(2, 2, skip=1)) == [1, 1]
+    assert times(blocks(2, 2, skip=0)) == [2]
     assert times(blocks(2, 2, 2, 2, keep=2)) == [2, 2]
     x = leaf(3)
     sides = []

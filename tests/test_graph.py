@@ -168,6 +168,8 @@ def test_every_backward_vertex_says_what_it_differentiates():
         for v in graph.vertices:
             if v.order == 0 or v.operation is None:
                 assert (v.differentiates, v.operand, v.formula) == (None, None, None)
+            elif v.operation == "step":
+                assert (graph.vertices[v.differentiates].operation, v.formula) == ("step", None)
             elif v.operand is None:  # contributions are summed; those of a leaf belong to no operation
                 assert v.operation == "add"
                 assert len(operands(graph, v)) == 2

@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_norm as tn
 from tinygrad_norm import nn
-from tinygrad_norm.engine.tensor import walk
 
 
 def random(*shape, seed=0):
@@ -305,11 +304,12 @@ def test_activations_keep_the_dtype(dtype):
         assert (y.dtype, x.grad.dtype) == (dtype, dtype)
 
 
-def test_an_activation_of_several_operations_is_one_cluster_of_the_drawing():
-    for layer in (nn.LeakyReLU(), nn.SiLU(), nn.GELU("tanh"), nn.Softmax(), nn.Dropout(rng=0)):
+def test_an_activation_is_one_box_of_the_drawing():
+    layers = nn.LeakyReLU(), nn.SiLU(), nn.GELU("tanh"), nn.Softmax(), nn.ReLU(), nn.Tanh(), nn.Sigmoid()
+    for layer in (*layers, nn.Dropout(rng=0)):
         y = layer(tn.tensor(random(3, 2), requires_grad=True))
-        scopes = {tensor.node.scope.name.replace("_", "") for tensor in walk([y])}
-        assert scopes == {type(layer).__name__.lower()}
+        (box,) = (v for v in tn.draw(y).graph.vertices if v.operation)
+        assert (box.operation, box.symbol.replace(" ", "").lower()) == ("step", type(layer).__name__.lower())
 
 
 @pytest.mark.parametrize("dim", [0, -1])

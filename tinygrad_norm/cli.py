@@ -104,6 +104,7 @@ def _add_draw(commands: Any) -> None:
     picture.add_argument("--values", action="store_true", help="write dtypes and values into the boxes")
     picture.add_argument("--detail", choices=["full", "slide"], default="full", help="slide: reshapes and casts folded")
     picture.add_argument("--collapse", type=_depth_or_name, metavar="N|NAME", help="scopes that become one box each")
+    picture.add_argument("--open", action="append", metavar="NAME", help="named steps, as softmax, shown from inside")
     picture.add_argument("--repeat", action="store_true", help="draw equal boxes that follow each other once")
     picture.add_argument("--axes", action="append", metavar="'N C H W'", help="names of the axes, for a rank")
     picture.add_argument("--theme", choices=["light", "dark"], default="light")
@@ -303,6 +304,7 @@ def _draw(options: argparse.Namespace) -> None:
             values=options.values,
             detail=options.detail,
             collapse=options.collapse,
+            open=options.open or False,
             repeat=options.repeat,
             axes=axes,
             theme=options.theme,

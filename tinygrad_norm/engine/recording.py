@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import wraps
 from typing import Any, TypeVar
+from weakref import ref
 
 from .context import STATE, Scope, State
 
@@ -22,6 +23,30 @@ def is_examined() -> bool:
     return STATE.get().examined
 
 
+class Step(Scope):
+    """An operation that is composed of others and has a name of its own, as softmax: a picture shows it as one box.
+
+    ``inputs`` are what it was given, and ``static`` the parameters that the picture names.
+    """
+
+    __slots__ = ("inputs", "static")
+
+    def __init__(self, name: str, parent: Scope | None, inputs: tuple[Any, ...], static: Mapping[str, Any]) -> None:
+        self.name, self.parent = name, parent
+        self.inputs, self.static = inputs, static
+
+
+class ModuleScope(Scope):
+    """One call of a module, named after its class; ``place`` is its path in the outermost module, as "block1.norm"."""
+
+    __slots__ = ("module", "place")
+
+    def __init__(self, name: str, parent: Scope | None, place: str, module: Any) -> None:
+        self.name, self.parent, self.place = name, parent, place
+        # A module may hold what was computed in it, and graphs are freed without a collector.
+        self.module: Any = ref(module)
+
+
 class scope:  # noqa: N801 (a context manager is named like the function it stands for)
     """Group the operations recorded in a ``with`` under a name, as one cluster of the drawing. Scopes nest.
 
@@ -34,24 +59,62 @@ class scope:  # noqa: N801 (a context manager is named like the function it stan
     'layer 1'
     """
 
+    __slots__ = ("_entered", "_name")
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._entered: list[tuple[State, State]] = []
 
     def __enter__(self) -> None:
-        outer = STATE.get()
-        here = Scope(self._name, outer.scope)
-        # Every norm opens a scope, and `_replace` takes three times as long.
-        inner = State._make((outer.recording, here, *outer[2:]))
+        outer = inner = STATE.get()
+        if outer.recording or outer.origins:
+            # Every norm opens a scope, and `_replace` takes three times as long.
+            inner = State._make((outer.recording, self._inside(outer.scope), *outer[2:]))
+            STATE.set(inner)
         self._entered.append((outer, inner))
-        STATE.set(inner)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         outer, inner = self._entered.pop()
         state = STATE.get()
-        STATE.set(outer if state is inner else state._replace(scope=outer.scope))
+        if state is not outer:
+            STATE.set(outer if state is inner else state._replace(scope=outer.scope))
         if error is not None and outer.trail is not None:
             outer.trail.left(inner.scope, error)
+
+    def _inside(self, outer: Scope | None) -> Scope:
+        return Scope(self._name, outer)
+
+
+class step(scope):  # noqa: N801 (a context manager is named like the function it stands for)
+    """Record the operations in a ``with`` as one named step of the library, which is a single box of the drawing.
+
+    Parameters
+    ----------
+    name : str
+        As people write it: "log-softmax".
+    *inputs : Tensors or arrays
+        What the step is given.
+    **static
+        Parameters that the box names, such as ``axis``.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> x = tn.tensor([1.0, 2.0], requires_grad=True)
+    >>> with step("double", x):
+    ...     y = x + x
+    >>> tn.draw(y).graph.vertices[1].symbol
+    'double'
+    """
+
+    __slots__ = ("_inputs", "_static")
+
+    def __init__(self, name: str, *inputs: Any, **static: Any) -> None:
+        super().__init__(name)
+        self._inputs, self._static = inputs, static
+
+    def _inside(self, outer: Scope | None) -> Scope:
+        return Step(self._name, outer, self._inputs, self._static)
 
 
 class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from .fold import renumbered
-from .model import Edge, Graph, Vertex
+from .model import Edge, Graph, Vertex, sums_for_a_leaf
+from .repeats import with_runs_once
+from .scopes import place
 from .text import in_words
 
 Closed = Callable[[tuple[str, ...]], bool]
@@ -69,10 +71,10 @@ def closing(collapse: Collapse, graph: Graph) -> Closed:
     if not isinstance(collapse, Collection):
         raise TypeError(f"collapse is a depth, names or a function of a scope's path, not {type(collapse).__name__}")
     names = {collapse} if isinstance(collapse, str) else set(collapse)
-    if unknown := names - set(graph.scopes):
+    if unknown := names - set(graph.scopes) - set(map(place, graph.scopes)):
         there = ", ".join(map(repr, sorted(set(graph.scopes)))) or "none"
         raise ValueError(f"collapse: no scope is called {', '.join(map(repr, sorted(unknown)))}; there are {there}")
-    return lambda path: path[-1] in names
+    return lambda path: path[-1] in names or place(path[-1]) in names
 
 
 def collapsed(graph: Graph, closed: Closed, repeat: bool = False) -> Graph:
@@ -95,10 +97,11 @@ def collapsed(graph: Graph, closed: Closed, repeat: bool = False) -> Graph:
     graph = _with_sums_joined(graph)
     box_of = _boxes(graph, closed)
     graph = _with_inputs_outside(graph, box_of)
-    items, order = _without_cycles(graph, box_of)
-    contents = _contents(graph, items, box_of)
+    items, order = without_cycles(graph, box_of)
+    contents = contents_of(graph, items, box_of)
     first = _runs(graph, items, order, contents) if repeat else {}
-    return _contracted(graph, [first.get(item, item) for item in items], contents, box_of)
+    small = contracted(graph, [first.get(item, item) for item in items], contents, box_of, _box)
+    return with_runs_once(small) if repeat else small
 
 
 def _with_sums_joined(graph: Graph) -> Graph:
@@ -106,9 +109,9 @@ def _with_sums_joined(graph: Graph) -> Graph:
     users = graph.outputs_of()
     into: dict[int, int] = {}
     for v in reversed(graph.vertices):
-        if _sums_for_a_leaf(v) and len(users[v.id]) == 1 and v.id not in graph.outputs:
+        if sums_for_a_leaf(v) and len(users[v.id]) == 1 and v.id not in graph.outputs:
             user = users[v.id][0].target
-            if _sums_for_a_leaf(graph.vertices[user]):
+            if sums_for_a_leaf(graph.vertices[user]):
                 into[v.id] = into.get(user, user)
     edges: list[Edge] = []
     arriving: dict[int, int] = {}
@@ -118,10 +121,6 @@ def _with_sums_joined(graph: Graph) -> Graph:
             edges.append(replace(e, target=target, operand=arriving.get(target, 0)))
             arriving[target] = edges[-1].operand + 1
     return renumbered(graph, [v for v in graph.vertices if v.id not in into], edges) if into else graph
-
-
-def _sums_for_a_leaf(v: Vertex) -> bool:
-    return v.order > 0 and v.operation == "add" and v.operand is None and v.differentiates is None
 
 
 def _boxes(graph: Graph, closed: Closed) -> dict[int, Box]:
@@ -164,7 +163,7 @@ def _with_inputs_outside(graph: Graph, box_of: dict[int, Box]) -> Graph:
     return replace(graph, vertices=tuple(vertices))
 
 
-def _without_cycles(graph: Graph, box_of: dict[int, Box]) -> tuple[list[int], list[int]]:
+def without_cycles(graph: Graph, box_of: dict[int, Box]) -> tuple[list[int], list[int]]:
     """Return the item that each vertex is part of, and the items in order; open boxes that lead back to themselves."""
     while True:
         # An item, a box or a vertex, has the number of its first vertex.
@@ -199,7 +198,7 @@ def _sorted(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]
     return order
 
 
-def _contents(graph: Graph, items: Sequence[int], box_of: Mapping[int, Box]) -> dict[int, Content]:
+def contents_of(graph: Graph, items: Sequence[int], box_of: Mapping[int, Box]) -> dict[int, Content]:
     """Describe every box so that two with equal ``inside`` hold the same operations, connected in the same way."""
     contents: dict[int, Content] = {}
     place: dict[int, int] = {}
@@ -219,7 +218,7 @@ def _contents(graph: Graph, items: Sequence[int], box_of: Mapping[int, Box]) -> 
                 operands.append((edge.operand, "outside", position, edge.shape))
             else:
                 operands.append((edge.operand, "lent", edge.shape))
-        content.inside.append((v.operation, v.expression, v.detail, v.shape, v.dtype, tuple(operands)))
+        content.inside.append((v.alike, v.shape, v.dtype, tuple(operands)))
     for edge in graph.edges:
         leaves = edge.source in box_of and items[edge.source] != items[edge.target]
         if leaves and graph.vertices[edge.target].order == graph.vertices[edge.source].order:
@@ -247,7 +246,7 @@ def _runs(graph: Graph, items: list[int], order: list[int], contents: Mapping[in
             for b in users[a]
             if b in contents
             and sources[b] - {a} <= sources[a]
-            and users[a] - {b} <= users[b]
+            and users[a] - {b} <= {u for u in users[b] if sums_for_a_leaf(graph.vertices[u])}
             and _same(graph, contents[a], contents[b])
         ]
         if len(following) == 1:
@@ -261,18 +260,29 @@ def _same(graph: Graph, a: Content, b: Content) -> bool:
     return a.inside == b.inside and one.order == other.order and around[0] == around[1]
 
 
-def _contracted(graph: Graph, items: list[int], contents: Mapping[int, Content], box_of: Mapping[int, Box]) -> Graph:
+def contracted(
+    graph: Graph,
+    items: list[int],
+    contents: Mapping[int, Content],
+    box_of: Mapping[int, Box],
+    as_vertex: Callable[[Graph, Content, Box, int], Vertex],
+) -> Graph:
+    """Return the graph with each box as the vertex that is made of its content."""
     pairs = {(items[e.source], items[e.target]) for e in graph.edges}
     order = _sorted(set(items), {(a, b) for a, b in pairs if a != b})
     new = {item: i for i, item in enumerate(order)}
     together: dict[int, int] = {}
     for item in contents:
         together[items[item]] = together.get(items[item], 0) + 1
+    alike: dict[Hashable, int] = {}
+    known = max((v.alike for v in graph.vertices), default=0)
 
     def vertex(item: int) -> Vertex:
         v = graph.vertices[item]
         if item in box_of:
-            v = _box(graph, contents[item], box_of[item], together[item])
+            v = as_vertex(graph, contents[item], box_of[item], together[item])
+            kind = graph.scopes[box_of[item].scope], tuple(contents[item].inside)
+            v = replace(v, alike=alike.setdefault(kind, known + 1 + len(alike)))
         source = v.differentiates
         return replace(v, id=new[item], differentiates=None if source is None else new[items[source]])
 
@@ -316,6 +326,7 @@ def _box(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
         dtype=last.dtype,
         operation="scope",
         symbol=graph.scopes[box.scope],
+        place=place(graph.scopes[box.scope]) if times == 1 else "",
         detail=f"{_shapes(graph.vertices[i] for i in content.sources)} → {_shapes(results)}".lstrip(),
         scope=path[: path.index(box.scope)],
         order=box.order,

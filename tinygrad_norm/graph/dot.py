@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .digits import SPACE
 from .model import Edge, Graph, Vertex
+from .scopes import Name, title
 from .text import LONGEST_NAME, escaped, in_words, literal
 
 # Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
@@ -166,7 +167,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
             look = theme.of_order("_cluster", order)
             with parent.subgraph(name=f"cluster_{order}_{scope}") as cluster:
                 cluster.attr(
-                    label=graphviz.nohtml(literal(graph.scopes[scope]) + _half(order)),
+                    label=graphviz.nohtml(literal(title(graph.scopes[scope])) + _half(order)),
                     style="rounded,dashed" if order else "rounded",
                     color=look.line,
                     fontcolor=look.text,
@@ -222,18 +223,21 @@ def _label(vertex: Vertex) -> list[str]:
     if vertex.holds:
         each = f" × {vertex.times}" if vertex.times > 1 else ""
         return [
-            (literal(vertex.symbol) or "scope") + _half(vertex.order) + each,
+            _title(vertex) + each,
             escaped(holding(vertex)),
             escaped(vertex.detail),
         ]
     if vertex.refused:
         return [literal(f"{vertex.symbol} {vertex.detail}"), literal(vertex.refused)]
     lines = [literal(vertex.called)] if vertex.called else []
-    if vertex.text:
+    if vertex.operation == "step":
+        lines.append(f"{_title(vertex)} {escaped(vertex.detail)}".rstrip())
+    elif vertex.text:
         lines += map(escaped, wrapped(vertex.text))
     if vertex.unbroadcast:
         lines.append("undoes broadcast")
-    lines.append(in_words(vertex.shape) + (f" {vertex.dtype}" if vertex.values is not None else ""))
+    dtype = f" {vertex.dtype}" if vertex.values is not None else ""
+    lines += [escaped(result) + dtype for result in vertex.results or (in_words(vertex.shape),)]
     lines += map(escaped, vertex.values.split("\n") if vertex.values else ())
     if vertex.gradient_norm is not None:
         lines.append(f"gradient norm {vertex.gradient_norm}")
@@ -254,6 +258,11 @@ def wrapped(formula: str, width: int = LONGEST_FORMULA) -> list[str]:
         lines.append(rest[:end].rstrip())
         rest = rest[end:]
     return [*lines, rest]
+
+
+def _title(vertex: Vertex) -> str:
+    """Return what a box for a scope or a step is called, ready for DOT: ``block1.act: ReLU · gradient``."""
+    return literal(title(Name(vertex.symbol or "scope", vertex.place))) + _half(vertex.order)
 
 
 def holding(vertex: Vertex) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -26,6 +26,7 @@ from .naming import written
 from .printing import in_notebook, printed
 from .render import FORMATS, render
 from .running import in_lines, refusal, run, without_consumers
+from .steps import opening, stepped
 from .svg import prefixed, resized, with_fonts
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
@@ -125,6 +126,7 @@ def draw(
     values: bool = False,
     detail: str = "full",
     collapse: Collapse | None = None,
+    open: bool | str | Collection[str] = False,
     repeat: bool = False,
     axes: str | Iterable[str] | None = None,
     theme: str = "light",
@@ -133,8 +135,9 @@ def draw(
     """Draw the recorded step that led to the outputs.
 
     Each operation is a box with its symbol, its axes and the name and shape of its result; each operand is an edge, so
-    ``x * x`` has two. Scopes are clusters. Broadcasts are boxes, too: their gradient is the sum, in a double frame,
-    that appears beside them.
+    ``x * x`` has two. Scopes are clusters. Named steps, as softmax, ReLU, a loss or a convolution, are one box, and
+    modules a cluster or a box with their path in the network, as "block1.norm". Broadcasts are boxes, too: their
+    gradient is the sum, in a double frame, that appears beside them.
 
     Parameters
     ----------
@@ -155,10 +158,14 @@ def draw(
     collapse : int, str, collection of str, or callable, optional
         Which scopes become one box that says how many operations it holds: those deeper than a depth (with 0 every
         outermost scope, with 1 every scope inside one), those of some names, or those for which a function of the path
-        of names, as ``("encoder", "block")``, is true. Parameters that only one box uses are in it.
+        of names, as ``("encoder", "block")``, is true. Modules are also called by their path. Parameters that only one
+        box uses are in it.
+    open : bool, str or collection of str
+        Which named steps are shown as the operations they are composed of: all, those of some names, as "softmax", or
+        those at some path. A step in another one shows when that one is open.
     repeat : bool
-        Show a chain of boxes that hold the same operations once, with its length: "block × 12". Without ``collapse``
-        the outermost scopes become boxes.
+        Show a chain of boxes that hold the same operations once, with its length: "block × 12"; and so a sequence of
+        boxes that follows itself, in a frame. Without ``collapse`` the outermost scopes become boxes.
     axes : str or several, optional
         Names of axes by rank, as ``"n c h w"`` or ``("n c", "n c h w")``: what reductions run over is said in them.
     theme : {"light", "dark"}
@@ -177,7 +184,7 @@ def draw(
     Raises
     ------
     TypeError
-        If an output is not a Tensor, or ``cotangents``, ``axes`` or ``max_nodes`` is of another type.
+        If an output is not a Tensor, or ``cotangents``, ``open``, ``axes`` or ``max_nodes`` is of another type.
     ValueError
         If there are no outputs, too many boxes or edges even so, or an argument is not one of those above; if
         ``backward`` has nothing to differentiate.
@@ -190,6 +197,8 @@ def draw(
     Drawing(8 boxes, 9 edges)
     >>> tn.draw(tn.batch_norm(x), collapse=0)
     Drawing(2 boxes, 1 edges)
+    >>> tn.draw(tn.ops.softmax(x)), tn.draw(tn.ops.softmax(x), open=True)
+    (Drawing(2 boxes, 1 edges), Drawing(8 boxes, 8 edges))
     """
     if not outputs:
         raise ValueError("draw needs at least one Tensor")
@@ -202,6 +211,7 @@ def draw(
     axes = _as_texts(axes)
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, said: str = "") -> Drawing:
+        graph = stepped(graph, opening(open, graph))
         shown, caption = _shown(graph, fold if detail == "slide" else _as_it_is, collapse, repeat, max_nodes)
         captions = "\n".join(filter(None, (said, caption)))
         return Drawing(shown, "LR" if detail == "slide" else "TB", theme, captions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,9 +12,11 @@ import numpy as np
 from ..engine.context import Scope
 from ..engine.operators import Array
 from ..engine.primitive import Node
+from ..engine.recording import Step
 from ..engine.tensor import Tensor, walk
 from .digits import in_digits, number
 from .expressions import Expression, expression
+from .scopes import named
 
 VERSION = 2
 
@@ -62,6 +64,12 @@ class Vertex:
         How many such boxes, one after the other, it stands for.
     refused : str or None
         The error of an operation that refused its operands and made nothing; ``detail`` says what they were.
+    place : str
+        Of a box that stands for a module: its path in the network, as "block1.norm".
+    results : tuple of str
+        Of a named step that makes several Tensors: their names and shapes.
+    alike : int
+        The same for operations that do the same; and for boxes that hold such, connected in the same way.
     """
 
     id: int
@@ -88,10 +96,18 @@ class Vertex:
     holds: int = 0
     times: int = 1
     refused: str | None = None
+    place: str = ""
+    results: tuple[str, ...] = ()
+    alike: int = 0
 
     @property
     def phase(self) -> str:
         return "backward" if self.order else "forward"
+
+
+def sums_for_a_leaf(v: Vertex) -> bool:
+    """Return whether a vertex adds up contributions to a leaf, which belong to no operation."""
+    return v.order > 0 and v.operation == "add" and v.operand is None and v.differentiates is None
 
 
 @dataclass(frozen=True)
@@ -129,12 +145,17 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """Vertices in topological order, edges, the names of scopes by number, and the vertices that were asked for."""
+    """Vertices in topological order, edges, the names of scopes by number, and the vertices that were asked for.
+
+    ``given`` are, for the scopes that are named steps, their inputs: vertices, by number or, where none of the edges
+    leads to the array, as one to be added.
+    """
 
     vertices: tuple[Vertex, ...]
     edges: tuple[Edge, ...]
     scopes: tuple[str, ...]
     outputs: tuple[int, ...]
+    given: Mapping[int, tuple[int | Vertex | None, ...]] = field(default_factory=dict)
 
     def inputs_of(self) -> dict[int, list[Edge]]:
         """Return the edges into each vertex, by operand."""
@@ -227,6 +248,7 @@ def trace(
     arrays: dict[Any, Tensor] = {}
     vertices: list[Vertex] = []
     edges: list[Edge] = []
+    kinds: dict[Expression, int] = {}
     lengths = {x: number(np.linalg.norm(g.data.astype(np.float64))) for x, g in (gradients or {}).items()}
 
     def data(array: Array) -> Tensor:
@@ -250,6 +272,15 @@ def trace(
                 **what,
             )
         )
+
+    def given_to(x: Any) -> int | Vertex | None:
+        """Return what stands for an input of a named step: a vertex there is, or a new one; none for numbers."""
+        if isinstance(x, Tensor) and x in ids:
+            return ids[x]
+        if not isinstance(x, Tensor | np.ndarray) or not x.ndim:
+            return None
+        name, shown = (x.name, in_digits(x.data) if values else None) if isinstance(x, Tensor) else (None, None)
+        return Vertex(-1, name, x.shape, str(x.dtype), values=shown)
 
     def path_of(scope: Scope | None) -> tuple[int, ...]:
         if scope not in paths:
@@ -277,6 +308,7 @@ def trace(
             expression=found,
             formula=_formula(node),
             local=node.primitive.formulas,
+            alike=kinds.setdefault(found, 1 + len(kinds)),
             scope=path,
             order=node.order,
             differentiates=None if source is None else made_by.get(source),
@@ -296,7 +328,15 @@ def trace(
         edges += [Edge(ids[x], i, operand, shape=x.shape) for operand, x in of]
         asked_for.append(i)
     _draw_in_lone_leaves(vertices, edges)
-    return Graph(tuple(vertices), tuple(edges), tuple(s.name for s in scopes), tuple(asked_for))
+    shown = named(
+        list(scopes),
+        {v.id: v.scope for v in vertices if v.operation and not v.order},
+        lambda axis, ndim: _over(axis, names.get(ndim)),
+    )
+    new = {scope: i for i, scope in enumerate(shown)}
+    vertices = [replace(v, scope=tuple(new[s] for s in v.scope if s in new)) for v in vertices]
+    given = {new[i]: tuple(map(given_to, s.inputs)) for s, i in scopes.items() if i in new and isinstance(s, Step)}
+    return Graph(tuple(vertices), tuple(edges), tuple(shown.values()), tuple(asked_for), given)
 
 
 def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:

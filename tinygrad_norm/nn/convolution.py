@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..engine import ops
-from ..engine.recording import scope
+from ..engine.recording import step
 from ..norm.checks import positive, shaped
 from ..norm.pattern import is_size
 from .layers import uniform
@@ -96,7 +96,8 @@ def _convolved(
     stride, dilation = _sizes("stride", stride, rank), _sizes("dilation", dilation, rank)
     around = _around(padding, size, stride, dilation, mode)
     bias = shaped(bias, (out,), "bias")
-    with scope(name):
+    said = {"stride": stride if max(stride) > 1 else None, "padding": around, "dilation": dilation, "groups": groups}
+    with step(name, x, weight, bias, window=size, **said):
         windows = _windows(name, x, size, stride, dilation, around, mode)
         columns = ops.moveaxis(windows, range(-rank, 0), range(-2 * rank, -rank))  # n c i j h w
         images, places = x.shape[: -rank - 1], columns.shape[-rank:]
@@ -156,7 +157,8 @@ def max_pool2d(
     if np.any(around) and x.dtype.kind not in "fc":
         raise TypeError(f"max_pool2d pads with -inf, which {x.dtype} cannot hold; convert with .astype(np.float32)")
     size, stride, _, dilation = pool
-    with scope("max_pool2d"):
+    said = {"stride": stride if stride != size else None, "padding": around, "dilation": dilation}
+    with step("max pooling", x, window=size, **said):
         return ops.max(_windows("max_pool2d", x, size, stride, dilation, around, value=-math.inf), axis=(-2, -1))
 
 
@@ -184,7 +186,7 @@ def avg_pool2d(
     x, pool = _with_space("avg_pool2d", x, 2), _pooling(kernel_size, stride, padding)
     size, stride, padding, once = pool
     around, inner = _around_pool(x, *pool, ceil_mode), tuple((p, p) for p in padding)
-    with scope("avg_pool2d"):
+    with step("average pooling", x, window=size, stride=stride if stride != size else None, padding=around):
         y = ops.mean(_windows("avg_pool2d", x, size, stride, once, around), axis=(-2, -1))
         if divisor_override is not None:
             return y * (math.prod(size) / positive("divisor_override", divisor_override))

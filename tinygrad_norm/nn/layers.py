@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
-from ..engine.recording import scope
+from ..engine.recording import scope, step
 from ..norm.checks import axis_of, finite, integer, parameter_dtype, positive, real
 from .module import Module, Parameter, one_array
 
@@ -104,14 +104,16 @@ class Tanh(Module):
     """The hyperbolic tangent."""
 
     def forward(self, x: Any) -> Any:
-        return ops.tanh(x)
+        with step("tanh", x):
+            return ops.tanh(x)
 
 
 class Sigmoid(Module):
     """``1 / (1 + exp(-x))``, without overflow."""
 
     def forward(self, x: Any) -> Any:
-        return ops.sigmoid(x)
+        with step("sigmoid", x):
+            return ops.sigmoid(x)
 
 
 class LeakyReLU(Module):
@@ -133,8 +135,7 @@ class LeakyReLU(Module):
         self.negative_slope = finite("negative_slope", negative_slope)
 
     def forward(self, x: Any) -> Any:
-        with scope("leaky_relu"):
-            return ops.leaky_relu(x, self.negative_slope)
+        return ops.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
@@ -151,8 +152,7 @@ class SiLU(Module):
     """
 
     def forward(self, x: Any) -> Any:
-        with scope("silu"):
-            return ops.silu(x)
+        return ops.silu(x)
 
 
 class GELU(Module):
@@ -185,8 +185,7 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, x: Any) -> Any:
-        with scope("gelu"):
-            return ops.gelu(x, self.approximate)
+        return ops.gelu(x, self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
@@ -213,10 +212,9 @@ class Softmax(Module):
         self.dim = dim
 
     def forward(self, x: Any) -> Any:
-        with scope("softmax"):
-            if x.ndim == 0:  # which counts as one axis of one value, as in Flatten
-                return ops.softmax(x.reshape(1), axis=self.dim).reshape(())
-            return ops.softmax(x, axis=self.dim)
+        if x.ndim == 0:  # which counts as one axis of one value, as in Flatten
+            return ops.softmax(x.reshape(1), axis=self.dim).reshape(())
+        return ops.softmax(x, axis=self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -264,7 +262,7 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.p == 0:
             return x
-        with scope("dropout"):
+        with step("dropout", x, p=self.p):
             stays = self.rng.random(one_array(self, x).shape) >= self.p
             return ops.where(stays, x, 0) * (1 / (1 - self.p) if self.p < 1 else 0.0)
 

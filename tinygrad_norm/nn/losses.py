@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine import ops
 from ..engine.operators import plain
-from ..engine.recording import scope
+from ..engine.recording import step
 from ..norm.checks import finite, real
 from .module import Module
 
@@ -57,7 +57,7 @@ def cross_entropy(
     smoothing = real("label_smoothing", label_smoothing)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing is a share, from 0 to 1, not {label_smoothing!r}")
-    with scope("cross_entropy"):
+    with step("cross-entropy", input, target, weight, smoothing=smoothing, reduction=reduction):
         log_p = ops.log_softmax(input, axis=_class_axis(input))
         if target.dtype.kind == "f" and target.shape == input.shape:
             return _of_probabilities(log_p, target, weight, reduction, smoothing)
@@ -75,7 +75,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     >>> float(tn.nn.nll_loss(np.array([[-0.5, -1.0], [-2.0, -0.25]]), np.array([0, 1])))
     0.375
     """
-    with scope("nll_loss"):
+    with step("NLL loss", input, target, weight, reduction=reduction):
         return _of_labels("nll_loss", ops.operand(input), ops.operand(target), weight, ignore_index, reduction, 0.0)
 
 
@@ -174,8 +174,9 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     >>> float(tn.nn.mse_loss(np.array([1.0, 2.0]), np.array([0.0, 4.0])))
     2.5
     """
-    with scope("mse_loss"):
-        return _reduced(ops.square(_difference("mse_loss", input, target)), reduction)
+    x, t = _compared("mse_loss", input, target)
+    with step("MSE loss", x, t, reduction=reduction):
+        return _reduced(ops.square(x - t), reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -187,8 +188,9 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     >>> float(tn.nn.l1_loss(np.array([1.0, 2.0]), np.array([0.0, 4.0])))
     1.5
     """
-    with scope("l1_loss"):
-        return _reduced(ops.absolute(_difference("l1_loss", input, target)), reduction)
+    x, t = _compared("l1_loss", input, target)
+    with step("L1 loss", x, t, reduction=reduction):
+        return _reduced(ops.absolute(x - t), reduction)
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
@@ -204,8 +206,9 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     """
     if not finite("delta", delta) > 0:
         raise ValueError(f"delta must be positive, not {delta!r}")
-    with scope("huber_loss"):
-        return _reduced(_huber(_difference("huber_loss", input, target), delta), reduction)
+    x, t = _compared("huber_loss", input, target)
+    with step("Huber loss", x, t, delta=delta, reduction=reduction):
+        return _reduced(_huber(x - t, delta), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -219,8 +222,9 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     """
     if not finite("beta", beta) >= 0:
         raise ValueError(f"beta must not be negative, not {beta!r}")
-    with scope("smooth_l1_loss"):
-        d = _difference("smooth_l1_loss", input, target)
+    x, t = _compared("smooth_l1_loss", input, target)
+    with step("smooth L1 loss", x, t, beta=beta, reduction=reduction):
+        d = x - t
         return _reduced(_huber(d, beta) * (1 / beta) if beta else ops.absolute(d), reduction)
 
 
@@ -257,7 +261,7 @@ def binary_cross_entropy_with_logits(
     [0.6931, 0.0, 10000.0]
     """
     x, t = _compared("binary_cross_entropy_with_logits", input, target)
-    with scope("binary_cross_entropy_with_logits"):
+    with step("binary cross-entropy of logits", x, t, weight, pos_weight, reduction=reduction):
         positive = t * ops.softplus(-x)
         if pos_weight is not None:
             positive = positive * ops.astype(pos_weight, x.dtype)
@@ -279,7 +283,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     p, t = _compared("binary_cross_entropy", input, target)
     if not ((plain(p) >= 0) & (plain(p) <= 1)).all():
         raise ValueError("binary_cross_entropy expects probabilities, from 0 to 1; logits have a loss of their own")
-    with scope("binary_cross_entropy"):
+    with step("binary cross-entropy", p, t, weight, reduction=reduction):
         log_p = ops.maximum(ops.where(p > 0, ops.log(ops.where(p > 0, p, 1)), -100), -100)
         log_q = ops.where(p < 1, ops.log1p(-ops.where(p < 1, p, 0)), -100)
         return _weighted(-t * log_p - (1 - t) * log_q, weight, reduction)
@@ -297,11 +301,6 @@ def _compared(name: str, input: Any, target: Any) -> tuple[Any, Any]:
     if input.dtype.kind in "biu":
         return ops.astype(input, target.dtype), target
     return input, ops.astype(target, input.dtype) if target.dtype.kind in "biu" else target
-
-
-def _difference(name: str, input: Any, target: Any) -> Any:
-    input, target = _compared(name, input, target)
-    return input - target
 
 
 class _Loss(Module):

@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from copy import copy
 from numbers import Number
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 
+from ..engine.context import Scope
 from ..engine.operators import Array, plain
+from ..engine.recording import ModuleScope, scope
 from ..engine.tensor import Tensor, frozen
 
 
@@ -74,6 +76,32 @@ def _with_tensors(x: Any) -> Any:
     return Tensor(x) if is_array else x
 
 
+class _called(scope):  # noqa: N801 (a context manager is named like the function it stands for)
+    """Record what a module computes in a scope of its own, which knows the module's path in those around it."""
+
+    __slots__ = ("_module",)
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(type(module).__name__)
+        self._module = module
+
+    def _inside(self, outer: Scope | None) -> Scope:
+        return ModuleScope(self._name, outer, self._place(outer), self._module)
+
+    def _place(self, outer: Scope | None) -> str:
+        for around in reversed(outer.path if outer else ()):
+            if isinstance(around, ModuleScope) and (path := around.module()._path_of(self._module)):
+                return f"{around.place}.{path}" if around.place else path
+        return ""
+
+
+def _is_at(path: str, outer: Module, module: Module) -> bool:
+    try:
+        return attrgetter(path)(outer) is module
+    except AttributeError:
+        return False
+
+
 class Module:
     """A layer or a model: parameters, buffers and other modules as attributes, and a ``forward``.
 
@@ -103,11 +131,13 @@ class Module:
         self.training = True
         self._buffers: dict[str, Array | None] = {}
         self._observers: list[Any] = []
+        self._paths: dict[int, str] = {}  # of modules inside, by identity, as they were found
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         inputs = tuple([x if isinstance(x, Tensor) else _as_input(x) for x in inputs])
         options = {name: _with_tensors(x) for name, x in options.items()}
-        y = self.forward(*inputs, **options)
+        with _called(self):
+            y = self.forward(*inputs, **options)
         for observer in self._observers:
             observer(self, (*inputs, *options.values()), y)
         return y
@@ -194,6 +224,14 @@ class Module:
     def _own_buffers(self) -> Iterator[tuple[str, Array]]:
         """Yield the buffers that are present, with their names."""
         return ((name, value) for name, value in self._buffers.items() if value is not None)
+
+    def _path_of(self, module: Module) -> str | None:
+        """Return where a module inside this one is, as ``"0.norm"``; it is looked for again after it was moved."""
+        path = self._paths.get(id(module))
+        if path is None or not _is_at(path, self, module):
+            self._paths = {id(inside): path for path, inside in self.named_modules() if path}
+            path = self._paths.get(id(module))
+        return path
 
     # --- modes and gradients
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..context import STATE
 from ..operators import FUNCTIONS, Axis
 from ..primitive import Primitive
-from ..recording import no_grad
+from ..recording import no_grad, step
 from ..tensor import record
 from .core import astype, axes_of, count_over, operand, square, sum, tanh, where
 from .core import mean as mean_of
@@ -74,13 +74,20 @@ def var(x: Any, *args: Any, **kwargs: Any) -> Any:
     ``ddof=1``, or ``correction=1``, divides by ``n - 1``; from ``n`` on it is infinite or, at a constant input, NaN.
     At a constant input the gradient is 0.
     """
-    return astype(*_variance(x, *args, **kwargs))
+    with step("var", x, **_said(*args, **kwargs)):
+        return astype(*_variance(x, *args, **kwargs))
 
 
 def std(x: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the square root of `var`, like ``np.std``. At a constant input the gradient is 0, as that of a norm."""
-    y, dtype = _variance(x, *args, **kwargs)
-    return astype(root(y), dtype)
+    with step("std", x, **_said(*args, **kwargs)):
+        y, dtype = _variance(x, *args, **kwargs)
+        return astype(root(y), dtype)
+
+
+def _said(axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, *_: Any, **options: Any) -> Any:
+    """Return those parameters of a variance that a picture names."""
+    return {"axis": axis, "ddof": options.get("correction") or ddof}
 
 
 _finite = Primitive("finite", "finite", lambda x: np.where(np.isfinite(x), x, 0))
@@ -96,16 +103,18 @@ def _shift(x: Any, axis: Axis) -> Any:
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Return ``log(sum(exp(x)))`` without overflow."""
-    x, dtype = widened(x, None)
-    axis = axes_of(axis, x.ndim)
-    shift = _shift(x, axis)
-    total = astype(log(sum(exp(x - shift), axis=axis, keepdims=True)) + shift, dtype)
-    return total if keepdims else total.squeeze(axis)
+    with step("logsumexp", x, axis=axis):
+        x, dtype = widened(x, None)
+        axis = axes_of(axis, x.ndim)
+        shift = _shift(x, axis)
+        total = astype(log(sum(exp(x - shift), axis=axis, keepdims=True)) + shift, dtype)
+        return total if keepdims else total.squeeze(axis)
 
 
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
     """Return the logarithm of `softmax`. The largest value is subtracted first, and never added back."""
-    return astype(*_log_shares(x, axis))
+    with step("log-softmax", x, axis=axis):
+        return astype(*_log_shares(x, axis))
 
 
 def _log_shares(x: Any, axis: Axis) -> tuple[Any, Any]:
@@ -116,25 +125,29 @@ def _log_shares(x: Any, axis: Axis) -> tuple[Any, Any]:
 
 def softmax(x: Any, axis: Axis = -1) -> Any:
     """Return ``exp(x) / sum(exp(x))`` along an axis, without overflow."""
-    log_shares, dtype = _log_shares(x, axis)
-    return astype(exp(log_shares), dtype)
+    with step("softmax", x, axis=axis):
+        log_shares, dtype = _log_shares(x, axis)
+        return astype(exp(log_shares), dtype)
 
 
 def relu(x: Any) -> Any:
     """Return ``where(x <= 0, 0, x)``: 0 at 0, with gradient 0 there; NaN stays NaN."""
-    x = operand(x)
-    return where(np.real(x) <= 0, 0, x)
+    with step("ReLU", x):
+        x = operand(x)
+        return where(np.real(x) <= 0, 0, x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """Return ``x`` where positive, else ``negative_slope * x``."""
-    x = operand(x)
-    return where(np.real(x) <= 0, x * negative_slope, x)
+    with step("leaky ReLU", x, slope=negative_slope):
+        x = operand(x)
+        return where(np.real(x) <= 0, x * negative_slope, x)
 
 
 def silu(x: Any) -> Any:
     """Return ``x * sigmoid(x)``, also called swish."""
-    return x * sigmoid(x)
+    with step("SiLU", x):
+        return x * sigmoid(x)
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:
@@ -147,18 +160,20 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     ImportError
         For the exact form where SciPy is not installed.
     """
-    if approximate == "tanh":
-        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
-    if approximate != "none":
+    if approximate not in ("none", "tanh"):
         raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
-    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+    with step("GELU", x, approximate=approximate):
+        if approximate == "tanh":
+            return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
 def softplus(x: Any) -> Any:
     """Return ``log(1 + exp(x))`` without overflow, right in every derivative at 0 too."""
-    x = operand(x)
-    positive = np.real(x) > 0
-    return log1p(exp(where(positive, -x, x))) + where(positive, x, 0)
+    with step("softplus", x):
+        x = operand(x)
+        positive = np.real(x) > 0
+        return log1p(exp(where(positive, -x, x))) + where(positive, x, 0)
 
 
 FUNCTIONS.update({np.var: var, np.std: std})

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
+from ..recording import step
 from ..tensor import Tensor, record
 from .composite import widened
 from .core import astype, broadcast_to, operand, reshape, square, sum, where
@@ -45,15 +46,20 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
         raise TypeError(f"{reason}; np.linalg.norm(x.data, ord={ord!r}) is its value")
     if ord not in (1, -1, math.inf, -math.inf):
         raise ValueError(f"there is no norm of order {ord!r} of matrices")
-    sums = sum(absolute(x), axes[0] if abs(ord) == 1 else axes[1], keepdims=True)
-    return (max if ord > 0 else min)(sums, axes, keepdims=keepdims)
+    with step("norm", x, axis=axes, ord=ord):
+        sums = sum(absolute(x), axes[0] if abs(ord) == 1 else axes[1], keepdims=True)
+        return (max if ord > 0 else min)(sums, axes, keepdims=keepdims)
 
 
 def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """Return norms of vectors, over one or several axes, or of all elements, like ``np.linalg.vector_norm``."""
-    x = operand(x)
     if isinstance(ord, str):
         raise ValueError(f"there is no norm of order {ord!r} of vectors")
+    with step("norm", x, axis=axis, ord=None if ord == 2 else ord):
+        return _vector_norm(operand(x), axis, keepdims, ord)
+
+
+def _vector_norm(x: Any, axis: Axis, keepdims: bool, ord: Any) -> Any:
     if x.dtype.kind not in "fc":
         x = astype(x, float)
     if math.isinf(ord):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..operators import FUNCTIONS
+from ..recording import step
 from ..tensor import Tensor, record
 from .core import Rule, astype, broadcast_to, matmul, operand, reshape, sum, transpose
 from .rearranging import diagonal, flip
@@ -232,7 +233,8 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     if a.shape[-1] != 3 or b.shape[-1] != 3:
         raise ValueError(f"cross takes vectors of 3 components, not {a.shape[-1]} and {b.shape[-1]}")
     following, last = [1, 2, 0], [2, 0, 1]
-    return moveaxis(a[..., following] * b[..., last] - a[..., last] * b[..., following], -1, axisc)
+    with step("cross product", a, b):
+        return moveaxis(a[..., following] * b[..., last] - a[..., last] * b[..., following], -1, axisc)
 
 
 def multi_dot(arrays: Sequence[Any], *, out: None = None) -> Any:
@@ -261,7 +263,8 @@ def convolve(a: Any, v: Any, mode: Literal["full", "same", "valid"] = "full") ->
         what = f"shapes {a.shape} and {v.shape}, mode {mode!r}"
         raise ValueError(f"convolve takes two vectors with elements, and a mode of {list(_MARGINS)}; not {what}")
     a, v = sorted((reshape(a, -1), reshape(v, -1)), key=len, reverse=True)
-    return sliding_windows(pad(a, [_MARGINS[mode](v.size)]), (v.size,)) @ flip(v)
+    with step("convolve", a, v, mode=mode):
+        return sliding_windows(pad(a, [_MARGINS[mode](v.size)]), (v.size,)) @ flip(v)
 
 
 def correlate(a: Any, v: Any, mode: Literal["full", "same", "valid"] = "valid") -> Any:

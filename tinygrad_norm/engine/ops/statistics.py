@@ -11,6 +11,7 @@ import numpy as np
 
 from ..operators import FUNCTIONS, Array, Axis, plain
 from ..primitive import Primitive
+from ..recording import step
 from ..tensor import Tensor, record
 from .composite import logsumexp, std, var
 from .core import astype, axes_of, broadcast_to, count_over, multiply, operand, where
@@ -125,7 +126,8 @@ def _reading(read: Callable[[Any], Any], a: Any, axis: Axis, keepdims: bool) -> 
 
 def median(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
     """Return the middle element, or the mean of the two in the middle, like ``np.median``."""
-    return _reading(lambda x: mean(x[(len(x) - 1) // 2 : len(x) // 2 + 1], axis=0), a, axis, keepdims)
+    with step("median", a, axis=axis):
+        return _reading(lambda x: mean(x[(len(x) - 1) // 2 : len(x) // 2 + 1], axis=0), a, axis, keepdims)
 
 
 def quantile(
@@ -147,7 +149,8 @@ def quantile(
         share = (place - below).reshape(place.shape + (1,) * (x.ndim - 1) * bool(place.ndim))
         return x[below] + (x[above] - x[below]) * share
 
-    return _reading(read, a, axis, keepdims)
+    with step("quantile", a, q=None if np.ndim(q) else q, axis=axis):
+        return _reading(read, a, axis, keepdims)
 
 
 def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
@@ -181,10 +184,11 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
             raise ValueError(f"weights of shape {weights.shape} fit neither {a.shape} nor its axes {axes}")
         weights = weights.transpose(tuple(np.argsort(axes)))
         weights = broadcast_to(weights.reshape(tuple(n if i in axes else 1 for i, n in enumerate(a.shape))), a.shape)
-    total = sum(weights, axis, keepdims=keepdims)
-    if np.any(total == 0):
-        raise ZeroDivisionError("the weights add up to zero")
-    y = sum(a * weights, axis, keepdims=keepdims) / total
+    with step("average", a, weights, axis=axis):
+        total = sum(weights, axis, keepdims=keepdims)
+        if np.any(total == 0):
+            raise ZeroDivisionError("the weights add up to zero")
+        y = sum(a * weights, axis, keepdims=keepdims) / total
     return (y, total) if returned else y
 
 

@@ -1,0 +1,108 @@
+"""The names of scopes: where a module is in its network, and what a named step says of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..engine.context import Scope
+from ..engine.recording import ModuleScope, Step
+
+_USUAL = {
+    "padding": "0", "dilation": "1", "groups": "1", "smoothing": "0", "ddof": "0", "reduction": "mean",
+    "approximate": "none",
+}  # fmt: skip
+"""What goes without saying."""
+
+
+class Name(str):
+    """The name of a scope.
+
+    Attributes
+    ----------
+    place : str
+        The path of the module that it is, as ``"block1.norm"``; nothing outside of modules.
+    said : str or None
+        Of a named step: its parameters in words. None for other scopes.
+    """
+
+    place: str = ""
+    said: str | None = None
+
+    def __new__(cls, name: str, place: str = "", said: str | None = None) -> Name:
+        new = super().__new__(cls, name)
+        new.place, new.said = place, said
+        return new
+
+
+def place(name: str) -> str:
+    """Return the path of the module that a scope is, or nothing."""
+    return name.place if isinstance(name, Name) else ""
+
+
+def title(name: str) -> str:
+    """Return the name of a scope behind its place, as ``"block1.norm: batch_norm"``."""
+    return f"{place(name)}: {name}" if place(name) else name
+
+
+def named(
+    scopes: Sequence[Scope], paths: Mapping[int, tuple[int, ...]], over: Callable[[Any, int], str]
+) -> dict[int, Name]:
+    """Return the names of the scopes that a picture shows, by number.
+
+    Parameters
+    ----------
+    scopes : sequence of Scopes
+        Those outside before those inside.
+    paths : mapping
+        For each operation of the forward pass the numbers of the scopes around it.
+    over : callable
+        ``over(axis, ndim)`` puts axes into words.
+
+    Notes
+    -----
+    A module without a place, as the outermost one, is not shown. Nor is one around a single operation or scope, which
+    takes its place: the picture has one frame for a layer and what it computes.
+    """
+    inside: dict[int, set[int]] = {}
+    for operation, path in paths.items():
+        for outer, inner in pairwise((*path, -1 - operation)):
+            inside.setdefault(outer, set()).add(inner)
+    places: dict[int, str] = {}
+    shown: dict[int, Name] = {}
+    for i, scope in enumerate(scopes):
+        place = places.get(i, "")
+        if isinstance(scope, ModuleScope):
+            place, content = scope.place or place, inside.get(i, set())
+            if len(content) == 1:
+                places[min(content)] = place
+            if not place or len(content) == 1:
+                continue
+        shown[i] = Name(scope.name, place, _said(scope, over) if isinstance(scope, Step) else None)
+    return shown
+
+
+def _said(step: Step, over: Callable[[Any, int], str]) -> str:
+    """Put the parameters of a step into words: ``"over n"``, ``"3×3, stride 2, padding 1"``."""
+    words = []
+    for name, value in step.static.items():
+        if name == "axis":
+            ndim = np.ndim(step.inputs[0])
+            axes = range(ndim) if value is None else value if isinstance(value, tuple) else (value,)
+            words.append(over(tuple(axis % max(ndim, 1) for axis in axes), ndim))
+        elif name == "window":
+            words.append("×".join(map(str, value)))
+        elif value is not None and (text := _short(value)) != _USUAL.get(name):
+            words.append(f"{name} {text}")
+    return ", ".join(words)
+
+
+def _short(value: Any) -> str:
+    """Return a number as people write it, and several that are equal as one."""
+    if isinstance(value, tuple):
+        texts = [*map(_short, value)]
+        return texts[0] if len(set(texts)) == 1 else ",".join(texts)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,156 @@
+"""Named steps, as softmax, as one box each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from itertools import count
+
+from .collapse import Box, Content, contents_of, contracted, without_cycles
+from .fold import renumbered
+from .model import Edge, Graph, Vertex
+from .scopes import Name, place
+from .text import in_words
+
+Opened = Callable[[str], bool]
+
+
+def opening(open: bool | str | Collection[str], graph: Graph) -> Opened:
+    """Return which named steps are shown as what they are composed of.
+
+    Parameters
+    ----------
+    open : bool, str or collection of str
+        All or none, those of some names, as "softmax", or those at some places, as "block1.act".
+    graph : Graph
+        For the names there are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or a name that no step has.
+    """
+    if isinstance(open, bool):
+        return lambda name: bool(open)
+    if not isinstance(open, Collection):
+        raise TypeError(f"open is a bool, or names of steps, not {type(open).__name__}")
+    steps = [name for name in graph.scopes if _is_step(name)]
+    asked = {open} if isinstance(open, str) else set(open)
+    wanted = set(map(_spelled, asked))
+    if unknown := [name for name in asked if _spelled(name) not in {_spelled(t) for s in steps for t in (s, place(s))}]:
+        there = ", ".join(map(repr, sorted(set(steps)))) or "none"
+        raise ValueError(f"open: no step is called {', '.join(map(repr, sorted(unknown)))}; there are {there}")
+    return lambda name: _spelled(name) in wanted or (place(name) != "" and _spelled(place(name)) in wanted)
+
+
+def _spelled(name: str) -> str:
+    """Return a name so that "log_softmax" is "log-softmax", and "relu" is "ReLU"."""
+    return name.casefold().replace("_", "-").replace(" ", "-")
+
+
+def _is_step(name: str) -> bool:
+    return isinstance(name, Name) and name.said is not None
+
+
+def stepped(graph: Graph, opened: Opened) -> Graph:
+    """Return the graph with every named step that is not opened as one box, and its gradient as another.
+
+    Its inputs stay outside, also those that its operations use as indices. So does the sum of the contributions to its
+    result, which is no part of its own gradient.
+    """
+    closed = {i for i, name in enumerate(graph.scopes) if _is_step(name) and not opened(name)}
+    if not closed:
+        return graph
+    graph = _with_inputs(graph, closed)
+    results = {e.source for e in graph.edges if _leaves(graph, e, closed)} | set(graph.outputs)
+    vertices, box_of = list(graph.vertices), {}
+    for v in graph.vertices:
+        step = _closed(v, closed)
+        if step is not None and _is_sum(v) and v.differentiates in results:
+            vertices[v.id] = _outside(v, step)
+        elif step is not None:
+            differentiated = 0 if v.differentiates is None else graph.vertices[v.differentiates].order
+            box_of[v.id] = Box(v.order, differentiated, step)
+    graph = replace(graph, vertices=tuple(vertices))
+    items, _ = without_cycles(graph, box_of)
+    return contracted(graph, items, contents_of(graph, items, box_of), box_of, _step)
+
+
+def _closed(v: Vertex, closed: set[int]) -> int | None:
+    """Return the outermost closed step that a vertex is in."""
+    return next((scope for scope in v.scope if scope in closed), None)
+
+
+def _leaves(graph: Graph, e: Edge, closed: set[int]) -> bool:
+    source, target = graph.vertices[e.source], graph.vertices[e.target]
+    return source.order == target.order and _closed(source, closed) != _closed(target, closed)
+
+
+def _is_sum(v: Vertex) -> bool:
+    return v.order > 0 and v.operation == "add" and v.operand is None
+
+
+def _outside(v: Vertex, step: int) -> Vertex:
+    return replace(v, scope=v.scope[: v.scope.index(step)])
+
+
+def _with_inputs(graph: Graph, closed: set[int]) -> Graph:
+    """Put the inputs of closed steps outside, and lead each to its step, also one that only tells where to look.
+
+    A leaf that stays inside is a constant that the step made for itself.
+    """
+    vertices = [_outside(v, step) if (step := _given_to(v, graph, closed)) is not None else v for v in graph.vertices]
+    first: dict[int, Vertex] = {}
+    for v in graph.vertices:
+        if v.operation is not None and not v.order and (step := _closed(v, closed)) is not None:
+            first.setdefault(step, v)
+    used = {(e.source, _closed(graph.vertices[e.target], closed)) for e in graph.edges}
+    edges = list(graph.edges)
+    place = {v.id: float(v.id) for v in vertices}
+    for step, v in first.items():
+        operands = count(1 + max((e.operand for e in edges if e.target == v.id), default=-1))
+        for x in graph.given.get(step, ()):
+            source = len(vertices) if isinstance(x, Vertex) else x
+            if isinstance(x, Vertex):
+                # A new leaf stands just before the step.
+                vertices.append(replace(x, id=len(vertices), scope=_outside(v, step).scope))
+                place[len(place)] = v.id - 0.5
+            if source is not None and (source, step) not in used:
+                used.add((source, step))
+                edges.append(Edge(source, v.id, next(operands), shape=vertices[source].shape))
+    edges.sort(key=lambda e: (e.target, e.operand))
+    return renumbered(graph, sorted(vertices, key=lambda v: place[v.id]), edges)
+
+
+def _given_to(v: Vertex, graph: Graph, closed: set[int]) -> int | None:
+    """Return the closed step that a vertex inside is an input of."""
+    step = _closed(v, closed)
+    if step is None or v.operation is not None:
+        return None
+    given = v.requires_grad or v.parameter or v.name or v.id in graph.given.get(step, ())
+    return step if given else None
+
+
+def _step(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
+    """Return a named step as a vertex: its name, its parameters, and what its results are called."""
+    asked = set(graph.outputs)
+    results = [v for v in content.members if v.id in content.results or v.id in asked] or content.members[-1:]
+    last, name = results[-1], graph.scopes[box.scope]
+    several = len(results) > 1
+    return Vertex(
+        id=last.id,
+        name=None if several else last.name,
+        shape=last.shape,
+        dtype=last.dtype,
+        operation="step",
+        symbol=str(name),
+        place=place(name),
+        detail=name.said or "" if isinstance(name, Name) and not box.order else "",
+        scope=last.scope[: last.scope.index(box.scope)],
+        order=box.order,
+        differentiates=next((v.differentiates for v in content.members if v.differentiates is not None), None),
+        requires_grad=last.requires_grad,
+        values=None if several else last.values,
+        gradient_norm=last.gradient_norm,
+        results=tuple(" ".join(filter(None, (v.name, in_words(v.shape)))) for v in results) if several else (),
+    )
