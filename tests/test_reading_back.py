@@ -11,7 +11,7 @@ from primitive_table import COMPOSITES, ROWS
 
 import tinygrad_norm as tn
 from tinygrad_norm.engine.tensor import named, record, walk
-from tinygrad_norm.graph import dot, fold, formulas, model, naming
+from tinygrad_norm.graph import dot, fold, formulas, naming, tracing
 from tinygrad_norm.graph.explorer.recording import Recording
 
 VIEWS = [(detail, backward) for detail in ("full", "slide") for backward in (False, True)]
@@ -62,7 +62,7 @@ def reads_back(outputs, given, rng, rtol=1e-5):
             continue
         with np.errstate(all="ignore"):
             drawing = tn.draw(
-                *outputs, values=True, detail=detail, backward=backward, cotangents=g if backward else None
+                *outputs, values=True, open=True, detail=detail, backward=backward, cotangents=g if backward else None
             )
         seeds = {f"dL/d{y.name}": x for y, x in zip(outputs, g, strict=True)}
         found = agrees(drawing, {**given, **(seeds if backward else {})}, recorded)
@@ -209,7 +209,7 @@ def test_a_picture_that_does_not_say_it_is_found_out(kind, monkeypatch):
             naming, "_text", lambda expression, *_: "where(mask, b, a)" if expression.kind == "where" else "×"
         ),
         "the exponent": (formulas, "_RAISED", str.maketrans("0123456789", "⁰¹²²⁴⁵⁶⁷⁸⁹")),
-        "over which axes": (model, "_over", lambda axis, names: "axis 0"),
+        "over which axes": (tracing, "_over", lambda axis, names: "axis 0"),
         "that a value is used twice": (dot, "_add_edge", once(dot._add_edge)),
     }  # fmt: skip
     if kind == "a transposition":

@@ -21,13 +21,14 @@ from ..engine.tensor import Tensor, slope_name, walk
 from .collapse import Collapse, closing, collapsed, depths, too_much
 from .dot import THEMES, legend, to_dot
 from .fold import fold
-from .model import Graph, trace
+from .model import Graph
 from .naming import written
 from .printing import in_notebook, printed
 from .render import FORMATS, render
 from .running import in_lines, refusal, run, without_consumers
 from .steps import opening, stepped
 from .svg import prefixed, resized, with_fonts
+from .tracing import trace
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
 COTANGENT_SEED = 1502_03167

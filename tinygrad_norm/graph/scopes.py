@@ -92,7 +92,7 @@ def _said(step: Step, over: Callable[[Any, int], str]) -> str:
         if name == "axis":
             ndim = np.ndim(step.inputs[0])
             axes = range(ndim) if value is None else value if isinstance(value, tuple) else (value,)
-            words.append(over(tuple(axis % max(ndim, 1) for axis in axes), ndim))
+            words.append(f"over {over(tuple(axis % max(ndim, 1) for axis in axes), ndim)}")
         elif name == "window":
             words.append("×".join(map(str, value)))
         elif value is not None and (text := _short(value)) != _USUAL.get(name):

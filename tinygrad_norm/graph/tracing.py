@@ -1,0 +1,225 @@
+"""From recorded Tensors to a graph as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..engine.context import Scope
+from ..engine.operators import Array
+from ..engine.primitive import Node
+from ..engine.recording import Step
+from ..engine.tensor import Tensor, walk
+from .digits import in_digits, number
+from .expressions import Expression, expression
+from .model import Edge, Graph, Refusal, Vertex
+from .scopes import named
+
+
+def trace(
+    *outputs: Tensor,
+    values: bool = False,
+    gradients: Mapping[Tensor, Tensor] | None = None,
+    axes: str | Iterable[str] | None = None,
+    refusal: Refusal | None = None,
+) -> Graph:
+    """Return everything that was recorded on the way to the outputs.
+
+    Parameters
+    ----------
+    *outputs : Tensors
+        One that was not recorded is a vertex by itself.
+    values : bool
+        Note the values of the Tensors, too.
+    gradients : mapping of Tensors, optional
+        Gradients of some Tensors, whose lengths are noted.
+    axes : str or several, optional
+        Names of the axes, for each rank: ``"n c h w"`` names those of every Tensor with four.
+    refusal : Refusal, optional
+        An operation that raised an error, which becomes one more vertex.
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    ValueError
+        If ``axes`` names the axes of one rank twice.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> x = tn.tensor([1.0, 2.0], requires_grad=True, name="x")
+    >>> graph = trace(x * x)
+    >>> [vertex.operation or vertex.name for vertex in graph.vertices]
+    ['x', 'multiply']
+    >>> [(edge.source, edge.target, edge.operand) for edge in graph.edges]
+    [(0, 1, 0), (0, 1, 1)]
+    >>> graph.vertices[1].local
+    ('g * b', 'g * a')
+    """
+    asked_for = [*outputs]
+    if refusal is not None:
+        asked_for += [x for x in refusal.operands if isinstance(x, Tensor)]
+    tracing = _Tracing(values, gradients or {}, axis_names(axes))
+    for y in reversed(walk(asked_for)):
+        tracing.add(y)
+    for y in asked_for:
+        if y not in tracing.ids:
+            tracing.place(y)
+    shown = [tracing.ids[y] for y in asked_for]
+    if refusal is not None:
+        shown.append(tracing.add_refused(refusal))
+    return tracing.graph(shown)
+
+
+class _Tracing:
+    """The vertices, edges and scopes that were met so far."""
+
+    def __init__(self, values: bool, gradients: Mapping[Tensor, Tensor], names: Mapping[int, list[str]]) -> None:
+        self.values, self.names = values, names
+        self.lengths = {x: number(np.linalg.norm(g.data.astype(np.float64))) for x, g in gradients.items()}
+        self.ids: dict[Tensor, int] = {}
+        self.vertices: list[Vertex] = []
+        self.edges: list[Edge] = []
+        self.scopes: dict[Scope, int] = {}
+        self.paths: dict[Scope | None, tuple[int, ...]] = {None: ()}
+        self.made_by: dict[Node, int] = {}
+        self.kinds: dict[Expression, int] = {}
+        self.arrays: dict[Any, Tensor] = {}
+
+    def place(self, tensor: Tensor, **what: Any) -> None:
+        """Add the vertex of a Tensor."""
+        i = self.ids[tensor] = len(self.vertices)
+        self.vertices.append(
+            Vertex(
+                i,
+                tensor.name,
+                tensor.shape,
+                str(tensor.dtype),
+                requires_grad=tensor.requires_grad,
+                values=in_digits(tensor.data) if self.values else None,
+                gradient_norm=self.lengths.get(tensor),
+                parameter=type(tensor) is not Tensor,
+                **what,
+            )
+        )
+
+    def add(self, tensor: Tensor) -> None:
+        """Add what a Tensor was computed by, with the leaves and the arrays that it was computed from."""
+        node = tensor.node
+        assert node is not None  # a walk visits computed Tensors only
+        path, source = self.path_of(node.scope), node.differentiates
+        # What only a gradient uses, as its seed, belongs to the gradient.
+        around = {"order": node.order, "scope": path} if node.order else {}
+        found, arriving = expression(node, tensor.shape, partial(_over, names=self.names.get(np.ndim(node.arrays[0]))))
+        operands = [x if isinstance(x, Tensor) else self.data(x) for x in arriving]
+        for x in operands:
+            if x not in self.ids:
+                self.place(x, **around)
+        self.place(
+            tensor,
+            operation=node.primitive.name,
+            symbol=node.primitive.symbol,
+            expression=found,
+            formula=_formula(node),
+            local=node.primitive.formulas,
+            alike=self.kinds.setdefault(found, 1 + len(self.kinds)),
+            scope=path,
+            order=node.order,
+            differentiates=None if source is None else self.made_by.get(source),
+            operand=node.operand,
+            unbroadcast=node.primitive.name == "sum" and source is not None and source.primitive.name == "broadcast_to",
+        )
+        i = self.ids[tensor]
+        self.made_by.setdefault(node, i)
+        self.edges += [Edge(self.ids[x], i, operand, shape=x.shape) for operand, x in enumerate(operands)]
+
+    def add_refused(self, refusal: Refusal) -> int:
+        """Add an operation that made nothing, and return its vertex."""
+        i, (symbol, detail, error, operands, scope) = len(self.vertices), refusal
+        path = self.path_of(scope)
+        self.vertices.append(Vertex(i, None, (), "", symbol, symbol, detail, scope=path, refused=error))
+        of = [(operand, x) for operand, x in enumerate(operands) if isinstance(x, Tensor)]
+        self.edges += [Edge(self.ids[x], i, operand, shape=x.shape) for operand, x in of]
+        return i
+
+    def data(self, array: Array) -> Tensor:
+        """Return the Tensor that stands for an array that operations compute with, as an index: equal ones are one."""
+        key = array.shape, array.dtype, array.tobytes()
+        return self.arrays.setdefault(key, Tensor(array))
+
+    def path_of(self, scope: Scope | None) -> tuple[int, ...]:
+        if scope not in self.paths:
+            path = () if scope is None else scope.path
+            self.paths[scope] = tuple(self.scopes.setdefault(part, len(self.scopes)) for part in path)
+        return self.paths[scope]
+
+    def given_to(self, x: Any) -> int | Vertex | None:
+        """Return what stands for an input of a named step: a vertex there is, or a new one; none for numbers."""
+        if isinstance(x, Tensor) and x in self.ids:
+            return self.ids[x]
+        if not isinstance(x, Tensor | np.ndarray) or not x.ndim:
+            return None
+        name, array = (x.name, x.data) if isinstance(x, Tensor) else (None, x)
+        return Vertex(-1, name, x.shape, str(x.dtype), values=in_digits(array) if self.values else None)
+
+    def graph(self, outputs: list[int]) -> Graph:
+        _draw_in_lone_leaves(self.vertices, self.edges)
+        shown = named(
+            list(self.scopes),
+            {v.id: v.scope for v in self.vertices if v.operation and not v.order},
+            lambda axis, ndim: _over(axis, self.names.get(ndim)),
+        )
+        new = {scope: i for i, scope in enumerate(shown)}
+        vertices = [replace(v, scope=tuple(new[s] for s in v.scope if s in new)) for v in self.vertices]
+        steps = ((new[i], s) for s, i in self.scopes.items() if i in new and isinstance(s, Step))
+        given = {i: tuple(map(self.given_to, s.inputs)) for i, s in steps}
+        return Graph(tuple(vertices), tuple(self.edges), tuple(shown.values()), tuple(outputs), given)
+
+
+def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
+    """Give a leaf with one use in the forward pass, as a weight has, the scope of that use."""
+    uses: dict[int, list[int]] = {}
+    for edge in edges:
+        if vertices[edge.target].order == 0:
+            uses.setdefault(edge.source, []).append(edge.target)
+    for leaf, users in uses.items():
+        if vertices[leaf].operation is None and len(users) == 1:
+            vertices[leaf] = replace(vertices[leaf], scope=vertices[users[0]].scope)
+
+
+def _formula(node: Node) -> str | None:
+    if node.differentiates is None or node.operand is None:
+        return None
+    formulas = node.differentiates.primitive.formulas
+    return str(formulas[min(node.operand, len(formulas) - 1)])
+
+
+def _over(axis: int | tuple[int, ...], names: list[str] | None) -> str:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if names is not None and axes:
+        return ", ".join(names[i] for i in axes)
+    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
+
+
+def axis_names(axes: str | Iterable[str] | None) -> dict[int, list[str]]:
+    """Return the names of axes by rank, from ``"n c h w"`` or several such.
+
+    Examples
+    --------
+    >>> axis_names(("n c", "n c l"))
+    {2: ['n', 'c'], 3: ['n', 'c', 'l']}
+    """
+    names: dict[int, list[str]] = {}
+    for text in (axes,) if isinstance(axes, str) else axes or ():
+        found = text.split()
+        if len(found) in names:
+            raise ValueError(f"axes: {' '.join(names[len(found)])!r} and {text!r} name the same {len(found)} axes")
+        names[len(found)] = found
+    return names
