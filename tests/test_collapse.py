@@ -105,7 +105,7 @@ def test_the_gradient_collapses_alike_and_stands_beside():
     assert lines(dot, f"n{backward[0].id}")[:2] == ["3: linear · gradient", "6 operations"]
     assert dot.nodes[f"n{backward[0].id}"]["style"] == "filled,dashed"
     seeds = [v.name for v in drawing.graph.vertices if v.operation is None]
-    assert seeds == ["x", "dL/d(output)"]
+    assert seeds == ["x", "dL/doutput"]
     lent = Counter((e.source, e.target) for e in drawing.graph.edges if drawing.graph.vertices[e.source].order == 0)
     between_halves = [n for (_, target), n in lent.items() if drawing.graph.vertices[target].order == 1]
     assert set(between_halves) == {1}

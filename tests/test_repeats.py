@@ -78,12 +78,12 @@ def functional(depth, shared=False, residual=True, factor=2.0):
 def test_blocks_without_a_scope_are_one_frame():
     for residual in (False, True):
         drawing = tn.draw(functional(8, residual=residual)[-1], repeat=True)
-        inside = ["W", "@", "layer_norm", "× 2", "ReLU", "+"]
+        inside = ["W", "x @ W", "layer_norm", "× 2", "ReLU", "+"]
         assert frames(drawing) == {"block × 8": inside if residual else inside[:-1]}
         edges = [(e.source, e.target) for e in drawing.graph.edges]
         assert edges == [(0, 2), (1, 2), (2, 3), (3, 4), (4, 5), *([(0, 6), (5, 6)] if residual else [])]
     shared = tn.draw(functional(8, shared=True)[-1], repeat=True, backward=True)
-    assert frames(shared)["block × 8"] == ["@", "layer_norm", "× 2", "ReLU", "+"]
+    assert frames(shared)["block × 8"] == ["x @ W", "layer_norm", "× 2", "ReLU", "+"]
     (total,) = (v.id for v in shared.graph.vertices if v.name == "dL/dW")
     assert [e.target for e in shared.graph.edges].count(total) <= 2
 

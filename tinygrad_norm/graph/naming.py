@@ -47,7 +47,10 @@ def written(graph: Graph) -> Graph:
 def _qualified(graph: Graph) -> dict[int, str]:
     """Return the names of the vertices that have one; data without a name are called what they are."""
     names = {v.id: v.name for v in graph.vertices if v.name}
-    names |= {v.id: name_of_data(v.dtype) for v in graph.vertices if v.operation is None and not v.name}
+    indices = {e.source for e in graph.edges if graph.vertices[e.target].operation in ("getitem", "scatter")}
+    for v in graph.vertices:
+        if v.operation is None and not v.name:
+            names[v.id] = name_of_data(v.dtype) if v.dtype == "bool" or v.id in indices else "data"
     met = Counter(v.name for v in graph.vertices if v.operation is None)
     for v in graph.vertices:
         if v.parameter and v.name and met[v.name] > 1:

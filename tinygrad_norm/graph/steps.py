@@ -56,7 +56,7 @@ def stepped(graph: Graph, opened: Opened) -> Graph:
     """Return the graph with every named step that is not opened as one box, and its gradient as another.
 
     Its inputs stay outside, also those that its operations use as indices. So does the sum of the contributions to its
-    result, which is no part of its own gradient.
+    result, which is no part of its own gradient, and an operation in it that failed.
     """
     closed = {i for i, name in enumerate(graph.scopes) if _is_step(name) and not opened(name)}
     if not closed:
@@ -66,7 +66,7 @@ def stepped(graph: Graph, opened: Opened) -> Graph:
     vertices, box_of = list(graph.vertices), {}
     for v in graph.vertices:
         step = _closed(v, closed)
-        if step is not None and _is_sum(v) and v.differentiates in results:
+        if step is not None and (v.refused or (_is_sum(v) and v.differentiates in results)):
             vertices[v.id] = _outside(v, step)
         elif step is not None:
             differentiated = 0 if v.differentiates is None else graph.vertices[v.differentiates].order

@@ -118,7 +118,7 @@ class _Tracing:
         # What only a gradient uses, as its seed, belongs to the gradient.
         around = {"order": node.order, "scope": path} if node.order else {}
         found, arriving = expression(node, tensor.shape, partial(_over, names=self.names.get(np.ndim(node.arrays[0]))))
-        operands = [x if isinstance(x, Tensor) else self.data(x) for x in arriving]
+        operands = [x if isinstance(x, Tensor) else self.data(x, source or node) for x in arriving]
         for x in operands:
             if x not in self.ids:
                 self.place(x, **around)
@@ -149,9 +149,9 @@ class _Tracing:
         self.edges += [Edge(self.ids[x], i, operand, shape=x.shape) for operand, x in of]
         return i
 
-    def data(self, array: Array) -> Tensor:
-        """Return the Tensor that stands for an array that operations compute with, as an index: equal ones are one."""
-        key = array.shape, array.dtype, array.tobytes()
+    def data(self, array: Array, node: Node) -> Tensor:
+        """Return the Tensor that stands for an array, as an index, that a node and its gradient compute with."""
+        key = node, array.shape, array.dtype, array.tobytes()
         return self.arrays.setdefault(key, Tensor(array))
 
     def path_of(self, scope: Scope | None) -> tuple[int, ...]:
