@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .model import Edge, Graph, Vertex
@@ -70,6 +71,25 @@ DARK = Theme(
 THEMES = {"light": LIGHT, "dark": DARK}
 
 
+@dataclass(frozen=True)
+class Mount:
+    """How a picture that fits a frame differs: labels in lines of some length, and where everything is.
+
+    Attributes
+    ----------
+    letters : int
+        How many letters a line of a box has at most, if there is a space to break it at.
+    rows : mapping
+        The row that each vertex stands in, by its number: a scope has a cluster in each.
+    attributes : mapping
+        More attributes of boxes, edges and clusters by their id or name; those of the graph have the key "".
+    """
+
+    letters: int
+    rows: Mapping[int, int] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
 def literal(text: str) -> str:
     """Return text that Graphviz draws as it is, whatever it contains; over 80 characters it is shortened.
 
@@ -96,13 +116,16 @@ def _drawable(character: str) -> str:
     return character
 
 
-def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "") -> str:
+def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "", mount: Mount | None = None) -> str:
     """Return the DOT text of a graph: deterministic, one node for each vertex, one edge for each operand.
 
     ``rankdir`` is the direction of the forward pass: "TB" from top to bottom, "LR" from left to right. The caption
-    stands below the picture.
+    stands below the picture. With a mount it is closely set, and placed where the mount says.
     """
     import graphviz
+
+    close = mount is not None
+    placed = mount.attributes if mount else {}
 
     below = {"label": graphviz.nohtml(literal(caption)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
@@ -117,6 +140,7 @@ def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str
             "tooltip": " ",
             **LAYOUT_LIMIT,
             **below,
+            **placed.get("", {}),
         },
         node_attr={
             "shape": "box",
@@ -124,46 +148,55 @@ def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str
             "fontsize": "13",
             "style": "filled",
             "penwidth": "1.2",
-            "margin": "0.18,0.07",
+            "margin": "0.09,0.04" if close else "0.18,0.07",
         },
-        edge_attr={"fontname": "Helvetica", "fontsize": "11", "arrowsize": "0.7"},
+        edge_attr={"fontname": "Helvetica", "fontsize": "12" if close else "11", "arrowsize": "0.7"},
     )
-    _add_clusters(dot, graph, theme)
+    _add_clusters(dot, graph, theme, mount)
     for edge in graph.edges:
-        _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme)
+        at = placed.get(edge_id(edge), {})
+        _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme, **at)
     _tie_halves(dot, graph)
     return str(dot.source)
 
 
 def _tie_halves(dot: Any, graph: Graph) -> None:
     """Put the first vertex of every gradient rule beside the vertex that it differentiates."""
-    tied = set()
+    for differentiated, vertex in ties(graph):
+        dot.body.append(f"\t{{rank=same; n{differentiated}; n{vertex}}}\n")
+
+
+def ties(graph: Graph) -> list[tuple[int, int]]:
+    """Return each vertex that is differentiated, with the first vertex of the rule for it."""
+    first: dict[tuple[int, int], int] = {}
     for vertex in graph.vertices:
-        rule = (vertex.differentiates, vertex.order)
-        if vertex.order and vertex.differentiates is not None and rule not in tied:
-            tied.add(rule)
-            dot.body.append(f"\t{{rank=same; n{vertex.differentiates}; n{vertex.id}}}\n")
+        if vertex.order and vertex.differentiates is not None:
+            first.setdefault((vertex.differentiates, vertex.order), vertex.id)
+    return [(differentiated, vertex) for (differentiated, _), vertex in first.items()]
 
 
-def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
+def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> None:
     """Write vertices inside the clusters of their scopes; forward and backward parts of a scope are two clusters."""
     import graphviz
 
     tree: dict[Any, Any] = {}
+    rows = mount.rows if mount else {}
+    placed = mount.attributes if mount else {}
     for vertex in graph.vertices:
         level = tree
         for scope in vertex.scope:
-            level = level.setdefault((vertex.order, scope), {})
+            level = level.setdefault((vertex.order, scope, rows.get(vertex.id, 0)), {})
         level[vertex.id] = vertex
 
     def write(parent: Any, level: Mapping[Any, Any]) -> None:
         for key, value in level.items():
             if isinstance(value, Vertex):
-                _add_vertex(parent, value, graph, theme)
+                _add_vertex(parent, value, graph, theme, mount)
                 continue
-            order, scope = key
+            order, scope, row = key
             look = theme.backward_cluster if order else theme.forward_cluster
-            with parent.subgraph(name=f"cluster_{order}_{scope}") as cluster:
+            name = f"cluster_{order}_{scope}" + (f"_{row}" if row else "")
+            with parent.subgraph(name=name) as cluster:
                 cluster.attr(
                     label=graphviz.nohtml(literal(graph.scopes[scope]) + _half(order)),
                     style="rounded,dashed" if order else "rounded",
@@ -172,7 +205,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
                     fontsize="13",
                     labeljust="l",
                     labelloc="b" if order else "t",
-                    margin="20",
+                    **{"margin": "8" if mount else "20"} | placed.get(name, {}),
                 )
                 write(cluster, value)
 
@@ -183,7 +216,7 @@ def _half(order: int) -> str:
     return "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
 
 
-def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
+def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mount | None) -> None:
     import graphviz
 
     leaf = vertex.operation is None
@@ -194,9 +227,13 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
         extra |= {"shape": "box3d", "margin": "0.2,0.14"}
     if vertex.unbroadcast:
         extra["peripheries"] = "2"
+    label = _label(vertex)
+    if mount:
+        label = label if vertex.values else broken(label, mount.letters)
+        extra |= mount.attributes.get(f"n{vertex.id}", {})
     dot.node(
         f"n{vertex.id}",
-        graphviz.nohtml("\\n".join(_label(vertex))),
+        graphviz.nohtml("\\n".join(label)),
         id=f"n{vertex.id}",
         tooltip=graphviz.nohtml(_escaped(_tooltip(vertex, graph))),
         fillcolor=look.fill,
@@ -204,6 +241,17 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
         fontcolor=look.text,
         **extra,
     )
+
+
+def broken(lines: list[str], letters: int) -> list[str]:
+    """Join lines while they are short, and break them at spaces where they are long."""
+    result: list[str] = []
+    for line in lines:
+        pieces = textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) or [line]
+        if result and len(result[-1]) + 3 + len(pieces[0]) <= letters:
+            pieces[0] = f"{result.pop()}   {pieces[0]}"
+        result += pieces
+    return result
 
 
 def _label(vertex: Vertex) -> list[str]:
@@ -251,11 +299,15 @@ def _tooltip(vertex: Vertex, graph: Graph) -> str:
     return whole
 
 
-def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme) -> None:
+def edge_id(edge: Edge) -> str:
+    return f"e{edge.source}_{edge.target}_{edge.operand}"
+
+
+def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme, **placed: str) -> None:
     import graphviz
 
     tail, head = f"n{source.id}", f"n{target.id}"
-    attributes = {"id": f"e{source.id}_{target.id}_{edge.operand}", "tooltip": f"operand {edge.operand}"}
+    attributes = {"id": edge_id(edge), "tooltip": f"operand {edge.operand}"}
     lent = source.order < target.order
     if edge.marks and not lent:
         attributes["label"] = graphviz.nohtml(f"  {', '.join(edge.marks)}  ")
@@ -269,4 +321,4 @@ def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme
         attributes |= {"dir": "back", "style": "dashed"}
     else:
         look = theme.forward_edge
-    dot.edge(tail, head, color=look.line, fontcolor=look.text, **attributes)
+    dot.edge(tail, head, color=look.line, fontcolor=look.text, **attributes, **placed)

@@ -1,0 +1,388 @@
+"""A layout in rows: a graph that is long is cut into bands, laid out one below the other and wired together."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .render import layout
+
+# In points, at the size of the text that `dot.FONT` says.
+LANE = 9.0
+CORNER = 5.0
+FEWEST_CROSSINGS = 0.12
+LABEL_STEP = 4.0
+
+Point = tuple[float, float]
+Rectangle = tuple[float, float, float, float]
+
+
+class Line(NamedTuple):
+    """An edge as it is drawn, from its tail to its head; ``source`` is the end that the value comes from."""
+
+    id: str
+    tail: str
+    head: str
+    label: str
+    lent: bool
+    back: bool
+
+    @property
+    def source(self) -> str:
+        return self.head if self.back else self.tail
+
+
+class Cluster(NamedTuple):
+    name: str
+    label: str
+    nodes: frozenset[str]
+    inner: tuple[Cluster, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What there is to lay out: the sizes of boxes, lines, clusters, and which boxes stand beside which."""
+
+    boxes: Mapping[str, Point]
+    lines: tuple[Line, ...]
+    clusters: tuple[Cluster, ...]
+    ties: tuple[tuple[str, str], ...]
+    gradient: frozenset[str]
+
+
+class Path(NamedTuple):
+    """Control points of a cubic spline, and where the arrow's tip is, before the first or after the last of them."""
+
+    points: list[Point]
+    start: Point | None = None
+    end: Point | None = None
+
+    def reversed(self) -> Path:
+        return Path(self.points[::-1], self.end, self.start)
+
+
+@dataclass
+class Placed:
+    """Where everything is; y grows upwards."""
+
+    boxes: dict[str, Point] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    labels: dict[str, Point] = field(default_factory=dict)
+    clusters: list[tuple[str, int, Rectangle, Point]] = field(default_factory=list)
+
+    def moved(self, move: Any) -> Placed:
+        """Return it with every point moved."""
+        return Placed(
+            {name: move(p) for name, p in self.boxes.items()},
+            {
+                name: Path([*map(move, path.points)], path.start and move(path.start), path.end and move(path.end))
+                for name, path in self.paths.items()
+            },
+            {name: move(p) for name, p in self.labels.items()},
+            [(name, band, spanned([move(r[:2]), move(r[2:])]), size) for name, band, r, size in self.clusters],
+        )
+
+
+def spanned(points: Iterable[Point]) -> Rectangle:
+    """Return the rectangle around points."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[str]) -> Sheet:
+    """Return what a DOT text holds, with the sizes that Graphviz gives it."""
+    told = layout(source)
+    objects = {o["_gvid"]: o for o in told.get("objects", ())}
+    nodes = {i: o for i, o in objects.items() if "pos" in o}
+
+    def cluster(i: int) -> Cluster:
+        o = objects[i]
+        inside = frozenset(nodes[n]["name"] for n in o.get("nodes", ()))
+        return Cluster(o["name"], o["label"], inside, tuple(cluster(j) for j in o.get("subgraphs", ()) if named(j)))
+
+    def named(i: int) -> bool:
+        return bool(objects[i]["name"].startswith("cluster"))
+
+    inner = {j for o in objects.values() for j in o.get("subgraphs", ())}
+    return Sheet(
+        {o["name"]: (72 * float(o["width"]), 72 * float(o["height"])) for o in nodes.values()},
+        tuple(
+            Line(
+                e["id"], nodes[e["tail"]]["name"], nodes[e["head"]]["name"], e.get("label", ""),
+                e.get("constraint") == "false", e.get("dir") == "back",
+            )
+            for e in told.get("edges", ())
+        ),
+        tuple(cluster(i) for i in objects if i not in nodes and i not in inner and named(i)),
+        tuple(ties),
+        gradient,
+    )  # fmt: skip
+
+
+# Bands.
+
+
+def in_bands(sheet: Sheet, along: Mapping[str, float], number: int) -> dict[str, int]:
+    """Cut the boxes, by how far along they are, into bands of similar length where few lines cross the cuts."""
+    places = sorted({round(a) for a in along.values()})
+    spans = {
+        (round(along[line.tail]), round(along[line.head]), line.source)
+        for line in sheet.lines
+        if round(along[line.tail]) != round(along[line.head])
+    }
+    crossings = [len({s for a, b, s in spans if min(a, b) <= p < max(a, b)}) for p in places]
+    ideal = (places[-1] - places[0]) / number or 1.0
+    # best[i]: the cost of the best cut of the places before the i-th, and where its last band starts.
+    best: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(number):
+        following = []
+        for i in range(len(places) + 1):
+            ways = [
+                (
+                    cost + ((places[i - 1] - places[j]) / ideal) ** 2 + (FEWEST_CROSSINGS * crossings[j - 1] if j else 0),
+                    [*starts, j],
+                )
+                for j, (cost, starts) in enumerate(best[:i])
+            ]
+            following.append(min(ways, default=(math.inf, [])))
+        best = following
+    starts = best[-1][1]
+    band = {name: sum(round(a) >= places[j] for j in starts) - 1 for name, a in along.items()}
+    return _with_leaves_beside_their_use(sheet, band)
+
+
+def _with_leaves_beside_their_use(sheet: Sheet, band: dict[str, int]) -> dict[str, int]:
+    users: dict[str, set[int]] = {}
+    fed = {line.tail if line.back else line.head for line in sheet.lines}
+    for line in sheet.lines:
+        users.setdefault(line.source, set()).add(band[line.tail if line.back else line.head])
+    tied = {name for tie in sheet.ties for name in tie}
+    alone = {n: bands.pop() for n, bands in users.items() if n not in fed and n not in tied and len(bands) == 1}
+    return band | alone
+
+
+class Wire(NamedTuple):
+    """What leads a value from one band to another: out at the end of ``first``, in at the start of ``last``."""
+
+    source: str
+    lent: bool
+    first: int
+    last: int
+
+    @property
+    def exit(self) -> str:
+        return f"out_{self.source}_{int(self.lent)}"
+
+    @property
+    def entry(self) -> str:
+        return f"in_{self.source}_{int(self.lent)}"
+
+
+def _wire(line: Line, band: Mapping[str, int]) -> Wire:
+    first, last = sorted((band[line.tail], band[line.head]))
+    return Wire(line.source, line.lent, first, last)
+
+
+def _ends(line: Line, band: Mapping[str, int]) -> tuple[str, str]:
+    """Return the end of a line that lies in the earlier band, and the other."""
+    return (line.tail, line.head) if band[line.tail] <= band[line.head] else (line.head, line.tail)
+
+
+def in_rows(sheet: Sheet, band: Mapping[str, int], rankdir: str) -> Placed:
+    """Lay the bands out, each by Graphviz, put them below each other ("LR") or beside each other ("TB")."""
+    number = 1 + max(band.values(), default=0)
+    wires = sorted({_wire(line, band) for line in sheet.lines if band[line.tail] != band[line.head]})
+    rows: list[Placed] = []
+    for b in range(number):
+        row = _band(sheet, band, b, rankdir)
+        rows.append(row)
+    whole = Placed()
+    lanes = {w: 0.0 for w in wires}
+    top, bottoms, ends = 0.0, [], []
+    for b, row in enumerate(rows):
+        a0, c0, a1, c1 = extent(row, sheet, rankdir)
+        row = rows[b] = row.moved(lambda p, a0=a0, c0=c0, top=top: (p[0] - a0, p[1] - c0 + top))
+        bottoms.append(c1 - c0 + top)
+        ends.append(a1 - a0)
+        leaving = sum(w.first == b for w in wires)
+        top = bottoms[-1] + LANE * (leaving + 2)
+        _put(whole, row)
+    outer = 0
+    for b in range(number):
+        leaving = sorted((w for w in wires if w.first == b), key=lambda w: (rows[b].boxes[w.exit][1], w.last))
+        for i, w in enumerate(leaving):
+            inwards = len(leaving) - i
+            right, under = ends[b] + LANE * inwards, bottoms[b] + LANE * inwards
+            left = -LANE * (i + 1 + (outer if w.last > b + 1 else 0))
+            (a0, c0), (a1, c1) = rows[b].boxes[w.exit], rows[w.last].boxes[w.entry]
+            lanes[w] = left
+            whole.paths[f"{w}"] = Path(rounded([(a0, c0), (right, c0), (right, under), (left, under), (left, c1), (a1, c1)]))
+        outer = max(outer, len(leaving))
+    for line in sheet.lines:
+        if band[line.tail] != band[line.head]:
+            whole.paths[line.id] = _joined(line, band, whole, rows)
+    for name in [n for n in whole.boxes if n not in sheet.boxes]:
+        del whole.boxes[name]
+    for name in [n for n in whole.paths if n not in {line.id for line in sheet.lines}]:
+        del whole.paths[name]
+    back = _physical(rankdir)
+    return whole.moved(back)
+
+
+def _put(whole: Placed, row: Placed) -> None:
+    whole.boxes |= row.boxes
+    whole.paths |= row.paths
+    whole.labels |= row.labels
+    whole.clusters += row.clusters
+
+
+def _joined(line: Line, band: Mapping[str, int], whole: Placed, rows: Sequence[Placed]) -> Path:
+    """Return the path of a line between bands: to the exit, along its wire, from the entry."""
+    wire = _wire(line, band)
+    first, last = _ends(line, band)
+    out = rows[wire.first].paths[f"{first}>{wire.exit}"]
+    into = rows[wire.last].paths[f"{wire.entry}>{last}"]
+    middle = whole.paths[f"{wire}"].points
+    points = [*out.points, *_straight(out.points[-1], middle[0]), *middle[1:], *_straight(middle[-1], into.points[0]), *into.points[1:]]
+    path = Path(points, out.start, into.end)
+    return path if line.tail == first else path.reversed()
+
+
+def _straight(a: Point, b: Point) -> list[Point]:
+    """Return the rest of a spline that runs straight from a to b."""
+    return [between(a, b, 1 / 3), between(a, b, 2 / 3), b]
+
+
+def between(a: Point, b: Point, share: float) -> Point:
+    return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
+
+
+def rounded(corners: Sequence[Point]) -> list[Point]:
+    """Return a spline along straight lines, with its corners rounded."""
+    points = [corners[0]]
+    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
+        lengths = math.dist(before, corner), math.dist(corner, after)
+        r = min(CORNER, lengths[0] / 2, lengths[1] / 2)
+        start = between(corner, before, r / lengths[0]) if r else corner
+        stop = between(corner, after, r / lengths[1]) if r else corner
+        points += [*_straight(points[-1], start), corner, corner, stop]
+    return [*points, *_straight(points[-1], corners[-1])]
+
+
+# One band, by Graphviz.
+
+
+def _logical(rankdir: str) -> Any:
+    """Return the map from points on paper to how far along the flow, and across it, they are."""
+    return (lambda p: (p[0], -p[1])) if rankdir == "LR" else (lambda p: (-p[1], p[0]))
+
+
+def _physical(rankdir: str) -> Any:
+    return (lambda p: (p[0], -p[1])) if rankdir == "LR" else (lambda p: (p[1], -p[0]))
+
+
+def _band(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> Placed:
+    row = _parsed(layout(_source(sheet, band, b, rankdir)), b).moved(_logical(rankdir))
+    halves = [[p[1] for name, p in row.boxes.items() if (name in sheet.gradient) is half] for half in (False, True)]
+    if all(halves) and sum(halves[0]) / len(halves[0]) > sum(halves[1]) / len(halves[1]):
+        # The gradient stands below, or to the right of, the forward pass.
+        row = row.moved(lambda p: (p[0], -p[1]))
+    return row
+
+
+def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
+    """Return the DOT text of one band: boxes of given sizes, and points where its wires leave and enter."""
+    members = {name for name, at in band.items() if at == b}
+    tree = [
+        f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP[rankdir]};",
+        'node [shape=box, fixedsize=true, label=""]; edge [fontsize=12, fontname=Helvetica, arrowsize=0.7];',
+    ]
+    for half in (False, True):
+        tree.append(f"subgraph cluster_half{int(half)} {{ margin=0; ")
+        tree += _nested(sheet, [n for n in sheet.boxes if n in members and (n in sheet.gradient) is half], sheet.clusters)
+        tree.append("}")
+    for a, c in sheet.ties:
+        if a in members and c in members:
+            tree.append(f"{{rank=same; {a}; {c}}}")
+    exits, entries, parts = {}, {}, {}
+    for line in sheet.lines:
+        first, last = _ends(line, band)
+        label = f', label="{_quoted(line.label)}"' if line.label else ""
+        if band[first] == band[last] == b:
+            loose = ", constraint=false" if line.lent else ""
+            way = ", dir=back" if line.back else ""
+            parts[line.id] = f"{line.tail} -> {line.head} [id={line.id}{loose}{way}{label}]"
+        elif band[first] == b:
+            wire = _wire(line, band)
+            exits[wire.exit] = None
+            way = "none" if line.source == first else "back"
+            parts[f"{first}>{wire.exit}"] = f'{first} -> {wire.exit} [id="{first}>{wire.exit}", dir={way}]'
+        elif band[last] == b:
+            wire = _wire(line, band)
+            entries[wire.entry] = None
+            way = "none" if line.source == last else "forward"
+            parts[f"{wire.entry}>{last}"] = f'{wire.entry} -> {last} [id="{wire.entry}>{last}", dir={way}{label}]'
+    for rank, ports in (("max", exits), ("min", entries)):
+        if ports:
+            tree.append("".join(f"{p} [width=0.02, height=0.02]; " for p in ports) + f"{{rank={rank}; {'; '.join(ports)}}}")
+    return "\n".join([*tree, *parts.values(), "}"])
+
+
+NODESEP = 0.16
+RANKSEP = {"LR": 0.28, "TB": 0.24}
+
+
+def _nested(sheet: Sheet, names: list[str], clusters: Sequence[Cluster]) -> Iterator[str]:
+    left = dict.fromkeys(names)
+    for cluster in clusters:
+        inside = [n for n in names if n in cluster.nodes]
+        if inside:
+            yield f'subgraph {cluster.name} {{ label="{_quoted(cluster.label)}"; fontsize=13; fontname=Helvetica; margin=8;'
+            yield from _nested(sheet, inside, cluster.inner)
+            yield "}"
+            for n in inside:
+                left.pop(n)
+    for n in left:
+        w, h = sheet.boxes[n]
+        yield f"{n} [width={w / 72:.4f}, height={h / 72:.4f}];"
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', '\\"')
+
+
+def _parsed(told: Mapping[str, Any], band: int) -> Placed:
+    row = Placed()
+    for o in told.get("objects", ()):
+        if "pos" in o:
+            row.boxes[o["name"]] = _numbers(o["pos"])[0]
+        elif o["name"].startswith("cluster_") and not o["name"].startswith("cluster_half"):
+            size = (72 * float(o["lwidth"]), 72 * float(o["lheight"]))
+            x0, y0, x1, y1 = map(float, o["bb"].split(","))
+            row.clusters.append((o["name"], band, (x0, y0, x1, y1), size))
+    for e in told.get("edges", ()):
+        found = {m[1]: _numbers(m[2])[0] for m in re.finditer(r"([es]),(\S+)", e["pos"])}
+        points = _numbers(re.sub(r"[es],\S+", "", e["pos"]))
+        row.paths[e["id"]] = Path(points, found.get("s"), found.get("e"))
+        if "lp" in e:
+            row.labels[e["id"]] = _numbers(e["lp"])[0]
+    return row
+
+
+def _numbers(text: str) -> list[Point]:
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]
+
+
+def extent(row: Placed, sheet: Sheet, rankdir: str | None = None) -> Rectangle:
+    """Return the rectangle around boxes, clusters and paths; with a direction, in its terms."""
+    corners = [p for path in row.paths.values() for p in path.points]
+    for name, (a, c) in row.boxes.items():
+        w, h = sheet.boxes.get(name, (0.0, 0.0))
+        if rankdir == "TB":
+            w, h = h, w
+        corners += [(a - w / 2, c - h / 2), (a + w / 2, c + h / 2)]
+    corners += [p for _, _, (x0, y0, x1, y1), _ in row.clusters for p in ((x0, y0), (x1, y1))]
+    return spanned(corners or [(0.0, 0.0)])
