@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from .model import Edge, Graph, Vertex
 
 LONGEST_NAME = 80
+UNDOES = "undoes broadcast"
 
 # Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
 LAYOUT_LIMIT = {"nslimit": "5"}
@@ -79,6 +80,8 @@ class Mount:
     ----------
     letters : int
         How many letters a line of a box has at most, if there is a space to break it at.
+    terse : bool
+        Broadcasts are not marked: shapes tell of them, and double frames of what undoes them.
     rows : mapping
         The row that each vertex stands in, by its number: a scope has a cluster in each.
     attributes : mapping
@@ -86,6 +89,7 @@ class Mount:
     """
 
     letters: int
+    terse: bool = False
     rows: Mapping[int, int] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -116,7 +120,9 @@ def _drawable(character: str) -> str:
     return character
 
 
-def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "", mount: Mount | None = None) -> str:
+def to_dot(
+    graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "", mount: Mount | None = None
+) -> str:
     """Return the DOT text of a graph: deterministic, one node for each vertex, one edge for each operand.
 
     ``rankdir`` is the direction of the forward pass: "TB" from top to bottom, "LR" from left to right. The caption
@@ -152,12 +158,18 @@ def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str
         },
         edge_attr={"fontname": "Helvetica", "fontsize": "12" if close else "11", "arrowsize": "0.7"},
     )
+    if mount and mount.terse:
+        graph = replace(graph, edges=tuple(map(_unmarked, graph.edges)))
     _add_clusters(dot, graph, theme, mount)
     for edge in graph.edges:
         at = placed.get(edge_id(edge), {})
         _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme, **at)
     _tie_halves(dot, graph)
     return str(dot.source)
+
+
+def _unmarked(edge: Edge) -> Edge:
+    return replace(edge, marks=tuple(mark for mark in edge.marks if mark != "broadcast"))
 
 
 def _tie_halves(dot: Any, graph: Graph) -> None:
@@ -229,7 +241,9 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mou
         extra["peripheries"] = "2"
     label = _label(vertex)
     if mount:
-        label = label if vertex.values else broken(label, mount.letters)
+        label = (
+            label if vertex.values else broken([t for t in label if not (mount.terse and t == UNDOES)], mount.letters)
+        )
         extra |= mount.attributes.get(f"n{vertex.id}", {})
     dot.node(
         f"n{vertex.id}",
@@ -269,7 +283,7 @@ def _label(vertex: Vertex) -> list[str]:
     elif not lines:
         lines.append("data")
     if vertex.unbroadcast:
-        lines.append("undoes broadcast")
+        lines.append(UNDOES)
     lines.append(in_words(vertex.shape) + (f" {vertex.dtype}" if vertex.values is not None else ""))
     lines += map(_escaped, vertex.values.split("\n") if vertex.values else ())
     if vertex.gradient_norm is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from .dot import LIGHT, Mount, Theme, edge_id, ties, to_dot
+from .labels import label
 from .model import Graph
 from .render import layout
 from .rows import Path, Placed, Point, Rectangle, Sheet, extent, in_bands, in_rows, measured
@@ -39,23 +41,27 @@ FRAMES = {
 class Picture(NamedTuple):
     """A layout for a frame: how large its text is, in points, and its DOT text."""
 
+    quality: float
     text: float
     rows: int
+    faults: int
+    terse: bool
+    rankdir: str
     source: str
 
 
 def fitted(graph: Graph, frame: Frame, theme: Theme = LIGHT, caption: str = "") -> Picture:
     """Return the layout of a graph whose text is the largest in a frame."""
-    return max(_tried(graph, frame, theme, caption), key=lambda p: (round(min(p.text, frame.readable), 1), -p.rows, p.text))
+    return max(_tried(graph, frame, theme, caption), key=lambda picture: picture.quality)
 
 
 def _tried(graph: Graph, frame: Frame, theme: Theme, caption: str) -> Iterator[Picture]:
     names = {f"n{v.id}": v.id for v in graph.vertices}
     gradient = frozenset(name for name, i in names.items() if graph.vertices[i].order)
     tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
-    for letters in LETTERS:
+    for letters, terse in product(LETTERS, (False, True)):
+        sheet = measured(to_dot(graph, "TB", theme, "", Mount(letters, terse)), tied, gradient)
         for rankdir in ("LR", "TB"):
-            sheet = measured(to_dot(graph, rankdir, theme, "", Mount(letters)), tied, gradient)
             band = dict.fromkeys(sheet.boxes, 0)
             one = in_rows(sheet, band, rankdir)
             for rows in _numbers_of_rows(extent(one, sheet), frame, rankdir):
@@ -65,9 +71,23 @@ def _tried(graph: Graph, frame: Frame, theme: Theme, caption: str) -> Iterator[P
                     band = in_bands(sheet, along, rows)
                     placed = in_rows(sheet, band, rankdir)
                 rows_of = {i: band[name] for name, i in names.items()}
-                size, attributes = mounted(placed, sheet, frame, caption)
-                source = to_dot(graph, rankdir, theme, caption, Mount(letters, rows_of, attributes))
-                yield Picture(size, rows, source)
+                faults = label(placed, sheet)
+                text, attributes = mounted(placed, sheet, frame, caption)
+                source = to_dot(graph, rankdir, theme, caption, Mount(letters, terse, rows_of, attributes))
+                yield Picture(
+                    _quality(text / frame.readable, rows, faults, terse, rankdir != frame.rankdir),
+                    text,
+                    rows,
+                    faults,
+                    terse,
+                    rankdir,
+                    source,
+                )
+
+
+def _quality(size: float, rows: int, faults: int, terse: bool, turned: bool) -> float:
+    """Weigh the size of the text, as a share of what is readable, against what makes a picture worse."""
+    return min(size, 1.5) - (size < 1) - 0.04 * rows - 0.03 * faults - 0.15 * terse - 0.15 * turned
 
 
 def _numbers_of_rows(box: Rectangle, frame: Frame, rankdir: str) -> list[int]:
@@ -84,7 +104,9 @@ def mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[f
     caption_width, caption_height = (0.55 * FONT_SIZE * len(caption), 24.0) if caption else (0.0, 0.0)
     y0 -= caption_height
     w, h = x1 - x0, y1 - y0
-    scale = min(frame.width / (max(w, caption_width) + 2 * PAD), frame.height / (h + 2 * PAD), frame.largest / FONT_SIZE)
+    scale = min(
+        frame.width / (max(w, caption_width) + 2 * PAD), frame.height / (h + 2 * PAD), frame.largest / FONT_SIZE
+    )
     # As wide as the frame, whatever its content.
     sides = (frame.width / scale - w) / 2
     attributes: dict[str, dict[str, str]] = {
@@ -97,14 +119,13 @@ def mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[f
         }
     }
     for name, p in placed.boxes.items():
-        w, h = sheet.boxes[name]
-        attributes[name] = {"pos": _numbers(*p), "width": f"{w / 72:.4f}", "height": f"{h / 72:.4f}"}
+        attributes[name] = {"pos": _numbers(*p)}
     for name, path in placed.paths.items():
         attributes[name] = {"pos": _spline(path)}
         if name in placed.labels:
             attributes[name]["lp"] = _numbers(*placed.labels[name])
     for name, band, box, size in placed.clusters:
-        at = (box[0] + size[0] / 2 + 4, box[3] - size[1] / 2 - 2)
+        at = placed.titles[name, band]
         attributes[name + (f"_{band}" if band else "")] = {"bb": _numbers(*box), "lp": _numbers(*at)}
     return scale * FONT_SIZE, attributes
 

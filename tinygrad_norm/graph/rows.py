@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 
 from .render import layout
 
+# In inches.
+NODESEP = 0.1
+RANKSEP = 0.2
 # In points, at the size of the text that `dot.FONT` says.
 LANE = 9.0
 CORNER = 5.0
+SECOND_FRAME = 8.0
 FEWEST_CROSSINGS = 0.12
 LABEL_STEP = 4.0
 
@@ -27,6 +31,7 @@ class Line(NamedTuple):
     tail: str
     head: str
     label: str
+    size: Point | None
     lent: bool
     back: bool
 
@@ -51,6 +56,7 @@ class Sheet:
     clusters: tuple[Cluster, ...]
     ties: tuple[tuple[str, str], ...]
     gradient: frozenset[str]
+    titles: Mapping[str, Point]
 
 
 class Path(NamedTuple):
@@ -72,6 +78,7 @@ class Placed:
     paths: dict[str, Path] = field(default_factory=dict)
     labels: dict[str, Point] = field(default_factory=dict)
     clusters: list[tuple[str, int, Rectangle, Point]] = field(default_factory=list)
+    titles: dict[tuple[str, int], Point] = field(default_factory=dict)
 
     def moved(self, move: Any) -> Placed:
         """Return it with every point moved."""
@@ -108,10 +115,10 @@ def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[s
 
     inner = {j for o in objects.values() for j in o.get("subgraphs", ())}
     return Sheet(
-        {o["name"]: (72 * float(o["width"]), 72 * float(o["height"])) for o in nodes.values()},
+        {o["name"]: _box(o) for o in nodes.values()},
         tuple(
             Line(
-                e["id"], nodes[e["tail"]]["name"], nodes[e["head"]]["name"], e.get("label", ""),
+                e["id"], nodes[e["tail"]]["name"], nodes[e["head"]]["name"], e.get("label", ""), _size(e),
                 e.get("constraint") == "false", e.get("dir") == "back",
             )
             for e in told.get("edges", ())
@@ -119,7 +126,20 @@ def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[s
         tuple(cluster(i) for i in objects if i not in nodes and i not in inner and named(i)),
         tuple(ties),
         gradient,
+        {o["name"]: (72 * float(o["lwidth"]), 72 * float(o["lheight"])) for o in objects.values() if "lwidth" in o},
     )  # fmt: skip
+
+
+def _box(node: Mapping[str, Any]) -> Point:
+    """Return the size of a box, with the second frame that it may have."""
+    around = SECOND_FRAME if node.get("peripheries") == "2" else 0.0
+    return 72 * float(node["width"]) + around, 72 * float(node["height"]) + around
+
+
+def _size(edge: Mapping[str, Any]) -> Point | None:
+    """Return the size of the text at a line, which Graphviz does not tell, by the width of its letters."""
+    text = edge.get("label", "").strip()
+    return (0.52 * 12 * len(text) + 2, 14.0) if text else None
 
 
 # Bands.
@@ -142,7 +162,9 @@ def in_bands(sheet: Sheet, along: Mapping[str, float], number: int) -> dict[str,
         for i in range(len(places) + 1):
             ways = [
                 (
-                    cost + ((places[i - 1] - places[j]) / ideal) ** 2 + (FEWEST_CROSSINGS * crossings[j - 1] if j else 0),
+                    cost
+                    + ((places[i - 1] - places[j]) / ideal) ** 2
+                    + (FEWEST_CROSSINGS * crossings[j - 1] if j else 0),
                     [*starts, j],
                 )
                 for j, (cost, starts) in enumerate(best[:i])
@@ -219,7 +241,9 @@ def in_rows(sheet: Sheet, band: Mapping[str, int], rankdir: str) -> Placed:
             left = -LANE * (i + 1 + (outer if w.last > b + 1 else 0))
             (a0, c0), (a1, c1) = rows[b].boxes[w.exit], rows[w.last].boxes[w.entry]
             lanes[w] = left
-            whole.paths[f"{w}"] = Path(rounded([(a0, c0), (right, c0), (right, under), (left, under), (left, c1), (a1, c1)]))
+            whole.paths[f"{w}"] = Path(
+                rounded([(a0, c0), (right, c0), (right, under), (left, under), (left, c1), (a1, c1)])
+            )
         outer = max(outer, len(leaving))
     for line in sheet.lines:
         if band[line.tail] != band[line.head]:
@@ -246,7 +270,13 @@ def _joined(line: Line, band: Mapping[str, int], whole: Placed, rows: Sequence[P
     out = rows[wire.first].paths[f"{first}>{wire.exit}"]
     into = rows[wire.last].paths[f"{wire.entry}>{last}"]
     middle = whole.paths[f"{wire}"].points
-    points = [*out.points, *_straight(out.points[-1], middle[0]), *middle[1:], *_straight(middle[-1], into.points[0]), *into.points[1:]]
+    points = [
+        *out.points,
+        *_straight(out.points[-1], middle[0]),
+        *middle[1:],
+        *_straight(middle[-1], into.points[0]),
+        *into.points[1:],
+    ]
     path = Path(points, out.start, into.end)
     return path if line.tail == first else path.reversed()
 
@@ -285,7 +315,7 @@ def _physical(rankdir: str) -> Any:
 
 
 def _band(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> Placed:
-    row = _parsed(layout(_source(sheet, band, b, rankdir)), b).moved(_logical(rankdir))
+    row = _parsed(layout(_source(sheet, band, b, rankdir)), b, sheet.titles).moved(_logical(rankdir))
     halves = [[p[1] for name, p in row.boxes.items() if (name in sheet.gradient) is half] for half in (False, True)]
     if all(halves) and sum(halves[0]) / len(halves[0]) > sum(halves[1]) / len(halves[1]):
         # The gradient stands below, or to the right of, the forward pass.
@@ -297,12 +327,14 @@ def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
     """Return the DOT text of one band: boxes of given sizes, and points where its wires leave and enter."""
     members = {name for name, at in band.items() if at == b}
     tree = [
-        f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP[rankdir]};",
+        f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP};",
         'node [shape=box, fixedsize=true, label=""]; edge [fontsize=12, fontname=Helvetica, arrowsize=0.7];',
     ]
     for half in (False, True):
         tree.append(f"subgraph cluster_half{int(half)} {{ margin=0; ")
-        tree += _nested(sheet, [n for n in sheet.boxes if n in members and (n in sheet.gradient) is half], sheet.clusters)
+        tree += _nested(
+            sheet, [n for n in sheet.boxes if n in members and (n in sheet.gradient) is half], sheet.clusters
+        )
         tree.append("}")
     for a, c in sheet.ties:
         if a in members and c in members:
@@ -327,12 +359,10 @@ def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
             parts[f"{wire.entry}>{last}"] = f'{wire.entry} -> {last} [id="{wire.entry}>{last}", dir={way}{label}]'
     for rank, ports in (("max", exits), ("min", entries)):
         if ports:
-            tree.append("".join(f"{p} [width=0.02, height=0.02]; " for p in ports) + f"{{rank={rank}; {'; '.join(ports)}}}")
+            tree.append(
+                "".join(f"{p} [width=0.02, height=0.02]; " for p in ports) + f"{{rank={rank}; {'; '.join(ports)}}}"
+            )
     return "\n".join([*tree, *parts.values(), "}"])
-
-
-NODESEP = 0.16
-RANKSEP = {"LR": 0.28, "TB": 0.24}
 
 
 def _nested(sheet: Sheet, names: list[str], clusters: Sequence[Cluster]) -> Iterator[str]:
@@ -340,7 +370,8 @@ def _nested(sheet: Sheet, names: list[str], clusters: Sequence[Cluster]) -> Iter
     for cluster in clusters:
         inside = [n for n in names if n in cluster.nodes]
         if inside:
-            yield f'subgraph {cluster.name} {{ label="{_quoted(cluster.label)}"; fontsize=13; fontname=Helvetica; margin=8;'
+            text = _quoted(cluster.label)
+            yield f'subgraph {cluster.name} {{ label="{text}"; fontsize=13; fontname=Helvetica; margin=6;'
             yield from _nested(sheet, inside, cluster.inner)
             yield "}"
             for n in inside:
@@ -354,15 +385,14 @@ def _quoted(text: str) -> str:
     return text.replace('"', '\\"')
 
 
-def _parsed(told: Mapping[str, Any], band: int) -> Placed:
+def _parsed(told: Mapping[str, Any], band: int, sizes: Mapping[str, Point]) -> Placed:
     row = Placed()
     for o in told.get("objects", ()):
         if "pos" in o:
             row.boxes[o["name"]] = _numbers(o["pos"])[0]
         elif o["name"].startswith("cluster_") and not o["name"].startswith("cluster_half"):
-            size = (72 * float(o["lwidth"]), 72 * float(o["lheight"]))
             x0, y0, x1, y1 = map(float, o["bb"].split(","))
-            row.clusters.append((o["name"], band, (x0, y0, x1, y1), size))
+            row.clusters.append((o["name"], band, (x0, y0, x1, y1), sizes[o["name"]]))
     for e in told.get("edges", ()):
         found = {m[1]: _numbers(m[2])[0] for m in re.finditer(r"([es]),(\S+)", e["pos"])}
         points = _numbers(re.sub(r"[es],\S+", "", e["pos"]))
