@@ -154,7 +154,8 @@ def to_dot(
             "fontsize": "13",
             "style": "filled",
             "penwidth": "1.2",
-            "margin": "0.09,0.04" if close else "0.18,0.07",
+            "margin": "0.08,0.045" if close else "0.18,0.07",
+            **({"width": "0.4", "height": "0.3"} if close else {}),
         },
         edge_attr={"fontname": "Helvetica", "fontsize": "12" if close else "11", "arrowsize": "0.7"},
     )
@@ -260,10 +261,12 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mou
 def broken(lines: list[str], letters: int) -> list[str]:
     """Join lines while they are short, and break them at spaces where they are long."""
     result: list[str] = []
+    whole = False
     for line in lines:
         pieces = textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) or [line]
-        if result and len(result[-1]) + 3 + len(pieces[0]) <= letters:
-            pieces[0] = f"{result.pop()}   {pieces[0]}"
+        if whole and len(pieces) == 1 and len(result[-1]) + 3 + len(line) <= letters:
+            pieces = [f"{result.pop()}   {line}"]
+        whole = len(pieces) == 1
         result += pieces
     return result
 

@@ -15,7 +15,7 @@ from .rows import Path, Placed, Point, Rectangle, Sheet, extent, in_bands, in_ro
 
 FONT_SIZE = 13
 PAD = 4.0
-LETTERS = (12, 18, 26)
+LETTERS = (10, 14, 19, 26)
 MOST_ROWS = 6
 
 

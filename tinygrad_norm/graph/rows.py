@@ -16,7 +16,6 @@ RANKSEP = 0.2
 # In points, at the size of the text that `dot.FONT` says.
 LANE = 9.0
 CORNER = 5.0
-SECOND_FRAME = 8.0
 FEWEST_CROSSINGS = 0.12
 LABEL_STEP = 4.0
 
@@ -115,7 +114,7 @@ def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[s
 
     inner = {j for o in objects.values() for j in o.get("subgraphs", ())}
     return Sheet(
-        {o["name"]: _box(o) for o in nodes.values()},
+        {o["name"]: (72 * float(o["width"]), 72 * float(o["height"])) for o in nodes.values()},
         tuple(
             Line(
                 e["id"], nodes[e["tail"]]["name"], nodes[e["head"]]["name"], e.get("label", ""), _size(e),
@@ -128,12 +127,6 @@ def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[s
         gradient,
         {o["name"]: (72 * float(o["lwidth"]), 72 * float(o["lheight"])) for o in objects.values() if "lwidth" in o},
     )  # fmt: skip
-
-
-def _box(node: Mapping[str, Any]) -> Point:
-    """Return the size of a box, with the second frame that it may have."""
-    around = SECOND_FRAME if node.get("peripheries") == "2" else 0.0
-    return 72 * float(node["width"]) + around, 72 * float(node["height"]) + around
 
 
 def _size(edge: Mapping[str, Any]) -> Point | None:
