@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from .model import Edge, Graph, Vertex
 
 LONGEST_NAME = 80
+FONT_SIZE = 13
 UNDOES = "undoes broadcast"
 
 # Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
@@ -72,14 +73,21 @@ DARK = Theme(
 THEMES = {"light": LIGHT, "dark": DARK}
 
 
+def theme_called(name: str) -> Theme:
+    """Return the theme of a name, or raise a ValueError that says which there are."""
+    if name not in THEMES:
+        raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {name!r}")
+    return THEMES[name]
+
+
 @dataclass(frozen=True)
 class Mount:
     """How a picture that fits a frame differs: labels in lines of some length, and where everything is.
 
     Attributes
     ----------
-    letters : int
-        How many letters a line of a box has at most, if there is a space to break it at.
+    letters : mapping
+        How many letters a line of a box has at most, if there is a space to break it at, by the vertex's number.
     terse : bool
         Broadcasts are not marked: shapes tell of them, and double frames of what undoes them.
     rows : mapping
@@ -88,7 +96,7 @@ class Mount:
         More attributes of boxes, edges and clusters by their id or name; those of the graph have the key "".
     """
 
-    letters: int
+    letters: Mapping[int, int]
     terse: bool = False
     rows: Mapping[int, int] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -151,7 +159,7 @@ def to_dot(
         node_attr={
             "shape": "box",
             "fontname": "Helvetica",
-            "fontsize": "13",
+            "fontsize": str(FONT_SIZE),
             "style": "filled",
             "penwidth": "1.2",
             "margin": "0.08,0.045" if close else "0.18,0.07",
@@ -243,7 +251,9 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mou
     label = _label(vertex)
     if mount:
         label = (
-            label if vertex.values else broken([t for t in label if not (mount.terse and t == UNDOES)], mount.letters)
+            label
+            if vertex.values
+            else broken([t for t in label if not (mount.terse and t == UNDOES)], mount.letters[vertex.id])
         )
         extra |= mount.attributes.get(f"n{vertex.id}", {})
     dot.node(
@@ -264,8 +274,8 @@ def broken(lines: list[str], letters: int) -> list[str]:
     whole = False
     for line in lines:
         pieces = textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) or [line]
-        if whole and len(pieces) == 1 and len(result[-1]) + 3 + len(line) <= letters:
-            pieces = [f"{result.pop()}   {line}"]
+        if whole and len(pieces) == 1 and len(result[-1]) + 2 + len(line) <= letters:
+            pieces = [f"{result.pop()}  {line}"]
         whole = len(pieces) == 1
         result += pieces
     return result

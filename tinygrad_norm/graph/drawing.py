@@ -15,7 +15,8 @@ from ..engine.autodiff import grad
 from ..engine.origins import examine
 from ..engine.tensor import Tensor, walk
 from .collapse import Collapse, closing, collapsed, depths, too_much
-from .dot import THEMES, to_dot
+from .dot import theme_called, to_dot
+from .fit import frame_of, in_frame
 from .fold import fold
 from .model import Graph, trace
 from .render import FORMATS, render
@@ -39,12 +40,13 @@ class Drawing:
         What stands below it: whether it was collapsed to be small enough.
     """
 
-    def __init__(self, graph: Graph, rankdir: str = "TB", theme: str = "light", caption: str = "") -> None:
-        if theme not in THEMES:
-            raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {theme!r}")
+    def __init__(
+        self, graph: Graph, rankdir: str = "TB", theme: str = "light", caption: str = "", source: str | None = None
+    ) -> None:
+        colours = theme_called(theme)
         self.graph = graph
         self.caption = caption
-        self.source = to_dot(graph, rankdir, THEMES[theme], caption)
+        self.source = to_dot(graph, rankdir, colours, caption) if source is None else source
 
     def svg(self, prefix: str = "") -> str:
         """Return the picture as SVG text.
@@ -98,7 +100,8 @@ def draw(
     backward: bool = False,
     cotangents: Sequence[Any] | None = None,
     values: bool = False,
-    detail: str = "full",
+    detail: str | None = None,
+    fit: str | tuple[float, float] | None = None,
     collapse: Collapse | None = None,
     repeat: bool = False,
     axes: str | Iterable[str] | None = None,
@@ -123,8 +126,16 @@ def draw(
     values : bool
         Write dtypes and values into the boxes: each element of a small array, else its extremes and mean; with
         ``backward`` also the length of each gradient.
-    detail : {"full", "slide"}
+    detail : {"full", "slide"}, optional
         "slide" runs from left to right and folds reshapes, broadcasts, transposes and casts into marks on their edges.
+        Without it, "full", and with ``fit`` "slide".
+    fit : {"slide", "screen", "page", "column"} or (width, height), optional
+        Lay the picture out for a frame, given in points or by name: a slide of 1280 x 720 pixels, a screen of 1440 x
+        810, a page of 6.5 x 9 inches, a column of 3.5 inches that is at most 1.4 times as high. It is as wide as the
+        frame and at most as high. Its direction, how it is cut into rows, how labels break and whether lines say
+        "broadcast" are chosen so that its text is large: 14 pixels on a slide, 7 points on paper. Where that is more
+        than fits, scopes are collapsed, as few as will do, and the caption says which; unless ``collapse`` or
+        ``repeat`` is given.
     collapse : int, str, collection of str, or callable, optional
         Which scopes become one box that says how many operations it holds: those deeper than a depth (with 0 every
         outermost scope, with 1 every scope inside one), those of some names, or those for which a function of the path
@@ -161,12 +172,16 @@ def draw(
     Drawing(8 boxes, 9 edges)
     >>> tn.draw(tn.batch_norm(x), collapse=0)
     Drawing(2 boxes, 1 edges)
+    >>> tn.draw(tn.batch_norm(x), fit="column")
+    Drawing(8 boxes, 9 edges)
     """
     if not outputs:
         raise ValueError("draw needs at least one Tensor")
     for y in outputs:
         if not isinstance(y, Tensor):
             raise TypeError(f"draw takes Tensors, not {type(y).__name__}")
+    frame = None if fit is None else frame_of(fit)
+    detail = detail or ("full" if frame is None else "slide")
     if detail not in ("full", "slide"):
         raise ValueError(f"detail is 'full' or 'slide', not {detail!r}")
     if cotangents is not None and not backward:
@@ -182,12 +197,16 @@ def draw(
         lengths = _gradients(outputs, seeds) if values else None
     graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
     view = fold if detail == "slide" else _as_it_is
-    if collapse is not None or repeat:
+    chosen = collapse is not None or repeat
+    if chosen:
         graph = collapsed(graph, closing(0 if collapse is None else collapse, graph), repeat)
-        shown, caption = view(graph), ""
-        if reason := too_much(shown, max_nodes):
-            raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
-    else:
+    shown, caption = view(graph), ""
+    if chosen and (reason := too_much(shown, max_nodes)):
+        raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
+    if frame is not None and (chosen or graph.scopes or too_much(shown, max_nodes) is None):
+        shown, picture = in_frame(graph, view, frame, theme_called(theme), chosen)
+        return Drawing(shown, theme=theme, caption=picture.caption, source=picture.source)
+    if not chosen:
         shown, caption = _small_enough(graph, view, max_nodes)
     return Drawing(shown, "LR" if detail == "slide" else "TB", theme, caption)
 

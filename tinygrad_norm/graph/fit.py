@@ -1,132 +1,266 @@
-"""fit: a picture for a frame, as a slide or a column. Layouts are tried, and the one with the largest text is kept."""
+"""fit: a picture for a frame, as a slide or a column. Layouts are tried, and the best of them is kept."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .dot import LIGHT, Mount, Theme, edge_id, ties, to_dot
+from .collapse import Closed, collapsed
+from .dot import FONT_SIZE, Mount, Theme, ties, to_dot
 from .labels import label
 from .model import Graph
-from .render import layout
-from .rows import Path, Placed, Point, Rectangle, Sheet, extent, in_bands, in_rows, measured
+from .rows import Path, Placed, Rectangle, Sheet, extent, in_bands, in_rows, measured
 
-FONT_SIZE = 13
 PAD = 4.0
+# How many letters a line of a box has: where boxes stand side by side in the direction of the text few, else many.
+FEW = 10
 LETTERS = (10, 14, 19, 26)
-MOST_ROWS = 6
+CROWDED = 3
+MOST_ROWS = 7
+MOST_TRIED = 12
+MOST_ALIKE = 3
+# Boxes, with what is around them, take at least so many squares as high as the text.
+SQUARES = 32
 
 
 class Frame(NamedTuple):
-    """A frame, in points: text is to be ``readable``, and no larger than ``largest``."""
+    """A frame, in points: its text is ``readable`` from some size on, and is not set larger than ``largest``."""
 
     width: float
     height: float
     readable: float
     largest: float
-    rankdir: str
+
+    @property
+    def most_boxes(self) -> float:
+        """How many boxes could be readable, if the layout wasted nothing."""
+        return self.width * self.height / self.readable**2 / SQUARES
 
 
-# A pixel is 3/4 of a point.
+# A pixel is 3/4 of a point: 14 pixels on a slide of 1280 x 720.
 FRAMES = {
-    "slide": Frame(960, 540, 10.5, 18, "LR"),
-    "screen": Frame(1080, 608, 9, 13.5, "LR"),
-    "page": Frame(468, 648, 7, 10, "TB"),
-    "column": Frame(252, 352.8, 7, 9, "TB"),
+    "slide": Frame(960, 540, 10.5, 18),
+    "screen": Frame(1080, 607.5, 9, 13.5),
+    "page": Frame(468, 648, 7, 10),
+    "column": Frame(252, 352.8, 7, 9),
 }
 
 
+def frame_of(fit: Any) -> Frame:
+    """Return the frame that ``fit`` asks for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no name of one, and no pair of positive numbers.
+    """
+    if isinstance(fit, str):
+        if fit not in FRAMES:
+            raise ValueError(f"fit is one of {', '.join(map(repr, FRAMES))} or (width, height) in points, not {fit!r}")
+        return FRAMES[fit]
+    if not (isinstance(fit, tuple | list) and len(fit) == 2 and all(isinstance(n, int | float) for n in fit)):
+        raise TypeError(f"fit is the name of a frame or (width, height) in points, not {fit!r}")
+    width, height = fit
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        raise ValueError(f"fit: a frame has a positive width and height in points, not {fit!r}")
+    return Frame(width, height, 7, 12)
+
+
 class Picture(NamedTuple):
-    """A layout for a frame: how large its text is, in points, and its DOT text."""
+    """A layout in a frame: how good it is, how large its text is in points, and its DOT text."""
 
     quality: float
     text: float
-    rows: int
-    faults: int
-    terse: bool
-    rankdir: str
+    caption: str
     source: str
 
 
-def fitted(graph: Graph, frame: Frame, theme: Theme = LIGHT, caption: str = "") -> Picture:
-    """Return the layout of a graph whose text is the largest in a frame."""
-    return max(_tried(graph, frame, theme, caption), key=lambda picture: picture.quality)
+def in_frame(
+    graph: Graph, view: Callable[[Graph], Graph], frame: Frame, theme: Theme, whole: bool
+) -> tuple[Graph, Picture]:
+    """Return what is shown of a graph in a frame, and its picture; scopes are collapsed, as few as make it readable.
+
+    Parameters
+    ----------
+    graph : Graph
+    view : callable
+        Folds a graph, as the slide view does.
+    frame : Frame
+    theme : Theme
+    whole : bool
+        Collapse nothing, however small the text becomes.
+    """
+    if whole or not graph.scopes:
+        shown = view(graph)
+        return shown, fitted(shown, frame, theme)
+    ways = [(None, ""), *closings(graph)]
+    tried: dict[int, tuple[Graph, Picture]] = {}
+
+    def readable(i: int) -> bool:
+        closed, caption = ways[i]
+        # Last of all, repeats are shown once.
+        shown = view(graph if closed is None else collapsed(graph, closed, repeat=i == len(ways) - 1))
+        if len(shown.vertices) > frame.most_boxes and i < len(ways) - 1:
+            return False
+        tried[i] = shown, fitted(shown, frame, theme, caption)
+        return tried[i][1].text >= frame.readable
+
+    i = bisect_left(range(len(ways)), True, hi=len(ways) - 1, key=readable)
+    if i not in tried:
+        readable(i)
+    # Where nothing is readable, what collapses more may still be no larger.
+    return tried[i] if tried[i][1].text >= frame.readable else max(tried.values(), key=lambda made: made[1].text)
 
 
-def _tried(graph: Graph, frame: Frame, theme: Theme, caption: str) -> Iterator[Picture]:
-    names = {f"n{v.id}": v.id for v in graph.vertices}
-    gradient = frozenset(name for name, i in names.items() if graph.vertices[i].order)
-    tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
-    for letters, terse in product(LETTERS, (False, True)):
-        sheet = measured(to_dot(graph, "TB", theme, "", Mount(letters, terse)), tied, gradient)
+def closings(graph: Graph) -> list[tuple[Closed, str]]:
+    """Return ways to close scopes, one name more in each, deep ones first, and what the picture says of them.
+
+    Of one depth, those go first whose boxes then are fewest, as the parameters of layers go with them.
+    """
+    saved: dict[tuple[str, ...], int] = {}
+    for v in graph.vertices:
+        names = tuple(graph.scopes[scope] for scope in v.scope)
+        for depth in range(1, len(names) + 1):
+            saved[names[:depth]] = saved.get(names[:depth], 0) + 1
+    operations = sum(v.operation is not None for v in graph.vertices)
+    ways: list[tuple[Closed, str]] = []
+    closed: set[tuple[str, ...]] = set()
+    for path in sorted(saved, key=lambda path: (-len(path), -saved[path], path)):
+        closed = closed | {path}
+        shown = dict.fromkeys(p[-1] for p in sorted(closed) if p[:-1] not in closed)
+        said = " and ".join(
+            filter(None, [", ".join(list(shown)[:3]), f"{len(shown) - 3} more" if len(shown) > 3 else ""])
+        )
+        ways.append((closed.__contains__, f"collapsed: {said}; {operations} operations"))
+    return [*ways, (ways[-1][0], f"{ways[-1][1]}, repeated boxes once")]
+
+
+def fitted(graph: Graph, frame: Frame, theme: Theme, caption: str = "") -> Picture:
+    """Return the best layout of a graph in a frame."""
+    pictures = (_drawn(graph, way, frame, theme, caption) for way in _ways(graph, frame, theme))
+    return max(pictures, key=lambda picture: picture.quality)
+
+
+class Way(NamedTuple):
+    """A way to lay a graph out, and what it would come to if rows could be cut anywhere."""
+
+    promise: float
+    letters: Mapping[int, int]
+    terse: bool
+    rankdir: str
+    rows: int
+    sheet: Sheet
+    whole: Placed
+
+
+def _ways(graph: Graph, frame: Frame, theme: Theme) -> list[Way]:
+    """Return the most promising ways to lay out a graph."""
+    found = []
+    for terse, many in product((False, True), LETTERS):
+        letters = dict.fromkeys(range(len(graph.vertices)), many)
+        sheet = _sheet(graph, theme, letters, terse)
         for rankdir in ("LR", "TB"):
-            band = dict.fromkeys(sheet.boxes, 0)
-            one = in_rows(sheet, band, rankdir)
-            for rows in _numbers_of_rows(extent(one, sheet), frame, rankdir):
-                placed = one
-                if rows > 1:
-                    along = {n: p[0] if rankdir == "LR" else -p[1] for n, p in one.boxes.items()}
-                    band = in_bands(sheet, along, rows)
-                    placed = in_rows(sheet, band, rankdir)
-                rows_of = {i: band[name] for name, i in names.items()}
-                faults = label(placed, sheet)
-                text, attributes = mounted(placed, sheet, frame, caption)
-                source = to_dot(graph, rankdir, theme, caption, Mount(letters, terse, rows_of, attributes))
-                yield Picture(
-                    _quality(text / frame.readable, rows, faults, terse, rankdir != frame.rankdir),
-                    text,
-                    rows,
-                    faults,
-                    terse,
-                    rankdir,
-                    source,
-                )
+            whole = in_rows(sheet, dict.fromkeys(sheet.boxes, 0), rankdir)
+            found += _in_several_rows(frame, letters, terse, rankdir, sheet, whole)
+            if many == LETTERS[0]:
+                continue
+            mixed = _by_crowd(letters, rankdir, whole)
+            close = _sheet(graph, theme, mixed, terse)
+            whole = in_rows(close, dict.fromkeys(close.boxes, 0), rankdir)
+            found += _in_several_rows(frame, mixed, terse, rankdir, close, whole)
+    return _different(sorted(found, key=lambda way: -way.promise))
 
 
-def _quality(size: float, rows: int, faults: int, terse: bool, turned: bool) -> float:
+def _different(ways: Sequence[Way]) -> list[Way]:
+    """Return the first ways, not too many of them alike."""
+    chosen: list[Way] = []
+    for way in ways:
+        alike = [w for w in chosen if (w.terse, w.rankdir, w.rows) == (way.terse, way.rankdir, way.rows)]
+        same = any(w.letters == way.letters for w in alike)
+        if len(chosen) < MOST_TRIED and len(alike) < MOST_ALIKE and not same:
+            chosen.append(way)
+    return chosen
+
+
+def _sheet(graph: Graph, theme: Theme, letters: Mapping[int, int], terse: bool) -> Sheet:
+    gradient = frozenset(f"n{v.id}" for v in graph.vertices if v.order)
+    tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
+    return measured(to_dot(graph, "TB", theme, "", Mount(letters, terse)), tied, gradient)
+
+
+def _by_crowd(letters: Mapping[int, int], rankdir: str, whole: Placed) -> dict[int, int]:
+    """Give boxes short lines where that makes the layout smaller: in ranks of many boxes, or in those of few."""
+    along = {name: round(p[0] if rankdir == "LR" else p[1]) for name, p in whole.boxes.items()}
+    number: dict[int, int] = {}
+    for rank in along.values():
+        number[rank] = number.get(rank, 0) + 1
+    return {i: FEW if (number[along[f"n{i}"]] >= CROWDED) is (rankdir == "TB") else n for i, n in letters.items()}
+
+
+def _in_several_rows(
+    frame: Frame, letters: Mapping[int, int], terse: bool, rankdir: str, sheet: Sheet, whole: Placed
+) -> Iterator[Way]:
+    x0, y0, x1, y1 = extent(whole, sheet)
+    for rows in range(1, MOST_ROWS + 1):
+        w, h = x1 - x0, y1 - y0
+        w, h = (w / rows, h * rows) if rankdir == "LR" else (w * rows, h / rows)
+        promise = _quality(_scale(w, h, frame) * FONT_SIZE, frame, rows, 0, terse, rankdir)
+        yield Way(promise, letters, terse, rankdir, rows, sheet, whole)
+
+
+def _quality(text: float, frame: Frame, rows: int, faults: int, terse: bool, rankdir: str) -> float:
     """Weigh the size of the text, as a share of what is readable, against what makes a picture worse."""
-    return min(size, 1.5) - (size < 1) - 0.04 * rows - 0.03 * faults - 0.15 * terse - 0.15 * turned
+    share = text / frame.readable
+    turned = (rankdir == "LR") is not (frame.width > frame.height)
+    return min(share, 1.5) - (share < 1) - 0.04 * rows - 0.03 * faults - 0.15 * terse - 0.15 * turned
 
 
-def _numbers_of_rows(box: Rectangle, frame: Frame, rankdir: str) -> list[int]:
-    """Return the numbers of rows that are worth a try: one, and those that come near the shape of the frame."""
-    w, h = box[2] - box[0], box[3] - box[1]
-    ratio = (w / h) / (frame.width / frame.height)
-    best = math.sqrt(ratio if rankdir == "LR" else 1 / ratio)
-    return sorted({1, *(n for n in (math.floor(best), math.ceil(best)) if 1 < n <= MOST_ROWS)})
+def _drawn(graph: Graph, way: Way, frame: Frame, theme: Theme, caption: str) -> Picture:
+    sheet, placed, band = way.sheet, way.whole, dict.fromkeys(way.sheet.boxes, 0)
+    if way.rows > 1:
+        along = {n: p[0] if way.rankdir == "LR" else -p[1] for n, p in placed.boxes.items()}
+        band = in_bands(sheet, along, way.rows)
+        placed = in_rows(sheet, band, way.rankdir)
+    faults = label(placed, sheet)
+    text, attributes = _mounted(placed, sheet, frame, caption)
+    mount = Mount(way.letters, way.terse, {v.id: band[f"n{v.id}"] for v in graph.vertices}, attributes)
+    quality = _quality(text, frame, way.rows, faults, way.terse, way.rankdir)
+    return Picture(quality, text, caption, to_dot(graph, way.rankdir, theme, caption, mount))
 
 
-def mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[float, dict[str, dict[str, str]]]:
+def _scale(width: float, height: float, frame: Frame) -> float:
+    """Return how much larger a picture becomes in a frame."""
+    return min(frame.width / (width + 2 * PAD), frame.height / (height + 2 * PAD), frame.largest / FONT_SIZE)
+
+
+def _mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[float, dict[str, dict[str, str]]]:
     """Return the size of the text in the frame, and the attributes that place everything."""
     x0, y0, x1, y1 = extent(placed, sheet)
-    caption_width, caption_height = (0.55 * FONT_SIZE * len(caption), 24.0) if caption else (0.0, 0.0)
-    y0 -= caption_height
-    w, h = x1 - x0, y1 - y0
-    scale = min(
-        frame.width / (max(w, caption_width) + 2 * PAD), frame.height / (h + 2 * PAD), frame.largest / FONT_SIZE
-    )
+    y0 -= 24.0 if caption else 0.0
+    scale = _scale(max(x1 - x0, 0.6 * FONT_SIZE * len(caption)), y1 - y0, frame)
     # As wide as the frame, whatever its content.
-    sides = (frame.width / scale - w) / 2
+    sides = (frame.width / scale - (x1 - x0)) / 2
     attributes: dict[str, dict[str, str]] = {
         "": {
             "layout": "nop2",
             "bb": _numbers(x0, y0, x1, y1),
             "pad": _numbers(sides / 72, PAD / 72),
-            "size": _numbers(frame.width / 72, (h + 2 * PAD) * scale / 72) + "!",
-            **({"lp": _numbers((x0 + x1) / 2, y0 + 10)} if caption else {}),
+            "size": _numbers(frame.width / 72, (y1 - y0 + 2 * PAD) * scale / 72) + "!",
+            **({"lp": _numbers((x0 + x1) / 2, y0 + 9)} if caption else {}),
         }
     }
-    for name, p in placed.boxes.items():
-        attributes[name] = {"pos": _numbers(*p)}
+    for name, at in placed.boxes.items():
+        attributes[name] = {"pos": _numbers(*at)}
     for name, path in placed.paths.items():
         attributes[name] = {"pos": _spline(path)}
         if name in placed.labels:
             attributes[name]["lp"] = _numbers(*placed.labels[name])
-    for name, band, box, size in placed.clusters:
-        at = placed.titles[name, band]
-        attributes[name + (f"_{band}" if band else "")] = {"bb": _numbers(*box), "lp": _numbers(*at)}
+    for name, band, box, _ in placed.clusters:
+        title = _numbers(*placed.titles[name, band])
+        attributes[name + (f"_{band}" if band else "")] = {"bb": _numbers(*box), "lp": title}
     return scale * FONT_SIZE, attributes
 
 

@@ -89,6 +89,7 @@ class Placed:
             },
             {name: move(p) for name, p in self.labels.items()},
             [(name, band, spanned([move(r[:2]), move(r[2:])]), size) for name, band, r, size in self.clusters],
+            {key: move(p) for key, p in self.titles.items()},
         )
 
 
@@ -390,8 +391,6 @@ def _parsed(told: Mapping[str, Any], band: int, sizes: Mapping[str, Point]) -> P
         found = {m[1]: _numbers(m[2])[0] for m in re.finditer(r"([es]),(\S+)", e["pos"])}
         points = _numbers(re.sub(r"[es],\S+", "", e["pos"]))
         row.paths[e["id"]] = Path(points, found.get("s"), found.get("e"))
-        if "lp" in e:
-            row.labels[e["id"]] = _numbers(e["lp"])[0]
     return row
 
 
@@ -408,4 +407,8 @@ def extent(row: Placed, sheet: Sheet, rankdir: str | None = None) -> Rectangle:
             w, h = h, w
         corners += [(a - w / 2, c - h / 2), (a + w / 2, c + h / 2)]
     corners += [p for _, _, (x0, y0, x1, y1), _ in row.clusters for p in ((x0, y0), (x1, y1))]
+    sizes = {line.id: line.size for line in sheet.lines}
+    texts = [(at, sizes[name]) for name, at in row.labels.items()]
+    texts += [(row.titles[name, band], size) for name, band, _, size in row.clusters if row.titles]
+    corners += [(x + s * w / 2, y + s * h / 2) for (x, y), (w, h) in texts for s in (-1, 1)]
     return spanned(corners or [(0.0, 0.0)])
