@@ -128,7 +128,10 @@ class Experts(nn.Module):
         super().__init__()
         self.gate = nn.Linear(width, number, rng=0)
         self.experts = nn.ModuleList(
-            [nn.Sequential(nn.Linear(width, 6, rng=i), nn.ReLU(), nn.Linear(6, width, rng=-i % 7)) for i in range(number)]
+            [
+                nn.Sequential(nn.Linear(width, 6, rng=i), nn.ReLU(), nn.Linear(6, width, rng=9 - i))
+                for i in range(number)
+            ]
         )
 
     def forward(self, x):

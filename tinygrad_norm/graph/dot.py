@@ -226,7 +226,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> 
                     fontsize="13",
                     labeljust="l",
                     labelloc="b" if order else "t",
-                    **{"margin": "8" if mount else "20"} | placed.get(name, {}),
+                    **{"margin": "8" if mount else "20", **placed.get(name, {})},
                 )
                 write(cluster, value)
 

@@ -15,7 +15,7 @@ from ..engine.autodiff import grad
 from ..engine.origins import examine
 from ..engine.tensor import Tensor, walk
 from .collapse import Collapse, closing, collapsed, depths, too_much
-from .dot import theme_called, to_dot
+from .dot import Mount, theme_called, to_dot
 from .fit import frame_of, in_frame
 from .fold import fold
 from .model import Graph, trace
@@ -41,12 +41,17 @@ class Drawing:
     """
 
     def __init__(
-        self, graph: Graph, rankdir: str = "TB", theme: str = "light", caption: str = "", source: str | None = None
+        self,
+        graph: Graph,
+        rankdir: str = "TB",
+        theme: str = "light",
+        caption: str = "",
+        mount: Mount | None = None,
     ) -> None:
         colours = theme_called(theme)
         self.graph = graph
         self.caption = caption
-        self.source = to_dot(graph, rankdir, colours, caption) if source is None else source
+        self.source = to_dot(graph, rankdir, colours, caption, mount)
 
     def svg(self, prefix: str = "") -> str:
         """Return the picture as SVG text.
@@ -205,7 +210,7 @@ def draw(
         raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
     if frame is not None and (chosen or graph.scopes or too_much(shown, max_nodes) is None):
         shown, picture = in_frame(graph, view, frame, theme_called(theme), chosen)
-        return Drawing(shown, theme=theme, caption=picture.caption, source=picture.source)
+        return Drawing(shown, picture.rankdir, theme, picture.caption, picture.mount)
     if not chosen:
         shown, caption = _small_enough(graph, view, max_nodes)
     return Drawing(shown, "LR" if detail == "slide" else "TB", theme, caption)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -12,11 +13,10 @@ from .collapse import Closed, collapsed
 from .dot import FONT_SIZE, Mount, Theme, ties, to_dot
 from .labels import label
 from .model import Graph
-from .rows import Path, Placed, Rectangle, Sheet, extent, in_bands, in_rows, measured
+from .rows import Path, Placed, Sheet, extent, in_bands, in_rows, measured
 
 PAD = 4.0
-# How many letters a line of a box has: where boxes stand side by side in the direction of the text few, else many.
-FEW = 10
+# How many letters a line of a box has: few where boxes crowd beside each other, else one of these.
 LETTERS = (10, 14, 19, 26)
 CROWDED = 3
 MOST_ROWS = 7
@@ -70,12 +70,13 @@ def frame_of(fit: Any) -> Frame:
 
 
 class Picture(NamedTuple):
-    """A layout in a frame: how good it is, how large its text is in points, and its DOT text."""
+    """A layout in a frame: how good it is, how large its text is in points, and what makes it."""
 
     quality: float
     text: float
     caption: str
-    source: str
+    rankdir: str
+    mount: Mount
 
 
 def in_frame(
@@ -102,8 +103,9 @@ def in_frame(
     def readable(i: int) -> bool:
         closed, caption = ways[i]
         # Last of all, repeats are shown once.
-        shown = view(graph if closed is None else collapsed(graph, closed, repeat=i == len(ways) - 1))
-        if len(shown.vertices) > frame.most_boxes and i < len(ways) - 1:
+        last = i == len(ways) - 1
+        shown = view(graph if closed is None else collapsed(graph, closed, repeat=last))
+        if len(shown.vertices) > frame.most_boxes and not last:
             return False
         tried[i] = shown, fitted(shown, frame, theme, caption)
         return tried[i][1].text >= frame.readable
@@ -118,30 +120,42 @@ def in_frame(
 def closings(graph: Graph) -> list[tuple[Closed, str]]:
     """Return ways to close scopes, one name more in each, deep ones first, and what the picture says of them.
 
-    Of one depth, those go first whose boxes then are fewest, as the parameters of layers go with them.
+    Of one depth, those go first that hold the most, as the parameters of layers go with them.
     """
-    saved: dict[tuple[str, ...], int] = {}
+    order: dict[str, tuple[int, int]] = {}
     for v in graph.vertices:
-        names = tuple(graph.scopes[scope] for scope in v.scope)
-        for depth in range(1, len(names) + 1):
-            saved[names[:depth]] = saved.get(names[:depth], 0) + 1
+        for depth, scope in enumerate(v.scope, 1):
+            before = order.get(graph.scopes[scope], (0, 0))
+            order[graph.scopes[scope]] = min(before[0], -depth), before[1] - 1
     operations = sum(v.operation is not None for v in graph.vertices)
-    ways: list[tuple[Closed, str]] = []
-    closed: set[tuple[str, ...]] = set()
-    for path in sorted(saved, key=lambda path: (-len(path), -saved[path], path)):
-        closed = closed | {path}
-        shown = dict.fromkeys(p[-1] for p in sorted(closed) if p[:-1] not in closed)
-        said = " and ".join(
-            filter(None, [", ".join(list(shown)[:3]), f"{len(shown) - 3} more" if len(shown) > 3 else ""])
-        )
-        ways.append((closed.__contains__, f"collapsed: {said}; {operations} operations"))
+    names = sorted(order, key=lambda name: (*order[name], name))
+    ways = [
+        (_ends_in(names[:i]), f"collapsed: {_some(names[:i])}; {operations} operations")
+        for i in range(1, len(names) + 1)
+    ]
     return [*ways, (ways[-1][0], f"{ways[-1][1]}, repeated boxes once")]
 
 
+def _ends_in(names: Collection[str]) -> Closed:
+    return lambda path: path[-1] in names
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def fitted(graph: Graph, frame: Frame, theme: Theme, caption: str = "") -> Picture:
-    """Return the best layout of a graph in a frame."""
-    pictures = (_drawn(graph, way, frame, theme, caption) for way in _ways(graph, frame, theme))
-    return max(pictures, key=lambda picture: picture.quality)
+    """Return the best layout of a graph in a frame; broadcasts go unmarked only where that makes text readable."""
+    best: Picture | None = None
+    for terse in (False, True):
+        for way in _ways(graph, frame, theme, terse):
+            if best is None or way.promise > best.quality:
+                picture = _drawn(graph, way, frame, caption)
+                best = picture if best is None or picture.quality > best.quality else best
+        if best is not None and best.text >= frame.readable:
+            break
+    assert best is not None  # there is a way
+    return best
 
 
 class Way(NamedTuple):
@@ -156,22 +170,41 @@ class Way(NamedTuple):
     whole: Placed
 
 
-def _ways(graph: Graph, frame: Frame, theme: Theme) -> list[Way]:
+def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool) -> list[Way]:
     """Return the most promising ways to lay out a graph."""
-    found = []
-    for terse, many in product((False, True), LETTERS):
+    found: list[Way] = []
+    sheets = _Sheets(graph, theme, terse)
+    for many, rankdir in product(LETTERS, ("LR", "TB")):
         letters = dict.fromkeys(range(len(graph.vertices)), many)
-        sheet = _sheet(graph, theme, letters, terse)
-        for rankdir in ("LR", "TB"):
+        sheet = sheets.of(letters)
+        whole = in_rows(sheet, dict.fromkeys(sheet.boxes, 0), rankdir)
+        found += _in_several_rows(frame, letters, terse, rankdir, sheet, whole)
+        mixed = _by_crowd(letters, rankdir, whole)
+        if mixed != letters:
+            sheet = sheets.of(mixed)
             whole = in_rows(sheet, dict.fromkeys(sheet.boxes, 0), rankdir)
-            found += _in_several_rows(frame, letters, terse, rankdir, sheet, whole)
-            if many == LETTERS[0]:
-                continue
-            mixed = _by_crowd(letters, rankdir, whole)
-            close = _sheet(graph, theme, mixed, terse)
-            whole = in_rows(close, dict.fromkeys(close.boxes, 0), rankdir)
-            found += _in_several_rows(frame, mixed, terse, rankdir, close, whole)
+            found += _in_several_rows(frame, mixed, terse, rankdir, sheet, whole)
     return _different(sorted(found, key=lambda way: -way.promise))
+
+
+class _Sheets:
+    """What a graph's boxes measure with their labels broken in each way, by one layout."""
+
+    def __init__(self, graph: Graph, theme: Theme, terse: bool) -> None:
+        self.number = len(graph.vertices)
+        copies = [
+            replace(v, id=v.id + k * self.number, scope=()) for k in range(1, len(LETTERS)) for v in graph.vertices
+        ]
+        letters = {i: LETTERS[i // self.number] for i in range(len(LETTERS) * self.number)}
+        every = replace(graph, vertices=(*graph.vertices, *copies))
+        gradient = frozenset(f"n{v.id}" for v in graph.vertices if v.order)
+        tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
+        self.sheet = measured(to_dot(every, "TB", theme, "", Mount(letters, terse)), tied, gradient)
+
+    def of(self, letters: Mapping[int, int]) -> Sheet:
+        sizes = self.sheet.boxes
+        places = {i: i + LETTERS.index(number) * self.number for i, number in letters.items()}
+        return replace(self.sheet, boxes={f"n{i}": sizes[f"n{place}"] for i, place in places.items()})
 
 
 def _different(ways: Sequence[Way]) -> list[Way]:
@@ -185,19 +218,15 @@ def _different(ways: Sequence[Way]) -> list[Way]:
     return chosen
 
 
-def _sheet(graph: Graph, theme: Theme, letters: Mapping[int, int], terse: bool) -> Sheet:
-    gradient = frozenset(f"n{v.id}" for v in graph.vertices if v.order)
-    tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
-    return measured(to_dot(graph, "TB", theme, "", Mount(letters, terse)), tied, gradient)
-
-
 def _by_crowd(letters: Mapping[int, int], rankdir: str, whole: Placed) -> dict[int, int]:
     """Give boxes short lines where that makes the layout smaller: in ranks of many boxes, or in those of few."""
     along = {name: round(p[0] if rankdir == "LR" else p[1]) for name, p in whole.boxes.items()}
     number: dict[int, int] = {}
     for rank in along.values():
         number[rank] = number.get(rank, 0) + 1
-    return {i: FEW if (number[along[f"n{i}"]] >= CROWDED) is (rankdir == "TB") else n for i, n in letters.items()}
+    return {
+        i: LETTERS[0] if (number[along[f"n{i}"]] >= CROWDED) is (rankdir == "TB") else n for i, n in letters.items()
+    }
 
 
 def _in_several_rows(
@@ -218,7 +247,7 @@ def _quality(text: float, frame: Frame, rows: int, faults: int, terse: bool, ran
     return min(share, 1.5) - (share < 1) - 0.04 * rows - 0.03 * faults - 0.15 * terse - 0.15 * turned
 
 
-def _drawn(graph: Graph, way: Way, frame: Frame, theme: Theme, caption: str) -> Picture:
+def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
     sheet, placed, band = way.sheet, way.whole, dict.fromkeys(way.sheet.boxes, 0)
     if way.rows > 1:
         along = {n: p[0] if way.rankdir == "LR" else -p[1] for n, p in placed.boxes.items()}
@@ -228,7 +257,7 @@ def _drawn(graph: Graph, way: Way, frame: Frame, theme: Theme, caption: str) -> 
     text, attributes = _mounted(placed, sheet, frame, caption)
     mount = Mount(way.letters, way.terse, {v.id: band[f"n{v.id}"] for v in graph.vertices}, attributes)
     quality = _quality(text, frame, way.rows, faults, way.terse, way.rankdir)
-    return Picture(quality, text, caption, to_dot(graph, way.rankdir, theme, caption, mount))
+    return Picture(quality, text, caption, way.rankdir, mount)
 
 
 def _scale(width: float, height: float, frame: Frame) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -88,7 +87,7 @@ def label(placed: Placed, sheet: Sheet) -> int:
     """Put the labels of clusters and lines; return how bad what could not be avoided is."""
     obstacles = Obstacles(placed, sheet)
     total = 0
-    for i, (name, band, box, size) in enumerate(placed.clusters):
+    for name, band, box, size in placed.clusters:
         at, faults = obstacles.put(_beside_frame(box, size), size)
         placed.titles[name, band] = at
         total += faults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ LABEL_STEP = 4.0
 
 Point = tuple[float, float]
 Rectangle = tuple[float, float, float, float]
+Move = Callable[[Point], Point]
 
 
 class Line(NamedTuple):
@@ -79,7 +80,7 @@ class Placed:
     clusters: list[tuple[str, int, Rectangle, Point]] = field(default_factory=list)
     titles: dict[tuple[str, int], Point] = field(default_factory=dict)
 
-    def moved(self, move: Any) -> Placed:
+    def moved(self, move: Move) -> Placed:
         """Return it with every point moved."""
         return Placed(
             {name: move(p) for name, p in self.boxes.items()},
@@ -88,7 +89,10 @@ class Placed:
                 for name, path in self.paths.items()
             },
             {name: move(p) for name, p in self.labels.items()},
-            [(name, band, spanned([move(r[:2]), move(r[2:])]), size) for name, band, r, size in self.clusters],
+            [
+                (name, band, spanned([move((r[0], r[1])), move((r[2], r[3]))]), size)
+                for name, band, r, size in self.clusters
+            ],
             {key: move(p) for key, p in self.titles.items()},
         )
 
@@ -140,12 +144,17 @@ def _size(edge: Mapping[str, Any]) -> Point | None:
 
 
 def in_bands(sheet: Sheet, along: Mapping[str, float], number: int) -> dict[str, int]:
-    """Cut the boxes, by how far along they are, into bands of similar length where few lines cross the cuts."""
+    """Cut the boxes, by how far along they are, into bands of similar length, where few lines and scopes are cut."""
     places = sorted({round(a) for a in along.values()})
     spans = {
         (round(along[line.tail]), round(along[line.head]), line.source)
         for line in sheet.lines
         if round(along[line.tail]) != round(along[line.head])
+    }
+    spans |= {
+        (min(inside), max(inside), cluster.name)
+        for cluster in _every(sheet.clusters)
+        if len(inside := {round(along[name]) for name in cluster.nodes}) > 1
     }
     crossings = [len({s for a, b, s in spans if min(a, b) <= p < max(a, b)}) for p in places]
     ideal = (places[-1] - places[0]) / number or 1.0
@@ -168,6 +177,12 @@ def in_bands(sheet: Sheet, along: Mapping[str, float], number: int) -> dict[str,
     starts = best[-1][1]
     band = {name: sum(round(a) >= places[j] for j in starts) - 1 for name, a in along.items()}
     return _with_leaves_beside_their_use(sheet, band)
+
+
+def _every(clusters: Iterable[Cluster]) -> Iterator[Cluster]:
+    for cluster in clusters:
+        yield cluster
+        yield from _every(cluster.inner)
 
 
 def _with_leaves_beside_their_use(sheet: Sheet, band: dict[str, int]) -> dict[str, int]:
@@ -209,68 +224,59 @@ def _ends(line: Line, band: Mapping[str, int]) -> tuple[str, str]:
 
 def in_rows(sheet: Sheet, band: Mapping[str, int], rankdir: str) -> Placed:
     """Lay the bands out, each by Graphviz, put them below each other ("LR") or beside each other ("TB")."""
-    number = 1 + max(band.values(), default=0)
     wires = sorted({_wire(line, band) for line in sheet.lines if band[line.tail] != band[line.head]})
     rows: list[Placed] = []
-    for b in range(number):
+    corners: list[Point] = []
+    top = 0.0
+    for b in range(1 + max(band.values(), default=0)):
         row = _band(sheet, band, b, rankdir)
-        rows.append(row)
-    whole = Placed()
-    lanes = {w: 0.0 for w in wires}
-    top, bottoms, ends = 0.0, [], []
-    for b, row in enumerate(rows):
         a0, c0, a1, c1 = extent(row, sheet, rankdir)
-        row = rows[b] = row.moved(lambda p, a0=a0, c0=c0, top=top: (p[0] - a0, p[1] - c0 + top))
-        bottoms.append(c1 - c0 + top)
-        ends.append(a1 - a0)
-        leaving = sum(w.first == b for w in wires)
-        top = bottoms[-1] + LANE * (leaving + 2)
-        _put(whole, row)
-    outer = 0
-    for b in range(number):
-        leaving = sorted((w for w in wires if w.first == b), key=lambda w: (rows[b].boxes[w.exit][1], w.last))
-        for i, w in enumerate(leaving):
-            inwards = len(leaving) - i
-            right, under = ends[b] + LANE * inwards, bottoms[b] + LANE * inwards
-            left = -LANE * (i + 1 + (outer if w.last > b + 1 else 0))
-            (a0, c0), (a1, c1) = rows[b].boxes[w.exit], rows[w.last].boxes[w.entry]
-            lanes[w] = left
-            whole.paths[f"{w}"] = Path(
-                rounded([(a0, c0), (right, c0), (right, under), (left, under), (left, c1), (a1, c1)])
-            )
-        outer = max(outer, len(leaving))
-    for line in sheet.lines:
-        if band[line.tail] != band[line.head]:
-            whole.paths[line.id] = _joined(line, band, whole, rows)
-    for name in [n for n in whole.boxes if n not in sheet.boxes]:
-        del whole.boxes[name]
-    for name in [n for n in whole.paths if n not in {line.id for line in sheet.lines}]:
-        del whole.paths[name]
-    back = _physical(rankdir)
-    return whole.moved(back)
+        rows.append(row.moved(_by(-a0, top - c0)))
+        corners.append((a1 - a0, top + c1 - c0))
+        top = corners[-1][1] + LANE * (2 + sum(wire.first == b for wire in wires))
+    whole = Placed()
+    for row in rows:
+        whole.boxes |= {name: p for name, p in row.boxes.items() if name in sheet.boxes}
+        whole.paths |= row.paths
+        whole.clusters += row.clusters
+    routes = _routes(wires, rows, corners)
+    between_bands = [line for line in sheet.lines if band[line.tail] != band[line.head]]
+    paths = whole.paths | {line.id: _joined(line, band, routes, rows) for line in between_bands}
+    whole.paths = {line.id: paths[line.id] for line in sheet.lines}
+    return whole.moved(_physical(rankdir))
 
 
-def _put(whole: Placed, row: Placed) -> None:
-    whole.boxes |= row.boxes
-    whole.paths |= row.paths
-    whole.labels |= row.labels
-    whole.clusters += row.clusters
+def _by(along: float, across: float) -> Move:
+    return lambda p: (p[0] + along, p[1] + across)
 
 
-def _joined(line: Line, band: Mapping[str, int], whole: Placed, rows: Sequence[Placed]) -> Path:
+def _routes(wires: Sequence[Wire], rows: Sequence[Placed], corners: Sequence[Point]) -> dict[Wire, list[Point]]:
+    """Return how each wire goes: out at the end of its band, back below it, down before the bands, in.
+
+    The lowest of those that leave a band turns first, so that none of them cross.
+    """
+    routes = {}
+    most = max((sum(wire.first == b for wire in wires) for b in range(len(rows))), default=0)
+    for b, (end, bottom) in enumerate(corners):
+        leaving = sorted((w for w in wires if w.first == b), key=lambda w: (rows[b].boxes[w.exit][1], w.last, w))
+        for i, wire in enumerate(leaving):
+            (a0, c0), (a1, c1) = rows[b].boxes[wire.exit], rows[wire.last].boxes[wire.entry]
+            nested = LANE * (len(leaving) - i)
+            left = -LANE * (i + 1 + (most if wire.last > b + 1 else 0))
+            under = bottom + nested
+            ways = [(a0, c0), (end + nested, c0), (end + nested, under), (left, under), (left, c1), (a1, c1)]
+            routes[wire] = rounded(ways)
+    return routes
+
+
+def _joined(line: Line, band: Mapping[str, int], routes: Mapping[Wire, list[Point]], rows: Sequence[Placed]) -> Path:
     """Return the path of a line between bands: to the exit, along its wire, from the entry."""
     wire = _wire(line, band)
     first, last = _ends(line, band)
-    out = rows[wire.first].paths[f"{first}>{wire.exit}"]
-    into = rows[wire.last].paths[f"{wire.entry}>{last}"]
-    middle = whole.paths[f"{wire}"].points
-    points = [
-        *out.points,
-        *_straight(out.points[-1], middle[0]),
-        *middle[1:],
-        *_straight(middle[-1], into.points[0]),
-        *into.points[1:],
-    ]
+    out, into = rows[wire.first].paths[f"{first}>{wire.exit}"], rows[wire.last].paths[f"{wire.entry}>{last}"]
+    points = out.points
+    for part in (routes[wire], into.points):
+        points = [*points, *_straight(points[-1], part[0]), *part[1:]]
     path = Path(points, out.start, into.end)
     return path if line.tail == first else path.reversed()
 
@@ -299,12 +305,12 @@ def rounded(corners: Sequence[Point]) -> list[Point]:
 # One band, by Graphviz.
 
 
-def _logical(rankdir: str) -> Any:
+def _logical(rankdir: str) -> Move:
     """Return the map from points on paper to how far along the flow, and across it, they are."""
     return (lambda p: (p[0], -p[1])) if rankdir == "LR" else (lambda p: (-p[1], p[0]))
 
 
-def _physical(rankdir: str) -> Any:
+def _physical(rankdir: str) -> Move:
     return (lambda p: (p[0], -p[1])) if rankdir == "LR" else (lambda p: (p[1], -p[0]))
 
 
@@ -333,7 +339,9 @@ def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
     for a, c in sheet.ties:
         if a in members and c in members:
             tree.append(f"{{rank=same; {a}; {c}}}")
-    exits, entries, parts = {}, {}, {}
+    exits: dict[str, None] = {}
+    entries: dict[str, None] = {}
+    parts: dict[str, str] = {}
     for line in sheet.lines:
         first, last = _ends(line, band)
         label = f', label="{_quoted(line.label)}"' if line.label else ""
@@ -408,7 +416,7 @@ def extent(row: Placed, sheet: Sheet, rankdir: str | None = None) -> Rectangle:
         corners += [(a - w / 2, c - h / 2), (a + w / 2, c + h / 2)]
     corners += [p for _, _, (x0, y0, x1, y1), _ in row.clusters for p in ((x0, y0), (x1, y1))]
     sizes = {line.id: line.size for line in sheet.lines}
-    texts = [(at, sizes[name]) for name, at in row.labels.items()]
+    texts = [(at, size) for name, at in row.labels.items() if (size := sizes[name])]
     texts += [(row.titles[name, band], size) for name, band, _, size in row.clusters if row.titles]
     corners += [(x + s * w / 2, y + s * h / 2) for (x, y), (w, h) in texts for s in (-1, 1)]
     return spanned(corners or [(0.0, 0.0)])
