@@ -54,7 +54,7 @@ LIGHT = Theme(
     backward=Look("#fdeae6", "#b3361e", "#47110a"),
     forward_edge=Look("#ffffff", "#3b4a5e", "#3b4a5e"),
     backward_edge=Look("#ffffff", "#b3361e", "#8f2a17"),
-    lent_edge=Look("#ffffff", "#967a72", "#7a6762"),
+    lent_edge=Look("#ffffff", "#7d5f56", "#7a6762"),
     forward_cluster=Look("#ffffff", "#7893b8", "#1f5aa6"),
     backward_cluster=Look("#ffffff", "#bf7868", "#8f2a17"),
 )
@@ -66,7 +66,7 @@ DARK = Theme(
     backward=Look("#43201a", "#f5957f", "#ffe7e1"),
     forward_edge=Look("#10171f", "#b4c2d3", "#c9d4e1"),
     backward_edge=Look("#10171f", "#f5957f", "#f8b3a3"),
-    lent_edge=Look("#10171f", "#a08a84", "#b9a59f"),
+    lent_edge=Look("#10171f", "#c9b3ac", "#b9a59f"),
     forward_cluster=Look("#10171f", "#5a7ba6", "#9cc4f7"),
     backward_cluster=Look("#10171f", "#a8604f", "#f8b3a3"),
 )
@@ -90,6 +90,8 @@ class Mount:
         How many letters a line of a box has at most, if there is a space to break it at, by the vertex's number.
     terse : bool
         Broadcasts are not marked: shapes tell of them, and double frames of what undoes them.
+    caption_letters : int
+        How many letters a line of the caption has at most.
     rows : mapping
         The row that each vertex stands in, by its number: a scope has a cluster in each.
     attributes : mapping
@@ -98,6 +100,7 @@ class Mount:
 
     letters: Mapping[int, int]
     terse: bool = False
+    caption_letters: int = LONGEST_NAME
     rows: Mapping[int, int] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -141,13 +144,15 @@ def to_dot(
     close = mount is not None
     placed = mount.attributes if mount else {}
 
-    below = {"label": graphviz.nohtml(literal(caption)), "labelloc": "b"} if caption else {}
+    lines = broken([literal(caption)], mount.caption_letters) if mount else [literal(caption)]
+    below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
             "rankdir": rankdir,
             "bgcolor": theme.background,
             "fontname": "Helvetica",
             "fontcolor": theme.text,
+            **({"fontsize": str(FONT_SIZE)} if close else {}),
             "nodesep": "0.35",
             "ranksep": "0.4" if rankdir == "TB" else "0.25",
             "newrank": "true",
@@ -341,7 +346,7 @@ def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme
     if lent:
         # A value that the gradient borrows from the forward pass.
         look = theme.lent_edge
-        attributes |= {"constraint": "false", "style": "dotted", "arrowsize": "0.6"}
+        attributes |= {"constraint": "false", "style": "dotted", "penwidth": "1.8", "arrowsize": "0.6"}
     elif target.order:
         # The backward half runs upwards beside the forward one.
         look, tail, head = theme.backward_edge, head, tail

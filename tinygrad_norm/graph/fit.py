@@ -10,12 +10,14 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from .collapse import Closed, collapsed
-from .dot import FONT_SIZE, Mount, Theme, ties, to_dot
+from .dot import FONT_SIZE, Mount, Theme, broken, ties, to_dot
 from .labels import label
 from .model import Graph
 from .rows import Path, Placed, Sheet, extent, in_bands, in_rows, measured
 
 PAD = 4.0
+# The width of a letter, more or less, at this size of the text.
+LETTER = 0.6 * FONT_SIZE
 # How many letters a line of a box has: few where boxes crowd beside each other, else one of these.
 LETTERS = (10, 14, 19, 26)
 CROWDED = 3
@@ -33,6 +35,11 @@ class Frame(NamedTuple):
     height: float
     readable: float
     largest: float
+
+    @property
+    def letters(self) -> int:
+        """How many letters a line of readable text has that runs from side to side."""
+        return int(self.width / self.readable * FONT_SIZE / LETTER)
 
     @property
     def most_boxes(self) -> float:
@@ -255,7 +262,7 @@ def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
         placed = in_rows(sheet, band, way.rankdir)
     faults = label(placed, sheet)
     text, attributes = _mounted(placed, sheet, frame, caption)
-    mount = Mount(way.letters, way.terse, {v.id: band[f"n{v.id}"] for v in graph.vertices}, attributes)
+    mount = Mount(way.letters, way.terse, frame.letters, {v.id: band[f"n{v.id}"] for v in graph.vertices}, attributes)
     quality = _quality(text, frame, way.rows, faults, way.terse, way.rankdir)
     return Picture(quality, text, caption, way.rankdir, mount)
 
@@ -268,8 +275,9 @@ def _scale(width: float, height: float, frame: Frame) -> float:
 def _mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[float, dict[str, dict[str, str]]]:
     """Return the size of the text in the frame, and the attributes that place everything."""
     x0, y0, x1, y1 = extent(placed, sheet)
-    y0 -= 24.0 if caption else 0.0
-    scale = _scale(max(x1 - x0, 0.6 * FONT_SIZE * len(caption)), y1 - y0, frame)
+    lines = len(broken([caption], frame.letters)) if caption else 0
+    y0 -= lines * 1.2 * FONT_SIZE + PAD if lines else 0.0
+    scale = _scale(max(x1 - x0, LETTER * min(len(caption), frame.letters)), y1 - y0, frame)
     # As wide as the frame, whatever its content.
     sides = (frame.width / scale - (x1 - x0)) / 2
     attributes: dict[str, dict[str, str]] = {
@@ -278,7 +286,7 @@ def _mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[
             "bb": _numbers(x0, y0, x1, y1),
             "pad": _numbers(sides / 72, PAD / 72),
             "size": _numbers(frame.width / 72, (y1 - y0 + 2 * PAD) * scale / 72) + "!",
-            **({"lp": _numbers((x0 + x1) / 2, y0 + 9)} if caption else {}),
+            **({"lp": _numbers((x0 + x1) / 2, y0 + lines * 0.6 * FONT_SIZE)} if caption else {}),
         }
     }
     for name, at in placed.boxes.items():

@@ -88,7 +88,7 @@ def label(placed: Placed, sheet: Sheet) -> int:
     obstacles = Obstacles(placed, sheet)
     total = 0
     for name, band, box, size in placed.clusters:
-        at, faults = obstacles.put(_beside_frame(box, size), size)
+        at, faults = obstacles.put(_within(box, size), size)
         placed.titles[name, band] = at
         total += faults
     for line in sheet.lines:
@@ -99,14 +99,16 @@ def label(placed: Placed, sheet: Sheet) -> int:
     return total
 
 
-def _beside_frame(box: Rectangle, size: Point) -> Iterator[Point]:
-    """Return places for a cluster's label: along its upper edge from the left, then along the lower, then above."""
+def _within(box: Rectangle, size: Point) -> Iterator[Point]:
+    """Return places for a cluster's label: along its upper edge, its lower edge, and down its left and right edges."""
     x0, y0, x1, y1 = box
     w, h = size
-    xs = np.arange(x0 + w / 2 + GAP, max(x1 - w / 2 - GAP, x0 + w / 2 + GAP) + 0.1, STEP)
-    for y in (y1 - h / 2 - 2, y0 + h / 2 + 2, y1 + h / 2 + 1, y0 - h / 2 - 1):
-        for x in xs:
-            yield float(x), y
+    left, right = x0 + w / 2 + GAP, max(x1, x0 + w + 2 * GAP) - w / 2 - GAP
+    top, bottom = y1 - h / 2 - 2, y0 + h / 2 + 2
+    for y in (top, bottom):
+        yield from ((float(x), y) for x in np.arange(left, right + 0.1, STEP))
+    for y in np.arange(top, bottom, -STEP):
+        yield from ((x, float(y)) for x in (left, right))
 
 
 def _along(path: Path, size: Point) -> Iterator[Point]:
