@@ -59,11 +59,12 @@ def look(svg: str) -> Look:
     view = [float(x) for x in root.get("viewBox", "").split()]
     graph = root.find(f"{SVG}g")
     assert graph is not None
-    page = _around(_numbers(graph.find(f"{SVG}polygon").get("points")))  # type: ignore[union-attr]
+    page = _around(_numbers(next(graph.iter(f"{SVG}polygon")).get("points")))
     scale = view[2] / (page[2] - page[0]) * (width / view[2])
-    boxes, texts, lines = {}, _texts(graph, "graph", ""), {}
-    for group in graph.findall(f"{SVG}g"):
-        kind, name = group.get("class", ""), group.get("id", "")
+    boxes, texts, lines = {}, [], {}
+    for group in graph:
+        # What has no class belongs to the graph: its caption.
+        kind, name = group.get("class", "graph"), group.get("id", "")
         texts += _texts(group, kind, name)
         if kind == "node":
             shapes = [_outline(shape) for shape in group.iter() if shape.tag in (f"{SVG}polygon", f"{SVG}path")]
@@ -74,9 +75,8 @@ def look(svg: str) -> Look:
 
 
 def _texts(group: ElementTree.Element, kind: str, owner: str) -> list[Text]:
-    found = group.findall(f"{SVG}text") if kind == "graph" else group.iter(f"{SVG}text")
     result = []
-    for element in found:
+    for element in group.iter(f"{SVG}text"):
         text, size = (element.text or "").strip(), float(element.get("font-size", "0"))
         x, y = float(element.get("x", "0")), float(element.get("y", "0"))
         half = LETTER * size * len(text) / 2

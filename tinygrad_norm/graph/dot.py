@@ -90,8 +90,8 @@ class Mount:
         How many letters a line of a box has at most, if there is a space to break it at, by the vertex's number.
     terse : bool
         Broadcasts are not marked: shapes tell of them, and double frames of what undoes them.
-    caption_letters : int
-        How many letters a line of the caption has at most.
+    title_letters, caption_letters : int
+        How many letters a line of a cluster's label and of the caption has at most.
     rows : mapping
         The row that each vertex stands in, by its number: a scope has a cluster in each.
     attributes : mapping
@@ -100,6 +100,7 @@ class Mount:
 
     letters: Mapping[int, int]
     terse: bool = False
+    title_letters: int = LONGEST_NAME
     caption_letters: int = LONGEST_NAME
     rows: Mapping[int, int] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -170,7 +171,7 @@ def to_dot(
             "margin": "0.08,0.045" if close else "0.18,0.07",
             **({"width": "0.4", "height": "0.3"} if close else {}),
         },
-        edge_attr={"fontname": "Helvetica", "fontsize": "12" if close else "11", "arrowsize": "0.7"},
+        edge_attr={"fontname": "Helvetica", "fontsize": str(FONT_SIZE) if close else "11", "arrowsize": "0.7"},
     )
     if mount and mount.terse:
         graph = replace(graph, edges=tuple(map(_unmarked, graph.edges)))
@@ -222,9 +223,10 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> 
             order, scope, row = key
             look = theme.backward_cluster if order else theme.forward_cluster
             name = f"cluster_{order}_{scope}" + (f"_{row}" if row else "")
+            title = literal(graph.scopes[scope]) + _half(order)
             with parent.subgraph(name=name) as cluster:
                 cluster.attr(
-                    label=graphviz.nohtml(literal(graph.scopes[scope]) + _half(order)),
+                    label=graphviz.nohtml("\\n".join(broken([title], mount.title_letters) if mount else [title])),
                     style="rounded,dashed" if order else "rounded",
                     color=look.line,
                     fontcolor=look.text,

@@ -21,6 +21,8 @@ LETTER = 0.6 * FONT_SIZE
 # How many letters a line of a box has: few where boxes crowd beside each other, else one of these.
 LETTERS = (10, 14, 19, 26)
 CROWDED = 3
+# Lines enter a scope from its side, or from above, where its label must leave them room.
+TITLE_LETTERS = {"LR": 80, "TB": 14}
 MOST_ROWS = 7
 MOST_TRIED = 12
 MOST_ALIKE = 3
@@ -81,6 +83,7 @@ class Picture(NamedTuple):
 
     quality: float
     text: float
+    faults: int
     caption: str
     rankdir: str
     mount: Mount
@@ -152,14 +155,14 @@ def _some(names: Sequence[str]) -> str:
 
 
 def fitted(graph: Graph, frame: Frame, theme: Theme, caption: str = "") -> Picture:
-    """Return the best layout of a graph in a frame; broadcasts go unmarked only where that makes text readable."""
+    """Return the best layout of a graph in a frame; broadcasts are left unmarked only where that helps."""
     best: Picture | None = None
     for terse in (False, True):
         for way in _ways(graph, frame, theme, terse):
             if best is None or way.promise > best.quality:
                 picture = _drawn(graph, way, frame, caption)
                 best = picture if best is None or picture.quality > best.quality else best
-        if best is not None and best.text >= frame.readable:
+        if best is not None and best.text >= frame.readable and not best.faults:
             break
     assert best is not None  # there is a way
     return best
@@ -180,15 +183,15 @@ class Way(NamedTuple):
 def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool) -> list[Way]:
     """Return the most promising ways to lay out a graph."""
     found: list[Way] = []
-    sheets = _Sheets(graph, theme, terse)
-    for many, rankdir in product(LETTERS, ("LR", "TB")):
+    sheets = {rankdir: _Sheets(graph, theme, terse, rankdir) for rankdir in TITLE_LETTERS}
+    for many, rankdir in product(LETTERS, TITLE_LETTERS):
         letters = dict.fromkeys(range(len(graph.vertices)), many)
-        sheet = sheets.of(letters)
+        sheet = sheets[rankdir].of(letters)
         whole = in_rows(sheet, dict.fromkeys(sheet.boxes, 0), rankdir)
         found += _in_several_rows(frame, letters, terse, rankdir, sheet, whole)
         mixed = _by_crowd(letters, rankdir, whole)
         if mixed != letters:
-            sheet = sheets.of(mixed)
+            sheet = sheets[rankdir].of(mixed)
             whole = in_rows(sheet, dict.fromkeys(sheet.boxes, 0), rankdir)
             found += _in_several_rows(frame, mixed, terse, rankdir, sheet, whole)
     return _different(sorted(found, key=lambda way: -way.promise))
@@ -197,7 +200,7 @@ def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool) -> list[Way]:
 class _Sheets:
     """What a graph's boxes measure with their labels broken in each way, by one layout."""
 
-    def __init__(self, graph: Graph, theme: Theme, terse: bool) -> None:
+    def __init__(self, graph: Graph, theme: Theme, terse: bool, rankdir: str) -> None:
         self.number = len(graph.vertices)
         copies = [
             replace(v, id=v.id + k * self.number, scope=()) for k in range(1, len(LETTERS)) for v in graph.vertices
@@ -206,7 +209,9 @@ class _Sheets:
         every = replace(graph, vertices=(*graph.vertices, *copies))
         gradient = frozenset(f"n{v.id}" for v in graph.vertices if v.order)
         tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
-        self.sheet = measured(to_dot(every, "TB", theme, "", Mount(letters, terse)), tied, gradient)
+        self.sheet = measured(
+            to_dot(every, "TB", theme, "", Mount(letters, terse, TITLE_LETTERS[rankdir])), tied, gradient
+        )
 
     def of(self, letters: Mapping[int, int]) -> Sheet:
         sizes = self.sheet.boxes
@@ -251,7 +256,7 @@ def _quality(text: float, frame: Frame, rows: int, faults: int, terse: bool, ran
     """Weigh the size of the text, as a share of what is readable, against what makes a picture worse."""
     share = text / frame.readable
     turned = (rankdir == "LR") is not (frame.width > frame.height)
-    return min(share, 1.5) - (share < 1) - 0.04 * rows - 0.03 * faults - 0.15 * terse - 0.15 * turned
+    return min(share, 1.5) - (share < 1) - 0.04 * rows - 0.06 * faults - 0.15 * terse - 0.3 * turned
 
 
 def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
@@ -262,9 +267,16 @@ def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
         placed = in_rows(sheet, band, way.rankdir)
     faults = label(placed, sheet)
     text, attributes = _mounted(placed, sheet, frame, caption)
-    mount = Mount(way.letters, way.terse, frame.letters, {v.id: band[f"n{v.id}"] for v in graph.vertices}, attributes)
+    mount = Mount(
+        way.letters,
+        way.terse,
+        TITLE_LETTERS[way.rankdir],
+        frame.letters,
+        {v.id: band[f"n{v.id}"] for v in graph.vertices},
+        attributes,
+    )
     quality = _quality(text, frame, way.rows, faults, way.terse, way.rankdir)
-    return Picture(quality, text, caption, way.rankdir, mount)
+    return Picture(quality, text, faults, caption, way.rankdir, mount)
 
 
 def _scale(width: float, height: float, frame: Frame) -> float:

@@ -11,7 +11,8 @@ from .rows import Path, Placed, Point, Rectangle, Sheet
 
 GAP = 3.0
 STEP = 6.0
-SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)
+SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)
+FAR = (0.0, 5.0, 11.0)
 SAMPLES = np.linspace(0, 1, 9)[:, None]
 # How bad it is that a label covers a box or another label, and that a line runs through it.
 COVERS, CROSSED = 10, 3
@@ -116,7 +117,7 @@ def _along(path: Path, size: Point) -> Iterator[Point]:
     points = polyline(path)
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     w, h = size
-    for far in (0.0, 5.0):
+    for far in FAR:
         for share in SHARES:
             x, y = (float(np.interp(share * lengths[-1], lengths, points[:, i])) for i in (0, 1))
             for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7)):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .dot import FONT_SIZE
 from .render import layout
 
 # In inches.
@@ -137,7 +138,7 @@ def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[s
 def _size(edge: Mapping[str, Any]) -> Point | None:
     """Return the size of the text at a line, which Graphviz does not tell, by the width of its letters."""
     text = edge.get("label", "").strip()
-    return (0.52 * 12 * len(text) + 2, 14.0) if text else None
+    return (0.55 * FONT_SIZE * len(text) + 2, 1.15 * FONT_SIZE) if text else None
 
 
 # Bands.
@@ -328,7 +329,7 @@ def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
     members = {name for name, at in band.items() if at == b}
     tree = [
         f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP};",
-        'node [shape=box, fixedsize=true, label=""]; edge [fontsize=12, fontname=Helvetica, arrowsize=0.7];',
+        'node [shape=box, fixedsize=true, label=""]; edge [fontsize=13, fontname=Helvetica, arrowsize=0.7];',
     ]
     for half in (False, True):
         tree.append(f"subgraph cluster_half{int(half)} {{ margin=0; ")
