@@ -120,7 +120,7 @@ def in_frame(
         tried[i] = shown, fitted(shown, frame, theme, caption)
         return tried[i][1].text >= frame.readable
 
-    i = bisect_left(range(len(ways)), True, hi=len(ways) - 1, key=readable)
+    i = 0 if readable(0) else bisect_left(range(len(ways)), True, lo=1, hi=len(ways) - 1, key=readable)
     if i not in tried:
         readable(i)
     # Where nothing is readable, what collapses more may still be no larger.
