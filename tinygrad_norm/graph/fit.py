@@ -1,0 +1,324 @@
+"""fit: a picture for a frame, as a slide or a column. Layouts are tried, and the best of them is kept."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any, NamedTuple
+
+from .collapse import Closed, collapsed
+from .dot import FONT_SIZE, Mount, Theme, broken, ties, to_dot
+from .labels import label
+from .model import Graph
+from .rows import Path, Placed, Sheet, extent, in_bands, in_rows, measured
+
+PAD = 4.0
+# The width of a letter, more or less, at this size of the text.
+LETTER = 0.6 * FONT_SIZE
+# How many letters a line of a box has: few where boxes crowd beside each other, else one of these.
+LETTERS = (10, 14, 19, 26)
+CROWDED = 3
+# Lines enter a scope from its side, or from above, where its label must leave them room.
+TITLE_LETTERS = {"LR": 80, "TB": 14}
+MOST_ROWS = 7
+MOST_TRIED = 12
+MOST_ALIKE = 3
+# Boxes, with what is around them, take at least so many squares as high as the text.
+SQUARES = 32
+
+
+class Frame(NamedTuple):
+    """A frame, in points: its text is ``readable`` from some size on, and is not set larger than ``largest``."""
+
+    width: float
+    height: float
+    readable: float
+    largest: float
+
+    @property
+    def letters(self) -> int:
+        """How many letters a line of readable text has that runs from side to side."""
+        return int(self.width / self.readable * FONT_SIZE / LETTER)
+
+    @property
+    def most_boxes(self) -> float:
+        """How many boxes could be readable, if the layout wasted nothing."""
+        return self.width * self.height / self.readable**2 / SQUARES
+
+
+# A pixel is 3/4 of a point: 14 pixels on a slide of 1280 x 720.
+FRAMES = {
+    "slide": Frame(960, 540, 10.5, 18),
+    "screen": Frame(1080, 607.5, 9, 13.5),
+    "page": Frame(468, 648, 7, 10),
+    "column": Frame(252, 352.8, 7, 9),
+}
+
+
+def frame_of(fit: Any) -> Frame:
+    """Return the frame that ``fit`` asks for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no name of one, and no pair of positive numbers.
+    """
+    if isinstance(fit, str):
+        if fit not in FRAMES:
+            raise ValueError(f"fit is one of {', '.join(map(repr, FRAMES))} or (width, height) in points, not {fit!r}")
+        return FRAMES[fit]
+    if not (isinstance(fit, tuple | list) and len(fit) == 2 and all(isinstance(n, int | float) for n in fit)):
+        raise TypeError(f"fit is the name of a frame or (width, height) in points, not {fit!r}")
+    width, height = fit
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        raise ValueError(f"fit: a frame has a positive width and height in points, not {fit!r}")
+    return Frame(width, height, 7, 12)
+
+
+class Picture(NamedTuple):
+    """A layout in a frame: how good it is, how large its text is in points, and what makes it."""
+
+    quality: float
+    text: float
+    faults: int
+    caption: str
+    rankdir: str
+    mount: Mount
+
+
+def in_frame(
+    graph: Graph, view: Callable[[Graph], Graph], frame: Frame, theme: Theme, whole: bool, said: str = ""
+) -> tuple[Graph, Picture]:
+    """Return what is shown of a graph in a frame, and its picture; scopes are collapsed, as few as make it readable.
+
+    Parameters
+    ----------
+    graph : Graph
+    view : callable
+        Folds a graph, as the slide view does.
+    frame : Frame
+    theme : Theme
+    whole : bool
+        Collapse nothing, however small the text becomes.
+    said : str
+        The first lines of the caption.
+    """
+    if whole or not graph.scopes:
+        shown = view(graph)
+        return shown, fitted(shown, frame, theme, said)
+    ways = [(None, ""), *closings(graph)]
+    tried: dict[int, tuple[Graph, Picture]] = {}
+
+    def readable(i: int) -> bool:
+        closed, caption = ways[i]
+        # Last of all, repeats are shown once.
+        last = i == len(ways) - 1
+        shown = view(graph if closed is None else collapsed(graph, closed, repeat=last))
+        if len(shown.vertices) > frame.most_boxes and not last:
+            return False
+        tried[i] = shown, fitted(shown, frame, theme, "\n".join(filter(None, (said, caption))))
+        return tried[i][1].text >= frame.readable
+
+    i = 0 if readable(0) else bisect_left(range(len(ways)), True, lo=1, hi=len(ways) - 1, key=readable)
+    if i not in tried:
+        readable(i)
+    # Where nothing is readable, what collapses more may still be no larger.
+    return tried[i] if tried[i][1].text >= frame.readable else max(tried.values(), key=lambda made: made[1].text)
+
+
+def closings(graph: Graph) -> list[tuple[Closed, str]]:
+    """Return ways to close scopes, one name more in each, deep ones first, and what the picture says of them.
+
+    Of one depth, those go first that hold the most, as the parameters of layers go with them.
+    """
+    order: dict[str, tuple[int, int]] = {}
+    for v in graph.vertices:
+        for depth, scope in enumerate(v.scope, 1):
+            before = order.get(graph.scopes[scope], (0, 0))
+            order[graph.scopes[scope]] = min(before[0], -depth), before[1] - 1
+    operations = sum(v.operation is not None for v in graph.vertices)
+    names = sorted(order, key=lambda name: (*order[name], name))
+    ways = [
+        (_ends_in(names[:i]), f"collapsed: {_some(names[:i])}; {operations} operations")
+        for i in range(1, len(names) + 1)
+    ]
+    return [*ways, (ways[-1][0], f"{ways[-1][1]}, repeated boxes once")]
+
+
+def _ends_in(names: Collection[str]) -> Closed:
+    return lambda path: path[-1] in names
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def fitted(graph: Graph, frame: Frame, theme: Theme, caption: str = "") -> Picture:
+    """Return the best layout of a graph in a frame; broadcasts are left unmarked only where that helps."""
+    best: Picture | None = None
+    for terse in (False, True):
+        for way in _ways(graph, frame, theme, terse):
+            if best is None or way.promise > best.quality:
+                picture = _drawn(graph, way, frame, caption)
+                best = picture if best is None or picture.quality > best.quality else best
+        if best is not None and best.text >= frame.readable and not best.faults:
+            break
+    assert best is not None  # there is a way
+    return best
+
+
+class Way(NamedTuple):
+    """A way to lay a graph out, and what it would come to if rows could be cut anywhere."""
+
+    promise: float
+    letters: Mapping[int, int]
+    terse: bool
+    rankdir: str
+    rows: int
+    sheet: Sheet
+    whole: Placed
+
+
+def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool) -> list[Way]:
+    """Return the most promising ways to lay out a graph."""
+    found: list[Way] = []
+    sheets = {rankdir: _Sheets(graph, theme, terse, rankdir) for rankdir in TITLE_LETTERS}
+    for many, rankdir in product(LETTERS, TITLE_LETTERS):
+        letters = dict.fromkeys(range(len(graph.vertices)), many)
+        sheet = sheets[rankdir].of(letters)
+        whole = in_rows(sheet, dict.fromkeys(sheet.boxes, 0), rankdir)
+        found += _in_several_rows(frame, letters, terse, rankdir, sheet, whole)
+        mixed = _by_crowd(letters, rankdir, whole)
+        if mixed != letters:
+            sheet = sheets[rankdir].of(mixed)
+            whole = in_rows(sheet, dict.fromkeys(sheet.boxes, 0), rankdir)
+            found += _in_several_rows(frame, mixed, terse, rankdir, sheet, whole)
+    return _different(sorted(found, key=lambda way: -way.promise))
+
+
+class _Sheets:
+    """What a graph's boxes measure with their labels broken in each way, by one layout."""
+
+    def __init__(self, graph: Graph, theme: Theme, terse: bool, rankdir: str) -> None:
+        self.number = len(graph.vertices)
+        copies = [
+            replace(v, id=v.id + k * self.number, scope=()) for k in range(1, len(LETTERS)) for v in graph.vertices
+        ]
+        letters = {i: LETTERS[i // self.number] for i in range(len(LETTERS) * self.number)}
+        every = replace(graph, vertices=(*graph.vertices, *copies))
+        gradient = frozenset(f"n{v.id}" for v in graph.vertices if v.order)
+        tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
+        self.sheet = measured(
+            to_dot(every, "TB", theme, "", Mount(letters, terse, TITLE_LETTERS[rankdir])), tied, gradient
+        )
+
+    def of(self, letters: Mapping[int, int]) -> Sheet:
+        sizes = self.sheet.boxes
+        places = {i: i + LETTERS.index(number) * self.number for i, number in letters.items()}
+        return replace(self.sheet, boxes={f"n{i}": sizes[f"n{place}"] for i, place in places.items()})
+
+
+def _different(ways: Sequence[Way]) -> list[Way]:
+    """Return the first ways, not too many of them alike."""
+    chosen: list[Way] = []
+    for way in ways:
+        alike = [w for w in chosen if (w.terse, w.rankdir, w.rows) == (way.terse, way.rankdir, way.rows)]
+        same = any(w.letters == way.letters for w in alike)
+        if len(chosen) < MOST_TRIED and len(alike) < MOST_ALIKE and not same:
+            chosen.append(way)
+    return chosen
+
+
+def _by_crowd(letters: Mapping[int, int], rankdir: str, whole: Placed) -> dict[int, int]:
+    """Give boxes short lines where that makes the layout smaller: in ranks of many boxes, or in those of few."""
+    along = {name: round(p[0] if rankdir == "LR" else p[1]) for name, p in whole.boxes.items()}
+    number: dict[int, int] = {}
+    for rank in along.values():
+        number[rank] = number.get(rank, 0) + 1
+    return {
+        i: LETTERS[0] if (number[along[f"n{i}"]] >= CROWDED) is (rankdir == "TB") else n for i, n in letters.items()
+    }
+
+
+def _in_several_rows(
+    frame: Frame, letters: Mapping[int, int], terse: bool, rankdir: str, sheet: Sheet, whole: Placed
+) -> Iterator[Way]:
+    x0, y0, x1, y1 = extent(whole, sheet)
+    for rows in range(1, MOST_ROWS + 1):
+        w, h = x1 - x0, y1 - y0
+        w, h = (w / rows, h * rows) if rankdir == "LR" else (w * rows, h / rows)
+        promise = _quality(_scale(w, h, frame) * FONT_SIZE, frame, rows, 0, terse, rankdir)
+        yield Way(promise, letters, terse, rankdir, rows, sheet, whole)
+
+
+def _quality(text: float, frame: Frame, rows: int, faults: int, terse: bool, rankdir: str) -> float:
+    """Weigh the size of the text, as a share of what is readable, against what makes a picture worse."""
+    share = text / frame.readable
+    turned = (rankdir == "LR") is not (frame.width > frame.height)
+    return min(share, 1.5) - (share < 1) - 0.04 * rows - 0.06 * faults - 0.15 * terse - 0.3 * turned
+
+
+def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
+    sheet, placed, band = way.sheet, way.whole, dict.fromkeys(way.sheet.boxes, 0)
+    if way.rows > 1:
+        along = {n: p[0] if way.rankdir == "LR" else -p[1] for n, p in placed.boxes.items()}
+        band = in_bands(sheet, along, way.rows)
+        placed = in_rows(sheet, band, way.rankdir)
+    faults = label(placed, sheet)
+    text, attributes = _mounted(placed, sheet, frame, caption)
+    mount = Mount(
+        way.letters,
+        way.terse,
+        TITLE_LETTERS[way.rankdir],
+        frame.letters,
+        {v.id: band[f"n{v.id}"] for v in graph.vertices},
+        attributes,
+    )
+    quality = _quality(text, frame, way.rows, faults, way.terse, way.rankdir)
+    return Picture(quality, text, faults, caption, way.rankdir, mount)
+
+
+def _scale(width: float, height: float, frame: Frame) -> float:
+    """Return how much larger a picture becomes in a frame."""
+    return min(frame.width / (width + 2 * PAD), frame.height / (height + 2 * PAD), frame.largest / FONT_SIZE)
+
+
+def _mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[float, dict[str, dict[str, str]]]:
+    """Return the size of the text in the frame, and the attributes that place everything."""
+    x0, y0, x1, y1 = extent(placed, sheet)
+    lines = len(broken([caption], frame.letters)) if caption else 0
+    y0 -= lines * 1.2 * FONT_SIZE + PAD if lines else 0.0
+    scale = _scale(max(x1 - x0, LETTER * min(len(caption), frame.letters)), y1 - y0, frame)
+    # As wide as the frame, whatever its content.
+    sides = (frame.width / scale - (x1 - x0)) / 2
+    attributes: dict[str, dict[str, str]] = {
+        "": {
+            "layout": "nop2",
+            "bb": _numbers(x0, y0, x1, y1),
+            "pad": _numbers(sides / 72, PAD / 72),
+            "size": _numbers(frame.width / 72, (y1 - y0 + 2 * PAD) * scale / 72) + "!",
+            **({"lp": _numbers((x0 + x1) / 2, y0 + lines * 0.6 * FONT_SIZE)} if caption else {}),
+        }
+    }
+    for name, at in placed.boxes.items():
+        attributes[name] = {"pos": _numbers(*at)}
+    for name, path in placed.paths.items():
+        attributes[name] = {"pos": _spline(path)}
+        if name in placed.labels:
+            attributes[name]["lp"] = _numbers(*placed.labels[name])
+    for name, band, box, _ in placed.clusters:
+        title = _numbers(*placed.titles[name, band])
+        attributes[name + (f"_{band}" if band else "")] = {"bb": _numbers(*box), "lp": title}
+    return scale * FONT_SIZE, attributes
+
+
+def _spline(path: Path) -> str:
+    tips = [f"{kind},{_numbers(*tip)}" for kind, tip in (("s", path.start), ("e", path.end)) if tip]
+    return " ".join([*tips, *(_numbers(*p) for p in path.points)])
+
+
+def _numbers(*numbers: float) -> str:
+    return ",".join(f"{x:.2f}" for x in numbers)

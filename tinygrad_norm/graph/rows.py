@@ -1,0 +1,423 @@
+"""A layout in rows: a graph that is long is cut into bands, laid out one below the other and wired together."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .dot import FONT_SIZE
+from .render import layout
+
+# In inches.
+NODESEP = 0.1
+RANKSEP = 0.2
+# In points, at the size of the text that `dot.FONT` says.
+LANE = 9.0
+CORNER = 5.0
+FEWEST_CROSSINGS = 0.12
+LABEL_STEP = 4.0
+
+Point = tuple[float, float]
+Rectangle = tuple[float, float, float, float]
+Move = Callable[[Point], Point]
+
+
+class Line(NamedTuple):
+    """An edge as it is drawn, from its tail to its head; ``source`` is the end that the value comes from."""
+
+    id: str
+    tail: str
+    head: str
+    label: str
+    size: Point | None
+    lent: bool
+    back: bool
+
+    @property
+    def source(self) -> str:
+        return self.head if self.back else self.tail
+
+
+class Cluster(NamedTuple):
+    name: str
+    label: str
+    nodes: frozenset[str]
+    inner: tuple[Cluster, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What there is to lay out: the sizes of boxes, lines, clusters, and which boxes stand beside which."""
+
+    boxes: Mapping[str, Point]
+    lines: tuple[Line, ...]
+    clusters: tuple[Cluster, ...]
+    ties: tuple[tuple[str, str], ...]
+    gradient: frozenset[str]
+    titles: Mapping[str, Point]
+
+
+class Path(NamedTuple):
+    """Control points of a cubic spline, and where the arrow's tip is, before the first or after the last of them."""
+
+    points: list[Point]
+    start: Point | None = None
+    end: Point | None = None
+
+    def reversed(self) -> Path:
+        return Path(self.points[::-1], self.end, self.start)
+
+
+@dataclass
+class Placed:
+    """Where everything is; y grows upwards."""
+
+    boxes: dict[str, Point] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    labels: dict[str, Point] = field(default_factory=dict)
+    clusters: list[tuple[str, int, Rectangle, Point]] = field(default_factory=list)
+    titles: dict[tuple[str, int], Point] = field(default_factory=dict)
+
+    def moved(self, move: Move) -> Placed:
+        """Return it with every point moved."""
+        return Placed(
+            {name: move(p) for name, p in self.boxes.items()},
+            {
+                name: Path([*map(move, path.points)], path.start and move(path.start), path.end and move(path.end))
+                for name, path in self.paths.items()
+            },
+            {name: move(p) for name, p in self.labels.items()},
+            [
+                (name, band, spanned([move((r[0], r[1])), move((r[2], r[3]))]), size)
+                for name, band, r, size in self.clusters
+            ],
+            {key: move(p) for key, p in self.titles.items()},
+        )
+
+
+def spanned(points: Iterable[Point]) -> Rectangle:
+    """Return the rectangle around points."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[str]) -> Sheet:
+    """Return what a DOT text holds, with the sizes that Graphviz gives it."""
+    told = layout(source)
+    objects = {o["_gvid"]: o for o in told.get("objects", ())}
+    nodes = {i: o for i, o in objects.items() if "pos" in o}
+
+    def cluster(i: int) -> Cluster:
+        o = objects[i]
+        inside = frozenset(nodes[n]["name"] for n in o.get("nodes", ()))
+        return Cluster(o["name"], o["label"], inside, tuple(cluster(j) for j in o.get("subgraphs", ()) if named(j)))
+
+    def named(i: int) -> bool:
+        return bool(objects[i]["name"].startswith("cluster"))
+
+    inner = {j for o in objects.values() for j in o.get("subgraphs", ())}
+    return Sheet(
+        {o["name"]: (72 * float(o["width"]), 72 * float(o["height"])) for o in nodes.values()},
+        tuple(
+            Line(
+                e["id"], nodes[e["tail"]]["name"], nodes[e["head"]]["name"], e.get("label", ""), _size(e),
+                e.get("constraint") == "false", e.get("dir") == "back",
+            )
+            for e in told.get("edges", ())
+        ),
+        tuple(cluster(i) for i in objects if i not in nodes and i not in inner and named(i)),
+        tuple(ties),
+        gradient,
+        {o["name"]: (72 * float(o["lwidth"]), 72 * float(o["lheight"])) for o in objects.values() if "lwidth" in o},
+    )  # fmt: skip
+
+
+def _size(edge: Mapping[str, Any]) -> Point | None:
+    """Return the size of the text at a line, which Graphviz does not tell, by the width of its letters."""
+    text = edge.get("label", "").strip()
+    return (0.55 * FONT_SIZE * len(text) + 2, 1.15 * FONT_SIZE) if text else None
+
+
+# Bands.
+
+
+def in_bands(sheet: Sheet, along: Mapping[str, float], number: int) -> dict[str, int]:
+    """Cut the boxes, by how far along they are, into bands of similar length, where few lines and scopes are cut."""
+    places = sorted({round(a) for a in along.values()})
+    spans = {
+        (round(along[line.tail]), round(along[line.head]), line.source)
+        for line in sheet.lines
+        if round(along[line.tail]) != round(along[line.head])
+    }
+    spans |= {
+        (min(inside), max(inside), cluster.name)
+        for cluster in _every(sheet.clusters)
+        if len(inside := {round(along[name]) for name in cluster.nodes}) > 1
+    }
+    crossings = [len({s for a, b, s in spans if min(a, b) <= p < max(a, b)}) for p in places]
+    ideal = (places[-1] - places[0]) / number or 1.0
+    # best[i]: the cost of the best cut of the places before the i-th, and where its last band starts.
+    best: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(number):
+        following = []
+        for i in range(len(places) + 1):
+            ways = [
+                (
+                    cost
+                    + ((places[i - 1] - places[j]) / ideal) ** 2
+                    + (FEWEST_CROSSINGS * crossings[j - 1] if j else 0),
+                    [*starts, j],
+                )
+                for j, (cost, starts) in enumerate(best[:i])
+            ]
+            following.append(min(ways, default=(math.inf, [])))
+        best = following
+    starts = best[-1][1]
+    band = {name: sum(round(a) >= places[j] for j in starts) - 1 for name, a in along.items()}
+    return _with_leaves_beside_their_use(sheet, band)
+
+
+def _every(clusters: Iterable[Cluster]) -> Iterator[Cluster]:
+    for cluster in clusters:
+        yield cluster
+        yield from _every(cluster.inner)
+
+
+def _with_leaves_beside_their_use(sheet: Sheet, band: dict[str, int]) -> dict[str, int]:
+    users: dict[str, set[int]] = {}
+    fed = {line.tail if line.back else line.head for line in sheet.lines}
+    for line in sheet.lines:
+        users.setdefault(line.source, set()).add(band[line.tail if line.back else line.head])
+    tied = {name for tie in sheet.ties for name in tie}
+    alone = {n: bands.pop() for n, bands in users.items() if n not in fed and n not in tied and len(bands) == 1}
+    return band | alone
+
+
+class Wire(NamedTuple):
+    """What leads a value from one band to another: out at the end of ``first``, in at the start of ``last``."""
+
+    source: str
+    lent: bool
+    first: int
+    last: int
+
+    @property
+    def exit(self) -> str:
+        return f"out_{self.source}_{int(self.lent)}"
+
+    @property
+    def entry(self) -> str:
+        return f"in_{self.source}_{int(self.lent)}"
+
+
+def _wire(line: Line, band: Mapping[str, int]) -> Wire:
+    first, last = sorted((band[line.tail], band[line.head]))
+    return Wire(line.source, line.lent, first, last)
+
+
+def _ends(line: Line, band: Mapping[str, int]) -> tuple[str, str]:
+    """Return the end of a line that lies in the earlier band, and the other."""
+    return (line.tail, line.head) if band[line.tail] <= band[line.head] else (line.head, line.tail)
+
+
+def in_rows(sheet: Sheet, band: Mapping[str, int], rankdir: str) -> Placed:
+    """Lay the bands out, each by Graphviz, put them below each other ("LR") or beside each other ("TB")."""
+    wires = sorted({_wire(line, band) for line in sheet.lines if band[line.tail] != band[line.head]})
+    rows: list[Placed] = []
+    corners: list[Point] = []
+    top = 0.0
+    for b in range(1 + max(band.values(), default=0)):
+        row = _band(sheet, band, b, rankdir)
+        a0, c0, a1, c1 = extent(row, sheet, rankdir)
+        rows.append(row.moved(_by(-a0, top - c0)))
+        corners.append((a1 - a0, top + c1 - c0))
+        top = corners[-1][1] + LANE * (2 + sum(wire.first == b for wire in wires))
+    whole = Placed()
+    for row in rows:
+        whole.boxes |= {name: p for name, p in row.boxes.items() if name in sheet.boxes}
+        whole.paths |= row.paths
+        whole.clusters += row.clusters
+    routes = _routes(wires, rows, corners)
+    between_bands = [line for line in sheet.lines if band[line.tail] != band[line.head]]
+    paths = whole.paths | {line.id: _joined(line, band, routes, rows) for line in between_bands}
+    whole.paths = {line.id: paths[line.id] for line in sheet.lines}
+    return whole.moved(_physical(rankdir))
+
+
+def _by(along: float, across: float) -> Move:
+    return lambda p: (p[0] + along, p[1] + across)
+
+
+def _routes(wires: Sequence[Wire], rows: Sequence[Placed], corners: Sequence[Point]) -> dict[Wire, list[Point]]:
+    """Return how each wire goes: out at the end of its band, back below it, down before the bands, in.
+
+    The lowest of those that leave a band turns first, so that none of them cross.
+    """
+    routes = {}
+    most = max((sum(wire.first == b for wire in wires) for b in range(len(rows))), default=0)
+    for b, (end, bottom) in enumerate(corners):
+        leaving = sorted((w for w in wires if w.first == b), key=lambda w: (rows[b].boxes[w.exit][1], w.last, w))
+        for i, wire in enumerate(leaving):
+            (a0, c0), (a1, c1) = rows[b].boxes[wire.exit], rows[wire.last].boxes[wire.entry]
+            nested = LANE * (len(leaving) - i)
+            left = -LANE * (i + 1 + (most if wire.last > b + 1 else 0))
+            under = bottom + nested
+            ways = [(a0, c0), (end + nested, c0), (end + nested, under), (left, under), (left, c1), (a1, c1)]
+            routes[wire] = rounded(ways)
+    return routes
+
+
+def _joined(line: Line, band: Mapping[str, int], routes: Mapping[Wire, list[Point]], rows: Sequence[Placed]) -> Path:
+    """Return the path of a line between bands: to the exit, along its wire, from the entry."""
+    wire = _wire(line, band)
+    first, last = _ends(line, band)
+    out, into = rows[wire.first].paths[f"{first}>{wire.exit}"], rows[wire.last].paths[f"{wire.entry}>{last}"]
+    points = out.points
+    for part in (routes[wire], into.points):
+        points = [*points, *_straight(points[-1], part[0]), *part[1:]]
+    path = Path(points, out.start, into.end)
+    return path if line.tail == first else path.reversed()
+
+
+def _straight(a: Point, b: Point) -> list[Point]:
+    """Return the rest of a spline that runs straight from a to b."""
+    return [between(a, b, 1 / 3), between(a, b, 2 / 3), b]
+
+
+def between(a: Point, b: Point, share: float) -> Point:
+    return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
+
+
+def rounded(corners: Sequence[Point]) -> list[Point]:
+    """Return a spline along straight lines, with its corners rounded."""
+    points = [corners[0]]
+    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
+        lengths = math.dist(before, corner), math.dist(corner, after)
+        r = min(CORNER, lengths[0] / 2, lengths[1] / 2)
+        start = between(corner, before, r / lengths[0]) if r else corner
+        stop = between(corner, after, r / lengths[1]) if r else corner
+        points += [*_straight(points[-1], start), corner, corner, stop]
+    return [*points, *_straight(points[-1], corners[-1])]
+
+
+# One band, by Graphviz.
+
+
+def _logical(rankdir: str) -> Move:
+    """Return the map from points on paper to how far along the flow, and across it, they are."""
+    return (lambda p: (p[0], -p[1])) if rankdir == "LR" else (lambda p: (-p[1], p[0]))
+
+
+def _physical(rankdir: str) -> Move:
+    return (lambda p: (p[0], -p[1])) if rankdir == "LR" else (lambda p: (p[1], -p[0]))
+
+
+def _band(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> Placed:
+    row = _parsed(layout(_source(sheet, band, b, rankdir)), b, sheet.titles).moved(_logical(rankdir))
+    halves = [[p[1] for name, p in row.boxes.items() if (name in sheet.gradient) is half] for half in (False, True)]
+    if all(halves) and sum(halves[0]) / len(halves[0]) > sum(halves[1]) / len(halves[1]):
+        # The gradient stands below, or to the right of, the forward pass.
+        row = row.moved(lambda p: (p[0], -p[1]))
+    return row
+
+
+def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
+    """Return the DOT text of one band: boxes of given sizes, and points where its wires leave and enter."""
+    members = {name for name, at in band.items() if at == b}
+    tree = [
+        f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP};",
+        'node [shape=box, fixedsize=true, label=""]; edge [fontsize=13, fontname=Helvetica, arrowsize=0.7];',
+    ]
+    for half in (False, True):
+        tree.append(f"subgraph cluster_half{int(half)} {{ margin=0; ")
+        tree += _nested(
+            sheet, [n for n in sheet.boxes if n in members and (n in sheet.gradient) is half], sheet.clusters
+        )
+        tree.append("}")
+    for a, c in sheet.ties:
+        if a in members and c in members:
+            tree.append(f"{{rank=same; {a}; {c}}}")
+    exits: dict[str, None] = {}
+    entries: dict[str, None] = {}
+    parts: dict[str, str] = {}
+    for line in sheet.lines:
+        first, last = _ends(line, band)
+        label = f', label="{_quoted(line.label)}"' if line.label else ""
+        if band[first] == band[last] == b:
+            loose = ", constraint=false" if line.lent else ""
+            way = ", dir=back" if line.back else ""
+            parts[line.id] = f"{line.tail} -> {line.head} [id={line.id}{loose}{way}{label}]"
+        elif band[first] == b:
+            wire = _wire(line, band)
+            exits[wire.exit] = None
+            way = "none" if line.source == first else "back"
+            parts[f"{first}>{wire.exit}"] = f'{first} -> {wire.exit} [id="{first}>{wire.exit}", dir={way}]'
+        elif band[last] == b:
+            wire = _wire(line, band)
+            entries[wire.entry] = None
+            way = "none" if line.source == last else "forward"
+            parts[f"{wire.entry}>{last}"] = f'{wire.entry} -> {last} [id="{wire.entry}>{last}", dir={way}{label}]'
+    for rank, ports in (("max", exits), ("min", entries)):
+        if ports:
+            tree.append(
+                "".join(f"{p} [width=0.02, height=0.02]; " for p in ports) + f"{{rank={rank}; {'; '.join(ports)}}}"
+            )
+    return "\n".join([*tree, *parts.values(), "}"])
+
+
+def _nested(sheet: Sheet, names: list[str], clusters: Sequence[Cluster]) -> Iterator[str]:
+    left = dict.fromkeys(names)
+    for cluster in clusters:
+        inside = [n for n in names if n in cluster.nodes]
+        if inside:
+            text = _quoted(cluster.label)
+            yield f'subgraph {cluster.name} {{ label="{text}"; fontsize=13; fontname=Helvetica; margin=6;'
+            yield from _nested(sheet, inside, cluster.inner)
+            yield "}"
+            for n in inside:
+                left.pop(n)
+    for n in left:
+        w, h = sheet.boxes[n]
+        yield f"{n} [width={w / 72:.4f}, height={h / 72:.4f}];"
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', '\\"')
+
+
+def _parsed(told: Mapping[str, Any], band: int, sizes: Mapping[str, Point]) -> Placed:
+    row = Placed()
+    for o in told.get("objects", ()):
+        if "pos" in o:
+            row.boxes[o["name"]] = _numbers(o["pos"])[0]
+        elif o["name"].startswith("cluster_") and not o["name"].startswith("cluster_half"):
+            x0, y0, x1, y1 = map(float, o["bb"].split(","))
+            row.clusters.append((o["name"], band, (x0, y0, x1, y1), sizes[o["name"]]))
+    for e in told.get("edges", ()):
+        found = {m[1]: _numbers(m[2])[0] for m in re.finditer(r"([es]),(\S+)", e["pos"])}
+        points = _numbers(re.sub(r"[es],\S+", "", e["pos"]))
+        row.paths[e["id"]] = Path(points, found.get("s"), found.get("e"))
+    return row
+
+
+def _numbers(text: str) -> list[Point]:
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]
+
+
+def extent(row: Placed, sheet: Sheet, rankdir: str | None = None) -> Rectangle:
+    """Return the rectangle around boxes, clusters and paths; with a direction, in its terms."""
+    corners = [p for path in row.paths.values() for p in path.points]
+    for name, (a, c) in row.boxes.items():
+        w, h = sheet.boxes.get(name, (0.0, 0.0))
+        if rankdir == "TB":
+            w, h = h, w
+        corners += [(a - w / 2, c - h / 2), (a + w / 2, c + h / 2)]
+    corners += [p for _, _, (x0, y0, x1, y1), _ in row.clusters for p in ((x0, y0), (x1, y1))]
+    sizes = {line.id: line.size for line in sheet.lines}
+    texts = [(at, size) for name, at in row.labels.items() if (size := sizes[name])]
+    texts += [(row.titles[name, band], size) for name, band, _, size in row.clusters if row.titles]
+    corners += [(x + s * w / 2, y + s * h / 2) for (x, y), (w, h) in texts for s in (-1, 1)]
+    return spanned(corners or [(0.0, 0.0)])
