@@ -65,7 +65,7 @@ def sign(text: str) -> Tree:
     return ("mo", text)
 
 
-_WORD = re.compile(r"[^\W\d](?:[^\W⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵀ]|[̀-ͯ.'′₀₁₂₃₄₅₆₇₈₉])*")
+_WORD = re.compile(r"(?:\d+\.)*[^\W\d](?:[^\W⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵀ]|[̀-ͯ.'′₀₁₂₃₄₅₆₇₈₉])*")
 _SLOPE = re.compile(r"d\w+/d(?:[^\W]|[̀-ͯ.'′])+|d\w+/d\([^()]*\)")
 
 

@@ -11,6 +11,7 @@ from itertools import count
 from .expressions import Expression, Operand, name_of_data
 from .formulas import COMMUTATIVE, Formula, name, number, operation
 from .model import Edge, Graph, Vertex
+from .scopes import place
 
 # Stands in a formula for the one operand that has no name.
 UNNAMED = "•"
@@ -54,7 +55,10 @@ def _qualified(graph: Graph) -> dict[int, str]:
     met = Counter(v.name for v in graph.vertices if v.operation is None)
     for v in graph.vertices:
         if v.parameter and v.name and met[v.name] > 1:
-            names[v.id] = ".".join([*(graph.scopes[s] for s in v.scope), v.name])
+            scopes = [graph.scopes[s] for s in v.scope]
+            # The innermost module says where it is in the whole network.
+            module = next(filter(None, map(place, reversed(scopes))), ".".join(scopes))
+            names[v.id] = f"{module}.{v.name}" if module else v.name
     return names
 
 
