@@ -112,6 +112,13 @@ def test_blocks_take_the_same_results_of_each_other():
     assert "block × 6" not in frame((), mixed=(4,))
 
 
+def test_the_first_block_takes_one_thing_where_the_others_take_one():
+    h = ops.relu(leaf(3, name="x") + leaf(3, name="w"))
+    for _ in range(3):
+        h = ops.relu(h + h)
+    assert list(frames(tn.draw(h, repeat=True))) == ["block × 3"]
+
+
 def test_a_block_begins_and_ends_where_frames_do():
     y = leaf(3, name="x")
     for last in (ops.silu, ops.silu, ops.silu, ops.softplus):
