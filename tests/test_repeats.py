@@ -97,6 +97,37 @@ def test_only_equal_blocks_whose_results_go_to_the_next_are_in_a_frame():
     assert frames(tn.draw(results[1], repeat=True)) == {}
 
 
+def test_blocks_take_the_same_results_of_each_other():
+    """Of two states, which exchange their places once."""
+
+    def frame(swapped, mixed=()):
+        a = b = leaf(3, name="x")
+        for i in range(6):
+            a, b = (b, a) if i in swapped else (a, b)
+            a, b = ops.relu(a + (b if i in mixed else a)), ops.silu(b)
+        return list(frames(tn.draw(a * b, repeat=True)))
+
+    assert frame(()) == ["block × 6"]
+    assert frame((3,)) == ["block × 2"]  # of three steps each
+    assert "block × 6" not in frame((), mixed=(4,))
+
+
+def test_the_first_block_takes_one_thing_where_the_others_take_one():
+    h = ops.relu(leaf(3, name="x") + leaf(3, name="w"))
+    for _ in range(3):
+        h = ops.relu(h + h)
+    assert list(frames(tn.draw(h, repeat=True))) == ["block × 3"]
+
+
+def test_a_block_begins_and_ends_where_frames_do():
+    y = leaf(3, name="x")
+    for last in (ops.silu, ops.silu, ops.silu, ops.softplus):
+        with tn.scope("part"):
+            y = last(ops.relu(y))
+    drawing = tn.draw(y, repeat=True, collapse=[])
+    assert frames(drawing) == {"part × 3": ["ReLU", "SiLU"], "part": ["ReLU", "softplus"]}
+
+
 def test_of_plain_operations_none_is_a_block():
     y = leaf(3, name="x")
     for _ in range(6):

@@ -13,7 +13,8 @@ from test_graph import leaf, lines, read
 
 import tinygrad_norm as tn
 from tinygrad_norm import nn, ops
-from tinygrad_norm.engine.context import surrounding
+from tinygrad_norm.engine.context import STATE, surrounding
+from tinygrad_norm.engine.origins import examine
 from tinygrad_norm.engine.recording import Step
 from tinygrad_norm.graph import trace
 from tinygrad_norm.graph.steps import stepped
@@ -279,8 +280,20 @@ def test_a_module_that_keeps_what_it_computed_is_freed_without_a_collector():
 def test_nothing_is_kept_where_nothing_is_recorded():
     with tn.no_grad():
         y = Net()(X)
+        with tn.scope("block"):
+            assert STATE.get().scope is None
     assert y.node is None
     assert read(tn.draw(y).source).clusters == []
+
+
+@tn.no_grad()
+def unrecorded(x):
+    return ops.softmax(x)
+
+
+def test_where_origins_are_kept_steps_are_too():
+    y = examine(unrecorded, X)
+    assert [text[0] for text in boxes(y, axes="n c")] == ["softmax over c"]
 
 
 # Whatever is closed, the picture stays a graph without cycles that says the same.

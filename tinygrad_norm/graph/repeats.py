@@ -14,9 +14,9 @@ from .model import Edge, Graph, Vertex, sums_for_a_leaf
 
 
 class Link(NamedTuple):
-    """How a block follows an equal one: the results that it takes from there, and which of its leaves are whose."""
+    """How a block follows an equal one: by their places, the results that it takes from there; whose its leaves are."""
 
-    taken: tuple[Hashable, ...]
+    taken: list[int]
     leaves: dict[int, int]
 
 
@@ -132,7 +132,8 @@ class _Blocks:
             return None
         blocks = self._block(start, period), self._block(start + period, period)
         one, other = ({i: place for place, i in enumerate(block)} for block in blocks)
-        taken: dict[Hashable, int] = {}
+        taken: list[int] = []
+        before: dict[int, int] = {}
         leaves: dict[int, int] = {}
         for a, b in zip(*blocks, strict=True):
             for e, f in zip(self.into[a], self.into[b], strict=True):
@@ -141,8 +142,9 @@ class _Blocks:
                 if f.source in other:
                     fits = one.get(e.source) == other[f.source]
                 elif f.source in one:
-                    # The same result of the block before stands at each place where it stood.
-                    fits = e.source not in one and taken.setdefault(one[f.source], e.source) == e.source
+                    # What the block before made stands at each place where one thing stood.
+                    taken.append(one[f.source])
+                    fits = e.source not in one and before.setdefault(one[f.source], e.source) == e.source
                 elif e.source == f.source:
                     fits = True
                 else:
@@ -153,7 +155,7 @@ class _Blocks:
             beyond = self._users(a) - set(one) - set(other)
             if beyond - self._sums(b) or (not self.order and a in self.graph.outputs):
                 return None
-        return Link(tuple(taken), leaves) if taken else None
+        return Link(taken, leaves) if taken else None
 
     def _users(self, i: int) -> set[int]:
         return {e.target for e in self.out[i] if self.graph.vertices[e.target].order == self.order}
