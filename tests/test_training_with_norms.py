@@ -126,7 +126,7 @@ def test_the_slope_of_the_loss_along_a_direction_is_what_the_gradient_says(name)
     assert abs(slope) > 0.1
 
 
-@pytest.mark.parametrize("name", one_in(2, NETWORKS))
+@pytest.mark.parametrize("name", one_in(3, NETWORKS))
 def test_a_network_learns_digits(name):
     digits = digits_for(name)
     assert accuracy(trained(name), digits.test_images, digits.test_labels) > 0.9
