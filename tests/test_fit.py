@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_norm as tn
 from tests.benchmarks.graphs import GRAPHS
-from tests.benchmarks.reading import look, overlaps, struck
+from tests.benchmarks.reading import look, overlaps, pierced, struck
 from tinygrad_norm.graph.fit import FRAMES
 from tinygrad_norm.graph.rows import rounded
 
@@ -42,6 +42,7 @@ def test_what_is_promised_is_readable_and_free_of_overlaps(name, backward, frame
     assert seen.smallest_text >= readable - 0.01
     assert overlaps(seen) == []
     assert struck(seen) == []
+    assert pierced(seen) == []
 
 
 @pytest.mark.parametrize(("name", "backward", "frame", "readable"), PROMISES)
@@ -63,6 +64,7 @@ def test_every_line_runs_from_box_to_box_through_all_rows(name, backward, frame,
         ends = [seen.boxes[f"n{e.source}"], seen.boxes[f"n{e.target}"]]
         # A gradient's line is drawn from where it ends.
         assert any(touch(a, points[0]) and touch(b, points[-1]) for a, b in (ends, ends[::-1]))
+        assert touch(ends[1], seen.arrows[f"e{e.source}_{e.target}_{e.operand}"])
         steps = np.hypot(*np.diff(points, axis=0).T)
         assert steps.max() < np.hypot(seen.page[2] - seen.page[0], seen.page[3] - seen.page[1]) / 2
 
@@ -166,7 +168,7 @@ PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" width="50pt" height="25pt" 
 <polygon points="0,0 0,-50 100,-50 100,0 0,0"/>
 <g class="node" id="n0"><polygon points="0,-20 20,-20 20,-10 0,-10"/><text x="10" y="-12" font-size="8">ab</text></g>
 <g class="node" id="n1"><polygon points="{0},-20 {1},-20 {1},-10 {0},-10"/></g>
-<g class="edge" id="e"><path d="M0,{2}C10,{2} 20,{2} 30,{2}"/></g>
+<g class="edge" id="e"><path d="M0,{2}C10,{2} 20,{2} 30,{2}"/><polygon points="30,{2} 32,{2}"/></g>
 </g></svg>"""
 
 
@@ -177,3 +179,5 @@ def test_the_reader_sees_overlaps_struck_texts_and_the_size_of_text():
     assert overlaps(look(PICTURE.format(15, 60, -40))) == [("n0", "n1")]
     assert overlaps(look(PICTURE.format(90, 110, -40))) == [("n1", "the page's edge")]
     assert struck(look(PICTURE.format(40, 60, -15))) == [("node ab", "e")]
+    assert pierced(look(PICTURE.format(40, 60, -15))) == [("n0", "e")]
+    assert pierced(clean) == []

@@ -31,7 +31,8 @@ class Text(NamedTuple):
 class Look(NamedTuple):
     """What can be seen, in units of the picture, each of which is ``scale`` points in the file.
 
-    ``width`` and ``height`` are in points; a box is a rectangle and a line is a polyline, by the title of its group.
+    ``width`` and ``height`` are in points; a box is a rectangle, a line is a polyline and an arrow the middle of its
+    head, by the ids in the file.
     """
 
     width: float
@@ -40,6 +41,7 @@ class Look(NamedTuple):
     boxes: dict[str, Rectangle]
     texts: list[Text]
     lines: dict[str, np.ndarray]
+    arrows: dict[str, np.ndarray]
     page: Rectangle
 
     @property
@@ -61,7 +63,7 @@ def look(svg: str) -> Look:
     assert graph is not None
     page = _around(_numbers(next(graph.iter(f"{SVG}polygon")).get("points")))
     scale = view[2] / (page[2] - page[0]) * (width / view[2])
-    boxes, texts, lines = {}, [], {}
+    boxes, texts, lines, arrows = {}, [], {}, {}
     for group in graph:
         # What has no class belongs to the graph: its caption.
         kind, name = group.get("class", "graph"), group.get("id", "")
@@ -71,7 +73,8 @@ def look(svg: str) -> Look:
             boxes[name] = _around(np.concatenate(shapes))
         elif kind == "edge":
             lines[name] = np.concatenate([_outline(p) for p in group.iter(f"{SVG}path")])
-    return Look(width, height, scale, boxes, texts, lines, page)
+            arrows[name] = np.concatenate([_outline(p) for p in group.iter(f"{SVG}polygon")]).mean(axis=0)
+    return Look(width, height, scale, boxes, texts, lines, arrows, page)
 
 
 def _texts(group: ElementTree.Element, kind: str, owner: str) -> list[Text]:
@@ -126,6 +129,17 @@ def struck(seen: Look) -> list[tuple[str, str]]:
         for text in seen.texts
         for name, points in seen.lines.items()
         if any(_meet(text.around, a, b) for a, b in _near(points, text.around))
+    ]
+
+
+def pierced(seen: Look) -> list[tuple[str, str]]:
+    """Return the boxes that a line runs through which neither starts nor ends there, with the line."""
+    return [
+        (box, name)
+        for name, points in seen.lines.items()
+        for box, around in seen.boxes.items()
+        if box.removeprefix("n") not in name.removeprefix("e").split("_")[:2]
+        and any(_meet(around, a, b) for a, b in _near(points, around))
     ]
 
 

@@ -13,7 +13,8 @@ from .collapse import Closed, collapsed
 from .dot import FONT_SIZE, Mount, Theme, broken, ties, to_dot
 from .labels import label
 from .model import Graph
-from .rows import Path, Placed, Sheet, extent, in_bands, in_rows, measured
+from .rows import in_bands, in_rows
+from .sheet import Path, Placed, Sheet, extent, measured
 
 PAD = 4.0
 # The width of a letter, more or less, at this size of the text.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..engine.operators import Array
-from .rows import Path, Placed, Point, Rectangle, Sheet
+from .sheet import Path, Placed, Point, Rectangle, Sheet
 
 GAP = 3.0
 STEP = 6.0
