@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from .boxes import broken, caption_lines, half, holding, short_label, whole_label
 from .digits import SPACE
 from .model import Edge, Graph, Vertex
-from .scopes import Name, title
-from .text import LONGEST_NAME, escaped, in_words, literal
+from .scopes import title
+from .text import LONGEST_NAME, escaped, literal
 
 FONT_SIZE = 13
-UNDOES = "undoes broadcast"
 
 # Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
 LAYOUT_LIMIT = {"nslimit": "5"}
-
-
-LONGEST_FORMULA = 36
-_BREAKS = re.compile(r"(?: [^\w\s(.]|,) ")
 
 
 class Look(NamedTuple):
@@ -137,8 +131,7 @@ def to_dot(
 
     close = mount is not None
     placed = mount.attributes if mount else {}
-    lines = [escaped(line) for text in caption.split("\n") for line in wrapped(text, LONGEST_NAME)]
-    lines = broken(lines, mount.caption_letters) if mount else lines
+    lines = map(escaped, caption_lines(caption, mount.caption_letters if mount else LONGEST_NAME))
     below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
@@ -161,8 +154,8 @@ def to_dot(
             "fontsize": str(FONT_SIZE),
             "style": "filled",
             "penwidth": "1.2",
-            "margin": "0.08,0.045" if close else "0.18,0.07",
-            **({"width": "0.4", "height": "0.3"} if close else {}),
+            "margin": "0.08,0.035" if close else "0.18,0.07",
+            **({"width": "0.4", "height": "0.28"} if close else {}),
         },
         edge_attr={"fontname": "Helvetica", "fontsize": str(FONT_SIZE) if close else "11", "arrowsize": "0.7"},
     )
@@ -225,7 +218,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> 
             order, scope, row = key
             look = theme.of_order("_cluster", order)
             name = f"cluster_{order}_{scope}" + (f"_{row}" if row else "")
-            called = literal(title(graph.scopes[scope])) + _half(order)
+            called = literal(title(graph.scopes[scope])) + half(order)
             with parent.subgraph(name=name) as cluster:
                 cluster.attr(
                     label=graphviz.nohtml("\\n".join(broken([called], mount.title_letters) if mount else [called])),
@@ -247,10 +240,6 @@ def _heavy(order: int) -> dict[str, str]:
     return {"penwidth": "2.4"} if order > 1 else {}
 
 
-def _half(order: int) -> str:
-    return "" if order == 0 else " · gradient" if order == 1 else f" · gradient {order}"
-
-
 def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mount | None) -> None:
     import graphviz
 
@@ -267,17 +256,12 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mou
         extra["fontname"] = "Courier"  # as wide as the rows of numbers will be
     if vertex.refused:
         look, extra = theme.backward, {"shape": "octagon", "penwidth": "3"}
-    label = _label(vertex)
+    label = short_label(vertex, mount.letters[vertex.id], mount.terse) if mount else whole_label(vertex)
     if mount:
-        label = (
-            label
-            if vertex.values
-            else broken([t for t in label if not (mount.terse and t == UNDOES)], mount.letters[vertex.id])
-        )
         extra |= mount.attributes.get(f"n{vertex.id}", {})
     dot.node(
         f"n{vertex.id}",
-        graphviz.nohtml("\\n".join(label)),
+        graphviz.nohtml("\\n".join(map(escaped, label))),
         id=f"n{vertex.id}",
         tooltip=graphviz.nohtml(escaped(_tooltip(vertex, graph))),
         fillcolor=look.fill,
@@ -287,74 +271,9 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mou
     )
 
 
-def broken(lines: list[str], letters: int) -> list[str]:
-    """Join lines while they are short, and break them at spaces where they are long."""
-    result: list[str] = []
-    whole = False
-    for line in lines:
-        pieces = textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) or [line]
-        if whole and len(pieces) == 1 and len(result[-1]) + 2 + len(line) <= letters:
-            pieces = [f"{result.pop()}  {line}"]
-        whole = len(pieces) == 1
-        result += pieces
-    return result
-
-
-def _label(vertex: Vertex) -> list[str]:
-    """Return the lines of a box, ready for DOT."""
-    if vertex.holds:
-        each = f" × {vertex.times}" if vertex.times > 1 else ""
-        return [
-            _title(vertex) + each,
-            escaped(holding(vertex)),
-            escaped(vertex.detail),
-        ]
-    if vertex.refused:
-        return [literal(f"{vertex.symbol} {vertex.detail}"), literal(vertex.refused)]
-    lines = [literal(vertex.called)] if vertex.called else []
-    if vertex.operation == "step":
-        lines.append(f"{_title(vertex)} {escaped(vertex.detail)}".rstrip())
-    elif vertex.text:
-        lines += map(escaped, wrapped(vertex.text))
-    if vertex.unbroadcast:
-        lines.append(UNDOES)
-    dtype = f" {vertex.dtype}" if vertex.values is not None else ""
-    lines += [escaped(result) + dtype for result in vertex.results or (in_words(vertex.shape),)]
-    lines += map(escaped, vertex.values.split("\n") if vertex.values else ())
-    if vertex.gradient_norm is not None:
-        lines.append(f"gradient norm {vertex.gradient_norm}")
-    return lines
-
-
-def wrapped(formula: str, width: int = LONGEST_FORMULA) -> list[str]:
-    """Return the lines of a long formula: it breaks after operators and commas, so that one sees that it goes on.
-
-    Examples
-    --------
-    >>> wrapped("(weight + bias) × dL/dy − another", 20)
-    ['(weight + bias) ×', 'dL/dy − another']
-    """
-    lines, rest = [], formula
-    while len(rest) > width and (ends := [m.end() for m in _BREAKS.finditer(rest) if m.end() < len(rest)]):
-        end = max((end for end in ends if end <= width + 1), default=ends[0])
-        lines.append(rest[:end].rstrip())
-        rest = rest[end:]
-    return [*lines, rest]
-
-
-def _title(vertex: Vertex) -> str:
-    """Return what a box for a scope or a step is called, ready for DOT: ``block1.act: ReLU · gradient``."""
-    return literal(title(Name(vertex.symbol or "scope", vertex.place))) + _half(vertex.order)
-
-
-def holding(vertex: Vertex) -> str:
-    """Say how many operations a box holds: ``12 operations``."""
-    return f"{vertex.holds} operation{'' if vertex.holds == 1 else 's'}{' each' if vertex.times > 1 else ''}"
-
-
 def _tooltip(vertex: Vertex, graph: Graph) -> str:
     if vertex.holds:
-        return f"{vertex.symbol}{_half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
+        return f"{vertex.symbol}{half(vertex.order)}: {holding(vertex)}, {vertex.detail}"
     if vertex.refused:
         return f"{vertex.symbol} of {vertex.detail} raised {vertex.refused}"
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"

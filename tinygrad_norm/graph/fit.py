@@ -10,7 +10,8 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from .collapse import Closed, collapsed
-from .dot import FONT_SIZE, Mount, Theme, broken, ties, to_dot
+from .boxes import caption_lines
+from .dot import FONT_SIZE, Mount, Theme, ties, to_dot
 from .labels import label
 from .model import Graph
 from .rows import in_bands, in_rows
@@ -290,7 +291,7 @@ def _scale(width: float, height: float, frame: Frame) -> float:
 def _mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[float, dict[str, dict[str, str]]]:
     """Return the size of the text in the frame, and the attributes that place everything."""
     x0, y0, x1, y1 = extent(placed, sheet)
-    lines = len(broken([caption], frame.letters)) if caption else 0
+    lines = len(caption_lines(caption, frame.letters))
     y0 -= lines * 1.2 * FONT_SIZE + PAD if lines else 0.0
     scale = _scale(max(x1 - x0, LETTER * min(len(caption), frame.letters)), y1 - y0, frame)
     # As wide as the frame, whatever its content.

@@ -29,6 +29,7 @@ _INFIX = {
     "bitwise_and": ("and", COMPARISON), "logical_and": ("and", COMPARISON), "bitwise_or": ("or", COMPARISON),
     "logical_or": ("or", COMPARISON), "bitwise_xor": ("xor", COMPARISON), "logical_xor": ("xor", COMPARISON),
 }  # fmt: skip
+SIGNS = frozenset({"+", "×"})
 COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum", "hypot", "logaddexp", "logaddexp2"})
 _CALLED = {
     "maximum": "max", "minimum": "min", "cholesky": "Cholesky", "logabsdet": "log|det|", "invert": "not",

@@ -11,7 +11,7 @@ from .sheet import Cluster, Line, Move, Path, Placed, Point, Sheet, extent, plac
 
 # In inches: between boxes side by side, and from rank to rank.
 NODESEP = 0.1
-RANKSEP = 0.2
+RANKSEP = {"TB": 0.15, "LR": 0.2}
 # In points: between wires, and the radius of their corners.
 LANE = 9.0
 CORNER = 5.0
@@ -204,7 +204,7 @@ def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
     """Return the DOT text of one band: boxes of given sizes, and points where its wires leave and enter."""
     members = {name for name, at in band.items() if at == b}
     tree = [
-        f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP};",
+        f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP[rankdir]};",
         'node [shape=box, fixedsize=true, label=""]; edge [fontsize=13, fontname=Helvetica, arrowsize=0.7];',
     ]
     for half in (False, True):
