@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .collapse import Closed, collapsed
 from .boxes import caption_lines
 from .dot import FONT_SIZE, Mount, Theme, ties, to_dot
-from .labels import label
+from .labels import label, pierced
 from .model import Graph
 from .rows import in_bands, in_rows
 from .sheet import Path, Placed, Sheet, extent, measured
@@ -269,7 +269,7 @@ def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
         along = {n: p[0] if way.rankdir == "LR" else -p[1] for n, p in placed.boxes.items()}
         band = in_bands(sheet, along, way.rows)
         placed = in_rows(sheet, band, way.rankdir)
-    faults = label(placed, sheet)
+    faults = label(placed, sheet) + pierced(placed, sheet)
     text, attributes = _mounted(placed, sheet, frame, caption)
     mount = Mount(
         way.letters,

@@ -14,8 +14,8 @@ STEP = 6.0
 SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)
 FAR = (0.0, 5.0, 11.0)
 SAMPLES = np.linspace(0, 1, 9)[:, None]
-# How bad it is that a label covers a box or another label, and that a line runs through it.
-COVERS, CROSSED = 10, 3
+# How bad it is that a label covers a box or another label, that a line runs through it, and through a box.
+COVERS, CROSSED, PIERCED = 10, 3, 5
 
 
 def polyline(path: Path) -> Array:
@@ -98,6 +98,18 @@ def label(placed: Placed, sheet: Sheet) -> int:
             placed.labels[line.id] = at
             total += faults
     return total
+
+
+def pierced(placed: Placed, sheet: Sheet) -> int:
+    """Return how bad it is that lines run through boxes that they neither start nor end at."""
+    around_boxes = {name: around(at, sheet.boxes[name]) for name, at in placed.boxes.items()}
+    total = 0
+    for line in sheet.lines:
+        points = polyline(placed.paths[line.id])
+        segments = np.hstack([points[:-1], points[1:]])
+        others = (box for name, box in around_boxes.items() if name not in (line.tail, line.head))
+        total += sum(bool(passes(box, segments).any()) for box in others)
+    return PIERCED * total
 
 
 def _within(box: Rectangle, size: Point) -> Iterator[Point]:
