@@ -10,7 +10,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from .collapse import Closed, collapsed
-from .boxes import caption_lines
 from .dot import FONT_SIZE, Mount, Theme, ties, to_dot
 from .labels import label, pierced
 from .model import Graph
@@ -162,7 +161,7 @@ def fitted(graph: Graph, frame: Frame, theme: Theme, caption: str = "") -> Pictu
     """Return the best layout of a graph in a frame; broadcasts are left unmarked only where that helps."""
     best: Picture | None = None
     for terse in (False, True):
-        for way in _ways(graph, frame, theme, terse):
+        for way in _ways(graph, frame, theme, terse, caption):
             if best is None or way.promise > best.quality:
                 picture = _drawn(graph, way, frame, caption)
                 best = picture if best is None or picture.quality > best.quality else best
@@ -184,10 +183,13 @@ class Way(NamedTuple):
     whole: Placed
 
 
-def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool) -> list[Way]:
+def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool, caption: str) -> list[Way]:
     """Return the most promising ways to lay out a graph."""
     found: list[Way] = []
-    sheets = {rankdir: _Sheets(graph, theme, terse, rankdir) for rankdir in TITLE_LETTERS}
+    sheets = {
+        rankdir: _Sheets(graph, theme, Mount({}, terse, title, frame.letters), caption)
+        for rankdir, title in TITLE_LETTERS.items()
+    }
     for many, rankdir in product(LETTERS, TITLE_LETTERS):
         letters = dict.fromkeys(range(len(graph.vertices)), many)
         sheet = sheets[rankdir].of(letters)
@@ -204,7 +206,7 @@ def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool) -> list[Way]:
 class _Sheets:
     """What a graph's boxes measure with their labels broken in each way, by one layout."""
 
-    def __init__(self, graph: Graph, theme: Theme, terse: bool, rankdir: str) -> None:
+    def __init__(self, graph: Graph, theme: Theme, mount: Mount, caption: str) -> None:
         self.number = len(graph.vertices)
         copies = [
             replace(v, id=v.id + k * self.number, scope=()) for k in range(1, len(LETTERS)) for v in graph.vertices
@@ -213,9 +215,8 @@ class _Sheets:
         every = replace(graph, vertices=(*graph.vertices, *copies))
         gradient = frozenset(f"n{v.id}" for v in graph.vertices if v.order)
         tied = [(f"n{a}", f"n{b}") for a, b in ties(graph)]
-        self.sheet = measured(
-            to_dot(every, "TB", theme, "", Mount(letters, terse, TITLE_LETTERS[rankdir])), tied, gradient
-        )
+        source = to_dot(every, "TB", theme, caption, replace(mount, letters=letters))
+        self.sheet = measured(source, tied, gradient)
 
     def of(self, letters: Mapping[int, int]) -> Sheet:
         sizes = self.sheet.boxes
@@ -270,7 +271,7 @@ def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
         band = in_bands(sheet, along, way.rows)
         placed = in_rows(sheet, band, way.rankdir)
     faults = label(placed, sheet) + pierced(placed, sheet)
-    text, attributes = _mounted(placed, sheet, frame, caption)
+    text, attributes = _mounted(placed, sheet, frame)
     mount = Mount(
         way.letters,
         way.terse,
@@ -288,21 +289,22 @@ def _scale(width: float, height: float, frame: Frame) -> float:
     return min(frame.width / (width + 2 * PAD), frame.height / (height + 2 * PAD), frame.largest / FONT_SIZE)
 
 
-def _mounted(placed: Placed, sheet: Sheet, frame: Frame, caption: str) -> tuple[float, dict[str, dict[str, str]]]:
+def _mounted(placed: Placed, sheet: Sheet, frame: Frame) -> tuple[float, dict[str, dict[str, str]]]:
     """Return the size of the text in the frame, and the attributes that place everything."""
     x0, y0, x1, y1 = extent(placed, sheet)
-    lines = len(caption_lines(caption, frame.letters))
-    y0 -= lines * 1.2 * FONT_SIZE + PAD if lines else 0.0
-    scale = _scale(max(x1 - x0, LETTER * min(len(caption), frame.letters)), y1 - y0, frame)
+    y0 -= sheet.caption[1]
+    # Graphviz makes room for the caption by itself.
+    width = max(x1 - x0, sheet.caption[0])
+    scale = _scale(width, y1 - y0, frame)
     # As wide as the frame, whatever its content.
-    sides = (frame.width / scale - (x1 - x0)) / 2
+    sides = (frame.width / scale - width) / 2
     attributes: dict[str, dict[str, str]] = {
         "": {
             "layout": "nop2",
             "bb": _numbers(x0, y0, x1, y1),
             "pad": _numbers(sides / 72, PAD / 72),
             "size": _numbers(frame.width / 72, (y1 - y0 + 2 * PAD) * scale / 72) + "!",
-            **({"lp": _numbers((x0 + x1) / 2, y0 + lines * 0.6 * FONT_SIZE)} if caption else {}),
+            **({"lp": _numbers((x0 + x1) / 2, y0 + sheet.caption[1] / 2)} if sheet.caption[1] else {}),
         }
     }
     for name, at in placed.boxes.items():

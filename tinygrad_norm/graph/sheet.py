@@ -48,6 +48,7 @@ class Sheet:
     ties: tuple[tuple[str, str], ...]
     gradient: frozenset[str]
     titles: Mapping[str, Point]
+    caption: Point
 
 
 class Path(NamedTuple):
@@ -121,8 +122,13 @@ def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[s
         tuple(cluster(i) for i in objects if i not in nodes and i not in inner and named(i)),
         tuple(ties),
         gradient,
-        {o["name"]: (72 * float(o["lwidth"]), 72 * float(o["lheight"])) for o in objects.values() if "lwidth" in o},
+        {o["name"]: _label_size(o) for o in objects.values() if "lwidth" in o},
+        _label_size(told),
     )  # fmt: skip
+
+
+def _label_size(told: Mapping[str, Any]) -> Point:
+    return 72 * float(told.get("lwidth", 0)), 72 * float(told.get("lheight", 0))
 
 
 def _size(edge: Mapping[str, Any]) -> Point | None:
