@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from ..engine.context import Scope
 from ..engine.operators import Array
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, walk
+from .axes import Axes, counted, names_of_axes, over
 from .expressions import Expression, expression
 
 # Of a small array every element is shown, in at most six rows and columns.
@@ -172,7 +173,7 @@ def trace(
     *outputs: Tensor,
     values: bool = False,
     gradients: Mapping[Tensor, Tensor] | None = None,
-    axes: str | Iterable[str] | None = None,
+    axes: Axes | None = None,
 ) -> Graph:
     """Return everything that was recorded on the way to the outputs.
 
@@ -184,8 +185,8 @@ def trace(
         Note the values of the Tensors, too.
     gradients : mapping of Tensors, optional
         Gradients of some Tensors, whose lengths are noted.
-    axes : str or several, optional
-        Names of the axes, for each rank: ``"n c h w"`` names those of every Tensor with four.
+    axes : str, mapping of str to str, or several, optional
+        Names of the axes: ``"n c h w"`` names those of every Tensor with four, ``{"scores": "n q k"}`` those of one.
 
     Returns
     -------
@@ -194,7 +195,7 @@ def trace(
     Raises
     ------
     ValueError
-        If ``axes`` names the axes of one rank twice.
+        If ``axes`` names the axes of one rank or Tensor twice, or of a Tensor that is not there or has another rank.
 
     Examples
     --------
@@ -208,7 +209,7 @@ def trace(
     >>> graph.vertices[1].local
     ('g * b', 'g * a')
     """
-    names = axis_names(axes)
+    names = names_of_axes(axes, outputs)
     scopes: dict[Scope, int] = {}
     paths: dict[Scope | None, tuple[int, ...]] = {None: ()}
     ids: dict[Tensor, int] = {}
@@ -248,7 +249,7 @@ def trace(
             path = paths[node.scope] = tuple(scopes.setdefault(scope, len(scopes)) for scope in node.scope.path)
         # What only a gradient uses, as its seed, belongs to the gradient.
         around = {"order": node.order, "scope": path} if node.order else {}
-        found, arriving = expression(node, tensor.shape, partial(_over, names=names.get(np.ndim(node.arrays[0]))))
+        found, arriving = expression(node, tensor.shape, partial(over, names=names.get(counted(node, tensor), ())))
         operands = [x if isinstance(x, Tensor) else data(x) for x in arriving]
         for x in operands:
             if x not in ids:
@@ -292,30 +293,6 @@ def _formula(node: Node) -> str | None:
         return None
     formulas = node.differentiates.primitive.formulas
     return str(formulas[min(node.operand, len(formulas) - 1)])
-
-
-def _over(axis: int | tuple[int, ...], names: list[str] | None) -> str:
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    if names is not None and axes:
-        return ", ".join(names[i] for i in axes)
-    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
-
-
-def axis_names(axes: str | Iterable[str] | None) -> dict[int, list[str]]:
-    """Return the names of axes by rank, from ``"n c h w"`` or several such.
-
-    Examples
-    --------
-    >>> axis_names(("n c", "n c l"))
-    {2: ['n', 'c'], 3: ['n', 'c', 'l']}
-    """
-    names: dict[int, list[str]] = {}
-    for text in (axes,) if isinstance(axes, str) else axes or ():
-        found = text.split()
-        if len(found) in names:
-            raise ValueError(f"axes: {' '.join(names[len(found)])!r} and {text!r} name the same {len(found)} axes")
-        names[len(found)] = found
-    return names
 
 
 def number(value: Any) -> str:
