@@ -44,8 +44,8 @@ def axis_names(axes: Axes | None) -> dict[int | str, Names]:
 def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor]) -> dict[Tensor, Names]:
     """Return the names of the axes of every Tensor on the way to the outputs, None where an axis has none.
 
-    What a Tensor is given by its name prevails, then what follows from such names, then the text for its rank, then
-    what follows from those.
+    What a Tensor is given by its name prevails, and what follows from such names. Where that says nothing, the text for
+    its rank does, unless it says something else of other axes; and at last what follows from such texts.
 
     Raises
     ------
@@ -62,8 +62,9 @@ def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor]) -> dict[Tensor, 
     for t in tensors:
         unnamed: Names = (None,) * t.ndim
         follow = [_first(_derived(t, names), names.get(alike.get(t, t), unnamed)) for names in (sure, likely)]
-        sure[t] = own.get(t, follow[0])
-        likely[t] = _first(sure[t], given.get(t.ndim, unnamed), follow[1])
+        sure[t], by_rank = own.get(t, follow[0]), given.get(t.ndim, unnamed)
+        fits = all(name in (None, other) for name, other in zip(sure[t], by_rank, strict=True))
+        likely[t] = _first(sure[t], by_rank if fits else unnamed, follow[1])
     return likely
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.primitive import Node
+from .expressions import BROADCASTING
 
 # None where an axis has no name.
 Names = tuple[str | None, ...]
@@ -109,10 +110,9 @@ def _leading(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> N
     return (*operands[0], *(None,) * len(shape))[: len(shape)]
 
 
-# What is not a ufunc of NumPy's and computes each element by itself.
-_ELEMENTWISE = frozenset({
-    "rsqrt", "sigmoid", "erf", "absolute", "sign", "maximum", "minimum", "clip", "where", "astype", "broadcast_to",
-    "finite", "detach",
+# Beside NumPy's ufuncs.
+_ELEMENTWISE = BROADCASTING | frozenset({
+    "rsqrt", "sigmoid", "erf", "absolute", "sign", "cbrt", "astype", "broadcast_to", "finite", "detach",
 })  # fmt: skip
 _RULES: dict[str, Callable[[Node, Sequence[Names], tuple[int, ...]], Names]] = {
     **dict.fromkeys(("sum", "mean", "max", "min", "prod"), _reduced),
