@@ -8,7 +8,7 @@ from primitive_table import COMPOSITES, ROWS
 from test_graph import svg_texts
 
 import tinygrad_norm as tn
-from tinygrad_norm import ops
+from tinygrad_norm import cli, ops
 from tinygrad_norm.engine.primitive import PRIMITIVES
 from tinygrad_norm.graph.axes import axis_names, names_of_axes
 from tinygrad_norm.graph.axis_rules import _ELEMENTWISE, _RULES
@@ -299,3 +299,36 @@ def test_axes_are_read_as_they_are_given():
     lone = leaf("x", 2, 3)
     assert names_of_axes({"x": "n c"}, [lone]) == {lone: ("n", "c")}
     assert names_of_axes(None, [lone]) == {}
+
+
+def test_the_explorer_names_axes_too():
+    def scores(q, k):
+        return tn.named("scores", q @ k.mT)
+
+    def attend(q, k):
+        return ops.softmax(scores(q, k)) * 2.0
+
+    q, k = np.ones((2, 3, 2)), np.arange(8.0).reshape(2, 2, 2)
+    by_inputs = tn.explore(attend, q, k, axes={"q": "n q d", "k": "n k d"}).html
+    assert "Σ over k" in by_inputs
+    assert "over axis 2" not in by_inputs
+    assert "Σ over k" in tn.explore(attend, q, k, axes={"scores": "n q k"}).html
+    assert "Σ over axis 2" in tn.explore(attend, q, k).html
+    # What a bias is summed over, which is said on its way.
+    assert (
+        "summed over n, along which" in tn.explore(lambda x, b: np.tanh(x + b), q[0], q[0, 0], axes={"x": "n d"}).html
+    )
+    with pytest.raises(ValueError, match="no Tensor here is called 'r'"):
+        tn.explore(attend, q, k, axes={"r": "n q d"})
+    with pytest.raises(ValueError, match=r"takes arrays.*axes\. With other arguments explore a function"):
+        tn.explore(tn.batch_norm, q[0], axes="n d")
+
+
+def test_axes_from_the_command_line(own_module, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    own_module("mine", "import tinygrad_norm as tn\ndef f(x, k):\n    return tn.ops.softmax(x @ k.mT)\n")
+    command = ["draw", "mine:f", "--shape", "2,3,4", "--shape", "2,5,4", "-o", "out.dot"]
+    assert cli.main([*command, "--axes", "x=n q d", "--axes", "k=n k d", "--axes", "n c"]) == 0
+    assert "Σ over k" in (tmp_path / "out.dot").read_text(encoding="utf-8")
+    assert cli.main([*command, "--axes", "z=n q d"]) == 1
+    assert "mine:f: axes: no Tensor here is called 'z'; there are 'k', 'x'" in capsys.readouterr().err
