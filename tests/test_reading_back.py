@@ -209,7 +209,7 @@ def test_a_picture_that_does_not_say_it_is_found_out(kind, monkeypatch):
             naming, "_text", lambda expression, *_: "where(mask, b, a)" if expression.kind == "where" else "×"
         ),
         "the exponent": (formulas, "_RAISED", str.maketrans("0123456789", "⁰¹²²⁴⁵⁶⁷⁸⁹")),
-        "over which axes": (tracing, "_over", lambda axis, names: "axis 0"),
+        "over which axes": (tracing, "over", lambda axis, names: "axis 0"),
         "that a value is used twice": (dot, "_add_edge", once(dot._add_edge)),
     }  # fmt: skip
     if kind == "a transposition":

@@ -106,7 +106,9 @@ def _add_draw(commands: Any) -> None:
     picture.add_argument("--collapse", type=_depth_or_name, metavar="N|NAME", help="scopes that become one box each")
     picture.add_argument("--open", action="append", metavar="NAME", help="named steps, as softmax, shown from inside")
     picture.add_argument("--repeat", action="store_true", help="draw equal boxes that follow each other once")
-    picture.add_argument("--axes", action="append", metavar="'N C H W'", help="names of the axes, for a rank")
+    picture.add_argument(
+        "--axes", action="append", metavar="'N C H W'", help="names of the axes, for a rank; for one array 'x=N C'"
+    )
     picture.add_argument("--theme", choices=["light", "dark"], default="light")
     picture.add_argument("--max-nodes", type=int, default=400, metavar="N", help="collapse above it (default: 400)")
     picture.set_defaults(run=_draw)
@@ -285,7 +287,8 @@ def _depth_or_name(text: str) -> int | str:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    axes = options.axes
+    named = [text.rpartition("=")[::2] for text in options.axes or ()]
+    axes: list[Any] = [{name: text} if name else text for name, text in named]
     try:
         if options.target in EXAMPLES:
             y = _norm(options)

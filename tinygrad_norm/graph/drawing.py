@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -18,6 +18,7 @@ from ..engine.autodiff import grad
 from ..engine.context import Trail
 from ..engine.origins import examine
 from ..engine.tensor import Tensor, slope_name, walk
+from .axes import Axes
 from .collapse import Collapse, closing, collapsed, depths, too_much
 from .dot import Mount, legend, theme_called, to_dot
 from .fit import frame_of, in_frame
@@ -137,7 +138,7 @@ def draw(
     collapse: Collapse | None = None,
     open: bool | str | Collection[str] = False,
     repeat: bool = False,
-    axes: str | Iterable[str] | None = None,
+    axes: Axes | None = None,
     theme: str = "light",
     max_nodes: int = 400,
 ) -> Drawing:
@@ -183,8 +184,9 @@ def draw(
     repeat : bool
         Show a chain of boxes that hold the same operations once, with its length: "block × 12"; and so a sequence of
         boxes that follows itself, in a frame. Without ``collapse`` the outermost scopes become boxes.
-    axes : str or several, optional
-        Names of axes by rank, as ``"n c h w"`` or ``("n c", "n c h w")``: what reductions run over is said in them.
+    axes : str, mapping of str to str, or several, optional
+        Names of axes, by rank as ``"n c h w"`` or by Tensor as ``{"x": "n d", "scores": "n q k"}``, or a list of both.
+        Names follow the data, into the gradient too, and what reductions run over is said in them: "Σ over k".
     theme : {"light", "dark"}
     max_nodes : int
         Where there would be more boxes than that, or three times as many edges, or edges past 25 times as many
@@ -229,7 +231,6 @@ def draw(
         raise ValueError("cotangents are for backward=True")
     if not isinstance(max_nodes, int):
         raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
-    axes = _as_texts(axes)
 
     def view(graph: Graph) -> Graph:
         return written(fold(graph) if detail == "slide" else graph)
@@ -310,16 +311,6 @@ def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) 
             return smaller, f"collapsed to depth {depth}{once}: {operations} operations"
     vain = "collapsing its scopes does not help" if graph.scopes else "it has no scopes to collapse"
     raise ValueError(f"the graph has {reason}, and {vain}: {_ADVICE}")
-
-
-def _as_texts(axes: Any) -> tuple[str, ...] | None:
-    """Return the names of axes by rank as several texts."""
-    if axes is None:
-        return None
-    texts = (axes,) if isinstance(axes, str) else tuple(axes) if isinstance(axes, Iterable) else (axes,)
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"axes is a text as 'n c h w', or several, not {axes!r}")
-    return texts
 
 
 def _leaves(outputs: Sequence[Tensor]) -> list[Tensor]:

@@ -49,7 +49,7 @@ def title(name: str) -> str:
 
 
 def named(
-    scopes: Sequence[Scope], paths: Mapping[int, tuple[int, ...]], over: Callable[[Any, int], str]
+    scopes: Sequence[Scope], paths: Mapping[int, tuple[int, ...]], over: Callable[[Any, Any], str]
 ) -> dict[int, Name]:
     """Return the names of the scopes that a picture shows, by number.
 
@@ -60,7 +60,7 @@ def named(
     paths : mapping
         For each operation of the forward pass the numbers of the scopes around it.
     over : callable
-        ``over(axis, ndim)`` puts axes into words.
+        ``over(axis, x)`` puts axes of a Tensor into words.
 
     Notes
     -----
@@ -85,14 +85,14 @@ def named(
     return shown
 
 
-def _said(step: Step, over: Callable[[Any, int], str]) -> str:
+def _said(step: Step, over: Callable[[Any, Any], str]) -> str:
     """Put the parameters of a step into words: ``"over n"``, ``"3×3, stride 2, padding 1"``."""
     words = []
     for name, value in step.static.items():
         if name == "axis":
             ndim = np.ndim(step.inputs[0])
             axes = range(ndim) if value is None else value if isinstance(value, tuple) else (value,)
-            words.append(f"over {over(tuple(axis % max(ndim, 1) for axis in axes), ndim)}")
+            words.append(f"over {over(tuple(axis % max(ndim, 1) for axis in axes), step.inputs[0])}")
         elif name == "window":
             words.append("×".join(map(str, value)))
         elif value is not None and (text := _short(value)) != _USUAL.get(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ from ..engine.operators import Array
 from ..engine.primitive import Node
 from ..engine.recording import Step
 from ..engine.tensor import Tensor, walk
+from .axes import Axes, counted, names_of_axes, over
+from .axis_rules import Names
 from .digits import in_digits, number
 from .expressions import Expression, expression
 from .model import Edge, Graph, Refusal, Vertex
@@ -24,7 +26,7 @@ def trace(
     *outputs: Tensor,
     values: bool = False,
     gradients: Mapping[Tensor, Tensor] | None = None,
-    axes: str | Iterable[str] | None = None,
+    axes: Axes | None = None,
     refusal: Refusal | None = None,
 ) -> Graph:
     """Return everything that was recorded on the way to the outputs.
@@ -37,8 +39,8 @@ def trace(
         Note the values of the Tensors, too.
     gradients : mapping of Tensors, optional
         Gradients of some Tensors, whose lengths are noted.
-    axes : str or several, optional
-        Names of the axes, for each rank: ``"n c h w"`` names those of every Tensor with four.
+    axes : str, mapping of str to str, or several, optional
+        Names of the axes: ``"n c h w"`` names those of every Tensor with four, ``{"scores": "n q k"}`` those of one.
     refusal : Refusal, optional
         An operation that raised an error, which becomes one more vertex.
 
@@ -49,7 +51,7 @@ def trace(
     Raises
     ------
     ValueError
-        If ``axes`` names the axes of one rank twice.
+        If ``axes`` names the axes of one rank or Tensor twice, or of a Tensor that is not there or has another rank.
 
     Examples
     --------
@@ -66,7 +68,7 @@ def trace(
     asked_for = [*outputs]
     if refusal is not None:
         asked_for += [x for x in refusal.operands if isinstance(x, Tensor)]
-    tracing = _Tracing(values, gradients or {}, axis_names(axes))
+    tracing = _Tracing(values, gradients or {}, names_of_axes(axes, asked_for))
     for y in reversed(walk(asked_for)):
         tracing.add(y)
     for y in asked_for:
@@ -81,7 +83,7 @@ def trace(
 class _Tracing:
     """The vertices, edges and scopes that were met so far."""
 
-    def __init__(self, values: bool, gradients: Mapping[Tensor, Tensor], names: Mapping[int, list[str]]) -> None:
+    def __init__(self, values: bool, gradients: Mapping[Tensor, Tensor], names: Mapping[Tensor, Names]) -> None:
         self.values, self.names = values, names
         self.lengths = {x: number(np.linalg.norm(g.data.astype(np.float64))) for x, g in gradients.items()}
         self.ids: dict[Tensor, int] = {}
@@ -117,7 +119,7 @@ class _Tracing:
         path, source = self.path_of(node.scope), node.differentiates
         # What only a gradient uses, as its seed, belongs to the gradient.
         around = {"order": node.order, "scope": path} if node.order else {}
-        found, arriving = expression(node, tensor.shape, partial(_over, names=self.names.get(np.ndim(node.arrays[0]))))
+        found, arriving = expression(node, tensor.shape, partial(over, names=self.names.get(counted(node, tensor), ())))
         operands = [x if isinstance(x, Tensor) else self.data(x, source or node) for x in arriving]
         for x in operands:
             if x not in self.ids:
@@ -174,7 +176,7 @@ class _Tracing:
         shown = named(
             list(self.scopes),
             {v.id: v.scope for v in self.vertices if v.operation and not v.order},
-            lambda axis, ndim: _over(axis, self.names.get(ndim)),
+            lambda axis, x: over(axis, self.names.get(x, ())),
         )
         new = {scope: i for i, scope in enumerate(shown)}
         vertices = [replace(v, scope=tuple(new[s] for s in v.scope if s in new)) for v in self.vertices]
@@ -199,27 +201,3 @@ def _formula(node: Node) -> str | None:
         return None
     formulas = node.differentiates.primitive.formulas
     return str(formulas[min(node.operand, len(formulas) - 1)])
-
-
-def _over(axis: int | tuple[int, ...], names: list[str] | None) -> str:
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    if names is not None and axes:
-        return ", ".join(names[i] for i in axes)
-    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
-
-
-def axis_names(axes: str | Iterable[str] | None) -> dict[int, list[str]]:
-    """Return the names of axes by rank, from ``"n c h w"`` or several such.
-
-    Examples
-    --------
-    >>> axis_names(("n c", "n c l"))
-    {2: ['n', 'c'], 3: ['n', 'c', 'l']}
-    """
-    names: dict[int, list[str]] = {}
-    for text in (axes,) if isinstance(axes, str) else axes or ():
-        found = text.split()
-        if len(found) in names:
-            raise ValueError(f"axes: {' '.join(names[len(found)])!r} and {text!r} name the same {len(found)} axes")
-        names[len(found)] = found
-    return names

@@ -160,7 +160,7 @@ def _known(recording: Recording, x: Tensor) -> dict[str, Any]:
         closed: Array = np.sum([route.expected for route in found if route.expected is not None], axis=0)
         known["closedForm"] = numbers(closed)
         known["closedFormError"] = _number(float(np.abs(closed - recording.gradients[x]).max()))
-        over = recording.over(parts.axes, parts.centred.ndim)
+        over = recording.over(parts.axes, parts.centred)
         known |= {"closedFormText": CLOSED_FORM.text, "closedFormTree": CLOSED_FORM.tree}
         known["invariants"] = [
             {"text": text, "values": numbers(values), "largest": largest}

@@ -18,6 +18,7 @@ import numpy as np
 from ...engine.operators import Array, plain
 from ...engine.tensor import Tensor
 from ...norm import functional
+from ..axes import Axes
 from ..text import literal, shortened
 from .data import as_json, page_data
 from .picture import dot_of, svg_of
@@ -74,7 +75,7 @@ class Page:
         return f"Page({len(self.html.encode()) / 1000:.0f} kB)"
 
 
-def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
+def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> Page:
     """Make a page that steps through a function, forward node by node and backward edge by edge.
 
     Every number on it is computed now, by the engine: values, the contribution of every edge before and after it is
@@ -90,6 +91,8 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
     *inputs : arrays or Tensors
         Converted to float64. Small ones: arrays of more than 64 elements are not examined cell by cell, nor graphs
         of many such arrays, and of more than 256 not shown in full.
+    axes : str, mapping of str to str, or several, optional
+        Names of axes, as `draw` takes them; the known norms have theirs.
 
     Returns
     -------
@@ -100,7 +103,8 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
     ------
     ValueError
         If there is no input, an input has no elements, the function does not return one Tensor that was recorded, it
-        computes more than 400 arrays, or a known norm is given anything but ``x``, ``weight`` and ``bias``.
+        computes more than 400 arrays, ``axes`` does not fit them, or a known norm is given anything but ``x``,
+        ``weight`` and ``bias``.
     RenderError
         If the graph cannot be laid out.
 
@@ -115,8 +119,8 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
         raise ValueError("explore needs at least one input")
     known = _NORM_OF.get(fn) if inspect.isfunction(fn) else None
     if known is not None:
-        if len(inputs) > 3 or any(x is None or np.ndim(plain(x)) == 0 for x in inputs):
-            given = ", ".join(_described(x) for x in inputs)
+        if axes is not None or len(inputs) > 3 or any(x is None or np.ndim(plain(x)) == 0 for x in inputs):
+            given = ", ".join([*map(_described, inputs), *(["axes"] if axes is not None else [])])
             raise ValueError(
                 f"explore({known}, ...) takes arrays: x, or x, weight, bias; not {given}. With other arguments explore "
                 f"a function of arrays: explore(lambda x: tn.{known}(x, ...), x)"
@@ -125,7 +129,7 @@ def explore(fn: Callable[..., Any], *inputs: Any) -> Page:
     named = dict(zip(_names(fn, inputs), (plain(x) for x in inputs), strict=True))
     title = getattr(fn, "__name__", type(fn).__name__)
     title = "A function" if title == "<lambda>" else title
-    return _page(f"{title}, step by step", "", scenes_of_function(fn, named), [])
+    return _page(f"{title}, step by step", "", scenes_of_function(fn, named, axes), [])
 
 
 def explore_norm(

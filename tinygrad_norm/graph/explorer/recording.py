@@ -20,6 +20,7 @@ from ...engine.origins import examine
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from .. import formulas
+from ..axes import Axes, counted, names_of_axes, over
 from ..expressions import BROADCASTING, OPEN_BOUNDS, expression, name_of_data
 from ..formulas import Formula
 
@@ -77,21 +78,21 @@ class Recording:
         fn: Callable[..., Any],
         inputs: Mapping[str, Any],
         cotangent: Array | None = None,
-        axes: Sequence[str] = (),
+        axes: Axes | None = None,
     ) -> None:
         self.leaves = {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
         self.y = examine(fn, *self.leaves.values())
-        self._fn, self._axes = fn, tuple(axes)
+        self._fn = fn
         if reason := _unsuitable(self.y, self.leaves):
             raise ValueError(f"explore needs a function that computes a Tensor from its inputs: {reason}")
         self._computed = list(reversed(walk([self.y])))
         if not self.y.name:
             taken = {t.name for t in (*self._computed, *self.leaves.values())}
             self.y.name = "y" if "y" not in taken else "output"
-        self.axis_names = {len(names.split()): names.split() for names in axes}
+        self.axis_names = names_of_axes(axes, [self.y, *self.leaves.values()])
         self.cotangent = _cotangent(self.y, cotangent)
         self._folded = self._bookkeeping()
         self.tensors = self._shown()
@@ -169,12 +170,9 @@ class Recording:
 
     # --- words
 
-    def over(self, axes: Sequence[int], ndim: int) -> str:
-        """Return the names of some axes of an array, or their numbers."""
-        names = self.axis_names.get(ndim)
-        if names is None:
-            return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
-        return ", ".join(names[i] for i in axes)
+    def over(self, axis: int | tuple[int, ...], t: Tensor) -> str:
+        """Return the names of some axes of a Tensor, or their numbers."""
+        return over(axis, self.axis_names.get(t, ()))
 
     def called(self, t: Tensor) -> Formula:
         """Return the name of a Tensor, or a short formula of named ones."""
@@ -215,7 +213,7 @@ class Recording:
     def _computed_from(self, t: Tensor, called: Callable[[Any, bool], Formula]) -> Formula:
         """Return the formula of a Tensor, given what each operand is called, by whether it is broadcast anyway."""
         node = _node(t)
-        found, arriving = expression(node, t.shape, lambda axis: self.over(_as_tuple(axis), np.ndim(node.arrays[0])))
+        found, arriving = expression(node, t.shape, lambda axis: self.over(axis, counted(node, t)))
         return found.formula(lambda position: called(arriving[position], found.kind in BROADCASTING))
 
     def _operand(self, x: Any, broadcast: bool = False) -> Formula:
@@ -253,9 +251,10 @@ class Recording:
             (x,) = _operands(t)
             if _node(t).primitive.name == "broadcast_to":
                 axes = _repeated(x.shape, t.shape)
-                words.append(
-                    f"summed over {self.over(axes, t.ndim)}, along which {self.called(link.source).text} was repeated"
-                )
+                # What meets it there says how its new axes are called.
+                meets = t is link.chain[0] and _node(link.target).primitive.name in BROADCASTING
+                over = self.over(axes, link.target if meets else t)
+                words.append(f"summed over {over}, along which {self.called(link.source).text} was repeated")
             else:
                 words.append(
                     {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}[
@@ -352,7 +351,7 @@ class Recording:
         (name,) = (name for name, t in self.leaves.items() if t is leaf)
         moved = {key: t.data + beside if t is leaf else t.data for key, t in self.leaves.items()}
         with np.errstate(all="ignore"):
-            other = Recording(self._fn, moved, self.cotangent, self._axes)
+            other = Recording(self._fn, moved, self.cotangent)
         here, there = self._depends(leaf), other._depends(other.leaves[name])
         if [t.shape for t in self.tensors] != [t.shape for t in other.tensors]:
             return here
@@ -413,10 +412,6 @@ def _node(t: Tensor) -> Node:
 
 def _operands(t: Tensor) -> list[Tensor]:
     return [x for x in _node(t).inputs if isinstance(x, Tensor)]
-
-
-def _as_tuple(axis: int | tuple[int, ...]) -> tuple[int, ...]:
-    return axis if isinstance(axis, tuple) else (axis,)
 
 
 def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:

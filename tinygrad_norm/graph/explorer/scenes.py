@@ -21,6 +21,7 @@ from ...norm.functional import (
     moments,
 )
 from ...norm.pattern import parse
+from ..axes import Axes
 from ..text import shortened
 from .recording import Recording
 
@@ -286,9 +287,9 @@ def scenes_of_family(shape: tuple[int, ...], groups: int, seed: int = 0) -> list
     return scenes
 
 
-def scenes_of_function(fn: Function, inputs: Mapping[str, Any]) -> list[Scene]:
+def scenes_of_function(fn: Function, inputs: Mapping[str, Any], axes: Axes | None = None) -> list[Scene]:
     """Return a function's own run, and runs with its first input changed, where those give results of that shape."""
-    base = Recording(fn, inputs)
+    base = Recording(fn, inputs, axes=axes)
     first, value = next(iter(inputs.items()))
     value = np.asarray(value, np.float64)
     scenes = [
@@ -302,7 +303,7 @@ def scenes_of_function(fn: Function, inputs: Mapping[str, Any]) -> list[Scene]:
         ("scale", f"{called} doubled", value * 2),
     ):
         try:
-            recording = Recording(fn, {**inputs, first: new}, base.cotangent)
+            recording = Recording(fn, {**inputs, first: new}, base.cotangent, axes)
         except Exception:  # whatever a function raises on numbers that it was not given
             continue
         scenes.append(Scene(key, title, "", recording, "play", "run"))

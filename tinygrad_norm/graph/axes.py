@@ -1,0 +1,154 @@
+"""Names of axes: those that ``axes`` gives, and how they follow the data, so that a softmax says what it sums over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.context import Scope
+from ..engine.primitive import Node
+from ..engine.recording import ModuleScope
+from ..engine.tensor import Tensor, walk
+from .axis_rules import Names, following
+from .text import in_words
+
+Axes = str | Mapping[str, str] | Iterable[str | Mapping[str, str]]
+
+
+def axis_names(axes: Axes | None) -> dict[int | str, Names]:
+    """Return the names that ``axes`` gives to the axes of every Tensor of a rank, and to those of Tensors by name.
+
+    Examples
+    --------
+    >>> axis_names(["n c", {"scores": "n q k"}])
+    {2: ('n', 'c'), 'scores': ('n', 'q', 'k')}
+    """
+    names: dict[int | str, Names] = {}
+    several = not isinstance(axes, str | Mapping) and isinstance(axes, Iterable)
+    for part in () if axes is None else axes if several else (axes,):
+        for key, text in part.items() if isinstance(part, Mapping) else [("", part)]:
+            if not (isinstance(key, str) and isinstance(text, str)):
+                raise TypeError(
+                    f"axes is a text as 'n c h w', a dict as {{'scores': 'n q k'}}, or several, not {axes!r}"
+                )
+            found = tuple(text.split())
+            of = key or len(found)
+            if of in names:
+                what = repr(key) if key else f"{of} axes"
+                raise ValueError(f"axes: {' '.join(map(str, names[of]))!r} and {text!r} name the same {what}")
+            names[of] = found
+    return names
+
+
+def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor]) -> dict[Tensor, Names]:
+    """Return the names of the axes of every Tensor on the way to the outputs, None where an axis has none.
+
+    What a Tensor is given by its name prevails, and what follows from such names. Where that says nothing, the text for
+    its rank does, unless it says something else of other axes; and at last what follows from such texts.
+
+    Raises
+    ------
+    ValueError
+        If no Tensor has a name that ``axes`` speaks of, or one has another number of axes.
+    """
+    given = axis_names(axes)
+    computed = walk(outputs)[::-1] if given else []
+    tensors = dict.fromkeys(x for t in computed for x in (*_node(t).inputs, t) if isinstance(x, Tensor))
+    tensors |= dict.fromkeys(outputs if given else ())
+    own, alike = _own(given, tensors, computed), _alike(computed)
+    sure: dict[Tensor, Names] = {}
+    likely: dict[Tensor, Names] = {}
+    for t in tensors:
+        unnamed: Names = (None,) * t.ndim
+        follow = [_first(_derived(t, names), names.get(alike.get(t, t), unnamed)) for names in (sure, likely)]
+        sure[t], by_rank = own.get(t, follow[0]), given.get(t.ndim, unnamed)
+        fits = all(name in (None, other) for name, other in zip(sure[t], by_rank, strict=True))
+        likely[t] = _first(sure[t], by_rank if fits else unnamed, follow[1])
+    return likely
+
+
+def over(axis: int | tuple[int, ...], names: Names = ()) -> str:
+    """Return what some axes are called; by numbers where one has no name, or shares it."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    met = Counter(names)
+    if names and axes and all(names[i] and met[names[i]] == 1 for i in axes):
+        return ", ".join(str(names[i]) for i in axes)
+    return f"ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes)) or 'none'}"
+
+
+def counted(node: Node, result: Tensor) -> Tensor:
+    """Return the Tensor whose axes the ``axis`` of an operation counts: its first operand, or what it joins."""
+    x = node.inputs[0]
+    return x if isinstance(x, Tensor) and node.primitive.name not in ("concatenate", "stack") else result
+
+
+def _node(t: Tensor) -> Node:
+    assert t.node is not None
+    return t.node
+
+
+def _own(given: Mapping[int | str, Names], tensors: Iterable[Tensor], computed: list[Tensor]) -> dict[Tensor, Names]:
+    """Return what Tensors are given by their names; a parameter has a longer one, too: ``encoder.weight``."""
+    uses: dict[Tensor, list[Node]] = {}
+    for node in (_node(t) for t in computed if not _node(t).order):
+        for x in {x for x in node.inputs if isinstance(x, Tensor)}:
+            uses.setdefault(x, []).append(node)
+    own: dict[Tensor, Names] = {}
+    met: dict[str, None] = {}
+    for t in (t for t in tensors if t.name):
+        scope = uses[t][0].scope if type(t) is not Tensor and len(uses.get(t, ())) == 1 else None
+        called = [f"{_place(scope)}.{t.name}" if scope else str(t.name), str(t.name)]
+        met |= dict.fromkeys(called)
+        for names in (given[name] for name in called if name in given):
+            if len(names) != t.ndim:
+                shape = f"{called[0]!r} has {t.ndim} axes (shape {in_words(t.shape)})"
+                raise ValueError(f"axes: {shape}, and {' '.join(map(str, names))!r} names {len(names)}")
+            own.setdefault(t, names)
+    for name in given:
+        if isinstance(name, str) and name not in met:
+            raise ValueError(
+                f"axes: no Tensor here is called {name!r}; there are {', '.join(map(repr, met)) or 'none'}"
+            )
+    return own
+
+
+def _place(scope: Scope) -> str:
+    """Return where a scope is: the path of its module, or the names of the scopes around it."""
+    modules = (s.place for s in reversed(scope.path) if isinstance(s, ModuleScope) and s.place)
+    return next(modules, ".".join(s.name for s in scope.path))
+
+
+def _alike(computed: list[Tensor]) -> dict[Tensor, Tensor]:
+    """Return, of what stands in a gradient, the Tensor that has the same axes: ``x`` of ``dL/dx``."""
+    made = {_node(t): t for t in reversed(computed)}
+    arriving: dict[Any, Tensor] = {}
+    seeds: dict[Tensor, Tensor] = {}
+    for t in computed:
+        node, source = _node(t), _node(t).differentiates
+        if source is None:
+            continue
+        if node.operand is not None:
+            # A rule ends with what it is for.
+            arriving[source, node.operand, node.order] = t
+        if (y := made.get(source)) is not None:
+            # A rule takes what its operation took, and the cotangent.
+            leaves = (x for x in node.inputs if isinstance(x, Tensor) and x.node is None and x.shape == y.shape)
+            seeds |= {x: y for x in leaves if x not in seeds and not any(x is a for a in source.inputs)}
+    found = {t: source.inputs[operand] for (source, operand, _), t in arriving.items()}
+    return seeds | {t: x for t, x in found.items() if t.shape == x.shape}
+
+
+def _derived(t: Tensor, names: Mapping[Tensor, Names]) -> Names:
+    """Return what follows from the names of the operands."""
+    if t.node is None:
+        return (None,) * t.ndim
+    operands = [names[x] if isinstance(x, Tensor) else (None,) * np.ndim(x) for x in t.node.inputs]
+    return following(t.node, operands, t.shape)
+
+
+def _first(*several: Names) -> Names:
+    """Return the first name that each axis has."""
+    return tuple(next(filter(None, names), None) for names in zip(*several, strict=True))
