@@ -24,7 +24,7 @@ def names(y, axes):
 
 
 def formulas(*outputs, axes, **options):
-    return [v.text for v in tn.draw(*outputs, axes=axes, **options).graph.vertices if v.text]
+    return [v.text for v in tn.draw(*outputs, axes=axes, open=True, **options).graph.vertices if v.text]
 
 
 X, P, Q, K = leaf("x", 2, 3, 4), leaf("p", 2, 3, 1), leaf("q", 5, 2, 4), leaf("k", 5, 3, 4)
@@ -187,15 +187,17 @@ def test_a_softmax_says_what_it_sums_over():
     forward = formulas(y, axes=axes)
     assert [text for text in forward if "over" in text] == ["Σ over k"]
     assert not any("axis" in text for text in formulas(y, axes=axes, backward=True))
-    assert [v.text for v in tn.draw(y, axes={"scores": "n q k"}).graph.vertices if "over" in v.text] == ["Σ over k"]
-    texts = svg_texts(tn.draw(y, axes=axes, detail="slide", backward=True).svg(), "node")
+    assert [text for text in formulas(y, axes={"scores": "n q k"}) if "over" in text] == ["Σ over k"]
+    texts = svg_texts(tn.draw(y, axes=axes, detail="slide", backward=True, open=True).svg(), "node")
     assert sum("Σ over k" in lines for lines, _ in texts) == 2
+    texts = svg_texts(tn.draw(y, axes=axes).svg(), "node")
+    assert [lines for lines, _ in texts if "softmax over k" in lines]
 
 
 def test_gradients_have_the_axes_of_what_they_are_gradients_of():
     y = attention()
-    graph = tn.draw(y, axes={"x": "n q d", "k": "n k d", "v": "n k e"}, backward=True).graph
-    assert [v.text for v in graph.vertices if v.text.startswith("Σ")] == ["Σ over k", "Σ over k"]
+    found = formulas(y, axes={"x": "n q d", "k": "n k d", "v": "n k e"}, backward=True)
+    assert [text for text in found if text.startswith("Σ")] == ["Σ over k", "Σ over k"]
     # A sum that undoes a broadcast, though only the network's input and its result have names.
     x, weight, bias = leaf("x", 8, 3), leaf("W", 3, 4), leaf("b", 4)
     loss = (np.tanh(x @ weight + bias) ** 2).mean()
@@ -267,11 +269,11 @@ def test_parameters_of_one_name_are_told_apart_as_in_the_picture():
     x = leaf("x", 8, 3)
     y = Net()(x)
     called = {v.called for v in tn.draw(y).graph.vertices if v.called.endswith("weight")}
-    assert called == {"linear.weight", "layer_norm.weight"}
+    assert called == {"linear.weight", "norm.weight"}
     found = formulas(y, axes={"x": "n d", "linear.weight": "k d"}, backward=True)
     assert "mean over k" in found
     assert "Σ over n" in found
-    with pytest.raises(ValueError, match=r"'layer_norm.weight' has 1 axes \(shape 4\), and 'k d' names 2"):
+    with pytest.raises(ValueError, match=r"'norm.weight' has 1 axes \(shape 4\), and 'k d' names 2"):
         tn.draw(y, axes={"weight": "k d"})
 
 
@@ -329,6 +331,6 @@ def test_axes_from_the_command_line(own_module, capsys, monkeypatch, tmp_path):
     own_module("mine", "import tinygrad_norm as tn\ndef f(x, k):\n    return tn.ops.softmax(x @ k.mT)\n")
     command = ["draw", "mine:f", "--shape", "2,3,4", "--shape", "2,5,4", "-o", "out.dot"]
     assert cli.main([*command, "--axes", "x=n q d", "--axes", "k=n k d", "--axes", "n c"]) == 0
-    assert "Σ over k" in (tmp_path / "out.dot").read_text(encoding="utf-8")
+    assert "softmax over k" in (tmp_path / "out.dot").read_text(encoding="utf-8")
     assert cli.main([*command, "--axes", "z=n q d"]) == 1
     assert "mine:f: axes: no Tensor here is called 'z'; there are 'k', 'x'" in capsys.readouterr().err

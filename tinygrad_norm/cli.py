@@ -29,6 +29,7 @@ from .check.strategies import EDGES
 from .graph import RenderError
 from .graph.explorer import explore_norm, explore_norms
 from .graph.explorer.scenes import norms
+from .graph.fit import FRAMES
 from .nn.family import family_tables
 
 
@@ -102,7 +103,8 @@ def _add_draw(commands: Any) -> None:
     picture.add_argument("--seed", type=int, default=0, help="of the values (default: 0)")
     picture.add_argument("--backward", action="store_true", help="draw the gradient, too")
     picture.add_argument("--values", action="store_true", help="write dtypes and values into the boxes")
-    picture.add_argument("--detail", choices=["full", "slide"], default="full", help="slide: reshapes and casts folded")
+    picture.add_argument("--detail", choices=["full", "slide"], help="slide: reshapes and casts folded (default: full)")
+    picture.add_argument("--fit", choices=[*FRAMES], help="where the picture is shown; slide is then the usual detail")
     picture.add_argument("--collapse", type=_depth_or_name, metavar="N|NAME", help="scopes that become one box each")
     picture.add_argument("--open", action="append", metavar="NAME", help="named steps, as softmax, shown from inside")
     picture.add_argument("--repeat", action="store_true", help="draw equal boxes that follow each other once")
@@ -306,6 +308,7 @@ def _draw(options: argparse.Namespace) -> None:
             backward=options.backward,
             values=options.values,
             detail=options.detail,
+            fit=options.fit,
             collapse=options.collapse,
             open=options.open or False,
             repeat=options.repeat,
