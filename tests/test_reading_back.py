@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from dot_reader import read, shown
 from draws import each_case
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_reader import Box, Formula, evaluated, fitted
 from primitive_table import COMPOSITES, ROWS
 
 import tinygrad_norm as tn
+from tests.benchmarks.reading import look
 from tinygrad_norm.engine.tensor import named, record, walk
 from tinygrad_norm.graph import dot, fold, formulas, naming, tracing
 from tinygrad_norm.graph.explorer.recording import Recording
@@ -21,15 +22,40 @@ def said_by(drawing):
     """The boxes and the edges that a drawing shows, in the order in which they can be computed."""
     dot = read(drawing.source)
     edges = []
-    for (tail, head), look in zip(dot.edges, dot.looks, strict=True):
-        marks = [mark for mark in shown(look.get("label", "")).replace("\u00a0", " ").strip().split(", ") if mark]
-        edges.append((head, tail, marks) if look.get("dir") == "back" else (tail, head, marks))
+    for (tail, head), attributes in zip(dot.edges, dot.looks, strict=True):
+        marks = [mark for mark in shown(attributes.get("label", "")).replace("\u00a0", " ").strip().split(", ") if mark]
+        edges.append((head, tail, marks) if attributes.get("dir") == "back" else (tail, head, marks))
     computes = {target for _, target, _ in edges}
     lines = {key: shown(node["label"]).replace("\u2007", " ").split("\n") for key, node in dot.nodes.items()}
     return {key: Box(text, key in computes) for key, text in lines.items()}, edges
 
 
-def agrees(drawing, given, recorded):
+def seen_in(drawing):
+    """The same from the picture itself: texts that lie in boxes, and lines that end at them; ids only tell shapes."""
+    seen = look(drawing.svg())
+
+    def at(point):
+        """The box whose outline is nearest to a point."""
+        x, y = point
+        return min(seen.boxes, key=lambda box: outside(seen.boxes[box], x, y))
+
+    edges = []
+    for name, points in seen.lines.items():
+        # The arrow's head is at the end that the value arrives at.
+        ends = sorted((points[0], points[-1]), key=lambda end: float(np.hypot(*(end - seen.arrows[name]))))
+        labels = [text.text for text in seen.texts if text.owner == name and text.kind == "edge"]
+        marks = [mark for label in labels for mark in label.replace("\u00a0", " ").split(", ") if mark]
+        edges.append((at(ends[1]), at(seen.arrows[name]), marks))
+    computes = {target for _, target, _ in edges}
+    lines = {box: [t.text.replace("\u00a0", " ") for t in seen.texts if t.owner == box] for box in seen.boxes}
+    return {box: Box(text, box in computes) for box, text in lines.items()}, edges
+
+
+def outside(box, x, y):
+    return max(box[0] - x, 0, x - box[2]) + max(box[1] - y, 0, y - box[3])
+
+
+def agrees(drawing, given, recorded, read=said_by):
     """Every box shows the values that a reader computes for it, to the digits that are printed; return these."""
 
     def data(box):
@@ -42,7 +68,7 @@ def agrees(drawing, given, recorded):
         )
         return next(alike, printed)
 
-    boxes, edges = said_by(drawing)
+    boxes, edges = read(drawing)
     values = evaluated(boxes, edges, given, data)
     for key, box in boxes.items():
         if np.prod(box.shape) <= 12 and box.shown and box.shown[0][:1] != ["min"]:
@@ -52,7 +78,7 @@ def agrees(drawing, given, recorded):
     return {box.name: values[key] for key, box in boxes.items()}
 
 
-def reads_back(outputs, given, rng, rtol=1e-5):
+def reads_back(outputs, given, rng, rtol=1e-5, read=said_by):
     """The drawings of outputs, forward and with gradient, in full and as slides, read back to what was recorded."""
     recorded = [x.data for y in walk(outputs) for x in y.node.inputs if isinstance(x, tn.Tensor) and x.node is None]
     g = [rng.normal(size=y.shape) for y in outputs]
@@ -65,7 +91,7 @@ def reads_back(outputs, given, rng, rtol=1e-5):
                 *outputs, values=True, open=True, detail=detail, backward=backward, cotangents=g if backward else None
             )
         seeds = {f"dL/d{y.name}": x for y, x in zip(outputs, g, strict=True)}
-        found = agrees(drawing, {**given, **(seeds if backward else {})}, recorded)
+        found = agrees(drawing, {**given, **(seeds if backward else {})}, recorded, read)
         for y in outputs:
             np.testing.assert_allclose(found[y.name], y.data, rtol=rtol, atol=rtol)
 
@@ -144,6 +170,21 @@ def test_the_picture_of_every_operation_reads_back(row, inputs, static, rng):
         return
     for i, output in enumerate(outputs):
         output.name = f"y{i}"
+    reads_back(outputs, leaves, rng)
+
+
+@given(programs())
+def test_the_svg_of_random_programs_reads_back(program):
+    """With the eyes alone: which box a line comes from and leads to is where it ends."""
+    outputs, leaves, rng = program
+    reads_back(outputs, leaves, rng, read=seen_in)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=2000)
+@given(programs())
+def test_pictures_of_thousands_of_programs_read_back(program):
+    outputs, leaves, rng = program
     reads_back(outputs, leaves, rng)
 
 

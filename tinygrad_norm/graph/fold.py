@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .expressions import BROADCASTING, Expression, Operand
@@ -11,6 +12,7 @@ from .naming import says_enough_by_its_sign
 from .text import in_words
 
 _BOOKKEEPING = {"reshape": "reshape", "broadcast_to": "broadcast", "transpose": "transpose", "astype": "cast"}
+_UNSAID = _BOOKKEEPING["broadcast_to"]
 # What takes a transposed matrix, and says so: "Q @ Kᵀ".
 _OF_MATRICES = ("matmul", "solve")
 MOST_OPERANDS = 4
@@ -96,20 +98,43 @@ def _without_bookkeeping(graph: Graph) -> Graph:
             ends = Counter(passed[-1] for passed in chains)
             folded -= {i for passed in chains if ends[passed[-1]] > 1 for i in passed[:-1]}
     edges = []
+    inside: dict[int, dict[int, Expression | Operand]] = {}  # of vertices, by operand
     for edge in graph.edges:
         if edge.target not in folded:
             *passed, source = chain(edge.source)
-            repeats = graph.vertices[edge.target].operation in BROADCASTING
-            marks = [_mark(graph.vertices[i], repeats) for i in reversed(passed)]
-            edges.append(replace(edge, source=source, marks=(*marks, *edge.marks)))
-    return renumbered(graph, [v for v in graph.vertices if v.id not in folded], edges)
+            target = graph.vertices[edge.target]
+            marks = [*edge.marks, *(_mark(graph.vertices[i], target) for i in reversed(passed))]
+            if graph.vertices[source].order < target.order and target.expression is not None:
+                # Layouts drop the labels of lines that do not count for them: a formula says it.
+                said = [i for i in passed if _mark(graph.vertices[i], target) != _UNSAID]
+                inside.setdefault(target.id, {})[edge.operand] = _around(graph, said, edge.operand)
+                marks = [_UNSAID] * (len(said) < len(passed))
+            edges.append(replace(edge, source=source, marks=tuple(marks)))
+    kept = [v for v in graph.vertices if v.id not in folded]
+    return renumbered(graph, [_with_operands(v, inside.get(v.id, {})) for v in kept], edges)
 
 
-def _mark(v: Vertex, repeats: bool) -> str:
+def _around(graph: Graph, passed: list[int], operand: int) -> Expression | Operand:
+    """Return what folded vertices, the last one first, make of an operand."""
+    found: Expression | Operand = Operand(operand)
+    for i in reversed(passed):
+        expression = graph.vertices[i].expression
+        assert expression is not None
+        found = expression.with_operands(lambda _, found=found: found)  # type: ignore[misc]
+    return found
+
+
+def _with_operands(v: Vertex, operands: Mapping[int, Expression | Operand]) -> Vertex:
+    if v.expression is None or not operands:
+        return v
+    return replace(v, expression=v.expression.with_operands(lambda at: operands.get(at, Operand(at))).tidied())
+
+
+def _mark(v: Vertex, target: Vertex) -> str:
     """Return the mark of a folded vertex; what repeats its operands by itself says their shape."""
-    words = {"reshape": in_words(v.shape), "broadcast_to": "" if repeats else in_words(v.shape), "astype": v.dtype}
     assert v.expression is not None
-    kind = v.expression.kind
+    kind, repeats = v.expression.kind, target.operation in BROADCASTING
+    words = {"reshape": in_words(v.shape), "broadcast_to": "" if repeats else in_words(v.shape), "astype": v.dtype}
     return f"{_BOOKKEEPING[kind]} {words.get(kind, v.expression.words.get('axes', ''))}".rstrip()
 
 
