@@ -145,7 +145,8 @@ def to_dot(
     close = mount is not None
     placed = mount.attributes if mount else {}
 
-    lines = broken([literal(caption)], mount.caption_letters) if mount else [literal(caption)]
+    # Without an empty line above it, a caption stands close below what is drawn to fit.
+    lines = ["", *broken([literal(caption)], mount.caption_letters)] if mount else [literal(caption)]
     below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
