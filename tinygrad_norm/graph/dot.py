@@ -131,7 +131,8 @@ def to_dot(
 
     close = mount is not None
     placed = mount.attributes if mount else {}
-    lines = map(escaped, caption_lines(caption, mount.caption_letters if mount else LONGEST_NAME))
+    # Without an empty line above it, a caption stands close below what is drawn to fit.
+    lines = [*[""] * close, *map(escaped, caption_lines(caption, mount.caption_letters if mount else LONGEST_NAME))]
     below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
