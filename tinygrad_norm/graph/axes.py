@@ -124,21 +124,18 @@ def _place(scope: Scope) -> str:
 def _alike(computed: list[Tensor]) -> dict[Tensor, Tensor]:
     """Return, of what stands in a gradient, the Tensor that has the same axes: ``x`` of ``dL/dx``."""
     made = {_node(t): t for t in reversed(computed)}
-    arriving: dict[Any, Tensor] = {}
-    seeds: dict[Tensor, Tensor] = {}
+    ends: dict[Any, Tensor] = {}
+    alike: dict[Tensor, Tensor] = {}
     for t in computed:
         node, source = _node(t), _node(t).differentiates
-        if source is None:
-            continue
-        if node.operand is not None:
+        if source is not None and node.operand is not None:
             # A rule ends with what it is for.
-            arriving[source, node.operand, node.order] = t
-        if (y := made.get(source)) is not None:
-            # A rule takes what its operation took, and the cotangent.
-            leaves = (x for x in node.inputs if isinstance(x, Tensor) and x.node is None and x.shape == y.shape)
-            seeds |= {x: y for x in leaves if x not in seeds and not any(x is a for a in source.inputs)}
-    found = {t: source.inputs[operand] for (source, operand, _), t in arriving.items()}
-    return seeds | {t: x for t, x in found.items() if t.shape == x.shape}
+            ends[source, node.operand, node.order] = t
+        for x in node.inputs if source in made else ():
+            # A leaf that arrives here is the cotangent; those that the operation had have their names by now.
+            if isinstance(x, Tensor) and x.node is None and x.shape == made[source].shape:
+                alike.setdefault(x, made[source])
+    return alike | {t: source.inputs[operand] for (source, operand, _), t in ends.items()}
 
 
 def _derived(t: Tensor, names: Mapping[Tensor, Names]) -> Names:
