@@ -52,7 +52,8 @@ AXES = {"x": "a b c", "p": "a b o", "q": "n q d", "k": "n k d", "one": "i b j", 
         # Rearranging.
         (lambda: X.T, "c b a"), (lambda: X.mT, "a c b"), (lambda: X.transpose(1, 2, 0), "b c a"),
         (lambda: np.moveaxis(X, 0, -1), "b c a"), (lambda: np.expand_dims(X, (0, 2)), "- a - b c"),
-        (lambda: P.reshape(2, 3), "a b"), (lambda: X.reshape(1, 2, 3, 1, 4), "- a b - c"), (P.squeeze, "a b"),
+        (lambda: ONE.reshape(1, 1, 3), "- - b"), (lambda: P.reshape(2, 3), "a b"),
+        (lambda: X.reshape(1, 2, 3, 1, 4), "- a b - c"), (P.squeeze, "a b"),
         (lambda: X.reshape(6, 4), "- c"), (lambda: X.reshape(2, 12), "a -"), (lambda: X.reshape(4, 3, 2), "- - -"),
         (lambda: X.reshape(2, 3, 2, 2), "a b - -"), (lambda: X.reshape(-1), "-"), (lambda: np.flip(X), "a b c"),
         (lambda: np.pad(X, 1), "a b c"),
@@ -62,7 +63,8 @@ AXES = {"x": "a b c", "p": "a b o", "q": "n q d", "k": "n k d", "one": "i b j", 
         (lambda: np.einsum("nqd,nkd->qkn", Q, K), "q k n"), (lambda: np.einsum("...d,d->...", X, leaf("w", 4)), "a b"),
         (lambda: np.einsum("abc,cz->zb", X, leaf("w", 4, 9)), "- b"),
         (lambda: np.tensordot(Q, K, ((2,), (2,))), "- - - -"),
-        (lambda: np.linalg.solve(SQUARE, X), "a s c"), (lambda: np.linalg.det(SQUARE), "a"),
+        (lambda: SQUARE @ SQUARE.mT, "a r r"), (lambda: np.linalg.solve(SQUARE, X), "a s c"),
+        (lambda: np.linalg.det(SQUARE), "a"),
         # Selecting and joining.
         (lambda: X[1], "b c"), (lambda: X[:, 0], "a c"), (lambda: X[..., 0], "a b"),
         (lambda: X[None, :, 1:, None], "- a b - c"),
@@ -119,7 +121,7 @@ def test_a_name_is_that_of_the_axis_along_which_values_vary(row, data):
     result = row.call(*tensors, **static)
     found = names_of_axes({"x0": letters(inputs[0])}, [*tensors, result])[result]
     for i, name in enumerate(found):
-        if name not in (None, "abcdef"[axis]):
+        if name not in (None, "abcdef"[axis]) and result.size:
             assert np.ptp(result.data, axis=i).max(initial=0) <= 1e-12
 
 
@@ -208,6 +210,11 @@ def test_gradients_have_the_axes_of_what_they_are_gradients_of():
     found = names_of_axes({"x": "n d", "W": "d k"}, [y, *slopes])
     assert [found[g] for g in slopes] == [("n", "d"), ("d", "k")]
     assert found[slopes[0].node.inputs[0]] == ("n", "k")
+    # What else a rule is made with, as the identity in that of a determinant, is no cotangent.
+    found = names_of_axes(
+        {"square": "a r s"}, [y := np.linalg.det(SQUARE), tn.grad(y.sum(), SQUARE, create_graph=True)]
+    )
+    assert [*found.values()][-1] == ("a", "r", "s")
 
 
 def test_gradients_of_gradients_have_names_too():
@@ -220,6 +227,11 @@ def test_gradients_of_gradients_have_names_too():
     again = tn.grad(penalty, [x, weight], create_graph=True)
     found = names_of_axes({"x": "n d", "W": "d k"}, [penalty, *again])
     assert [found[g] for g in again] == [("n", "d"), ("d", "k")]
+    # Each order ends where the first did, after a reshape that says nothing of the axes.
+    slope = tn.grad((X.reshape(6, 4).T ** 3).sum(), X, create_graph=True)
+    again = tn.grad((slope**2).sum(), X, create_graph=True)
+    found = names_of_axes({"x": "a b c"}, [slope, again])
+    assert found[slope] == found[again] == ("a", "b", "c")
 
 
 def test_a_given_name_prevails_over_what_would_follow():
@@ -247,6 +259,7 @@ def test_axes_that_share_a_name_are_told_apart_by_numbers():
     assert names(x.T @ x, {"x": "n c"}) == "c c"
     assert formulas((x.T @ x).sum(1), axes={"x": "n c"})[-1] == "Σ over axis 1"
     assert formulas(x.sum((0, 1)), axes={"x": "n c"}) == ["Σ over n, c"]
+    assert formulas(x.sum(()), axes={"x": "n c"}) == ["Σ over axes none"]
     assert formulas((x @ leaf("w", 3, 2)).sum(), axes={"x": "n c"})[-1] == "Σ over axes 0, 1"
 
 
@@ -277,6 +290,24 @@ def test_parameters_of_one_name_are_told_apart_as_in_the_picture():
         tn.draw(y, axes={"weight": "k d"})
 
 
+def test_a_parameter_is_where_the_forward_pass_uses_it():
+    def once(x):
+        with tn.scope("once"):
+            return x @ once.weight
+
+    x, other = leaf("x", 8, 3), leaf("weight", 5)
+    once.weight = tn.nn.Parameter(np.ones((3, 3)))
+    once.weight.name = "weight"
+    y = once(x)
+    # The gradient by x uses it, too.
+    (own,) = [t for t in names_of_axes("", [y]) if t is once.weight]
+    assert names_of_axes({"once.weight": "d k"}, [y, tn.grad(y.sum(), x, create_graph=True)])[own] == ("d", "k")
+    twice = once(y) + other.sum()
+    assert {v.called for v in tn.draw(twice).graph.vertices} & {"weight", "once.weight"} == {"weight"}
+    with pytest.raises(ValueError, match=r"no Tensor here is called 'once.weight'"):
+        names_of_axes({"once.weight": "d k"}, [twice])
+
+
 def test_axes_that_cannot_be_meant_are_refused():
     y = attention()
     for axes, words in (
@@ -292,6 +323,16 @@ def test_axes_that_cannot_be_meant_are_refused():
     for axes in (3, [1], {"x": ["n"]}, {3: "n q d"}, [None], {"x": None}):
         with pytest.raises(TypeError, match="axes is a text"):
             tn.draw(y, axes=axes)
+
+
+def test_an_error_half_way_is_not_hidden_by_names_for_what_was_not_reached():
+    def step(x):
+        total = x.mean(0)
+        return tn.named("scores", np.tanh(total) @ np.ones((5, 5)))
+
+    with pytest.raises(ValueError, match="do not match in a matrix product") as raised:
+        tn.draw(step, np.ones((2, 3)), axes={"x": "n d", "scores": "k"})
+    assert "mean over n" in [v.text for v in raised.value.drawing.graph.vertices]
 
 
 def test_axes_are_read_as_they_are_given():

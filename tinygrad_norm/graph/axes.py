@@ -16,9 +16,10 @@ from .axis_rules import Names, following
 from .text import in_words
 
 Axes = str | Mapping[str, str] | Iterable[str | Mapping[str, str]]
+Given = dict[int | str, Names]
 
 
-def axis_names(axes: Axes | None) -> dict[int | str, Names]:
+def axis_names(axes: Axes | None) -> Given:
     """Return the names that ``axes`` gives to the axes of every Tensor of a rank, and to those of Tensors by name.
 
     Examples
@@ -26,7 +27,7 @@ def axis_names(axes: Axes | None) -> dict[int | str, Names]:
     >>> axis_names(["n c", {"scores": "n q k"}])
     {2: ('n', 'c'), 'scores': ('n', 'q', 'k')}
     """
-    names: dict[int | str, Names] = {}
+    names: Given = {}
     several = not isinstance(axes, str | Mapping) and isinstance(axes, Iterable)
     for part in () if axes is None else axes if several else (axes,):
         for key, text in part.items() if isinstance(part, Mapping) else [("", part)]:
@@ -35,19 +36,19 @@ def axis_names(axes: Axes | None) -> dict[int | str, Names]:
                     f"axes is a text as 'n c h w', a dict as {{'scores': 'n q k'}}, or several, not {axes!r}"
                 )
             found = tuple(text.split())
-            of = key or len(found)
+            of, what = (key, repr(key)) if key else (len(found), f"{len(found)} axes")
             if of in names:
-                what = repr(key) if key else f"{of} axes"
                 raise ValueError(f"axes: {' '.join(map(str, names[of]))!r} and {text!r} name the same {what}")
             names[of] = found
     return names
 
 
-def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor]) -> dict[Tensor, Names]:
+def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor], partial: bool = False) -> dict[Tensor, Names]:
     """Return the names of the axes of every Tensor on the way to the outputs, None where an axis has none.
 
     What a Tensor is given by its name prevails, and what follows from such names. Where that says nothing, the text for
-    its rank does, unless it says something else of other axes; and at last what follows from such texts.
+    its rank does, unless it says something else of other axes; and at last what follows from such texts. Where the way
+    is ``partial``, as after an error, not every Tensor of which ``axes`` speaks need be there.
 
     Raises
     ------
@@ -56,11 +57,12 @@ def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor]) -> dict[Tensor, 
     """
     given = axis_names(axes)
     computed = walk(outputs)[::-1] if given else []
-    tensors = dict.fromkeys(x for t in computed for x in (*_node(t).inputs, t) if isinstance(x, Tensor))
-    tensors |= dict.fromkeys(outputs if given else ())
-    own, alike = _own(given, tensors, computed), _alike(computed)
-    sure: dict[Tensor, Names] = {}
-    likely: dict[Tensor, Names] = {}
+    on_the_way = (x for t in computed for x in (*_node(t).inputs, t) if isinstance(x, Tensor))
+    tensors = dict.fromkeys([*on_the_way, *(outputs if given else ())])
+    own, misfits = _own(given, tensors, computed)
+    if misfits and not partial:
+        raise ValueError(f"axes: {misfits[0]}")
+    sure, likely, alike = dict[Tensor, Names](), dict[Tensor, Names](), _alike(computed)
     for t in tensors:
         unnamed: Names = (None,) * t.ndim
         follow = [_first(_derived(t, names), names.get(alike.get(t, t), unnamed)) for names in (sure, likely)]
@@ -90,29 +92,26 @@ def _node(t: Tensor) -> Node:
     return t.node
 
 
-def _own(given: Mapping[int | str, Names], tensors: Iterable[Tensor], computed: list[Tensor]) -> dict[Tensor, Names]:
-    """Return what Tensors are given by their names; a parameter has a longer one, too: ``encoder.weight``."""
+def _own(given: Given, tensors: Iterable[Tensor], computed: list[Tensor]) -> tuple[dict[Tensor, Names], list[str]]:
+    """Return what Tensors are given by their names, and what does not fit; a parameter may be ``encoder.weight``."""
     uses: dict[Tensor, list[Node]] = {}
     for node in (_node(t) for t in computed if not _node(t).order):
         for x in {x for x in node.inputs if isinstance(x, Tensor)}:
             uses.setdefault(x, []).append(node)
-    own: dict[Tensor, Names] = {}
-    met: dict[str, None] = {}
+    own, misfits, met = dict[Tensor, Names](), list[str](), dict[str, None]()
     for t in (t for t in tensors if t.name):
         scope = uses[t][0].scope if type(t) is not Tensor and len(uses.get(t, ())) == 1 else None
-        called = [f"{_place(scope)}.{t.name}" if scope else str(t.name), str(t.name)]
+        called = [*([f"{_place(scope)}.{t.name}"] if scope else []), str(t.name)]
         met |= dict.fromkeys(called)
         for names in (given[name] for name in called if name in given):
-            if len(names) != t.ndim:
-                shape = f"{called[0]!r} has {t.ndim} axes (shape {in_words(t.shape)})"
-                raise ValueError(f"axes: {shape}, and {' '.join(map(str, names))!r} names {len(names)}")
-            own.setdefault(t, names)
-    for name in given:
-        if isinstance(name, str) and name not in met:
-            raise ValueError(
-                f"axes: no Tensor here is called {name!r}; there are {', '.join(map(repr, met)) or 'none'}"
-            )
-    return own
+            if len(names) == t.ndim:
+                own.setdefault(t, names)
+                continue
+            shape = f"{called[0]!r} has {t.ndim} axes (shape {in_words(t.shape)})"
+            misfits.append(f"{shape}, and {' '.join(map(str, names))!r} names {len(names)}")
+    there = ", ".join(map(repr, met)) or "none"
+    missing = (name for name in given if isinstance(name, str) and name not in met)
+    return own, misfits + [f"no Tensor here is called {name!r}; there are {there}" for name in missing]
 
 
 def _place(scope: Scope) -> str:
@@ -123,22 +122,19 @@ def _place(scope: Scope) -> str:
 
 def _alike(computed: list[Tensor]) -> dict[Tensor, Tensor]:
     """Return, of what stands in a gradient, the Tensor that has the same axes: ``x`` of ``dL/dx``."""
-    made = {_node(t): t for t in reversed(computed)}
-    arriving: dict[Any, Tensor] = {}
-    seeds: dict[Tensor, Tensor] = {}
+    made = {_node(t): t for t in computed}
+    ends: dict[Any, Tensor] = {}
+    alike: dict[Tensor, Tensor] = {}
     for t in computed:
         node, source = _node(t), _node(t).differentiates
-        if source is None:
-            continue
-        if node.operand is not None:
+        if source is not None and node.operand is not None:
             # A rule ends with what it is for.
-            arriving[source, node.operand, node.order] = t
-        if (y := made.get(source)) is not None:
-            # A rule takes what its operation took, and the cotangent.
-            leaves = (x for x in node.inputs if isinstance(x, Tensor) and x.node is None and x.shape == y.shape)
-            seeds |= {x: y for x in leaves if x not in seeds and not any(x is a for a in source.inputs)}
-    found = {t: source.inputs[operand] for (source, operand, _), t in arriving.items()}
-    return seeds | {t: x for t, x in found.items() if t.shape == x.shape}
+            ends[source, node.operand, node.order] = t
+        for x in node.inputs if source in made else ():
+            # A leaf that arrives here is the cotangent; those that the operation had have their names by now.
+            if isinstance(x, Tensor) and x.node is None and x.shape == made[source].shape:
+                alike[x] = made[source]
+    return alike | {t: source.inputs[operand] for (source, operand, _), t in ends.items()}
 
 
 def _derived(t: Tensor, names: Mapping[Tensor, Names]) -> Names:

@@ -250,7 +250,8 @@ def draw(
     if callable(outputs[0]) and not isinstance(outputs[0], Tensor):
 
         def failed(error: Exception, same: Exception, trail: Trail) -> None:
-            graph = trace(*without_consumers(trail), values=values, axes=axes, refusal=refusal(same, trail))
+            refused = refusal(same, trail)
+            graph = trace(*without_consumers(trail), values=values, axes=axes, refusal=refused, partial=True)
             # A scope that is to be one box may not have been reached.
             for how in ((collapse, repeat), (None, False)):
                 with suppress(ValueError):

@@ -28,6 +28,7 @@ def trace(
     gradients: Mapping[Tensor, Tensor] | None = None,
     axes: Axes | None = None,
     refusal: Refusal | None = None,
+    partial: bool = False,
 ) -> Graph:
     """Return everything that was recorded on the way to the outputs.
 
@@ -43,6 +44,8 @@ def trace(
         Names of the axes: ``"n c h w"`` names those of every Tensor with four, ``{"scores": "n q k"}`` those of one.
     refusal : Refusal, optional
         An operation that raised an error, which becomes one more vertex.
+    partial : bool
+        Whether an error ended the step, so that Tensors of which ``axes`` speaks may be missing.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def trace(
     asked_for = [*outputs]
     if refusal is not None:
         asked_for += [x for x in refusal.operands if isinstance(x, Tensor)]
-    tracing = _Tracing(values, gradients or {}, names_of_axes(axes, asked_for))
+    tracing = _Tracing(values, gradients or {}, names_of_axes(axes, asked_for, partial))
     for y in reversed(walk(asked_for)):
         tracing.add(y)
     for y in asked_for:
