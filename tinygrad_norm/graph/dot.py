@@ -145,8 +145,9 @@ def to_dot(
     close = mount is not None
     placed = mount.attributes if mount else {}
 
-    # Without an empty line above it, a caption stands close below what is drawn to fit.
-    lines = ["", *broken([literal(caption)], mount.caption_letters)] if mount else [literal(caption)]
+    # Without a blank line above it, a caption stands close below what is drawn to fit; one with nothing in it ends
+    # Graphviz as WebAssembly.
+    lines = [" ", *broken([literal(caption)], mount.caption_letters)] if mount else [literal(caption)]
     below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
