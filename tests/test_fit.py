@@ -142,12 +142,14 @@ def test_a_single_box_and_a_scope_with_any_name_fit():
     assert {'a "b" \\G &', '"\\N<b>&amp;'} <= {text.text for text in seen.texts}
 
 
-def test_without_graphviz_pictures_fit_as_well(monkeypatch):
+@pytest.mark.parametrize(("name", "backward", "frame", "readable"), PROMISES)
+def test_without_graphviz_pictures_fit_as_well(monkeypatch, name, backward, frame, readable):
     monkeypatch.setenv("PATH", "")
-    seen = look(tn.draw(GRAPHS["batch norm"][0](), fit="column").svg())
-    assert seen.smallest_text >= 7 - 0.01
+    seen = look(tn.draw(GRAPHS[name][0](), backward=backward, fit=frame).svg())
+    assert seen.smallest_text >= readable - 0.01
     assert overlaps(seen) == []
     assert struck(seen) == []
+    assert pierced(seen) == []
 
 
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=2, max_size=7))

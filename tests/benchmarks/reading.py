@@ -67,13 +67,15 @@ def look(svg: str) -> Look:
     for group in graph:
         # What has no class belongs to the graph: its caption.
         kind, name = group.get("class", "graph"), group.get("id", "")
-        texts += _texts(group, kind, name)
+        found = _texts(group, kind, name)
         if kind == "node":
             shapes = [_outline(shape) for shape in group.iter() if shape.tag in (f"{SVG}polygon", f"{SVG}path")]
             boxes[name] = _around(np.concatenate(shapes))
+            found = [text._replace(around=_inside(text.around, boxes[name])) for text in found]
         elif kind == "edge":
             lines[name] = np.concatenate([_outline(p) for p in group.iter(f"{SVG}path")])
             arrows[name] = np.concatenate([_outline(p) for p in group.iter(f"{SVG}polygon")]).mean(axis=0)
+        texts += found
     return Look(width, height, scale, boxes, texts, lines, arrows, page)
 
 
@@ -85,6 +87,11 @@ def _texts(group: ElementTree.Element, kind: str, owner: str) -> list[Text]:
         half = LETTER * size * len(text) / 2
         result.append(Text(text, size, (x - half, y - ASCENT * size, x + half, y + DESCENT * size), kind, owner))
     return [text for text in result if text.text]
+
+
+def _inside(text: Rectangle, box: Rectangle) -> Rectangle:
+    """Keep a text, whose width is a guess, within its box."""
+    return max(text[0], box[0] + 2), text[1], min(text[2], box[2] - 2), text[3]
 
 
 def _numbers(text: str | None) -> np.ndarray:

@@ -131,8 +131,9 @@ def to_dot(
 
     close = mount is not None
     placed = mount.attributes if mount else {}
-    # Without an empty line above it, a caption stands close below what is drawn to fit.
-    lines = [*[""] * close, *map(escaped, caption_lines(caption, mount.caption_letters if mount else LONGEST_NAME))]
+    # Without a blank line above it, a caption stands close below what is drawn to fit; one with nothing in it ends
+    # Graphviz as WebAssembly.
+    lines = [*[" "] * close, *map(escaped, caption_lines(caption, mount.caption_letters if mount else LONGEST_NAME))]
     below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
     dot = graphviz.Digraph(
         graph_attr={
