@@ -183,3 +183,10 @@ def test_the_reader_sees_overlaps_struck_texts_and_the_size_of_text():
     assert struck(look(PICTURE.format(40, 60, -15))) == [("node ab", "e")]
     assert pierced(look(PICTURE.format(40, 60, -15))) == [("n0", "e")]
     assert pierced(clean) == []
+
+
+def test_a_graph_whose_only_scopes_are_steps_fits():
+    x = tn.tensor(np.random.default_rng(0).normal(size=(4, 3)), requires_grad=True, name="x")
+    drawing = tn.draw(tn.ops.softmax(x) @ x.T, backward=True, fit="slide")
+    assert "softmax over axis 1" in [v.text or f"{v.symbol} {v.detail}" for v in drawing.graph.vertices]
+    assert overlaps(look(drawing.svg())) == []

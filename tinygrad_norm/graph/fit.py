@@ -107,7 +107,7 @@ def in_frame(
     said : str
         The first lines of the caption.
     """
-    if whole or not graph.scopes:
+    if whole or not any(v.scope for v in graph.vertices):
         shown = view(graph)
         return shown, fitted(shown, frame, theme, said)
     ways = [(None, ""), *closings(graph)]

@@ -189,14 +189,14 @@ class _Tracing:
 
 
 def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
-    """Give a leaf with one use in the forward pass, as a weight has, the scope of that use."""
-    uses: dict[int, list[int]] = {}
+    """Give a leaf that one operation of the forward pass uses, as a weight, the scope of that use."""
+    users: dict[int, set[int]] = {}
     for edge in edges:
         if vertices[edge.target].order == 0:
-            uses.setdefault(edge.source, []).append(edge.target)
-    for leaf, users in uses.items():
-        if vertices[leaf].operation is None and len(users) == 1:
-            vertices[leaf] = replace(vertices[leaf], scope=vertices[users[0]].scope)
+            users.setdefault(edge.source, set()).add(edge.target)
+    for leaf, using in users.items():
+        if vertices[leaf].operation is None and len(using) == 1:
+            vertices[leaf] = replace(vertices[leaf], scope=vertices[next(iter(using))].scope)
 
 
 def _formula(node: Node) -> str | None:
