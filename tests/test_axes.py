@@ -91,6 +91,7 @@ def letters(x):
     return " ".join("abcdef"[: np.ndim(x)])
 
 
+@pytest.mark.usefixtures("erf_without_scipy")
 @pytest.mark.parametrize("row", [r for r in ROWS + COMPOSITES if r.elementwise], ids=lambda row: row.label)
 @given(data=st.data())
 def test_what_computes_each_element_by_itself_keeps_every_name(row, data):
@@ -104,6 +105,7 @@ def test_what_computes_each_element_by_itself_keeps_every_name(row, data):
 UNEVEN = {"pad", "cumsum", "scatter", "overlap_add", "concatenate", "where", "clip"}
 
 
+@pytest.mark.usefixtures("erf_without_scipy")
 @pytest.mark.parametrize("row", [r for r in ROWS + COMPOSITES if r.name not in UNEVEN], ids=lambda row: row.label)
 @given(data=st.data())
 def test_a_name_is_that_of_the_axis_along_which_values_vary(row, data):

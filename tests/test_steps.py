@@ -88,6 +88,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize(("make", "called", "shape"), STEPS, ids=[called for _, called, _ in STEPS])
+@pytest.mark.usefixtures("erf_without_scipy")
 def test_a_named_step_is_one_box_and_so_is_its_gradient(make, called, shape):
     y = make()
     assert boxes(y, axes="n c")[-1] == [called, shape]

@@ -80,9 +80,7 @@ def _seed(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
     checked = seed(y, cotangent)
     if not create_graph:
         return checked
-    if cotangent is None:
-        return Tensor(checked, name=slope_name(y.name) if y.name else "seed")
-    cotangent = operand(cotangent)
+    cotangent = Tensor(checked, name=slope_name(y.name or "output")) if cotangent is None else operand(cotangent)
     return cotangent.astype(y.dtype) if isinstance(cotangent, Tensor) else Tensor(checked)
 
 

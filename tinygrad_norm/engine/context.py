@@ -30,21 +30,6 @@ class Scope:
         return (*self.parent.path, self) if self.parent else (self,)
 
 
-class Trail(list[Any]):
-    """Every Tensor that an examined function makes, in order, and the innermost scope that an error has left."""
-
-    error: BaseException | None = None
-    scope: Scope | None = None
-
-    def clear(self) -> None:
-        super().clear()
-        self.error = self.scope = None
-
-    def left(self, scope: Scope | None, error: BaseException) -> None:
-        if self.error is not error:
-            self.error, self.scope = error, scope
-
-
 class State(NamedTuple):
     """What an operation finds around it.
 
@@ -64,7 +49,7 @@ class State(NamedTuple):
     examined: bool = False
     origins: bool = False
     analytic: bool = False
-    trail: Trail | None = None
+    trail: Any = None
 
 
 STATE: ContextVar[State] = ContextVar("tinygrad_norm", default=State())  # noqa: B039 (a State is immutable)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .context import STATE, Trail, surrounding
+from .context import STATE, Scope, surrounding
 from .operators import FUNCTIONS, Array, Method, plain
 from .primitive import Node, Primitive
 from .tensor import Tensor, constant, frozen, serial
@@ -80,6 +80,21 @@ class Data(Tensor):
 
     def __invert__(self) -> Any:
         return FUNCTIONS[np.invert](self)
+
+
+class Trail(list[Any]):
+    """Every Tensor that an examined function makes, in order, and the innermost scope that an error has left."""
+
+    error: BaseException | None = None
+    scope: Scope | None = None
+
+    def clear(self) -> None:
+        super().clear()
+        self.error = self.scope = None
+
+    def left(self, scope: Scope | None, error: BaseException) -> None:
+        if self.error is not error:
+            self.error, self.scope = error, scope
 
 
 Failed = Callable[[Exception, Exception, Trail], None]

@@ -370,11 +370,7 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
         if x.node is not None and kept[x] is not None:
             cotangents[x] = kept[x]
     settle = _distinct if create_graph else _owned
-    gradients: dict[Tensor, Any] = {x: settle(g, x in borrowed) for x, g in cotangents.items() if x._requires_grad}
-    if create_graph:
-        for x, g in gradients.items():
-            _name_cotangent(g, x)
-    return gradients
+    return {x: settle(g, x in borrowed, x) for x, g in cotangents.items() if x._requires_grad}
 
 
 def _name_cotangent(g: Tensor, y: Tensor) -> None:
@@ -384,11 +380,8 @@ def _name_cotangent(g: Tensor, y: Tensor) -> None:
 
 def slope_name(name: str, order: int = 1) -> str:
     """Return what the cotangent of a Tensor is called, ``dL/dx``; in a gradient of a gradient ``dL₂/dx``, and so on."""
-    objective = "L" if order < 2 else "L" + str(order).translate(_SUBSCRIPTS)
-    return f"d{objective}/d{name}" if name.isidentifier() or len(name) <= 2 else f"d{objective}/d({name})"
-
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+    of = name if name.isidentifier() or len(name) <= 2 else f"({name})"
+    return f"dL{chr(0x2080 + order) if order > 1 else ''}/d{of}"
 
 
 def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor]:
@@ -412,17 +405,16 @@ def _is_fresh(g: Any) -> bool:
     return type(g) is np.ndarray and g.base is None and g.flags.writeable
 
 
-def _owned(g: Any, borrowed: bool) -> Array:
+def _owned(g: Any, borrowed: bool, x: Tensor) -> Array:
     """Return a gradient that shares memory with nothing."""
     return np.array(g) if borrowed or not _is_fresh(g) else g
 
 
-def _distinct(g: Tensor, borrowed: bool) -> Tensor:
+def _distinct(g: Tensor, borrowed: bool, x: Tensor) -> Tensor:
     """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node."""
-    if not borrowed and g._array.base is None:
-        return g
-    if g.node is None and g._requires_grad:
-        g = g.reshape(g.shape)
-    twin = constant(np.array(g._array))
-    twin._requires_grad, twin.node = g._requires_grad, g.node
-    return twin
+    if borrowed or g._array.base is not None:
+        same = g.reshape(g.shape) if g.node is None and g._requires_grad else g
+        g = constant(np.array(same._array))
+        g._requires_grad, g.node = same._requires_grad, same.node
+    _name_cotangent(g, x)
+    return g

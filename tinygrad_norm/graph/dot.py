@@ -1,4 +1,4 @@
-"""From a Graph to DOT text. Every label goes through `literal`, every node id is opaque."""
+"""From a Graph to DOT text. Every label goes through `escaped`, every node id is opaque."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .boxes import broken, caption_lines, half, holding, short_label, whole_labe
 from .digits import SPACE
 from .model import Edge, Graph, Vertex
 from .scopes import title
-from .text import LONGEST_NAME, escaped, literal
+from .text import LONGEST_NAME, escaped, shortened
 
 FONT_SIZE = 13
 
@@ -220,10 +220,11 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> 
             order, scope, row = key
             look = theme.of_order("_cluster", order)
             name = f"cluster_{order}_{scope}" + (f"_{row}" if row else "")
-            called = literal(title(graph.scopes[scope])) + half(order)
+            called = shortened(title(graph.scopes[scope])) + half(order)
+            lines = broken([called], mount.title_letters) if mount else [called]
             with parent.subgraph(name=name) as cluster:
                 cluster.attr(
-                    label=graphviz.nohtml("\\n".join(broken([called], mount.title_letters) if mount else [called])),
+                    label=graphviz.nohtml("\\n".join(map(escaped, lines))),
                     style="rounded,dashed" if order else "rounded",
                     color=look.line,
                     fontcolor=look.text,

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.autodiff import grad
-from ..engine.context import Trail
-from ..engine.origins import examine
+from ..engine.origins import Trail, examine
 from ..engine.tensor import Tensor, slope_name, walk
 from .axes import Axes
 from .collapse import Collapse, closing, collapsed, depths, too_much

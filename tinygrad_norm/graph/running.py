@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.context import STATE, Trail
-from ..engine.origins import Data, Failed, examine
+from ..engine.context import STATE
+from ..engine.origins import Data, Failed, Trail, examine
 from ..engine.primitive import PRIMITIVES, Primitive
 from ..engine.tensor import Tensor, constant
 from .model import Refusal
