@@ -73,7 +73,7 @@ _SLOPE = re.compile(r"d\w+/d(?:[^\W]|[̀-ͯ.'′])+|d\w+/d\([^()]*\)")
 def name(text: str) -> Formula:
     """Return the formula of something that has a name; one such as ``x−μ`` or ``σ²`` is enclosed where it must be."""
     text = shortened(text)
-    if _WORD.fullmatch(text):
+    if _WORD.fullmatch(text) or re.fullmatch("‖[^‖]*‖", text):
         return Formula(text, ("mi", text))
     if _SLOPE.fullmatch(text):
         return Formula(text, ("mi", text), TIGHT)
