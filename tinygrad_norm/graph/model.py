@@ -170,7 +170,7 @@ class Graph:
         >>> import json
         >>> import tinygrad_norm as tn
         >>> x = tn.tensor([1.0, 2.0], requires_grad=True, name="x")
-        >>> data = json.loads(json.dumps(trace(x * x).to_dict()))
+        >>> data = json.loads(json.dumps(tn.graph.trace(x * x).to_dict()))
         >>> data["version"], data["vertices"][1]["symbol"], data["edges"][0]["shape"]
         (2, '×', [2])
         """
