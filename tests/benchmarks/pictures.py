@@ -19,6 +19,7 @@ from .graphs import GRAPHS
 from .reading import Look, look, overlaps, struck
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "drawing-figures.md"
+COLLAPSED = "collapsed: "
 SHOWN = {"slide": ("px", 0.75), "column": ("pt", 1.0)}
 COLUMNS = ("graph", "text before", "text", "aspect before", "aspect", "overlaps", "texts struck", "collapsed")
 INTRODUCTION = """# Pictures in their frames, measured
@@ -53,7 +54,7 @@ def row(name: str, backward: bool, frame: str, before: Look) -> list[str]:
         *(f"{picture.width / picture.height:.1f}" for picture in (before, seen)),
         f"{len(overlaps(before))} → {len(overlaps(seen))}",
         f"{len(struck(before))} → {len(struck(seen))}",
-        after.caption.removeprefix("collapsed: "),
+        "".join(line[len(COLLAPSED) :] for line in after.caption.split("\n") if line.startswith(COLLAPSED)),
     ]
 
 
