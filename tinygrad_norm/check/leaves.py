@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..engine.operators import Array, plain
 from .subject import Unfit
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Leaves:
         self.own = {name: self._apart(array, name) for name, array in (own or {}).items()}
         self.parts = [self._apart(value, name) for name, value in zip(arguments, values, strict=True)]
         self.floats = [i for i, x in enumerate(self.arrays) if x.dtype.kind in "fc"]
-        self.numbers = {slot.index for slot in _slots(self.parts) if slot.number}
+        self.numbers = {slot.index for slot in parts(self.parts, Slot) if slot.number}
 
     def _apart(self, value: Any, name: str) -> Any:
         value = plain(value)
@@ -92,7 +94,7 @@ class Leaves:
         if isinstance(one, str) and one in self.arguments:
             one = self.arguments.index(one)
         if isinstance(one, int) and not isinstance(one, bool):
-            return [slot.index for slot in _slots(self.parts[one])] if 0 <= one < len(self.parts) else []
+            return [slot.index for slot in parts(self.parts[one], Slot)] if 0 <= one < len(self.parts) else []
         return [i for i, name in enumerate(self.names) if one == name or name.endswith(f"[{one!r}]")]
 
     def optional(self, wrt: Any) -> tuple[int, ...]:
@@ -124,7 +126,7 @@ class Leaves:
 
     def _in_order(self, returned: Any, wrt: Any, found: dict[int, Any]) -> None:
         """Give out gradients for all arguments, those with arrays of floats, those with floats, or those of ``wrt``."""
-        indices = [[slot.index for slot in _slots(part)] for part in self.parts]
+        indices = [[slot.index for slot in parts(part, Slot)] for part in self.parts]
         floats = [[i for i in leaves if i in self.floats] for leaves in indices]
         needed = [k for k, leaves in enumerate(floats) if {*leaves} - self.numbers]
         wanted = [] if wrt is None else [k for k, leaves in enumerate(floats) if {*leaves} & {*self.chosen(wrt)}]
@@ -148,7 +150,7 @@ def _align(part: Any, value: Any, found: dict[int, Any], name: str) -> None:
         if isinstance(value, dict | tuple) or (isinstance(value, list) and not is_numbers(value)):
             raise Unfit(f"the gradient of {name} is a {type(value).__name__}, where an array is wanted")
         found[part.index] = value
-    elif value is None or not any(_slots(part)):
+    elif value is None or not any(parts(part, Slot)):
         return
     elif isinstance(part, dict):
         if not isinstance(value, dict):
@@ -174,12 +176,13 @@ def spellings(name: Any) -> tuple[str, ...]:
     return f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad"
 
 
-def _slots(part: Any) -> Iterator[Slot]:
-    if isinstance(part, Slot):
-        yield part
-    elif isinstance(part, dict | list | tuple):
-        for inner in part.values() if isinstance(part, dict) else part:
-            yield from _slots(inner)
+def parts(whole: Any, kind: type[Part]) -> Iterator[Part]:
+    """Yield what is of a kind in lists, tuples and dicts, at any depth."""
+    if isinstance(whole, kind):
+        yield whole
+    elif isinstance(whole, dict | list | tuple):
+        for inner in whole.values() if isinstance(whole, dict) else whole:
+            yield from parts(inner, kind)
 
 
 def _together(part: Any, arrays: Sequence[Any]) -> Any:

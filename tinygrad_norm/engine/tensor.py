@@ -381,7 +381,7 @@ def _name_cotangent(g: Tensor, y: Tensor) -> None:
 def slope_name(name: str, order: int = 1) -> str:
     """Return what the cotangent of a Tensor is called, ``dL/dx``; in a gradient of a gradient ``dL₂/dx``, and so on."""
     of = name if name.isidentifier() or len(name) <= 2 else f"({name})"
-    return f"dL{chr(0x2080 + order) if order > 1 else ''}/d{of}"
+    return f"dL{''.join(chr(0x2080 + int(i)) for i in str(order)) if order > 1 else ''}/d{of}"
 
 
 def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor]:

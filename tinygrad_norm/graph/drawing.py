@@ -143,8 +143,8 @@ def draw(
 ) -> Drawing:
     """Draw the recorded step that led to the outputs.
 
-    Each operation is a box with its symbol, its axes and the name and shape of its result; each operand is an edge, so
-    ``x * x`` has two. Scopes are clusters. Named steps, as softmax, ReLU, a loss or a convolution, are one box, and
+    Each operation is a box with its formula and the name and shape of its result; each operand is an edge, so ``x * x``
+    has two. Scopes are clusters. Named steps, as softmax, ReLU, a loss or a convolution, are one box, and
     modules a cluster or a box with their path in the network, as "block1.norm". Broadcasts are boxes, too: their
     gradient is the sum, in a double frame, that appears beside them.
 
@@ -232,7 +232,7 @@ def draw(
         raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
 
     def view(graph: Graph) -> Graph:
-        return written(fold(graph) if detail == "slide" else graph)
+        return fold(graph) if detail == "slide" else graph
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
         graph = stepped(graph, opening(open, graph))
@@ -241,7 +241,9 @@ def draw(
         if chosen:
             graph = _collapsed(graph, 0 if collapse is None else collapse, repeat)
         if frame is not None and (graph.scopes or too_much(view(graph), max_nodes) is None):
-            shown, picture = in_frame(graph, view, frame, theme_called(theme), chosen, _lines(*said))
+            shown, picture = in_frame(
+                graph, lambda g: written(view(g)), frame, theme_called(theme), chosen, _lines(*said)
+            )
             return Drawing(shown, picture.rankdir, theme, picture.caption, picture.mount)
         shown, caption = (_all(graph, view, max_nodes), "") if chosen else _small_enough(graph, view, max_nodes)
         return Drawing(shown, "LR" if detail == "slide" else "TB", theme, _lines(*said, caption))

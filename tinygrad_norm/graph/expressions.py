@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -143,12 +142,13 @@ def expression(node: Node, shape: Sequence[int], over: Callable[[Any], str]) -> 
         operands[1:] = [bound if x is None else x for x, bound in zip(operands[1:], bounds, strict=True)]
     if "index" in static:
         # Positions in it count the operands; arrays in it are operands, too.
+        index: list[int | str] = []
         for part in static["index"]:
             if isinstance(part, np.ndarray):
                 operands.append(operand(part))
-        arrays = count(len(node.inputs))
-        words["index"] = tuple(_part(part, arrays) for part in static["index"])
-    if node.primitive.name not in PRIMITIVES or node.primitive is not PRIMITIVES[node.primitive.name]:
+            index.append(len(operands) - 1 if isinstance(part, np.ndarray) else _part(part))
+        words["index"] = tuple(index)
+    if PRIMITIVES.get(node.primitive.name) is not node.primitive:
         words["options"] = ", ".join(f"{key}={value}" for key, value in static.items())
     elif "axis" in static:
         words["over"] = over(static["axis"])
@@ -162,10 +162,8 @@ def expression(node: Node, shape: Sequence[int], over: Callable[[Any], str]) -> 
     return Expression(node.primitive.name, node.primitive.symbol, tuple(operands), words), arriving
 
 
-def _part(part: Any, arrays: Iterator[int]) -> int | str:
+def _part(part: Any) -> int | str:
     """Return a part of an index in words, or as the position of an operand."""
-    if isinstance(part, np.ndarray):
-        return next(arrays)
     if type(part) is Place:
         return 1 + part
     if isinstance(part, slice):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from .expressions import BROADCASTING, Expression, Operand
@@ -65,18 +65,22 @@ def _with_formulas_of(graph: Graph, inner: set[int]) -> Graph:
     into = graph.inputs_of()
     whole: dict[int, Expression] = {}  # of the inner vertices, with vertices as operands
     vertices, edges = [], []
+
+    def of(source: Mapping[int, int]) -> Callable[[int], Expression | Operand]:
+        return lambda at: whole.get(source[at], Operand(source[at]))
+
     for v in graph.vertices:
         kept, source = into[v.id], {edge.operand: edge.source for edge in into[v.id]}
         shown = v
         if v.expression is not None and (v.id in inner or inner & {*source.values()}):
-            found = v.expression.with_operands(lambda at, source=source: whole.get(source[at], Operand(source[at])))  # type: ignore[misc]
+            found = v.expression.with_operands(of(source))
             if v.id in inner:
                 whole[v.id] = found
             # A formula that uses a value twice has one edge from it.
             place = {i: at for at, i in enumerate(dict.fromkeys(found.leaves()))}
             kept = [Edge(i, v.id, at, shape=graph.vertices[i].shape) for i, at in place.items()]
-            found = found.tidied().with_operands(lambda i, place=place: Operand(place[i]))  # type: ignore[misc]
-            shown = replace(v, expression=found)
+            at_edges = {i: Operand(at) for i, at in place.items()}
+            shown = replace(v, expression=found.tidied().with_operands(at_edges.__getitem__))
         if v.id not in inner:
             vertices.append(shown)
             edges += kept
@@ -116,12 +120,11 @@ def _without_bookkeeping(graph: Graph) -> Graph:
 
 def _around(graph: Graph, passed: list[int], operand: int) -> Expression | Operand:
     """Return what folded vertices, the last one first, make of an operand."""
-    found: Expression | Operand = Operand(operand)
-    for i in reversed(passed):
-        expression = graph.vertices[i].expression
-        assert expression is not None
-        found = expression.with_operands(lambda _, found=found: found)  # type: ignore[misc]
-    return found
+    if not passed:
+        return Operand(operand)
+    expression, inner = graph.vertices[passed[0]].expression, _around(graph, passed[1:], operand)
+    assert expression is not None
+    return expression.with_operands(lambda _: inner)
 
 
 def _with_operands(v: Vertex, operands: Mapping[int, Expression | Operand]) -> Vertex:

@@ -118,7 +118,7 @@ def operation(kind: str, operands: Sequence[Formula], words: Words = _NOTHING, s
     if kind in _SPECIAL:
         return _SPECIAL[kind](operands, words)
     if kind in _OVER:
-        return _phrase(f"{_OVER[kind]}", words.get("over", ""), operands[0])
+        return _phrase(_OVER[kind], words.get("over", ""), operands[0])
     return call(_CALLED.get(kind, symbol or kind), operands, words.get("options", ""))
 
 

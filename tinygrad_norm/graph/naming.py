@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -62,29 +61,21 @@ def _qualified(graph: Graph) -> dict[int, str]:
     return names
 
 
-def _sources(expression: Expression, edges: list[Edge]) -> dict[int, None]:
-    """Return the vertices that an expression speaks of, in its order."""
-    source = {edge.operand: edge.source for edge in edges}
-    return dict.fromkeys(source[position] for position in expression.leaves())
-
-
 def says_enough_by_its_sign(expression: Expression) -> bool:
     """Return whether the order of the operands does not matter, so that their edges say enough."""
-    positions = [*expression.leaves()]
     return (
         expression.kind in COMMUTATIVE
-        and len(positions) == len(expression.operands) == 2
-        and not any(isinstance(x, Expression) for x in expression.operands)
+        and len(expression.operands) == 2
+        and all(isinstance(x, Operand) for x in expression.operands)
     )
 
 
-def _ambiguous(expression: Expression, edges: list[Edge], names: dict[int, str]) -> Iterator[int]:
-    """Yield the vertices that need another name to be told apart in a formula."""
-    sources = _sources(expression, edges)
-    met = Counter(names.get(i) for i in sources)
-    for i in sources:
-        if met[names.get(i)] > 1:
-            yield i
+def _ambiguous(expression: Expression, edges: list[Edge], names: dict[int, str]) -> list[int]:
+    """Return the vertices that need another name to be told apart in a formula."""
+    source = {edge.operand: edge.source for edge in edges}
+    sources = {source[position] for position in expression.leaves()}
+    met = Counter(map(names.get, sources))
+    return [i for i in sources if met[names.get(i)] > 1]
 
 
 def _named(vertex: Vertex, edges: list[Edge], names: dict[int, str]) -> Vertex:

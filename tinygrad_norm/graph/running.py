@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from ..check.leaves import parts
 from ..engine.context import STATE
 from ..engine.origins import Data, Failed, Trail, examine
 from ..engine.primitive import PRIMITIVES, Primitive
@@ -39,7 +40,7 @@ def run(fn: Callable[..., Any], inputs: Sequence[Any], failed: Failed) -> list[T
         failed(error, same, trail)
 
     y = examine(call, failed=stopped)
-    if tensors := list(_tensors(y)):
+    if tensors := list(parts(y, Tensor)):
         return tensors
     raise TypeError(f"the function returns {type(y).__name__}, and draw needs a Tensor, or several, to show")
 
@@ -58,15 +59,6 @@ def _names(fn: Callable[..., Any], count: int) -> list[str | None]:
         parameters = {}.values()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [*names[:count], *(None for _ in range(count - len(names)))]
-
-
-def _tensors(y: Any) -> Iterator[Tensor]:
-    """Yield the Tensors in lists, tuples and dicts."""
-    if isinstance(y, Tensor):
-        yield y
-    elif isinstance(y, list | tuple | dict):
-        for part in y.values() if isinstance(y, dict) else y:
-            yield from _tensors(part)
 
 
 def without_consumers(trail: Sequence[Tensor]) -> list[Tensor]:

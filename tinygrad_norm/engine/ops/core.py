@@ -251,8 +251,9 @@ def _sorted_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Any:
     """Give a reduction's result, or its cotangent, the reduced axes back with size 1."""
-    shape = tuple([1 if i in axis else n for i, n in enumerate(shape)])
-    return x if keepdims or not axis else _refitted(_reshape, x, {"shape": shape})
+    if keepdims or not axis:
+        return x
+    return _refitted(_reshape, x, {"shape": tuple([1 if i in axis else n for i, n in enumerate(shape)])})
 
 
 @lru_cache(maxsize=4096)

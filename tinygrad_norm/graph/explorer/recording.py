@@ -216,6 +216,10 @@ class Recording:
         found, arriving = expression(node, t.shape, lambda axis: self.over(axis, counted(node, t)))
         return found.formula(lambda position: called(arriving[position], found.kind in BROADCASTING))
 
+    def _computed_of(self, operand: Formula, t: Tensor) -> Formula:
+        """Return the formula of a Tensor that was computed from one other, which is called so."""
+        return self._computed_from(t, lambda *_: operand)
+
     def _operand(self, x: Any, broadcast: bool = False) -> Formula:
         """Return what an operand is called, with what was folded away: ``Wᵀ``, ``reshape(x, 8×3)``."""
         if not isinstance(x, Tensor):
@@ -223,7 +227,7 @@ class Recording:
         found = self.called(self._source(x))
         for t in reversed(self._chain(x)):
             if not (broadcast and _node(t).primitive.name in ("broadcast_to", "astype")):
-                found = self._computed_from(t, lambda x, broadcast, found=found: found)  # type: ignore[misc]
+                found = self._computed_of(found, t)
         return found
 
     def _inputs(self, node: Node) -> dict[str, Formula]:
