@@ -383,16 +383,19 @@ def test_every_backward_box_stands_beside_the_one_it_belongs_to():
             assert any({f"n{v.differentiates}", other} in dot.same_rank for other in others)
 
 
-@pytest.mark.parametrize("steps", [5_000, pytest.param(50_000, marks=pytest.mark.exhaustive)])
-def test_a_hundred_thousand_operations_are_traced_in_seconds(steps):
-    x = leaf(2, name="x")
-    y = x
-    for _ in range(steps):
-        y = y * 1.0001 + x
-    start = time.process_time()
-    graph = trace(y, values=True)
-    assert time.process_time() - start < steps / 5_000
-    assert (len(graph.vertices), len(graph.edges)) == (2 * steps + 1, 3 * steps)
+@pytest.mark.parametrize("steps", [2_000, pytest.param(50_000, marks=pytest.mark.exhaustive)])
+def test_the_time_of_tracing_grows_with_the_operations_and_no_faster(steps):
+    def seconds(steps):
+        x = y = leaf(2, name="x")
+        for _ in range(steps):
+            y = y * 1.0001 + x
+        start = time.process_time()
+        graph = trace(y, values=True)
+        taken = time.process_time() - start
+        assert (len(graph.vertices), len(graph.edges)) == (2 * steps + 1, 3 * steps)
+        return taken
+
+    assert seconds(4 * steps) < 8 * min(seconds(steps) for _ in range(3))  # four times the work; a square has sixteen
 
 
 HOSTILE = {
