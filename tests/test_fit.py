@@ -166,7 +166,8 @@ def test_a_rounded_line_starts_and_ends_where_it_should_and_never_leaves_its_cor
 
 # The reader of pictures sees what it is to see.
 
-PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" width="50pt" height="25pt" viewBox="0 0 50 25"><g class="graph">
+PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" width="50pt" height="25pt" viewBox="0 0 50 25">
+<g class="graph" transform="scale(.5 .5) rotate(0) translate(0 50)">
 <polygon points="0,0 0,-50 100,-50 100,0 0,0"/>
 <g class="node" id="n0"><polygon points="0,-20 20,-20 20,-10 0,-10"/><text x="10" y="-12" font-size="8">ab</text></g>
 <g class="node" id="n1"><polygon points="{0},-20 {1},-20 {1},-10 {0},-10"/></g>

@@ -61,8 +61,13 @@ def look(svg: str) -> Look:
     view = [float(x) for x in root.get("viewBox", "").split()]
     graph = root.find(f"{SVG}g")
     assert graph is not None
-    page = _around(_numbers(next(graph.iter(f"{SVG}polygon")).get("points")))
-    scale = view[2] / (page[2] - page[0]) * (width / view[2])
+    # How the file's view lies on the coordinates in which the boxes are given.
+    found = re.search(r"scale\((\S+).*translate\((\S+) (\S+)\)", graph.get("transform", "scale(1 1) translate(0 0)"))
+    assert found is not None
+    zoom, x, y = map(float, found.groups())
+    left, top, across, down = (size / zoom for size in view)
+    page = left - x, top - y, left - x + across, top - y + down
+    scale = width / across
     boxes, texts, lines, arrows = {}, [], {}, {}
     for group in graph:
         # What has no class belongs to the graph: its caption.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Callable, Sequence
 
 from .formulas import SIGNS
 from .model import Vertex
@@ -19,8 +20,7 @@ _BREAKS = re.compile(r"(?: [^\w\s(.]|,) ")
 def whole_label(vertex: Vertex) -> list[str]:
     """Return the lines of a box: its name, the formula of its operation, the shape of its result, its values."""
     if vertex.holds:
-        each = f" × {vertex.times}" if vertex.times > 1 else ""
-        return [title_of(vertex) + each, holding(vertex), vertex.detail]
+        return [title_of(vertex) + _each(vertex), holding(vertex), vertex.detail]
     if vertex.refused:
         return [shortened(f"{vertex.symbol} {vertex.detail}"), shortened(vertex.refused)]
     name, formula, shapes = _parts(vertex)
@@ -37,13 +37,20 @@ def whole_label(vertex: Vertex) -> list[str]:
 
 
 def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
-    """Return the same in few lines of few letters: ``"x̂ = • × • (8×3)"``; ``terse`` leaves out what broadcasts undo."""
+    """Return the same in few lines of few letters: ``"x̂ = • × • (8×3)"``.
+
+    ``terse`` leaves out what broadcasts undo, and how many operations a box holds.
+    """
     if vertex.values:
         return whole_label(vertex)
-    if vertex.holds or vertex.refused:
+    if vertex.holds:
+        held = [] if terse and vertex.times == 1 else [_unbroken(holding(vertex))]
+        shapes = vertex.detail.replace(" →", _unbroken(" →"))
+        return broken([_short_title(vertex) + _each(vertex), *held, shapes], letters)
+    if vertex.refused:
         return broken(whole_label(vertex), letters)
-    name, formula, shapes = _parts(vertex)
-    shape = ", ".join(shapes)
+    name, formula, shapes = _parts(vertex, _short_title)
+    shape = ", ".join(map(_unbroken, shapes))
     undoes = [UNDOES] if vertex.unbroadcast and not terse else []
     if name == formula.replace(" ", ""):
         name = ""  # "x − μ" says it all
@@ -61,15 +68,29 @@ def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
     return next(fitting, None) or broken([line for part in pieces[-1] for line in wrapped(part, letters)], letters)
 
 
-def _parts(vertex: Vertex) -> tuple[str, str, tuple[str, ...]]:
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _each(vertex: Vertex) -> str:
+    return f" × {vertex.times}" if vertex.times > 1 else ""
+
+
+def _parts(vertex: Vertex, titled: Callable[[Vertex], str] | None = None) -> tuple[str, str, tuple[str, ...]]:
     """Return the name, the formula or what stands for it, and the shapes of the results."""
-    step = f"{title_of(vertex)} {vertex.detail}".rstrip() if vertex.operation == "step" else vertex.text
+    step = f"{(titled or title_of)(vertex)} {vertex.detail}".rstrip() if vertex.operation == "step" else vertex.text
     return shortened(vertex.called), step, vertex.results or (in_words(vertex.shape),)
 
 
 def caption_lines(caption: str, letters: int = LONGEST_NAME) -> list[str]:
     """Return the lines of a caption."""
     return broken(caption.split("\n"), letters) if caption else []
+
+
+def mark_lines(marks: Sequence[str], letters: int) -> list[str]:
+    """Return the lines beside an edge: the names of what it does, each with its numbers on one line."""
+    said = (" ".join((name, _unbroken(" ".join(numbers)))).strip() for name, *numbers in map(str.split, marks))
+    return broken([", ".join(said)], letters)
 
 
 def broken(lines: list[str], letters: int) -> list[str]:
@@ -100,6 +121,12 @@ def wrapped(formula: str, width: int = LONGEST_FORMULA) -> list[str]:
 def title_of(vertex: Vertex) -> str:
     """Return what a box for a scope or a step is called: ``block1.act: ReLU · gradient``."""
     return shortened(title(Name(vertex.symbol or "scope", vertex.place))) + half(vertex.order)
+
+
+def _short_title(vertex: Vertex) -> str:
+    """Return only the path of a module whose gradient it is: what it does, the box of the forward pass says."""
+    title = shortened(vertex.place) + half(vertex.order) if vertex.order and vertex.place else title_of(vertex)
+    return title.replace(" ·", _unbroken(" ·"))
 
 
 def half(order: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from .boxes import broken, caption_lines, half, holding, short_label, whole_label
+from .boxes import broken, caption_lines, half, holding, mark_lines, short_label, whole_label
 from .digits import SPACE
 from .model import Edge, Graph, Vertex
 from .scopes import title
@@ -102,9 +102,10 @@ class Mount:
     letters : mapping
         How many letters a line of a box has at most, if there is a space to break it at, by the vertex's number.
     terse : bool
-        Broadcasts are not marked: shapes tell of them, and double frames of what undoes them.
-    title_letters, caption_letters : int
-        How many letters a line of a cluster's label and of the caption has at most.
+        Broadcasts are not marked: shapes tell of them, and double frames of what undoes them. How many operations a box
+        holds is not said.
+    title_letters, caption_letters, mark_letters : int
+        How many letters a line of a cluster's label, of the caption and beside an edge has at most.
     rows : mapping
         The row that each vertex stands in, by its number: a scope has a cluster in each.
     attributes : mapping
@@ -115,6 +116,7 @@ class Mount:
     terse: bool = False
     title_letters: int = LONGEST_NAME
     caption_letters: int = LONGEST_NAME
+    mark_letters: int = LONGEST_NAME
     rows: Mapping[int, int] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -166,7 +168,7 @@ def to_dot(
     _add_clusters(dot, graph, theme, mount)
     for edge in graph.edges:
         at = placed.get(edge_id(edge), {})
-        _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme, **at)
+        _add_edge(dot, edge, graph.vertices[edge.source], graph.vertices[edge.target], theme, mount, **at)
     _tie_halves(dot, graph)
     return str(dot.source)
 
@@ -251,7 +253,7 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mou
     style = ["filled", *(["rounded"] if leaf else ["dashed"] if vertex.order else [])]
     extra = {"style": ",".join(style)} if len(style) > 1 else {}
     if vertex.holds:
-        extra |= {"shape": "box3d", "margin": "0.2,0.14"}
+        extra |= {"shape": "box3d", "margin": "0.12,0.08" if mount else "0.2,0.14"}
     if vertex.unbroadcast:
         extra["peripheries"] = "2"
     extra |= _heavy(vertex.order)
@@ -290,7 +292,9 @@ def edge_id(edge: Edge) -> str:
     return f"e{edge.source}_{edge.target}_{edge.operand}"
 
 
-def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme, **placed: str) -> None:
+def _add_edge(
+    dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme, mount: Mount | None, **placed: str
+) -> None:
     import graphviz
 
     tail, head = f"n{source.id}", f"n{target.id}"
@@ -298,7 +302,8 @@ def _add_edge(dot: Any, edge: Edge, source: Vertex, target: Vertex, theme: Theme
     lent = source.order < target.order
     marks = [mark for mark in edge.marks if not (lent and mark == "broadcast")]
     if marks:
-        attributes["label"] = graphviz.nohtml(f"  {', '.join(marks)}  ")
+        lines = mark_lines(marks, mount.mark_letters) if mount else [f"  {', '.join(marks)}  "]
+        attributes["label"] = graphviz.nohtml("\\n".join(lines))
     if lent:
         # A value that the gradient borrows from the forward pass.
         look = theme.lent_edge

@@ -28,7 +28,7 @@ from .printing import in_notebook, printed
 from .render import FORMATS, render
 from .running import in_lines, refusal, run, without_consumers
 from .steps import opening, stepped
-from .svg import prefixed, resized, with_fonts
+from .svg import exact, prefixed, resized, with_fonts
 from .tracing import trace
 
 # Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
@@ -80,7 +80,7 @@ class Drawing:
         """
         if prefix and not re.fullmatch(r"[A-Za-z][\w-]*", prefix, re.ASCII):
             raise ValueError(f"prefix is made of letters, digits, - and _, a letter first, not {prefix!r}")
-        return prefixed(with_fonts(render(self.source).decode()), prefix)
+        return prefixed(exact(with_fonts(render(self.source).decode())), prefix)
 
     def save(self, path: str | os.PathLike[str], width: float | None = None) -> Path:
         """Write the picture to a file ending in .svg, .pdf, .png or .dot, and return its path.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .collapse import Closed, collapsed
 from .dot import FONT_SIZE, Mount, Theme, ties, to_dot
-from .labels import label, pierced
+from .labels import CROSSED, label, pierced
 from .model import Graph
 from .rows import in_bands, in_rows
 from .sheet import Path, Placed, Sheet, extent, measured
@@ -20,10 +20,11 @@ PAD = 4.0
 # The width of a letter, more or less, at this size of the text.
 LETTER = 0.6 * FONT_SIZE
 # How many letters a line of a box has: few where boxes crowd beside each other, else one of these.
-LETTERS = (10, 14, 19, 26)
+LETTERS = (8, 13, 17, 21, 26)
 CROWDED = 3
 # Lines enter a scope from its side, or from above, where its label must leave them room.
 TITLE_LETTERS = {"LR": 80, "TB": 14}
+MARK_LETTERS = {"LR": 20, "TB": 12}
 MOST_ROWS = 7
 MOST_TRIED = 12
 MOST_ALIKE = 3
@@ -113,21 +114,21 @@ def in_frame(
     ways = [(None, ""), *closings(graph)]
     tried: dict[int, tuple[Graph, Picture]] = {}
 
-    def readable(i: int) -> bool:
+    def good(i: int) -> bool:
         closed, caption = ways[i]
         # Last of all, repeats are shown once.
         last = i == len(ways) - 1
         shown = view(graph if closed is None else collapsed(graph, closed, repeat=last))
         if len(shown.vertices) > frame.most_boxes and not last:
             return False
-        tried[i] = shown, fitted(shown, frame, theme, "\n".join(filter(None, (said, caption))))
-        return tried[i][1].text >= frame.readable
+        picture = fitted(shown, frame, theme, "\n".join(filter(None, (said, caption))))
+        tried[i] = shown, picture
+        return picture.text >= frame.readable and picture.faults <= CROSSED
 
-    i = 0 if readable(0) else bisect_left(range(len(ways)), True, lo=1, hi=len(ways) - 1, key=readable)
-    if i not in tried:
-        readable(i)
-    # Where nothing is readable, what collapses more may still be no larger.
-    return tried[i] if tried[i][1].text >= frame.readable else max(tried.values(), key=lambda made: made[1].text)
+    # The first that is good, with one label crossed at most; where none is, what collapses more may still be no better.
+    first = 0 if good(0) else bisect_left(range(len(ways)), True, lo=1, hi=len(ways) - 1, key=good)
+    found = first in tried or good(first)
+    return tried[first] if found else max(tried.values(), key=lambda made: made[1].quality)
 
 
 def closings(graph: Graph) -> list[tuple[Closed, str]]:
@@ -187,7 +188,7 @@ def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool, caption: str) -
     """Return the most promising ways to lay out a graph."""
     found: list[Way] = []
     sheets = {
-        rankdir: _Sheets(graph, theme, Mount({}, terse, title, frame.letters), caption)
+        rankdir: _Sheets(graph, theme, Mount({}, terse, title, frame.letters, MARK_LETTERS[rankdir]), caption)
         for rankdir, title in TITLE_LETTERS.items()
     }
     for many, rankdir in product(LETTERS, TITLE_LETTERS):
@@ -277,6 +278,7 @@ def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
         way.terse,
         TITLE_LETTERS[way.rankdir],
         frame.letters,
+        MARK_LETTERS[way.rankdir],
         {v.id: band[f"n{v.id}"] for v in graph.vertices},
         attributes,
     )

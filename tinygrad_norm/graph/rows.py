@@ -11,7 +11,7 @@ from .sheet import Cluster, Line, Move, Path, Placed, Point, Sheet, extent, plac
 
 # In inches: between boxes side by side, and from rank to rank.
 NODESEP = 0.1
-RANKSEP = {"TB": 0.15, "LR": 0.2}
+RANKSEP = {"TB": 0.12, "LR": 0.2}
 # In points: between wires, and the radius of their corners.
 LANE = 9.0
 CORNER = 5.0
@@ -221,7 +221,9 @@ def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
     parts: dict[str, str] = {}
     for line in sheet.lines:
         first, last = _ends(line, band)
-        label = f', label="{_quoted(line.label)}"' if line.label else ""
+        # From top to bottom the labels of what a gradient borrows would keep its boxes far from the others.
+        spaced = line.label and not (line.lent and rankdir == "TB")
+        label = f', label="{_quoted(_aside(line.label))}"' if spaced else ""
         if band[first] == band[last] == b:
             loose = ", constraint=false" if line.lent else ""
             way = ", dir=back" if line.back else ""
@@ -258,6 +260,11 @@ def _nested(sheet: Sheet, names: list[str], clusters: Sequence[Cluster]) -> Iter
     for n in left:
         w, h = sheet.boxes[n]
         yield f"{n} [width={w / 72:.4f}, height={h / 72:.4f}];"
+
+
+def _aside(label: str) -> str:
+    """Keep the lines of a label off its edge."""
+    return "\\n".join(f"  {line}  " for line in label.split("\\n"))
 
 
 def _quoted(text: str) -> str:

@@ -133,8 +133,9 @@ def _label_size(told: Mapping[str, Any]) -> Point:
 
 def _size(edge: Mapping[str, Any]) -> Point | None:
     """Return the size of the text at a line, which Graphviz does not tell, by the width of its letters."""
-    text = edge.get("label", "").strip()
-    return (0.55 * FONT_SIZE * len(text) + 2, 1.15 * FONT_SIZE) if text else None
+    lines = edge.get("label", "").split("\\n")
+    longest = max(map(len, lines))
+    return (0.55 * FONT_SIZE * longest + 2, 1.15 * FONT_SIZE * len(lines)) if longest else None
 
 
 def placed_by(told: Mapping[str, Any], band: int, sizes: Mapping[str, Point]) -> Placed:

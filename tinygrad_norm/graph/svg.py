@@ -20,6 +20,20 @@ def prefixed(svg: str, prefix: str) -> str:
     return re.sub(r'(="url\(#|\shref="#|:href="#)', rf"\g<1>{prefix}", text)
 
 
+def exact(svg: str) -> str:
+    """Show the whole of a picture that was scaled into a frame.
+
+    Graphviz writes the scale with two decimals, so that a large picture is cut off at two of its sides. Here the view
+    does the scaling: it becomes the area that the background covers.
+    """
+    found = re.search(r'<polygon\b[^<>]*?\spoints="([^"]*)"', svg)
+    assert found is not None
+    corners = [tuple(map(float, corner.split(","))) for corner in found[1].split()]
+    (left, right), (top, bottom) = ((min(values), max(values)) for values in zip(*corners, strict=True))
+    view = f'viewBox="{left:g} {top:g} {right - left:g} {bottom - top:g}"'
+    return re.sub(r'\stransform="scale[^"]*"', "", re.sub(r'\bviewBox="[^"]*"', view, svg, count=1), count=1)
+
+
 def with_fonts(svg: str) -> str:
     """Set rows of numbers in a monospaced font, and the rest of their boxes, laid out as wide, in the usual one."""
 
