@@ -107,10 +107,13 @@ def _without_bookkeeping(graph: Graph) -> Graph:
         if edge.target not in folded:
             *passed, source = chain(edge.source)
             target = graph.vertices[edge.target]
-            marks = [*edge.marks, *(_mark(graph.vertices[i], target) for i in reversed(passed))]
+            # What repeats its operands by itself says their shape, after whatever else was done to them.
+            repeats = passed[:1] if target.operation in BROADCASTING else []
+            mark = {i: _mark(graph.vertices[i], i in repeats) for i in passed}
+            marks = [*edge.marks, *(mark[i] for i in reversed(passed))]
             if graph.vertices[source].order < target.order and target.expression is not None:
                 # Layouts drop the labels of lines that do not count for them: a formula says it.
-                said = [i for i in passed if _mark(graph.vertices[i], target) != _UNSAID]
+                said = [i for i in passed if mark[i] != _UNSAID]
                 inside.setdefault(target.id, {})[edge.operand] = _around(graph, said, edge.operand)
                 marks = [_UNSAID] * (len(said) < len(passed))
             edges.append(replace(edge, source=source, marks=tuple(marks)))
@@ -133,10 +136,10 @@ def _with_operands(v: Vertex, operands: Mapping[int, Expression | Operand]) -> V
     return replace(v, expression=v.expression.with_operands(lambda at: operands.get(at, Operand(at))).tidied())
 
 
-def _mark(v: Vertex, target: Vertex) -> str:
-    """Return the mark of a folded vertex; what repeats its operands by itself says their shape."""
+def _mark(v: Vertex, repeats: bool) -> str:
+    """Return the mark of a folded vertex; a broadcast that the operation does by itself needs no shape."""
     assert v.expression is not None
-    kind, repeats = v.expression.kind, target.operation in BROADCASTING
+    kind = v.expression.kind
     words = {"reshape": in_words(v.shape), "broadcast_to": "" if repeats else in_words(v.shape), "astype": v.dtype}
     return f"{_BOOKKEEPING[kind]} {words.get(kind, v.expression.words.get('axes', ''))}".rstrip()
 

@@ -91,7 +91,7 @@ def _text(expression: Expression, edges: list[Edge], names: dict[int, str]) -> s
         found = expression.formula(lambda position: _UNNAMED).text
         return found.removeprefix(f"{UNNAMED} ").removesuffix(f" {UNNAMED}")
     numbers = [x for x in expression.operands if not isinstance(x, Operand | Expression)]
-    if expression.kind in ("add", "multiply") and numbers and [*expression.leaves()] == [0]:
+    if expression.kind in ("add", "multiply") and numbers and Operand(0) in expression.operands:
         # Which side a number stands on does not matter either.
         return operation(expression.kind, [_UNNAMED, number(*numbers)]).text.removeprefix(f"{UNNAMED} ")
     source = {edge.operand: edge.source for edge in edges}

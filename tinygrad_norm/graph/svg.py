@@ -26,12 +26,15 @@ def exact(svg: str) -> str:
     Graphviz writes the scale with two decimals, so that a large picture is cut off at two of its sides. Here the view
     does the scaling: it becomes the area that the background covers.
     """
-    found = re.search(r'<polygon\b[^<>]*?\spoints="([^"]*)"', svg)
-    assert found is not None
-    corners = [tuple(map(float, corner.split(","))) for corner in found[1].split()]
+    scaled = re.search(r'\stransform="scale\((?!1 1\))[^"]*"', svg)
+    if scaled is None:
+        return svg
+    background = re.search(r'<polygon\b[^<>]*?\spoints="([^"]*)"', svg)
+    assert background is not None
+    corners = [tuple(map(float, corner.split(","))) for corner in background[1].split()]
     (left, right), (top, bottom) = ((min(values), max(values)) for values in zip(*corners, strict=True))
     view = f'viewBox="{left:g} {top:g} {right - left:g} {bottom - top:g}"'
-    return re.sub(r'\stransform="scale[^"]*"', "", re.sub(r'\bviewBox="[^"]*"', view, svg, count=1), count=1)
+    return re.sub(r'\bviewBox="[^"]*"', view, svg.replace(scaled[0], "", 1), count=1)
 
 
 def with_fonts(svg: str) -> str:
