@@ -140,7 +140,7 @@ def test_what_a_step_is_given_stays_outside_and_what_it_makes_for_itself_inside(
         (box,) = (v for v in graph.vertices if v.operation)
         assert (box.symbol, inputs(graph, box)) == (loss, ["x", "data"])
     rows = nn.cross_entropy(leaf(4, 6, name="x"), np.arange(4))  # labels that are also the numbers of the rows
-    assert [v.called for v in tn.draw(rows, backward=True).graph.vertices if not v.order] == ["x", "data", ""]
+    assert [v.called for v in tn.draw(rows, backward=True).graph.vertices if not v.order] == ["x", "data", "y"]
     labels = tn.tensor(LABELS, name="labels")
     graph = tn.draw(nn.cross_entropy(nn.Linear(6, 6)(X), labels), values=True, backward=True).graph
     (shown,) = (v for v in graph.vertices if v.name == "labels")

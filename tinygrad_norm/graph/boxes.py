@@ -13,6 +13,7 @@ from .scopes import Name, title
 from .text import LONGEST_NAME, in_words, shortened
 
 LONGEST_FORMULA = 36
+MOST_LINES = 4
 UNDOES = "undoes broadcast"
 _BREAKS = re.compile(r"(?: [^\w\s(.]|,) ")
 
@@ -20,7 +21,7 @@ _BREAKS = re.compile(r"(?: [^\w\s(.]|,) ")
 def whole_label(vertex: Vertex) -> list[str]:
     """Return the lines of a box: its name, the formula of its operation, the shape of its result, its values."""
     if vertex.holds:
-        return [title_of(vertex) + _each(vertex), holding(vertex), vertex.detail]
+        return [_named(vertex, title_of(vertex) + _each(vertex)), holding(vertex), vertex.detail]
     if vertex.refused:
         return [shortened(f"{vertex.symbol} {vertex.detail}"), shortened(vertex.refused)]
     name, formula, shapes = _parts(vertex)
@@ -45,8 +46,8 @@ def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
         return whole_label(vertex)
     if vertex.holds:
         held = [] if terse and vertex.times == 1 else [_unbroken(holding(vertex))]
-        shapes = vertex.detail.replace(" →", _unbroken(" →"))
-        return broken([_short_title(vertex) + _each(vertex), *held, shapes], letters)
+        led = vertex.detail.replace(" →", _unbroken(" →"))
+        return broken([_named(vertex, _short_title(vertex) + _each(vertex)), *held, led], letters)
     if vertex.refused:
         return broken(whole_label(vertex), letters)
     name, formula, shapes = _parts(vertex, _short_title)
@@ -57,6 +58,8 @@ def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
     # A sign would stand between the name and the shape, or the number.
     said = f"{UNNAMED} {formula} {UNNAMED}" if formula in SIGNS else formula
     said = f"{UNNAMED} {said}" if said[:1] in SIGNS else said
+    # "n = tanh" would say that n is the function.
+    said = f"{said}({UNNAMED})" if said.isidentifier() and vertex.operation != "step" else said
     if not name or not formula:
         pieces = [[f"{name or said} ({shape})"]] if not undoes else []
         pieces += [[name or formula, *undoes, shape]]
@@ -65,11 +68,24 @@ def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
         pieces = [[f"{whole} ({shape})"]] if not undoes else []
         pieces += [[whole, *undoes, shape], [name, formula, *undoes, shape]]
     fitting = (lines for lines in pieces if max(map(len, lines)) <= letters)
-    return next(fitting, None) or broken([line for part in pieces[-1] for line in wrapped(part, letters)], letters)
+    if short := next(fitting, None):
+        return short
+    # A long formula is not broken into a tower.
+    letters = max(letters, len(formula) // MOST_LINES)
+    return broken([line for part in pieces[-1] for line in wrapped(_held_together(part), letters)], letters)
+
+
+def _held_together(formula: str) -> str:
+    """Return a formula that does not break inside an index, nor between "axis" and which."""
+    return re.sub(r"\[[^\[\]]*\]|\bax[ei]s \d+(?:, \d+)*", lambda found: _unbroken(found[0]), formula)
 
 
 def _unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _named(vertex: Vertex, title: str) -> str:
+    return f"{vertex.called} = {title}" if vertex.called else title
 
 
 def _each(vertex: Vertex) -> str:

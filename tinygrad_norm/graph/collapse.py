@@ -283,8 +283,7 @@ def contracted(
             v = as_vertex(graph, contents[item], box_of[item], together[item])
             kind = graph.scopes[box_of[item].scope], tuple(contents[item].inside)
             v = replace(v, alike=alike.setdefault(kind, known + 1 + len(alike)))
-        source = v.differentiates
-        return replace(v, id=new[item], differentiates=None if source is None else new[items[source]])
+        return replace(v.pointing(lambda i: new[items[i]]), id=new[item])
 
     edges: dict[tuple[int, int, int | None], Edge] = {}
     arriving: dict[int, int] = {}

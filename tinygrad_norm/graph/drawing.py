@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -170,7 +171,7 @@ def draw(
         810, a page of 6.5 x 9 inches, a column of 3.5 inches that is at most 1.4 times as high. It is as wide as the
         frame and at most as high. Its direction, how it is cut into rows, how labels break and whether lines say
         "broadcast" are chosen so that its text is large: 14 pixels on a slide, 7 points on paper. Where that is more
-        than fits, scopes are collapsed, as few as will do, and the caption says which; unless ``collapse`` or
+        than fits, scopes are collapsed, no more than needed, and the caption says which; unless ``collapse`` or
         ``repeat`` is given.
     collapse : int, str, collection of str, or callable, optional
         Which scopes become one box that says how many operations it holds: those deeper than a depth (with 0 every
@@ -189,7 +190,7 @@ def draw(
     theme : {"light", "dark"}
     max_nodes : int
         Where there would be more boxes than that, or three times as many edges, or edges past 25 times as many
-        rows of boxes, scopes are collapsed, as few as will do, and the picture says so: layouts of large graphs take
+        rows of boxes, scopes are collapsed, no more than needed, and the picture says so: layouts of large graphs take
         minutes.
 
     Returns
@@ -244,6 +245,8 @@ def draw(
             shown, picture = in_frame(
                 graph, lambda g: written(view(g)), frame, theme_called(theme), chosen, _lines(*said)
             )
+            if picture.text < frame.readable:
+                warnings.warn(_small(picture.text, frame.readable), stacklevel=3)
             return Drawing(shown, picture.rankdir, theme, picture.caption, picture.mount)
         shown, caption = (_all(graph, view, max_nodes), "") if chosen else _small_enough(graph, view, max_nodes)
         return Drawing(shown, "LR" if detail == "slide" else "TB", theme, _lines(*said, caption))
@@ -270,13 +273,26 @@ def draw(
         seeds = _seeds(outputs, cotangents)
         recorded = (*outputs, *examine(grad, outputs, leaves, seeds, True))
         lengths = _gradients(outputs, seeds) if values else None
-    return drawing(trace(*recorded, values=values, gradients=lengths, axes=axes), collapse, repeat)
+    graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
+    if backward and len(outputs) == 1:
+        # So that the seed's name, dL/dy, is of something that stands in the picture.
+        y = graph.vertices[graph.outputs[0]]
+        called = replace(y, name=y.name or _called(outputs))
+        graph = replace(graph, vertices=(*graph.vertices[: y.id], called, *graph.vertices[y.id + 1 :]))
+    return drawing(graph, collapse, repeat)
 
 
 _ADVICE = (
     "draw a smaller step, put its parts in scopes (with tn.scope(...)) and choose which of them become one box with "
     "collapse=, use detail='slide', or raise max_nodes if you can wait for the layout"
 )
+
+
+def _small(text: float, readable: float) -> str:
+    return (
+        f"the text of this picture is {text:.1f} points high in its frame, and {readable:g} are readable: put parts of "
+        "the step in scopes (with tn.scope(...)), which become one box each where they do not fit, or draw less of it"
+    )
 
 
 def _lines(*said: str) -> str:
@@ -298,7 +314,7 @@ def _collapsed(graph: Graph, collapse: Collapse, repeat: bool) -> Graph:
 
 
 def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) -> tuple[Graph, str]:
-    """Return what to show of a graph, with as few scopes collapsed as will do, and a caption that says which."""
+    """Return what to show of a graph, with no more scopes collapsed than needed, and a caption that says which."""
     shown = view(graph)
     reason = too_much(shown, max_nodes)
     if reason is None:
@@ -338,19 +354,24 @@ def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> list[
         raise TypeError(f"cotangents is a list or tuple with an array for each output, not {kind}")
     if len(cotangents) != len(outputs):
         raise ValueError(f"cotangents has an array for each output: {len(outputs)}, not {len(cotangents)}")
-    taken = {x.name for y in walk(outputs) for x in (y, *y.node.inputs) if isinstance(x, Tensor)}  # type: ignore[union-attr]
     order = 1 + max((y.node.order for y in walk(outputs)), default=0)  # type: ignore[union-attr]
     seeds = []
     for y, cotangent in zip(outputs, cotangents, strict=True):
         seed = cotangent.detach() if isinstance(cotangent, Tensor) else Tensor(cotangent, dtype=y.dtype)
-        seed.name = slope_name(y.name or ("output" if "y" in taken else "y"), order)
+        seed.name = slope_name(y.name or _called(outputs), order)
         # So that what depends on the seed alone, as dL/dβ does, is recorded too.
         seed.requires_grad = y.requires_grad
         seeds.append(seed)
     return seeds
 
 
+def _called(outputs: Sequence[Tensor]) -> str:
+    """Return what an output without a name is called."""
+    taken = {x.name for y in walk(outputs) for x in (y, *y.node.inputs) if isinstance(x, Tensor)}  # type: ignore[union-attr]
+    return "output" if "y" in taken else "y"
+
+
 def _gradients(outputs: Sequence[Tensor], seeds: Sequence[Tensor]) -> dict[Tensor, Tensor]:
-    """Return the gradient of every Tensor on the way to the outputs."""
-    tensors = [*_leaves(outputs), *walk(outputs)]
+    """Return the gradient of every Tensor on the way to the outputs that has one."""
+    tensors = [*_leaves(outputs), *(y for y in walk(outputs) if y.requires_grad)]
     return dict(zip(tensors, grad(outputs, tensors, [seed.data for seed in seeds]), strict=True))

@@ -80,7 +80,7 @@ class Expression:
     def tidied(self) -> Expression:
         """Return the same with the numbers of a product in front and equal factors as powers, ``−½ × g × y³``.
 
-        A matrix that is transposed twice is the matrix.
+        A matrix that is transposed twice is the matrix, and what differs from itself is not a number.
         """
         if self.kind != "multiply":
             return replace(self, operands=tuple(map(_tidied, self.operands)))
@@ -98,7 +98,14 @@ class Expression:
 
 def _tidied(x: Any) -> Any:
     x = x.tidied() if isinstance(x, Expression) else x
-    return x.operands[0].operands[0] if _is_transposed(x) and _is_transposed(x.operands[0]) else x
+    match x:
+        case Expression("transpose", operands=(inner,)) if _is_transposed(x) and _is_transposed(inner):
+            return inner.operands[0]
+        case Expression("bitwise_or", operands=(first, False)):
+            return first
+        case Expression("not_equal", operands=(a, b)) if a == b:
+            return Expression("isnan", "isnan", (a,))
+    return x
 
 
 def _is_transposed(x: Any) -> bool:

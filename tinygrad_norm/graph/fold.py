@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 
 from .expressions import BROADCASTING, Expression, Operand
 from .model import Edge, Graph, Vertex
@@ -53,7 +54,7 @@ def _transposes(graph: Graph) -> set[int]:
     out = graph.outputs_of()
     found: set[int] = set()
     for v in reversed(graph.vertices):
-        if v.operation == "transpose" and _is_free(graph, v) and not v.expression.words["axes"]:  # type: ignore[union-attr]
+        if _transposes_a_matrix(v) and _is_free(graph, v):
             users = {edge.target for edge in out[v.id]}
             if all(i in found or graph.vertices[i].operation in _OF_MATRICES for i in users):
                 found.add(v.id)
@@ -110,15 +111,29 @@ def _without_bookkeeping(graph: Graph) -> Graph:
             # What repeats its operands by itself says their shape, after whatever else was done to them.
             repeats = passed[:1] if target.operation in BROADCASTING else []
             mark = {i: _mark(graph.vertices[i], i in repeats) for i in passed}
-            marks = [*edge.marks, *(mark[i] for i in reversed(passed))]
-            if graph.vertices[source].order < target.order and target.expression is not None:
+            said = []
+            if target.expression is not None:
+                lent = graph.vertices[source].order < target.order
                 # Layouts drop the labels of lines that do not count for them: a formula says it.
-                said = [i for i in passed if mark[i] != _UNSAID]
+                said = [i for i in passed if mark[i] != _UNSAID] if lent else _transposed_last(graph, passed, target)
+            if said:
                 inside.setdefault(target.id, {})[edge.operand] = _around(graph, said, edge.operand)
-                marks = [_UNSAID] * (len(said) < len(passed))
+            marks = [*edge.marks, *(mark[i] for i in reversed(passed) if i not in said)]
             edges.append(replace(edge, source=source, marks=tuple(marks)))
     kept = [v for v in graph.vertices if v.id not in folded]
     return renumbered(graph, [_with_operands(v, inside.get(v.id, {})) for v in kept], edges)
+
+
+def _transposed_last(graph: Graph, passed: list[int], target: Vertex) -> list[int]:
+    """Return the transpositions of a matrix, if its product follows them at once or after a cast."""
+    if target.operation not in _OF_MATRICES:
+        return []
+    last = takewhile(lambda v: v.operation == "astype" or _transposes_a_matrix(v), (graph.vertices[i] for i in passed))
+    return [v.id for v in last if _transposes_a_matrix(v)]
+
+
+def _transposes_a_matrix(v: Vertex) -> bool:
+    return v.operation == "transpose" and v.expression is not None and not v.expression.words["axes"]
 
 
 def _around(graph: Graph, passed: list[int], operand: int) -> Expression | Operand:
@@ -149,7 +164,7 @@ def renumbered(graph: Graph, vertices: list[Vertex], edges: list[Edge]) -> Graph
     new = {v.id: i for i, v in enumerate(vertices)}
 
     def moved(v: Vertex) -> Vertex:
-        return replace(v, id=new[v.id], differentiates=None if v.differentiates is None else new.get(v.differentiates))
+        return replace(v.pointing(new.get), id=new[v.id])
 
     return Graph(
         tuple(map(moved, vertices)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..engine.context import Scope
@@ -43,6 +43,8 @@ class Vertex:
     differentiates, operand : int or None
         In a gradient: the vertex whose rule made it, and which of its operands the rule is for; no operand for a sum of
         contributions.
+    slope_of : int or None
+        Of a gradient with a name: the vertex that it is the gradient of.
     requires_grad, parameter : bool
         Whether it needs a gradient; and is a leaf of a kind of its own, as the parameters of layers are.
     unbroadcast : bool
@@ -78,6 +80,7 @@ class Vertex:
     order: int = 0
     differentiates: int | None = None
     operand: int | None = None
+    slope_of: int | None = None
     requires_grad: bool = False
     parameter: bool = False
     local: tuple[str, ...] = ()
@@ -94,6 +97,11 @@ class Vertex:
     @property
     def phase(self) -> str:
         return "backward" if self.order else "forward"
+
+    def pointing(self, new: Callable[[int], int | None]) -> Vertex:
+        """Return the vertex with the numbers of others changed."""
+        differentiates, slope_of = (None if i is None else new(i) for i in (self.differentiates, self.slope_of))
+        return replace(self, differentiates=differentiates, slope_of=slope_of)
 
 
 def sums_for_a_leaf(v: Vertex) -> bool:

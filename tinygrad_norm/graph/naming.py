@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
+from ..engine.tensor import slope_name
 from .expressions import Expression, Operand, name_of_data
 from .formulas import COMMUTATIVE, Formula, name, number, operation
 from .model import Edge, Graph, Vertex
@@ -29,18 +31,21 @@ def written(graph: Graph) -> Graph:
     """
     names = _qualified(graph)
     into = graph.inputs_of()
-    ambiguous = {
-        i
-        for v in graph.vertices
-        if v.expression is not None and not says_enough_by_its_sign(v.expression)
-        for i in _ambiguous(v.expression, into[v.id], names)
-    }
-    taken = {*names.values()}
-    for i in sorted(ambiguous):
-        called = graph.vertices[i].name or "t"
-        numbered = (called + str(k).translate(_SUBSCRIPTS) for k in count(1))
-        names[i] = next(text for text in numbered if text not in taken)
-        taken.add(names[i])
+    for order in sorted({v.order for v in graph.vertices}):
+        names |= _slopes(graph, names, order)
+        ambiguous = {
+            i
+            for v in graph.vertices
+            if v.expression is not None and not says_enough_by_its_sign(v.expression)
+            for i in _ambiguous(v.expression, into[v.id], names)
+            if graph.vertices[i].order == order
+        }
+        taken = {*names.values()}
+        for i in sorted(ambiguous):
+            called = graph.vertices[i].name or "t"
+            numbered = (called + str(k).translate(_SUBSCRIPTS) for k in count(1))
+            names[i] = next(text for text in numbered if text not in taken)
+            taken.add(names[i])
     return replace(graph, vertices=tuple(_named(v, into[v.id], names) for v in graph.vertices))
 
 
@@ -61,6 +66,17 @@ def _qualified(graph: Graph) -> dict[int, str]:
     return names
 
 
+def _slopes(graph: Graph, names: dict[int, str], order: int) -> dict[int, str]:
+    """Return the names of gradients by what these are gradients of, and of the seeds that these begin with."""
+    found: dict[int, str] = {}
+    for v in graph.vertices:
+        if v.order == order and v.slope_of is not None and (of := names.get(v.slope_of)) and v.name:
+            same = v.name == slope_name(graph.vertices[v.slope_of].name or "", order)
+            found[v.id] = slope_name(of, order) if same else v.name
+    seeds = {v.id: v.name for v in graph.vertices if v.order == order and v.operation is None and v.name}
+    return found | {i: f"{name} (seed)" for i, name in seeds.items() if name in found.values()}
+
+
 def says_enough_by_its_sign(expression: Expression) -> bool:
     """Return whether the order of the operands does not matter, so that their edges say enough."""
     return (
@@ -68,6 +84,12 @@ def says_enough_by_its_sign(expression: Expression) -> bool:
         and len(expression.operands) == 2
         and all(isinstance(x, Operand) for x in expression.operands)
     )
+
+
+def _reciprocal(factor: Any) -> int:
+    """Return the whole number that a factor such as 0.3333 divides by; 0 for any other, and for a half."""
+    whole = round(1 / factor) if isinstance(factor, float) and 1e-6 < factor < 0.4 else 0
+    return whole if abs(whole * factor - 1) < 1e-6 else 0
 
 
 def _ambiguous(expression: Expression, edges: list[Edge], names: dict[int, str]) -> list[int]:
@@ -92,6 +114,8 @@ def _text(expression: Expression, edges: list[Edge], names: dict[int, str]) -> s
         return found.removeprefix(f"{UNNAMED} ").removesuffix(f" {UNNAMED}")
     numbers = [x for x in expression.operands if not isinstance(x, Operand | Expression)]
     if expression.kind in ("add", "multiply") and numbers and Operand(0) in expression.operands:
+        if expression.kind == "multiply" and (whole := _reciprocal(*numbers)):
+            return operation("divide", [_UNNAMED, number(whole)]).text
         # Which side a number stands on does not matter either.
         return operation(expression.kind, [_UNNAMED, number(*numbers)]).text.removeprefix(f"{UNNAMED} ")
     source = {edge.operand: edge.source for edge in edges}

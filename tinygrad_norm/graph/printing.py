@@ -35,7 +35,7 @@ _DOCUMENT = b"""
 #set document(date: none)
 #set page(width: width * 1pt, height: height * 1pt, margin: 0pt, fill: none)
 #set text(top-edge: "baseline", bottom-edge: "baseline", ligatures: false)
-#place(image(bytes(sys.inputs.svg), format: "svg", width: 100%))
+#place(image(bytes(sys.inputs.svg), format: "svg", width: 100%, height: 100%, fit: "stretch"))
 #let sides = (start: left, middle: center, end: right)
 #let shares = (start: 0%, middle: 50%, end: 100%)
 #for t in json(bytes(sys.inputs.texts)) {
@@ -74,6 +74,9 @@ def printed(svg: str, kind: str, most_pixels: int = MOST_PIXELS) -> bytes:
     fonts = _fonts()
     picture, texts = _apart(svg, width, _families(fonts))
     resolution = min(PIXELS_PER_INCH, 72 * math.sqrt(most_pixels / (width * height)))
+    if kind == "png":
+        # A part of a pixel at an edge would be seen as a line.
+        width, height = (math.ceil(length * resolution / 72 - 1e-6) * 72 / resolution for length in (width, height))
     inputs = {"svg": picture, "size": json.dumps([width, height]), "texts": json.dumps(texts)}
     made: Any = typst.compile  # which of its formats `kind` is, no type can say
     try:

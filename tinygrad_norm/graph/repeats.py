@@ -197,8 +197,7 @@ def _framed(graph: Graph, run: Run) -> Graph:
     title = f"{names.pop(0) if whole else 'block'} × {len(run.blocks)}"
 
     def placed(v: Vertex) -> Vertex:
-        if v.differentiates in stands_for:
-            v = replace(v, differentiates=stands_for[v.differentiates])
+        v = v.pointing(lambda i: stands_for.get(i, i))
         if v.id in inside:
             scope = tuple(new[s] for s in v.scope[len(around) :])
             return replace(v, scope=(*around, *(scope if whole and scope else (frame, *scope))), place="")

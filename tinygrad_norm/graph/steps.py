@@ -149,6 +149,7 @@ def _step(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
         scope=last.scope[: last.scope.index(box.scope)],
         order=box.order,
         differentiates=next((v.differentiates for v in content.members if v.differentiates is not None), None),
+        slope_of=None if several else last.slope_of,
         requires_grad=last.requires_grad,
         values=None if several else last.values,
         gradient_norm=last.gradient_norm,

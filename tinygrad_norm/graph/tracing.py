@@ -13,7 +13,7 @@ from ..engine.context import Scope
 from ..engine.operators import Array
 from ..engine.primitive import Node
 from ..engine.recording import Step
-from ..engine.tensor import Tensor, walk
+from ..engine.tensor import Tensor, slope_name, walk
 from .axes import Axes, counted, names_of_axes, over
 from .axis_rules import Names
 from .digits import in_digits, number
@@ -176,6 +176,7 @@ class _Tracing:
 
     def graph(self, outputs: list[int]) -> Graph:
         _draw_in_lone_leaves(self.vertices, self.edges)
+        _note_slopes(self.vertices, self.edges)
         shown = named(
             list(self.scopes),
             {v.id: v.scope for v in self.vertices if v.operation and not v.order},
@@ -197,6 +198,24 @@ def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
     for leaf, using in users.items():
         if vertices[leaf].operation is None and len(using) == 1:
             vertices[leaf] = replace(vertices[leaf], scope=vertices[next(iter(using))].scope)
+
+
+def _note_slopes(vertices: list[Vertex], edges: list[Edge]) -> None:
+    """Note which vertex a gradient is the gradient of, where a rule uses it or has made it."""
+    source = {(edge.target, edge.operand): edge.source for edge in edges}
+    for edge in edges:
+        g, user = vertices[edge.source], vertices[edge.target]
+        if user.order == g.order and user.differentiates is not None:
+            _note_slope(vertices, g, user.differentiates)
+    for g in [*vertices]:
+        if g.differentiates is not None and g.operand is not None:
+            _note_slope(vertices, g, source.get((g.differentiates, g.operand)))
+
+
+def _note_slope(vertices: list[Vertex], g: Vertex, of: int | None) -> None:
+    name = None if of is None else vertices[of].name
+    if g.name and name and g.order and g.operation is not None and g.name == slope_name(name, g.order):
+        vertices[g.id] = replace(g, slope_of=of)
 
 
 def _formula(node: Node) -> str | None:
