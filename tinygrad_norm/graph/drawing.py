@@ -233,7 +233,8 @@ def draw(
         raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
 
     def view(graph: Graph) -> Graph:
-        return fold(graph) if detail == "slide" else graph
+        graph = fold(graph) if detail == "slide" else graph
+        return _with_its_output_called(_called(outputs), graph) if backward and len(outputs) == 1 else graph
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
         graph = stepped(graph, opening(open, graph))
@@ -273,13 +274,7 @@ def draw(
         seeds = _seeds(outputs, cotangents)
         recorded = (*outputs, *examine(grad, outputs, leaves, seeds, True))
         lengths = _gradients(outputs, seeds) if values else None
-    graph = trace(*recorded, values=values, gradients=lengths, axes=axes)
-    if backward and len(outputs) == 1:
-        # So that the seed's name, dL/dy, is of something that stands in the picture.
-        y = graph.vertices[graph.outputs[0]]
-        called = replace(y, name=y.name or _called(outputs))
-        graph = replace(graph, vertices=(*graph.vertices[: y.id], called, *graph.vertices[y.id + 1 :]))
-    return drawing(graph, collapse, repeat)
+    return drawing(trace(*recorded, values=values, gradients=lengths, axes=axes), collapse, repeat)
 
 
 _ADVICE = (
@@ -363,6 +358,15 @@ def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> list[
         seed.requires_grad = y.requires_grad
         seeds.append(seed)
     return seeds
+
+
+def _with_its_output_called(name: str, graph: Graph) -> Graph:
+    """Return the graph with a name for its output, of which the seed of the gradient speaks: ``dL/dy``."""
+    y = graph.vertices[graph.outputs[0]]
+    # What stands for several blocks is the output of none of them.
+    if y.name or y.times > 1 or any(re.search(r" × \d+$", graph.scopes[scope]) for scope in y.scope):
+        return graph
+    return replace(graph, vertices=(*graph.vertices[: y.id], replace(y, name=name), *graph.vertices[y.id + 1 :]))
 
 
 def _called(outputs: Sequence[Tensor]) -> str:
