@@ -123,9 +123,9 @@ def in_frame(
             return False
         picture = fitted(shown, frame, theme, "\n".join(filter(None, (said, caption))))
         tried[i] = shown, picture
-        return picture.text >= frame.readable and picture.faults <= CROSSED
+        return picture.text >= frame.readable and picture.faults <= (CROSSED if closed is None else 0)
 
-    # The first that is good, with one label crossed at most; where none is, what collapses more may still be no better.
+    # The first that is good, the whole with one label crossed at most; where none is, the best of those tried.
     first = 0 if good(0) else bisect_left(range(len(ways)), True, lo=1, hi=len(ways) - 1, key=good)
     found = first in tried or good(first)
     return tried[first] if found else max(tried.values(), key=lambda made: made[1].quality)
