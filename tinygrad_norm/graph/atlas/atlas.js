@@ -4,7 +4,7 @@
   const get = (id) => document.getElementById(id);
   const map = get("map"), world = get("world"), panel = get("panel"), input = get("search"), hits = get("hits");
   const SVG = "http://www.w3.org/2000/svg";
-  const LINE = 17, PAD = 9, STEP = 90, LEGIBLE = 0.62, MOST_HITS = 40;
+  const LINE = 17, PAD = 9, STEP = 90, LEGIBLE = 0.77, MOST_HITS = 40;
 
   // Which picture is shown, and which of its boxes is chosen; how it is moved and zoomed.
   let here = null, chosen = null, view = { x: 0, y: 0, k: 1 };
@@ -62,7 +62,7 @@
     });
     if (opens(box)) {
       group.append(draw("path", { class: "plus", d: `M${width - 11} 4v8m-4-4h8` }));
-      group.append(draw("rect", { class: "target", x: width - 24, y: -5, width: 30, height: 26 }));
+      group.append(draw("path", { class: "target", d: `M${width - 24} -5h30v26h-30z` }));
     }
     return group;
   }
@@ -179,7 +179,9 @@
   function show() {
     const [picture, thing] = location.hash.slice(1).split(".").map(Number);
     const next = pictures[picture] ? picture : 0;
+    let first = false;
     if (next !== here) {
+      first = here === null;
       [here, chosen] = [next, null];
       drawPicture();
       fit(LEGIBLE);
@@ -188,7 +190,7 @@
     const at = [false, true].map((stub) => boxes().findIndex((box) => box[THING] === thing && isStub(box) === stub)).find((i) => i >= 0);
     if (at === undefined) {
       choose(null);
-      if (document.activeElement !== input) map.focus({ preventScroll: true });
+      if (!first) map.focus({ preventScroll: true });
     } else {
       reveal(at);
       shapes[at].focus({ preventScroll: true });
@@ -270,17 +272,19 @@
 
   function aboutPicture() {
     const picture = pictures[here], holder = holderOf(here);
-    const inside = picture.boxes.filter((box) => !isStub(box)).length;
+    const inside = picture.boxes.filter((box) => !isStub(box)).length, hasStubs = inside < picture.boxes.length;
+    const hasGradient = picture.lines.some((line) => line[KIND] !== "forward");
     const keys = [["Enter", "opens a box with a plus; so does a second click"], ["Esc", "leads out again, as Back does"],
       ["Tab", "goes from box to box"], ["← ↑ → ↓", "move the picture, as dragging and the wheel do"], ["+ − 0", "zoom; Ctrl and the wheel, or two fingers"],
       ["/", "searches names"]];
     return [
       make("h2", {}, picture.name),
       make("p", { class: "path" }, here ? `in ${pathOf(picture.outer)}` : `${count(pictures.length, "picture")}, one for each scope`),
-      make("p", {}, `${count(inside, "box")} here. Dotted frames at the rim are neighbours outside. Dashed and red is the gradient; dotted lines are values that it borrows.`),
+      make("p", {}, `${count(inside, "box")} here. Those with a plus open.${hasStubs ? " Dotted frames are neighbours outside." : ""}${hasGradient ? " What is dashed is the gradient; dotted lines are values that it borrows." : ""}`),
+      make("p", { class: "touch" }, "Tap a box for its details, and again to open it. Drag to move the picture, spread two fingers to zoom."),
       holder >= 0 ? factsOf(things[holder]) : null,
-      make("h3", {}, "Keys"),
-      make("dl", {}, ...keys.flatMap(([key, does]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, does)])),
+      make("h3", { class: "keys" }, "Keys"),
+      make("dl", { class: "keys" }, ...keys.flatMap(([key, does]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, does)])),
     ].filter(Boolean);
   }
 

@@ -64,7 +64,7 @@ def _with_repeats(graph: Graph) -> Graph:
                 continue  # an operation that follows itself is shown as it is
             if period == 1:
                 first, last = (graph.scopes[block[0]] for block in (blocks[0], blocks[-1]))
-                places = f"{place(first)} to {place(last)}" if place(first) else ""
+                places = f"{place(first)} … {place(last)}" if place(first) else ""
                 group = new(Name(f"{first} × {times}", places))
                 inside |= {block[0]: (group,) for block in blocks}
             else:

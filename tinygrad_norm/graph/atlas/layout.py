@@ -15,8 +15,9 @@ from ..model import Graph
 from ..render import RenderError, layout
 from .grouping import MOST_BOXES
 
-# In pixels: a line of text, the width of a letter, what is left free around the text and between boxes in a grid.
-LINE, LETTER, PAD, GAP = 17, 7.4, 9, 26
+# In pixels: a line of text, the width of a letter, what is left free around the text, for the plus of a box that opens,
+# and between boxes in a grid.
+LINE, LETTER, PAD, PLUS, GAP = 17, 7.4, 9, 20, 26
 NARROW, WIDE = frozenset("fijlrtI.,:;|'()[]  "), frozenset("mwMW@%—…")
 
 
@@ -32,7 +33,7 @@ class Layout(NamedTuple):
 
 def laid_out(graph: Graph, labels: Sequence[Sequence[str]]) -> Layout:
     """Return where everything is, for boxes with labels of these lines."""
-    sizes = [_size(lines) for lines in labels]
+    sizes = [_size(lines, v.operation in ("scope", "step")) for v, lines in zip(graph.vertices, labels, strict=True)]
     # Lines back, of what leads to itself, say nothing of how long a layout takes.
     forwards = Graph(graph.vertices, tuple(e for e in graph.edges if e.source < e.target), graph.scopes, ())
     if too_much(forwards, 2 * MOST_BOXES) is None:
@@ -43,9 +44,9 @@ def laid_out(graph: Graph, labels: Sequence[Sequence[str]]) -> Layout:
     return _in_a_grid(graph, sizes)
 
 
-def _size(lines: Sequence[str]) -> tuple[int, int]:
+def _size(lines: Sequence[str], opens: bool) -> tuple[int, int]:
     """Return how wide and how high a box is; in steps, so that boxes with similar labels are of one size."""
-    width = max(sum(map(_width, line)) for line in lines) * LETTER
+    width = max(sum(map(_width, line)) for line in lines) * LETTER + (PLUS if opens else 0)
     return 8 * ceil((width + 2 * PAD) / 8), LINE * len(lines) + 2 * PAD
 
 

@@ -83,7 +83,10 @@ def _label(v: Vertex, place: Thing | Stub, graph: Graph) -> list[str]:
         return [v.symbol]
     if not place.comes:
         return [f"to {shortened(title_of(v) if isinstance(place.thing, Part) else v.called or v.symbol)}"]
-    return [shortened(v.called or v.symbol), in_words(v.shape)]
+    lines = [shortened(v.called or v.symbol), in_words(v.shape)]
+    if isinstance(place.near, Part):
+        lines.append(f"from {shortened(title(graph.scopes[place.near.scope]))}{half(v.order)}")
+    return lines
 
 
 def _look(v: Vertex, stub: bool) -> str:

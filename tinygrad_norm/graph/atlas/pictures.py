@@ -30,11 +30,12 @@ Thing = int | Part
 
 
 class Stub(NamedTuple):
-    """A neighbour outside, which something comes from or goes to; None for several."""
+    """A neighbour outside, which something comes from or goes to, and what it is in there; None for several."""
 
     thing: Thing | None
     comes: bool
     order: int
+    near: Thing | None = None
 
 
 @dataclass
@@ -111,7 +112,7 @@ class _Making:
             if a.order == b.order:
                 self.contents[Part(a.order, scope)].results.setdefault(a.id)
         for depth, scope in enumerate(b.scope[common:], common + 1):
-            stub = self._stub(scope, Stub(a.id, True, a.order))
+            stub = self._stub(scope, Stub(a.id, True, a.order, _thing(a, common)))
             if b.expression is None or depth < len(b.scope) or e.operand in b.expression.leaves():
                 self._draw(scope, stub, _thing(b, depth), e)
             if a.order == b.order:
