@@ -123,7 +123,7 @@ def test_functions_of_ones_own():
         (["batch_norm", "--shape", "8,3", "--axes", "n c", "--axes", "a b"], "name the same 2 axes"),
         (["batch_norm", "--max-nodes", "1"], "more than max_nodes=1"),
         (["batch_norm", "--shape", ",".join(["9" * 11] * 2)], "Error: "),
-        (["batch_norm", "-o", "x.jpg"], ".dot, .svg, .png or .pdf, not 'x.jpg'"),
+        (["batch_norm", "-o", "x.jpg"], ".dot, .svg, .png, .pdf or .html, not 'x.jpg'"),
         (["batch_norm", "-o", "no/x.svg"], "no/x.svg"),
     ],
 )  # fmt: skip

@@ -28,8 +28,8 @@ from tinygrad_norm.graph.explorer.scenes import (
     scenes_of_function,
     scenes_of_norm,
 )
-from tinygrad_norm.graph.text import shortened
 from tinygrad_norm.graph.offline import as_json
+from tinygrad_norm.graph.text import shortened
 
 HOSTILE = [
     '"];evil[label="',

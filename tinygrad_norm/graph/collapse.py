@@ -141,8 +141,11 @@ def boxes_of(graph: Graph, closed: Closed) -> dict[int, Box]:
     return boxes
 
 
-def with_inputs_outside(graph: Graph, box_of: dict[int, Box]) -> Graph:
-    """Take out seeds and, where a box would have no input, leaves that are data, or no parameters, or all of them."""
+def with_inputs_outside(graph: Graph, box_of: dict[int, Box], staying: Collection[int] = ()) -> Graph:
+    """Take out seeds and, where a box would have no input, leaves that are data, or no parameters, or all of them.
+
+    Leaves that stay are no inputs, as the constants of a step.
+    """
     fed = {box_of[e.target] for e in graph.edges if e.target in box_of and box_of.get(e.source) != box_of[e.target]}
     outside: list[Vertex] = []
     alone: dict[Box, list[Vertex]] = {}
@@ -152,7 +155,7 @@ def with_inputs_outside(graph: Graph, box_of: dict[int, Box]) -> Graph:
             continue
         if v.order and v.requires_grad:
             outside.append(v)
-        elif not v.order and box not in fed:
+        elif not v.order and box not in fed and i not in staying:
             alone.setdefault(box, []).append(v)
     for leaves in alone.values():
         data = [v for v in leaves if not v.requires_grad]

@@ -255,10 +255,10 @@ def draw(
         return fold(graph) if detail == "slide" else graph
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
-        opened = opening(open, graph)
         said = (*said, legend(graph))
-        whole = view(apart(graph, opened)), _lines(*said)
-        graph = stepped(graph, opened)
+        # In an atlas everything opens, named steps too.
+        whole = view(apart(graph, lambda step: False)), _lines(*said)
+        graph = stepped(graph, opening(open, graph))
         chosen = collapse is not None or repeat
         if chosen:
             graph = _collapsed(graph, 0 if collapse is None else collapse, repeat)
@@ -297,7 +297,8 @@ def draw(
 
 _ADVICE = (
     "draw a smaller step, put its parts in scopes (with tn.scope(...)) and choose which of them become one box with "
-    "collapse=, use detail='slide', or raise max_nodes if you can wait for the layout; an .html does not make you wait"
+    "collapse=, use detail='slide', or raise max_nodes if you can wait for the layout, or want an .html, which has a "
+    "picture for each part"
 )
 
 

@@ -21,6 +21,10 @@ Item = int
 Scopes = tuple[int, ...]
 
 
+class Cut(Name):
+    """The name of a part of what was too long."""
+
+
 def grouped(graph: Graph) -> Graph:
     """Return the graph with more scopes: "Block × 12" around equal ones in a row, "part 1 of 9" in what is long."""
     graph = _with_repeats(graph)
@@ -162,7 +166,7 @@ def _parts(graph: Graph) -> tuple[dict[Item, Scopes], list[str]] | None:
             continue
         number, met = ceil(total / BOXES_PER_PART), 0
         first = len(graph.scopes) + len(names)
-        names += [f"part {i} of {number}" for i in range(1, number + 1)]
+        names += [Cut(f"part {i} of {number}") for i in range(1, number + 1)]
         for item, inside in row.items():
             part = (first + min(met * number // total, number - 1),)
             part_of |= {item: part} if item >= 0 else {}

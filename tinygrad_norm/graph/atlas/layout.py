@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 from ..collapse import too_much
 from ..dot import LAYOUT_LIMIT, ties
 from ..model import Graph
-from ..render import RenderError, layout
+from ..render import layout
 from .grouping import MOST_BOXES
 
 # In pixels: a line of text, the width of a letter, what is left free around the text, for the plus of a box that opens,
@@ -36,12 +36,7 @@ def laid_out(graph: Graph, labels: Sequence[Sequence[str]]) -> Layout:
     sizes = [_size(lines, v.operation in ("scope", "step")) for v, lines in zip(graph.vertices, labels, strict=True)]
     # Lines back, of what leads to itself, say nothing of how long a layout takes.
     forwards = Graph(graph.vertices, tuple(e for e in graph.edges if e.source < e.target), graph.scopes, ())
-    if too_much(forwards, 2 * MOST_BOXES) is None:
-        try:
-            return _by_graphviz(_dot(graph, sizes))
-        except RenderError:
-            pass
-    return _in_a_grid(graph, sizes)
+    return _in_a_grid(graph, sizes) if too_much(forwards, 2 * MOST_BOXES) else _by_graphviz(_dot(graph, sizes))
 
 
 def _size(lines: Sequence[str], opens: bool) -> tuple[int, int]:

@@ -10,10 +10,12 @@ from ..model import Edge, Graph, Vertex
 from ..offline import page_of
 from ..scopes import title
 from ..text import drawable, in_words, shortened
+from .grouping import Cut
 from .layout import laid_out
 from .pictures import Part, Stub, Thing, pictures_of
 
 _KINDS = ("forward", "backward", "higher")
+_CUT = "Too many boxes for one picture: they are cut into {} parts, in the order in which they run."
 _CROWDED = (
     "{} boxes and {} lines would take long to lay out: they are in rows, in the order in which they run. "
     "Choose one, and its lines show."
@@ -55,6 +57,9 @@ def atlas(graph: Graph, name: str, said: str = "") -> str:
                 }
         called = name if picture.scope is None else title(graph.scopes[picture.scope])
         notes = [said] * (picture.scope is None)
+        inner = {place.scope for place in picture.places if isinstance(place, Part)}
+        if parts := sum(isinstance(graph.scopes[scope], Cut) for scope in inner):
+            notes.append(_CUT.format(parts))
         if placed.grid:
             notes.append(_CROWDED.format(len(boxes), len(placed.lines)))
         shown.append(

@@ -64,7 +64,9 @@ def pictures_of(graph: Graph) -> tuple[Graph, list[Picture]]:
     Every operation is in one picture, and a stub in those where its results go to. An edge is drawn between the boxes
     that stand for its ends: in the innermost scope around both, and in those around one of them from or to the rim.
     """
-    graph = grouped(with_inputs_outside(graph, boxes_of(graph, lambda path: True)))
+    graph = grouped(graph)
+    constants = {v.id for v in graph.vertices if v.operation is None and any(is_step(graph.scopes[s]) for s in v.scope)}
+    graph = with_inputs_outside(graph, boxes_of(graph, lambda path: True), constants)
     making = _Making(graph)
     for v in graph.vertices:
         making.add(v)
