@@ -229,9 +229,10 @@
     if (before === i || event.target.closest(".target")) open(i);
     else choose(i);
   });
-  world.addEventListener("focusin", (event) => {
-    const i = Number(event.target.closest("[data-box]").dataset.box);
-    if (i === chosen) return;
+  // Listened for outside of the SVG, whose groups would take the focus themselves.
+  map.addEventListener("focusin", (event) => {
+    const shape = event.target.closest("[data-box]"), i = shape && Number(shape.dataset.box);
+    if (!shape || i === chosen) return;
     choose(i);
     if (!pointers.size) reveal(i);
   });
@@ -294,8 +295,8 @@
 
   function search() {
     const wanted = input.value.trim().toLowerCase();
-    texts = texts || things.map((thing) => [thing.facts.name || thing.title, thing.title, thing.facts.operation || "", pictures[thing.home].name].map((text) => text.toLowerCase()));
-    const rank = ([name, title, ...more]) => (name === wanted ? 0 : name.startsWith(wanted) ? 1 : name.includes(wanted) || title.includes(wanted) ? 2 : more.some((text) => text.includes(wanted)) ? 3 : 4);
+    texts = texts || things.map((thing) => [thing.facts.name || thing.title, thing.title, thing.facts.operation || ""].map((text) => text.toLowerCase()));
+    const rank = ([name, title, operation]) => (name === wanted ? 0 : name.startsWith(wanted) ? 1 : name.includes(wanted) || title.includes(wanted) ? 2 : operation.includes(wanted) ? 3 : 4);
     const ranked = wanted ? texts.map((text, i) => [rank(text), i]).filter(([how]) => how < 4).sort((a, b) => a[0] - b[0] || a[1] - b[1]) : [];
     found = ranked.slice(0, MOST_HITS).map(([, i]) => i);
     hits.replaceChildren(...found.map((i, at) => make("li", { role: "option", id: `hit-${at}`, onclick: () => walk(at) },
