@@ -9,13 +9,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 import tinygrad_norm as tn
 from tests.benchmarks.graphs import GRAPHS, residual_block
+from tests.test_collapse import scoped_programs
 from tinygrad_norm import nn
-from tinygrad_norm.graph import RenderError
+from tinygrad_norm.graph import RenderError, trace
 from tinygrad_norm.graph.atlas import layout
 from tinygrad_norm.graph.atlas.grouping import MOST_BOXES
+from tinygrad_norm.graph.atlas.pictures import pictures_of
 
 THING, LABEL, LOOK = 0, 5, 6
 
@@ -81,10 +84,11 @@ def test_a_formula_is_made_of_names_that_stand_in_its_picture(tmp_path, name):
     for picture in data["pictures"]:
         standing = {line for box in picture["boxes"] for line in box[LABEL]}
         for box in picture["boxes"]:
-            for t in re.findall(r"t[₀-₉]+", " ".join(box[LABEL][1:])):
+            formulas = [line for line in box[LABEL] if " " in line]
+            for t in re.findall(r"t[₀-₉]+", " ".join(formulas)):
                 assert t in standing
                 read += 1
-    assert read
+    assert read >= 2
 
 
 def test_pictures_are_nested_as_scopes_are_and_both_halves_open_the_same(tmp_path):
@@ -98,6 +102,10 @@ def test_pictures_are_nested_as_scopes_are_and_both_halves_open_the_same(tmp_pat
         assert data["pictures"][forward["opens"]]["outer"] == 0
         inside = {box[LOOK].split()[0] for box in boxes(data, forward["opens"])}
         assert {"forward", "backward"} <= inside
+    # Values that a gradient borrows from the scope beside it.
+    numbers = {box[LABEL][0]: i for i, box in enumerate(root["boxes"])}
+    lent = {tuple(line[:2]) for line in root["lines"] if line[2] == "lent"}
+    assert (numbers["norm2: batch_norm"], numbers["norm2: batch_norm · gradient"]) in lent
     # What comes in and what goes out stands at the rim, faint, and says where it belongs.
     rim = [
         box for box in data["pictures"][named(data, 0, "norm2: batch_norm")["opens"]]["boxes"] if "stub" in box[LOOK]
@@ -136,13 +144,24 @@ def test_long_repeats_are_one_box_that_opens(tmp_path):
 
 
 def test_layers_that_follow_each_other_without_a_container_are_blocks(tmp_path):
-    layers = [nn.Linear(5, 3, rng=0)] + [f() for _ in range(6) for f in (lambda: nn.Linear(3, 3, rng=1), nn.ReLU)]
+    layers = [nn.Linear(5, 3, rng=0), nn.ReLU()] + [
+        f() for _ in range(6) for f in (lambda: nn.Linear(3, 3, rng=1), nn.ReLU)
+    ]
     _, data = atlas(tn.draw(nn.Sequential(*layers)(leaf("x", 2, 5))), tmp_path)
-    assert [box[LABEL][0] for box in boxes(data, 0)] == ["x", "0: linear", "block × 6"]
+    assert [box[LABEL][0] for box in boxes(data, 0)] == ["x", "0: linear", "1: ReLU", "block × 6"]
     six = boxes(data, named(data, 0, "block × 6")["opens"])
     assert [box[LABEL][0] for box in six] == [f"block {i}" for i in range(1, 7)]
     third = data["things"][six[2][THING]]["opens"]
-    assert [box[LABEL][0] for box in boxes(data, third)] == ["5: linear", "6: ReLU"]
+    assert [box[LABEL][0] for box in boxes(data, third)] == ["6: linear", "7: ReLU"]
+    # Operations between the scopes of a block are in it, with their gradients and their weights.
+    h = leaf()
+    for _ in range(5):
+        with tn.scope("half"):
+            h = np.tanh(h)
+        h = h * nn.Parameter(np.ones((2, 3)))
+    _, data = atlas(tn.draw(h, backward=True), tmp_path)
+    names = [box[LABEL][0] for box in boxes(data, 0)]
+    assert names == ["x", "block × 5", "dL/dy", "block × 5 · gradient"]
     # Three are no long repeat, and one operation that follows itself is shown as it is.
     _, data = atlas(tn.draw(blocks(3)), tmp_path)
     assert len(boxes(data, 0)) == 4
@@ -176,6 +195,19 @@ def test_what_would_take_minutes_to_lay_out_is_a_grid_and_says_so(tmp_path):
     assert crowded
     assert all("would take long to lay out" in picture["note"] for picture in crowded)
     assert len({tuple(box[1:3]) for box in crowded[0]["boxes"]}) == len(crowded[0]["boxes"])
+
+
+@given(outputs=scoped_programs())
+def test_scopes_that_are_entered_in_turns_lose_nothing(outputs):
+    """Their boxes may lead back to each other."""
+    graph = trace(*outputs)
+    _, pictures = pictures_of(graph)
+    into = {}
+    for picture in pictures:
+        operands = Counter(e.target for e in picture.graph.edges)
+        assert len(picture.graph.vertices) == len(picture.places) == len(set(picture.places))
+        into |= {place: operands[i] for i, place in enumerate(picture.places) if isinstance(place, int)}
+    assert into == {v.id: Counter(e.target for e in graph.edges)[v.id] for v in graph.vertices}
 
 
 def test_many_neighbours_are_one(tmp_path):
@@ -251,6 +283,7 @@ def test_hostile_names_are_text(tmp_path, hostile):
     with tn.scope(hostile):
         y = tn.named(hostile, np.tanh(leaf(hostile)) * 2.0)
     html, data = atlas(tn.draw(y + 1.0), tmp_path)
+    assert "<" not in re.search(r'id="data">(.*?)</script>', html, re.S)[1]
     page = Tags()
     page.feed(html)
     assert page.tags["script"] == 2

@@ -12,6 +12,15 @@ from tinygrad_norm import nn
 pytestmark = [pytest.mark.browser, pytest.mark.exhaustive]
 
 
+WIDER_THAN_THEIR_BOX = """[...document.querySelectorAll('.box')].filter((box) => {
+        const frame = box.querySelector('.frame').getBoundingClientRect();
+        return [...box.querySelectorAll('text')].some((text) => {
+            const said = text.getBoundingClientRect();
+            return said.left < frame.left || said.right > frame.right;
+        });
+}).map((box) => box.textContent)"""
+
+
 def leaf(name, *shape):
     return tn.tensor(np.ones(shape), requires_grad=True, name=name)
 
@@ -167,6 +176,10 @@ def test_the_keyboard_suffices(net, open_page):
         outline = page.evaluate("getComputedStyle(document.activeElement.querySelector('.frame')).strokeWidth")
         assert float(outline.removesuffix("px")) >= 3
     assert len(told) == 4
+    # Where one is, is in the address, also after choosing.
+    chosen = page.text_content(".box.chosen")
+    page.reload()
+    assert page.text_content(".box.chosen") == chosen
     page.keyboard.press("Escape")
     assert where(page) == inside
     # Neighbours, by buttons in the panel.
@@ -259,14 +272,7 @@ def test_what_a_box_says_stays_inside_and_is_large_enough(net, open_page):
     for at in range(0, 60, 6):
         page.evaluate("at => { location.hash = `#${at}`; }", at)
         page.wait_for_timeout(50)
-        wide = page.evaluate("""[...document.querySelectorAll('.box')].filter((box) => {
-            const frame = box.querySelector('.frame').getBoundingClientRect();
-            return [...box.querySelectorAll('text')].some((text) => {
-                const said = text.getBoundingClientRect();
-                return said.left < frame.left || said.right > frame.right;
-            });
-        }).map((box) => box.textContent)""")
-        assert wide == []
+        assert page.evaluate(WIDER_THAN_THEIR_BOX) == []
         assert page.evaluate("document.getElementById('world').getScreenCTM().a * 13") >= 10
 
 
@@ -284,6 +290,7 @@ def test_hostile_names_are_text(open_page, tmp_path, hostile):
     assert short in page.text_content("#hits")
     page.keyboard.press("Enter")
     assert short in page.text_content("#panel h2")
+    assert page.evaluate(WIDER_THAN_THEIR_BOX) == []
     assert short in page.get_attribute(".box.chosen", "aria-label")
     page.evaluate("location.hash = '#1'")
     page.wait_for_function("document.querySelectorAll('#crumbs li').length === 2")

@@ -118,8 +118,8 @@
     const [width, height] = pictures[here].size, room = [map.clientWidth, map.clientHeight];
     const k = Math.max(Math.min((room[0] - 32) / width, (room[1] - 32) / height, 1.3), least);
     const first = boxes().reduce((a, b) => (b[Y] < a[Y] ? b : a));
-    const x = width * k > room[0] ? room[0] / 2 - k * (first[X] + first[WIDTH] / 2) : (room[0] - width * k) / 2;
-    view = { x, y: height * k > room[1] ? 16 : (room[1] - height * k) / 2, k };
+    const spare = room[0] - width * k, x = spare / 2 + k * (width / 2 - first[X] - first[WIDTH] / 2);
+    view = { x: spare > 0 ? spare / 2 : Math.min(16, Math.max(spare - 16, x)), y: height * k > room[1] ? 16 : (room[1] - height * k) / 2, k };
     place();
   }
 
@@ -172,8 +172,8 @@
   const hashOf = (picture, thing) => `#${picture}${thing === null || thing === undefined ? "" : `.${thing}`}`;
 
   function go(picture, thing) {
-    if (location.hash === hashOf(picture, thing)) show();
-    else location.hash = hashOf(picture, thing);
+    if (location.hash !== hashOf(picture, thing)) history.pushState(null, "", hashOf(picture, thing));
+    show();
   }
 
   function show() {
@@ -274,14 +274,14 @@
   function aboutPicture() {
     const picture = pictures[here], holder = holderOf(here);
     const inside = picture.boxes.filter((box) => !isStub(box)).length, hasStubs = inside < picture.boxes.length;
-    const hasGradient = picture.lines.some((line) => line[KIND] !== "forward");
+    const hasPlus = picture.boxes.some(opens), hasGradient = picture.lines.some((line) => line[KIND] !== "forward");
     const keys = [["Enter", "opens a box with a plus; so does a second click"], ["Esc", "leads out again, as Back does"],
       ["Tab", "goes from box to box"], ["← ↑ → ↓", "move the picture, as dragging and the wheel do"], ["+ − 0", "zoom; Ctrl and the wheel, or two fingers"],
       ["/", "searches names"]];
     return [
       make("h2", {}, picture.name),
-      make("p", { class: "path" }, here ? `in ${pathOf(picture.outer)}` : `${count(pictures.length, "picture")}, one for each scope`),
-      make("p", {}, `${count(inside, "box")} here. Those with a plus open.${hasStubs ? " Dotted frames are neighbours outside." : ""}${hasGradient ? " What is dashed is the gradient; dotted lines are values that it borrows." : ""}`),
+      make("p", { class: "path" }, here ? `in ${pathOf(picture.outer)}` : `${count(things.length, "box")} in ${count(pictures.length, "picture")}`),
+      make("p", {}, `${count(inside, "box")} here.${hasPlus ? " Those with a plus open." : ""}${hasStubs ? " Dotted frames are neighbours outside." : ""}${hasGradient ? " What is dashed is the gradient; dotted lines are values that it borrows." : ""}`),
       make("p", { class: "touch" }, "Tap a box for its details, and again to open it. Drag to move the picture, spread two fingers to zoom."),
       holder >= 0 ? factsOf(things[holder]) : null,
       make("h3", { class: "keys" }, "Keys"),

@@ -82,8 +82,8 @@ def atlas(graph: Graph, name: str, said: str = "") -> str:
 def _label(v: Vertex, place: Thing | Stub, graph: Graph) -> list[str]:
     """Return the lines of a box."""
     if not isinstance(place, Stub):
-        named = [v.called] if isinstance(place, Part) and v.called and not v.name else []
-        return [*named, *filter(None, whole_label(v))]
+        named = [v.called] if v.holds else []
+        return [*filter(None, [*named, *whole_label(v)])]
     if place.thing is None:
         return [v.symbol]
     if not place.comes:
