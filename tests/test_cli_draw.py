@@ -92,6 +92,9 @@ def test_options_reach_the_drawing(capsys):
     capsys.readouterr()
     assert cli.main(["draw", "batch_norm", "--max-nodes", "10", "-o", "x.svg"]) == 0
     assert capsys.readouterr().out == "x.svg: Drawing(2 boxes, 1 edges, collapsed to depth 0: 13 operations)\n"
+    assert cli.main(["draw", "batch_norm", "--backward", "-o", "net.html"]) == 0
+    with open("net.html", encoding="utf-8") as file:
+        assert file.read().count("<title>net</title>") == 1
 
 
 @pytest.mark.usefixtures("here")

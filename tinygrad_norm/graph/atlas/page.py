@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..scopes import title
 from ..text import drawable, in_words, shortened
 from .grouping import Cut
 from .layout import laid_out
-from .pictures import Part, Stub, Thing, pictures_of
+from .pictures import Part, Picture, Stub, Thing, pictures_of
 
 _KINDS = ("forward", "backward", "higher")
 _CUT = "Too many boxes for one picture: they are cut into {} parts, in the order in which they run."
@@ -36,47 +37,46 @@ def atlas(graph: Graph, name: str, said: str = "") -> str:
     """
     graph, pictures = pictures_of(graph)
     number = {picture.scope: i for i, picture in enumerate(pictures)}
-    things = {place: 0 for picture in pictures for place in picture.places if not isinstance(place, Stub)}
-    things = {thing: i for i, thing in enumerate(things)}
-    told: list[dict[str, Any]] = [{} for _ in things]
-    shown = []
-    for picture in pictures:
-        labels = [_label(v, place, graph) for v, place in zip(picture.graph.vertices, picture.places, strict=True)]
-        placed = laid_out(picture.graph, labels)
-        boxes = []
-        for v, place, lines, at in zip(picture.graph.vertices, picture.places, labels, placed.boxes, strict=True):
-            stub = isinstance(place, Stub)
-            thing = place.thing if isinstance(place, Stub) else place
-            boxes.append([None if thing is None else things[thing], *at, [*map(drawable, lines)], _look(v, stub)])
-            if not isinstance(place, Stub):
-                told[things[place]] = {
-                    "title": drawable(lines[0]),
-                    "home": number[picture.scope],
-                    "facts": _facts(v, picture.graph),
-                    **({"opens": number[place.scope]} if isinstance(place, Part) else {}),
-                }
-        called = name if picture.scope is None else title(graph.scopes[picture.scope])
-        notes = [said] * (picture.scope is None)
-        inner = {place.scope for place in picture.places if isinstance(place, Part)}
-        if parts := sum(isinstance(graph.scopes[scope], Cut) for scope in inner):
-            notes.append(_CUT.format(parts))
-        if placed.grid:
-            notes.append(_CROWDED.format(len(boxes), len(placed.lines)))
-        shown.append(
-            {
-                "name": drawable(shortened(called)),
-                "outer": None if picture.scope is None else number[picture.outer],
-                "note": " ".join(filter(None, notes)),
-                "size": [placed.width, placed.height],
-                "boxes": boxes,
-                "lines": [
-                    _line(e, picture.graph, *at) for e, at in zip(picture.graph.edges, placed.lines, strict=True)
-                ],
-                **({"grid": True} if placed.grid else {}),
-            }
-        )
-    data = {"things": told, "pictures": shown}
-    return page_of(Path(__file__).with_name("atlas.html"), name, data)
+    homes = {place: picture for picture in pictures for place in picture.places if not isinstance(place, Stub)}
+    thing = {place: i for i, place in enumerate(homes)}
+    shown = [_picture(picture, graph, number, thing) for picture in pictures]
+    shown[0] |= {"name": drawable(shortened(name)), "note": " ".join(filter(None, [said, shown[0]["note"]]))}
+    things = [_thing(place, picture, graph, number) for place, picture in homes.items()]
+    return page_of(Path(__file__).with_name("atlas.html"), name, {"things": things, "pictures": shown})
+
+
+def _picture(
+    picture: Picture, graph: Graph, number: Mapping[int | None, int], thing: Mapping[Thing, int]
+) -> dict[str, Any]:
+    """Return a picture with its boxes, each with the number of what it stands for, and its lines."""
+    drawn, places = picture.graph, picture.places
+    labels = [_label(v, place, graph) for v, place in zip(drawn.vertices, places, strict=True)]
+    placed = laid_out(drawn, labels)
+    stands_for = [place.thing if isinstance(place, Stub) else place for place in places]
+    parts = {of.scope for of in places if isinstance(of, Part) and isinstance(graph.scopes[of.scope], Cut)}
+    notes = [_CUT.format(len(parts))] if parts else []
+    if placed.grid:
+        notes.append(_CROWDED.format(len(drawn.vertices), len(drawn.edges)))
+    return {
+        "name": "" if picture.scope is None else drawable(shortened(title(graph.scopes[picture.scope]))),
+        "outer": None if picture.scope is None else number[picture.outer],
+        "note": " ".join(notes),
+        "size": [placed.width, placed.height],
+        "grid": placed.grid,
+        "boxes": [
+            [None if of is None else thing[of], *at, [*map(drawable, lines)], _look(v, isinstance(place, Stub))]
+            for v, place, of, lines, at in zip(drawn.vertices, places, stands_for, labels, placed.boxes, strict=True)
+        ],
+        "lines": [_line(e, drawn, *at) for e, at in zip(drawn.edges, placed.lines, strict=True)],
+    }
+
+
+def _thing(place: Thing, picture: Picture, graph: Graph, number: Mapping[int | None, int]) -> dict[str, Any]:
+    """Return what is known of an operation or a scope, in which picture it is, and which it opens."""
+    v = picture.graph.vertices[picture.places.index(place)]
+    opens = {"opens": number[place.scope]} if isinstance(place, Part) else {}
+    what = {"title": drawable(_label(v, place, graph)[0]), "home": number[picture.scope]}
+    return {**what, "facts": _facts(v, picture.graph), **opens}
 
 
 def _label(v: Vertex, place: Thing | Stub, graph: Graph) -> list[str]:
