@@ -92,6 +92,9 @@ def test_options_reach_the_drawing(capsys):
     capsys.readouterr()
     assert cli.main(["draw", "batch_norm", "--max-nodes", "10", "-o", "x.svg"]) == 0
     assert capsys.readouterr().out == "x.svg: Drawing(2 boxes, 1 edges, collapsed to depth 0: 13 operations)\n"
+    assert cli.main(["draw", "batch_norm", "--backward", "-o", "net.html"]) == 0
+    with open("net.html", encoding="utf-8") as file:
+        assert file.read().count("<title>net</title>") == 1
 
 
 @pytest.mark.usefixtures("here")
@@ -123,7 +126,7 @@ def test_functions_of_ones_own():
         (["batch_norm", "--shape", "8,3", "--axes", "n c", "--axes", "a b"], "name the same 2 axes"),
         (["batch_norm", "--max-nodes", "1"], "more than max_nodes=1"),
         (["batch_norm", "--shape", ",".join(["9" * 11] * 2)], "Error: "),
-        (["batch_norm", "-o", "x.jpg"], ".dot, .svg, .png or .pdf, not 'x.jpg'"),
+        (["batch_norm", "-o", "x.jpg"], ".dot, .svg, .png, .pdf or .html, not 'x.jpg'"),
         (["batch_norm", "-o", "no/x.svg"], "no/x.svg"),
     ],
 )  # fmt: skip

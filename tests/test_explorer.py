@@ -16,7 +16,7 @@ from tinygrad_norm import cli
 from tinygrad_norm.engine.primitive import PRIMITIVES
 from tinygrad_norm.graph import formulas
 from tinygrad_norm.graph.explorer import explore_norm, explore_norms
-from tinygrad_norm.graph.explorer.data import as_json, numbers
+from tinygrad_norm.graph.explorer.data import numbers
 from tinygrad_norm.graph.explorer.insights import invariants, routes, statistics_of
 from tinygrad_norm.graph.explorer.picture import dot_of
 from tinygrad_norm.graph.explorer.recording import Recording
@@ -28,6 +28,7 @@ from tinygrad_norm.graph.explorer.scenes import (
     scenes_of_function,
     scenes_of_norm,
 )
+from tinygrad_norm.graph.offline import as_json
 from tinygrad_norm.graph.text import shortened
 
 HOSTILE = [

@@ -92,7 +92,7 @@ def test_png_and_pdf_say_in_a_sentence_what_to_install(tmp_path, kind):
 
 def test_other_endings_are_refused_before_any_work(tmp_path):
     for name in ("x.jpg", "x", "x.svg.gz", ".svg"):
-        with pytest.raises(ValueError, match=r"\.dot, \.svg, \.png or \.pdf") as error:
+        with pytest.raises(ValueError, match=r"\.dot, \.svg, \.png, \.pdf or \.html") as error:
             tn.draw(step()).save(tmp_path / name)
         assert name in str(error.value)
     assert list(tmp_path.iterdir()) == []

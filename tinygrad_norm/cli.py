@@ -95,7 +95,7 @@ def _add_draw(commands: Any) -> None:
     picture.add_argument(
         "target", metavar="TARGET", help=f"{', '.join(EXAMPLES)}, or module:function, found from this directory"
     )
-    picture.add_argument("-o", "--out", required=True, metavar="FILE", help="ending in .svg, .dot, .png or .pdf")
+    picture.add_argument("-o", "--out", required=True, metavar="FILE", help="ending in .svg, .dot, .png, .pdf or .html")
     picture.add_argument(
         "--shape", action="append", type=_shape, metavar="N,C,...", help="of an input; once for each of a function's"
     )

@@ -95,12 +95,12 @@ def collapsed(graph: Graph, closed: Closed, repeat: bool = False) -> Graph:
     The sum of a leaf's contributions, as a weight has that many boxes share, is one vertex with many operands.
     """
     graph = _with_sums_joined(graph)
-    box_of = _boxes(graph, closed)
-    graph = _with_inputs_outside(graph, box_of)
+    box_of = boxes_of(graph, closed)
+    graph = with_inputs_outside(graph, box_of)
     items, order = without_cycles(graph, box_of)
     contents = contents_of(graph, items, box_of)
     first = _runs(graph, items, order, contents) if repeat else {}
-    small = contracted(graph, [first.get(item, item) for item in items], contents, box_of, _box)
+    small = contracted(graph, [first.get(item, item) for item in items], contents, box_of, scope_as_vertex)
     return with_runs_once(small) if repeat else small
 
 
@@ -123,7 +123,7 @@ def _with_sums_joined(graph: Graph) -> Graph:
     return renumbered(graph, [v for v in graph.vertices if v.id not in into], edges) if into else graph
 
 
-def _boxes(graph: Graph, closed: Closed) -> dict[int, Box]:
+def boxes_of(graph: Graph, closed: Closed) -> dict[int, Box]:
     """Return, for each vertex in a closed scope, the outermost of these."""
     outermost: dict[tuple[int, ...], int | None] = {}
 
@@ -141,8 +141,11 @@ def _boxes(graph: Graph, closed: Closed) -> dict[int, Box]:
     return boxes
 
 
-def _with_inputs_outside(graph: Graph, box_of: dict[int, Box]) -> Graph:
-    """Take out seeds and, where a box would have no input, leaves that are data, or no parameters, or all of them."""
+def with_inputs_outside(graph: Graph, box_of: dict[int, Box], staying: Collection[int] = ()) -> Graph:
+    """Take out seeds and, where a box would have no input, leaves that are data, or no parameters, or all of them.
+
+    Leaves that stay are no inputs, as the constants of a step.
+    """
     fed = {box_of[e.target] for e in graph.edges if e.target in box_of and box_of.get(e.source) != box_of[e.target]}
     outside: list[Vertex] = []
     alone: dict[Box, list[Vertex]] = {}
@@ -152,7 +155,7 @@ def _with_inputs_outside(graph: Graph, box_of: dict[int, Box]) -> Graph:
             continue
         if v.order and v.requires_grad:
             outside.append(v)
-        elif not v.order and box not in fed:
+        elif not v.order and box not in fed and i not in staying:
             alone.setdefault(box, []).append(v)
     for leaves in alone.values():
         data = [v for v in leaves if not v.requires_grad]
@@ -170,16 +173,16 @@ def without_cycles(graph: Graph, box_of: dict[int, Box]) -> tuple[list[int], lis
         heads: dict[Box, int] = {}
         items = [heads.setdefault(box_of[v.id], v.id) if v.id in box_of else v.id for v in graph.vertices]
         pairs = {(items[e.source], items[e.target]) for e in graph.edges} - {(i, i) for i in heads.values()}
-        order = _sorted(set(items), pairs)
+        order = in_order(set(items), pairs)
         if len(order) == len(set(items)):
             return items, order
         tangled = set(items) - set(order)
-        tangled -= set(_sorted(tangled, {(b, a) for a, b in pairs if a in tangled and b in tangled}))
+        tangled -= set(in_order(tangled, {(b, a) for a, b in pairs if a in tangled and b in tangled}))
         for i in [i for i in box_of if items[i] in tangled]:
             del box_of[i]
 
 
-def _sorted(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
+def in_order(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
     """Return the items in topological order, small numbers first; those on and behind cycles are left out."""
     waiting = dict.fromkeys(items, 0)
     after: dict[int, list[int]] = {}
@@ -269,7 +272,7 @@ def contracted(
 ) -> Graph:
     """Return the graph with each box as the vertex that is made of its content."""
     pairs = {(items[e.source], items[e.target]) for e in graph.edges}
-    order = _sorted(set(items), {(a, b) for a, b in pairs if a != b})
+    order = in_order(set(items), {(a, b) for a, b in pairs if a != b})
     new = {item: i for i, item in enumerate(order)}
     together: dict[int, int] = {}
     for item in contents:
@@ -311,7 +314,7 @@ def contracted(
     )
 
 
-def _box(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
+def scope_as_vertex(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
     """Return a box as a vertex: the scope's name, how much it holds, the shapes of its inputs and outputs."""
     members = {v.id: v for v in content.members}
     asked = [i for i in graph.outputs if i in members]

@@ -18,6 +18,7 @@ import numpy as np
 from ..engine.autodiff import grad
 from ..engine.origins import Trail, examine
 from ..engine.tensor import Tensor, slope_name, walk
+from .atlas import atlas
 from .axes import Axes
 from .collapse import Collapse, closing, collapsed, depths, too_much
 from .dot import Mount, legend, theme_called, to_dot
@@ -28,7 +29,7 @@ from .naming import written
 from .printing import in_notebook, printed
 from .render import FORMATS, render
 from .running import in_lines, refusal, run, without_consumers
-from .steps import opening, stepped
+from .steps import apart, opening, stepped
 from .svg import exact, prefixed, resized, with_fonts
 from .tracing import trace
 
@@ -58,11 +59,14 @@ class Drawing:
         theme: str = "light",
         caption: str = "",
         mount: Mount | None = None,
+        whole: tuple[Graph, str] | None = None,
     ) -> None:
         colours = theme_called(theme)
         self.graph = graph = written(graph)
         self.caption = caption
         self.source = to_dot(graph, rankdir, colours, caption, mount)
+        # With nothing collapsed, and the caption that it would have: what an atlas is made of.
+        self._whole, self._said = whole or (graph, caption)
 
     def svg(self, prefix: str = "") -> str:
         """Return the picture as SVG text.
@@ -84,37 +88,53 @@ class Drawing:
         return prefixed(exact(with_fonts(render(self.source).decode())), prefix)
 
     def save(self, path: str | os.PathLike[str], width: float | None = None) -> Path:
-        """Write the picture to a file ending in .svg, .pdf, .png or .dot, and return its path.
+        """Write the picture to a file ending in .svg, .pdf, .png, .dot or .html, and return its path.
 
         A PDF has one page, exactly the picture, with its fonts in it. PDF and PNG are made by typst, which the extra
         ``print`` installs, or else by Graphviz's `dot`.
+
+        HTML is an atlas: one page, which needs no network, with a picture of every scope and every named step, to walk
+        through and to search, whatever was collapsed here. Its title is the name of the file, and its colours are light
+        or dark as its reader's system is.
 
         Parameters
         ----------
         path : str or path
         width : float, optional
             In points, of which 72 are an inch; the height goes with it. The picture's own width if not given. A PNG has
-            192 pixels an inch.
+            192 pixels an inch. An atlas has no width, nor has DOT.
 
         Raises
         ------
         RenderError
             For .png and .pdf where neither typst nor `dot` is installed.
         ValueError
-            For another ending, a width that is not positive, or a width of a .dot.
+            For another ending, a width that is not positive, or a width of a .dot or an .html.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> import tinygrad_norm as tn
+        >>> x = tn.tensor([[1.0], [2.0]], requires_grad=True, name="x")
+        >>> tn.draw(tn.batch_norm(x), backward=True).save(f"{mkdtemp()}/bn.html").name
+        'bn.html'
         """
         path = Path(path)
         kind = path.suffix.removeprefix(".").lower()
-        if kind != "dot" and kind not in FORMATS:
-            raise ValueError(f"a drawing is saved as .dot, .svg, .png or .pdf, not {path.name!r}")
-        if width is not None and (kind == "dot" or not width > 0):
+        if kind not in ("dot", "html", *FORMATS):
+            raise ValueError(f"a drawing is saved as .dot, .svg, .png, .pdf or .html, not {path.name!r}")
+        if width is not None and (kind in ("dot", "html") or not width > 0):
             raise ValueError(
                 f"width is a positive number of points, of an .svg, .png or .pdf, not {width!r} of a .{kind}"
             )
-        path.write_bytes(self.source.encode() if kind == "dot" else self._file(kind, width))
+        path.write_bytes(self._file(kind, path.stem, width))
         return path
 
-    def _file(self, kind: str, width: float | None) -> bytes:
+    def _file(self, kind: str, name: str, width: float | None) -> bytes:
+        if kind == "dot":
+            return self.source.encode()
+        if kind == "html":
+            return atlas(self._whole, name, self._said).encode()
         if kind != "svg" and not importlib.util.find_spec("typst"):
             return render(self.source, kind, width)
         svg = self.svg() if width is None else resized(self.svg(), width)
@@ -237,8 +257,10 @@ def draw(
         return _with_its_output_called(_called(outputs), graph) if backward and len(outputs) == 1 else graph
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
-        graph = stepped(graph, opening(open, graph))
         said = (*said, legend(graph))
+        # In an atlas everything opens, named steps too.
+        whole = view(apart(graph, lambda step: False)), _lines(*said)
+        graph = stepped(graph, opening(open, graph))
         chosen = collapse is not None or repeat
         if chosen:
             graph = _collapsed(graph, 0 if collapse is None else collapse, repeat)
@@ -248,9 +270,9 @@ def draw(
             )
             if picture.text < frame.readable:
                 warnings.warn(_small(picture.text, frame.readable), stacklevel=3)
-            return Drawing(shown, picture.rankdir, theme, picture.caption, picture.mount)
+            return Drawing(shown, picture.rankdir, theme, picture.caption, picture.mount, whole)
         shown, caption = (_all(graph, view, max_nodes), "") if chosen else _small_enough(graph, view, max_nodes)
-        return Drawing(shown, "LR" if detail == "slide" else "TB", theme, _lines(*said, caption))
+        return Drawing(shown, "LR" if detail == "slide" else "TB", theme, _lines(*said, caption), whole=whole)
 
     if callable(outputs[0]) and not isinstance(outputs[0], Tensor):
 
@@ -279,7 +301,8 @@ def draw(
 
 _ADVICE = (
     "draw a smaller step, put its parts in scopes (with tn.scope(...)) and choose which of them become one box with "
-    "collapse=, use detail='slide', or raise max_nodes if you can wait for the layout"
+    "collapse=, use detail='slide', or raise max_nodes if you can wait for the layout, or want an .html, which has a "
+    "picture for each part"
 )
 
 

@@ -34,7 +34,7 @@ def opening(open: bool | str | Collection[str], graph: Graph) -> Opened:
         return lambda name: bool(open)
     if not isinstance(open, Collection):
         raise TypeError(f"open is a bool, or names of steps, not {type(open).__name__}")
-    steps = [name for name in graph.scopes if _is_step(name)]
+    steps = [name for name in graph.scopes if is_step(name)]
     asked = {open} if isinstance(open, str) else set(open)
     wanted = set(map(_spelled, asked))
     if unknown := [name for name in asked if _spelled(name) not in {_spelled(t) for s in steps for t in (s, place(s))}]:
@@ -48,7 +48,7 @@ def _spelled(name: str) -> str:
     return name.casefold().replace("_", "-").replace(" ", "-")
 
 
-def _is_step(name: str) -> bool:
+def is_step(name: str) -> bool:
     return isinstance(name, Name) and name.said is not None
 
 
@@ -58,22 +58,38 @@ def stepped(graph: Graph, opened: Opened) -> Graph:
     Its inputs stay outside, also those that its operations use as indices. So does the sum of the contributions to its
     result, which is no part of its own gradient, and an operation in it that failed.
     """
-    closed = {i for i, name in enumerate(graph.scopes) if _is_step(name) and not opened(name)}
+    closed = _closed_steps(graph, opened)
+    graph = apart(graph, opened)
+    box_of = {}
+    for v in graph.vertices:
+        if (step := _closed(v, closed)) is not None:
+            differentiated = 0 if v.differentiates is None else graph.vertices[v.differentiates].order
+            box_of[v.id] = Box(v.order, differentiated, step)
+    if not box_of:
+        return graph
+    items, _ = without_cycles(graph, box_of)
+    return contracted(graph, items, contents_of(graph, items, box_of), box_of, step_as_vertex)
+
+
+def apart(graph: Graph, opened: Opened) -> Graph:
+    """Return the graph with the scope of every named step that is not opened around what belongs into its box only."""
+    closed = _closed_steps(graph, opened)
     if not closed:
         return graph
     graph = _with_inputs(graph, closed)
     results = {e.source for e in graph.edges if _leaves(graph, e, closed)} | set(graph.outputs)
-    vertices, box_of = list(graph.vertices), {}
-    for v in graph.vertices:
-        step = _closed(v, closed)
-        if step is not None and (v.refused or (_is_sum(v) and v.differentiates in results)):
-            vertices[v.id] = _outside(v, step)
-        elif step is not None:
-            differentiated = 0 if v.differentiates is None else graph.vertices[v.differentiates].order
-            box_of[v.id] = Box(v.order, differentiated, step)
-    graph = replace(graph, vertices=tuple(vertices))
-    items, _ = without_cycles(graph, box_of)
-    return contracted(graph, items, contents_of(graph, items, box_of), box_of, _step)
+
+    def is_outside(v: Vertex) -> bool:
+        return v.refused is not None or (_is_sum(v) and v.differentiates in results)
+
+    vertices = [
+        _outside(v, step) if (step := _closed(v, closed)) is not None and is_outside(v) else v for v in graph.vertices
+    ]
+    return replace(graph, vertices=tuple(vertices))
+
+
+def _closed_steps(graph: Graph, opened: Opened) -> set[int]:
+    return {i for i, name in enumerate(graph.scopes) if is_step(name) and not opened(name)}
 
 
 def _closed(v: Vertex, closed: set[int]) -> int | None:
@@ -131,7 +147,7 @@ def _given_to(v: Vertex, graph: Graph, closed: set[int]) -> int | None:
     return step if given else None
 
 
-def _step(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
+def step_as_vertex(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
     """Return a named step as a vertex: its name, its parameters, and what its results are called."""
     asked = set(graph.outputs)
     results = [v for v in content.members if v.id in content.results or v.id in asked] or content.members[-1:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -32,14 +31,6 @@ def page_data(title: str, scenes: Sequence[Scene], pictures: Sequence[int]) -> d
             for scene, picture in zip(scenes, pictures, strict=True)
         ],
     }
-
-
-def as_json(data: Any) -> str:
-    """Return JSON that can stand inside a script element: no ``<``, no ``&``, no line separators, no NaN."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def numbers(array: Array) -> Any:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import inspect
 import os
-import re
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -19,8 +15,8 @@ from ...engine.operators import Array, plain
 from ...engine.tensor import Tensor
 from ...norm import functional
 from ..axes import Axes
-from ..text import literal, shortened
-from .data import as_json, page_data
+from ..offline import page_of
+from .data import page_data
 from .picture import dot_of, svg_of
 from .scenes import (
     Norm,
@@ -185,34 +181,11 @@ def _page(title: str, lead: str, scenes: Sequence[Scene], questions: Sequence[di
     data = page_data(title, scenes, [distinct.index(source) for source in sources])
     if questions:
         data["questions"] = list(questions)
-    here = Path(__file__)
-    parts = {kind: here.with_suffix(f".{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
-    policy = (
-        f"default-src 'none'; script-src '{_digest(parts['js'])}'; style-src '{_digest(parts['css'])}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    shown = escape(shortened(title))
-    html = Template(parts["html"]).substitute(
-        title=shown,
-        whole="" if shown == escape(title) else f' title="{escape(title)}"',
-        policy=policy,
-        style=parts["css"],
-        lead=lead,
-        pictures=pictures,
-        data=as_json(data),
-        script=parts["js"],
-        footer=_FOOTER,
-    )
-    # Half a pair has no encoding: it is written out, as in drawings.
-    return Page(re.sub(r"[\ud800-\udfff]", lambda half: literal(half[0]), html))
+    return Page(page_of(Path(__file__).with_suffix(".html"), title, data, lead=lead, pictures=pictures, footer=_FOOTER))
 
 
 def _described(x: Any) -> str:
     return repr(x) if x is None or np.ndim(plain(x)) == 0 else f"an array of shape {np.shape(plain(x))}"
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _names(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
