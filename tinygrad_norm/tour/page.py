@@ -19,10 +19,9 @@ from ..engine.operators import Array
 from ..table import Table
 from .pictures import variant
 from .report import LINKS, TITLE, Finding
-from .training import DEPTH, RACE_STEPS
 
-# A table of more rows is folded.
-LONG = 5
+# A table of more rows is folded; one of more columns becomes a list on a narrow page.
+LONG, MANY = 5, 4
 NARROW, DARK = "(max-width: 700px)", "(prefers-color-scheme: dark)"
 ALTERNATIVES = {
     "a_shift.png": "Two plots by layer, with logarithmic scales, without normalization and with batch norm: how much "
@@ -79,13 +78,12 @@ def _opening(findings: Sequence[Finding], seed: int) -> str:
 
 
 def _lead(found: dict[str, Finding]) -> str:
-    accuracies = found["g"].data["accuracies"]
-    return (
-        f"A network of {DEPTH} layers recognizes {accuracies[DEPTH, 'none']:.1f} % of handwritten digits after "
-        f"{RACE_STEPS[DEPTH]} training steps. With batch normalization it recognizes "
-        f"{accuracies[DEPTH, 'batch']:.1f} %. This page shows what normalization does to real activations, and how "
-        "gradients flow through the mean and the variance: hold these two constant, and the gradient is wrong by "
-        f"{escape(found['c'].headline[0])}."
+    g = found["g"].data
+    return _prose(
+        f"A network of {g['depth']} layers recognizes {g['without']:.1f} % of handwritten digits after {g['steps']} "
+        f"training steps. With batch normalization it recognizes {g['with']:.1f} %. This page shows what normalization "
+        "does to real activations, and how gradients flow through the mean and the variance: hold these two constant, "
+        f"and the gradient is wrong by {found['c'].headline[0]}."
     )
 
 
@@ -164,6 +162,7 @@ def _picture(name: str, title: str) -> str:
 
 
 def _table(table: Table) -> str:
+    html = f'<div class="{"many" if len(table.headings) > MANY else "few"}">{table.html()}</div>'
     if len(table.rows) <= LONG:
-        return table.html()
-    return f"<details><summary>Table: {escape(table.title)}</summary>{table.html()}</details>"
+        return html
+    return f"<details><summary>Table: {escape(table.title)}</summary>{html}</details>"

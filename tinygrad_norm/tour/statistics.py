@@ -111,8 +111,8 @@ def through_the_statistics(digits: Digits, seed: int) -> Finding:
         "can grow without end.",
         (
             f"{100 * held_constant:.0f} %",
-            "of its length is what the gradient of a mini-batch is wrong by if mean and variance are held constant. "
-            f"The automatic gradient is right to {report.largest_relative_error:.0e}.",
+            "is how wrong the gradient of a mini-batch is, relative to its length, if mean and variance are held "
+            f"constant. The automatic gradient is right to {report.largest_relative_error:.0e}.",
         ),
         f"Largest relative error of the automatic gradient against the {report.oracle}: "
         f"{report.largest_relative_error:.1e}; with the statistics held constant it would be off by "
