@@ -141,8 +141,14 @@ def through_the_statistics(digits: Digits, seed: int) -> Finding:
                 ],
             ),
             Table(
-                "A bias before the normalization, trained by itself",
-                ("step", "loss, constant statistics", "norm of the bias", "loss, right gradient", "norm of the bias"),
+                "A bias before the normalization, trained by itself: loss, and norm of the bias",
+                (
+                    "step",
+                    "loss, wrong gradient",
+                    "bias, wrong gradient",
+                    "loss, right gradient",
+                    "bias, right gradient",
+                ),
                 [
                     (step, loss, norm, right_loss, right_norm)
                     for (step, loss, norm), (_, right_loss, right_norm) in zip(
