@@ -1,4 +1,4 @@
-"""The tour, shortened: its files, its words, its numbers re-computed, and that a seed settles all of them."""
+"""The tour, shortened: its files, its page, what it says and when, and that a seed settles all of it."""
 
 import contextlib
 import importlib.util
@@ -10,43 +10,46 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from tests.short_tour import short_tour
 from tinygrad_norm import tour as package
 from tinygrad_norm.table import Table, shown
+from tinygrad_norm.tour.meter import Meter
 from tinygrad_norm.tour.page import page
 from tinygrad_norm.tour.pictures import variant
 from tinygrad_norm.tour.report import Finding, apart, markdown
 
 SVG = "{http://www.w3.org/2000/svg}"
-EPS = 1e-5
 LETTERS = list("abcdefgh")
 PICTURES = {"batch_norm.svg", "batch_norm_backward.svg", "norms.svg"}
 PAGES = {"bn.html", "norms.html"}
 PLOTS = {"a_shift.png", "e_interaction.png", "g_race.png"} if importlib.util.find_spec("matplotlib") else set()
 
 
-class Clock(package.tqdm):
-    """A progress bar that notes the time of every update."""
+class Clock(Meter):
+    """A meter that keeps what it counted and when."""
 
-    def __init__(self, **settings):
-        super().__init__(**settings)
-        self.seen, self.start = [], time.process_time()
+    def __init__(self, total):
+        super().__init__(total)
+        self.counted, self.times = [], []
         Clock.last = self
 
-    def update(self, n=1):
-        self.seen.append((sum(m for m, _ in self.seen[-1:]) + n, time.process_time() - self.start))
+    def add(self, seconds):
+        super().add(seconds)
+        self.counted.append(seconds)
+        self.times.append(time.process_time())
 
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory):
     out, said = tmp_path_factory.mktemp("tour") / "a folder" / "to be made", []
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(package, "tqdm", Clock)
+        monkeypatch.setattr(package, "Meter", Clock)
         findings = short_tour(str(out), 0, lambda text: said.append((text, {path.name for path in out.iterdir()})))
-    return SimpleNamespace(out=out, findings=findings, said=said, bar=Clock.last, **{f.letter: f for f in findings})
+    return SimpleNamespace(out=out, findings=findings, said=said, meter=Clock.last, **{f.letter: f for f in findings})
 
 
 @pytest.fixture(scope="module")
@@ -225,18 +228,35 @@ def test_each_section_is_said_as_it_ends_and_fits_the_window(tour):
 
 
 def test_the_progress_bar_ends_where_it_should(tour):
-    assert_allclose(tour.bar.seen[-1][0], tour.bar.total)
+    assert_allclose(sum(tour.meter.counted), tour.meter.total)
 
 
 @pytest.mark.exhaustive
-def test_the_time_left_is_estimated_well(monkeypatch, tmp_path):
-    monkeypatch.setattr(package, "tqdm", Clock)
+def test_work_is_counted_as_it_takes_time(monkeypatch, tmp_path):
+    """Whatever the machine: at every tenth of the work, about a tenth of the time has passed."""
+    monkeypatch.setattr(package, "Meter", Clock)
     package.run(tmp_path, 0, lambda text: None)
-    seen, total = Clock.last.seen, Clock.last.total
-    took = seen[-1][1]
-    for done, elapsed in seen:
-        if done > total / 10:
-            assert abs(elapsed * (total / done - 1) - (took - elapsed)) < took / 3
+    done = np.cumsum(Clock.last.counted) / Clock.last.total
+    passed = (np.array(Clock.last.times) - Clock.last.times[0]) / (Clock.last.times[-1] - Clock.last.times[0])
+    assert abs(done - passed).max() < 0.2
+
+
+def test_the_time_left_is_sane_from_the_start(monkeypatch):
+    """On a machine that is half as fast as the one that the work was measured on."""
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    meter = Meter(30)
+    estimates = []
+    for _ in range(30):
+        estimates.append(meter.left)
+        now[0] += 2
+        meter.add(1)
+    truth = 2 * np.arange(30, 0, -1)
+    assert estimates[0] == 30
+    assert (abs(estimates - truth)[5:] < truth[5:] / 3).all()
+    assert (abs(estimates - truth)[25:] < 1).all()
+    meter.add(1)  # more than there was to do
+    assert (meter.done, meter.left) == (30, 0)
 
 
 @pytest.mark.exhaustive

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from ..datasets import split_digits
+from .meter import Meter
 from .page import page
 from .pictures import illustrate
 from .report import Finding, markdown
@@ -18,8 +17,6 @@ from .statistics import identity, one_step, samples_interact, through_the_statis
 from .training import does_it_help, shift, test_time, training_seconds
 
 __all__ = ["run"]
-
-BAR = "{desc} {percentage:3.0f}% |{bar:20}| {remaining} left"
 
 
 class Section(NamedTuple):
@@ -54,27 +51,26 @@ def run(out: str | os.PathLike[str], seed: int = 0, say: Callable[[str], None] =
     findings: list[Finding] = []
 
     def progress(seconds: float) -> None:
-        bar.update(seconds)
+        meter.add(seconds)
 
     sections = [
-        Section("Activations shift", lambda: shift(digits, seed, progress), 1.5),
-        Section("One step", lambda: one_step(digits, seed), 0.5),
-        Section("Gradients", lambda: through_the_statistics(digits, seed), 6),
-        Section("Identity", lambda: identity(digits, seed), 0.1),
-        Section("Samples interact", lambda: samples_interact(digits, seed), 1.5),
-        Section("Test time", lambda: test_time(digits, seed, progress), 0.1),
-        Section("Does it help?", lambda: does_it_help(digits, seed, progress), 1.5),
-        Section("The family", lambda: what_is_normalized_over(digits, seed), 0.7),
+        Section("activations shift", lambda: shift(digits, seed, progress), 3),
+        Section("one step", lambda: one_step(digits, seed), 0.3),
+        Section("gradients", lambda: through_the_statistics(digits, seed), 5),
+        Section("identity", lambda: identity(digits, seed), 0.1),
+        Section("samples interact", lambda: samples_interact(digits, seed), 1.2),
+        Section("test time", lambda: test_time(digits, seed, progress), 0.1),
+        Section("training with and without", lambda: does_it_help(digits, seed, progress), 1),
+        Section("four norms", lambda: what_is_normalized_over(digits, seed), 0.8),
     ]
-    total = training_seconds() + sum(section.seconds for section in sections)
-    with tqdm(total=total, bar_format=BAR, smoothing=0, leave=False, disable=None) as bar:
+    with Meter(training_seconds() + sum(section.seconds for section in sections)) as meter:
         for section in sections:
-            bar.set_description(f"{section.title:<17}")
+            meter.begin(section.title)
             finding = section.find()
             illustrate(finding, out)
             findings.append(finding)
-            bar.update(section.seconds)
-            with tqdm.external_write_mode():
+            meter.add(section.seconds)
+            with meter.hidden():
                 say(finding.lines(shutil.get_terminal_size().columns) + "\n")
     (out / "report.md").write_text(markdown(findings, seed), encoding="utf-8")
     (out / "index.html").write_text(page(findings, seed), encoding="utf-8")
