@@ -257,6 +257,11 @@ def test_the_time_left_is_sane_from_the_start(monkeypatch):
     assert (abs(estimates - truth)[25:] < 1).all()
     meter.add(1)  # more than there was to do
     assert (meter.done, meter.left) == (30, 0)
+    # The first tenth of a second takes three, as modules are loaded: that does not make it an hour.
+    meter = Meter(30)
+    now[0] += 3
+    meter.add(0.1)
+    assert 30 < meter.left < 60
 
 
 @pytest.mark.exhaustive
