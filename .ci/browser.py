@@ -20,8 +20,8 @@ with sync_playwright() as playwright:
     problems += [f"picture {source} did not load" for source, width in pictures if not width]
     if len(pictures) < 5:
         problems.append(f"only {len(pictures)} pictures")
-    if page.locator("h2").count() != 8:
-        problems.append("not eight steps")
+    if page.locator("section").count() != 8:
+        problems.append("not eight sections")
     if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
         problems.append("the page is wider than a phone")
     browser.close()

@@ -26,6 +26,7 @@ FILES = (
     "batch_norm_backward.svg",
     "norms.svg",
     "bn.html",
+    "norms.html",
     "a_shift.png",
     "e_interaction.png",
     "g_race.png",

@@ -204,6 +204,13 @@ def test_the_four_norms_side_by_side() -> None:
     assert edges == sorted(edges)
 
 
+def test_the_four_norms_below_one_another_for_a_narrow_page() -> None:
+    narrow = draw_norms(columns=1)
+    tops = [text.at[1] for text in narrow.shapes if isinstance(text, Text) and text.text in CLASSIC]
+    assert tops == sorted(set(tops))
+    assert all(text.width <= narrow.width < 350 for text in narrow.shapes if isinstance(text, Text))
+
+
 def test_what_cannot_be_drawn_is_refused() -> None:
     for shape in ((0, 3), (4, 0)):
         with pytest.raises(ValueError, match=rf"{re.escape(str(shape))} has an axis of size 0"):

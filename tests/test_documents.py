@@ -87,7 +87,7 @@ def test_the_numbers_of_the_story_are_those_of_the_report():
     quotes = dict(re.findall(r"(?m)^> \*\*(\w)\.\*\* (.*)$", story))
     assert sorted(quotes) == list("abcdefgh")
     for letter, quote in quotes.items():
-        assert f"**Number.** {quote} This speaks" in report, letter
+        assert f"**Number.** {quote} This supports" in report, letter
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -1,44 +1,55 @@
-"""The tour, shortened: its files, its words, its numbers re-computed, and that a seed settles all of them."""
+"""The tour, shortened: its files, its page, what it says and when, and that a seed settles all of it."""
 
+import contextlib
 import importlib.util
-import inspect
+import io
 import re
+import time
+from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
-import tinygrad_norm as tn
+from tests.short_tour import short_tour
 from tinygrad_norm import tour as package
-from tinygrad_norm.datasets import split_digits
 from tinygrad_norm.table import Table, shown
-from tinygrad_norm.tour import report, statistics, training
-from tinygrad_norm.tour.report import Finding, markdown, page
+from tinygrad_norm.tour.meter import Meter
+from tinygrad_norm.tour.page import page
+from tinygrad_norm.tour.pictures import variant
+from tinygrad_norm.tour.report import Finding, apart, markdown
 
 SVG = "{http://www.w3.org/2000/svg}"
-EPS = 1e-5
 LETTERS = list("abcdefgh")
 PICTURES = {"batch_norm.svg", "batch_norm_backward.svg", "norms.svg"}
-PAGES = {"bn.html"}
+PAGES = {"bn.html", "norms.html"}
 PLOTS = {"a_shift.png", "e_interaction.png", "g_race.png"} if importlib.util.find_spec("matplotlib") else set()
 
 
-def shortened(monkeypatch):
-    monkeypatch.setattr(training, "RACE_STEPS", {training.DEPTH: 20, 1: 20})
-    monkeypatch.setattr(training, "SHIFT_STEPS", 20)
+class Clock(Meter):
+    """A meter that keeps what it counted and when."""
+
+    def __init__(self, total):
+        super().__init__(total)
+        self.counted, self.times = [], []
+        Clock.last = self
+
+    def add(self, seconds):
+        super().add(seconds)
+        self.counted.append(seconds)
+        self.times.append(time.process_time())
 
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory):
     out, said = tmp_path_factory.mktemp("tour") / "a folder" / "to be made", []
     with pytest.MonkeyPatch.context() as monkeypatch:
-        shortened(monkeypatch)
-        findings = package.run(str(out), 0, said.append)
-    return SimpleNamespace(out=out, findings=findings, said=said, **{f.letter: f for f in findings})
+        monkeypatch.setattr(package, "Meter", Clock)
+        findings = short_tour(str(out), 0, lambda text: said.append((text, {path.name for path in out.iterdir()})))
+    return SimpleNamespace(out=out, findings=findings, said=said, meter=Clock.last, **{f.letter: f for f in findings})
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +57,17 @@ def again(tmp_path_factory):
     """The same seed as in `tour`, on a machine without matplotlib."""
     out, find_spec = tmp_path_factory.mktemp("again"), importlib.util.find_spec
     with pytest.MonkeyPatch.context() as monkeypatch:
-        shortened(monkeypatch)
         monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == "matplotlib" else find_spec(n, *a))
-        package.run(out, 0, lambda text: None)
+        short_tour(out)
     return out
+
+
+def variants(names):
+    return {variant(name, narrow, dark) for name in names for narrow in (False, True) for dark in (False, True)}
+
+
+def files_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def nodes_of(path):
@@ -58,19 +76,21 @@ def nodes_of(path):
 
 
 def test_all_files_are_there_and_the_findings_name_them(tour):
-    assert {path.name for path in tour.out.iterdir()} == {"report.md", "index.html"} | PICTURES | PAGES | PLOTS
+    assert files_in(tour.out) == {"report.md", "index.html"} | variants(PICTURES | PLOTS) | PAGES
     assert [f.letter for f in tour.findings] == LETTERS
     assert {name for f in tour.findings for name in f.files} == PICTURES | PAGES | PLOTS
-    for name in PLOTS:
+    for name in variants(PLOTS):
         assert (tour.out / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_pictures_show_the_step_and_its_gradient(tour):
-    forward = nodes_of(tour.out / "batch_norm.svg")
-    assert len(forward) <= 12
-    assert {"x", "γ", "β", "μ", "x−μ", "σ²", "x̂", "y"} <= {node[0] for node in forward}
-    backward = nodes_of(tour.out / "batch_norm_backward.svg")
-    assert {"y", "dL/dy", "dL/dx̂", "dL/dσ²", "dL/dμ", "dL/dx", "dL/dγ", "dL/dβ"} <= {node[0] for node in backward}
+    for name in variants(["batch_norm.svg"]):
+        forward = nodes_of(tour.out / name)
+        assert len(forward) <= 12
+        assert {"x", "γ", "β", "μ", "σ²", "x̂", "y"} <= {node[0].split(" ")[0] for node in forward}
+    for name in variants(["batch_norm_backward.svg"]):
+        backward = {node[0].split(" ")[0] for node in nodes_of(tour.out / name)}
+        assert {"y", "dL/dy", "dL/dx̂", "dL/dσ²", "dL/dμ", "dL/dx", "dL/dγ", "dL/dβ"} <= backward
 
 
 def test_the_report_has_every_claim_with_its_number_and_code(tour):
@@ -78,11 +98,11 @@ def test_the_report_has_every_claim_with_its_number_and_code(tour):
     assert re.findall(r"^## (.)\. ", text, flags=re.M) == LETTERS
     sections = re.split(r"^## ", text, flags=re.M)[1:]
     for finding, section in zip(tour.findings, sections, strict=True):
-        for words in (finding.title, finding.claim, finding.number, f"```python\n{finding.code}\n```", finding.text):
+        for words in (finding.title, finding.claim, finding.number, f"```python\n{finding.code}```", finding.text):
             assert words.strip()
             assert words in section
         assert re.search(r"\d", finding.number)
-        assert f"This speaks {'for' if finding.holds else 'against'} the claim" in section
+        assert f"This {'supports' if finding.holds else 'contradicts'} the claim" in section
         assert len(re.findall(r"^\| ", section, flags=re.M)) == sum(len(t.rows) + 2 for t in finding.tables)
     assert set(re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)) == PICTURES | PLOTS
 
@@ -99,237 +119,214 @@ def test_tables_are_well_formed(tour):
 
 
 class Page(HTMLParser):
-    """What a page refers to, its text, and whether its elements close."""
+    """What a page refers to, its text and programs, and whether its elements close."""
 
     def __init__(self, text):
         super().__init__()
-        self.references, self.text, self.open, self.names = [], [], [], []
+        self.references, self.text, self.open, self.names, self.ids = [], [], [], [], []
+        self.code, self.alternatives = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.names.append(tag)
         self.references += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
-        if tag not in ("meta", "img", "link", "br"):
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.code += [""] if tag == "pre" else []
+        if tag == "img":
+            self.alternatives.append(dict(attrs)["alt"])
+        if tag not in ("meta", "img", "link", "br", "source"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in ("path", "rect")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
         self.text.append(data)
+        if "pre" in self.open:
+            self.code[-1] += data
 
 
 def test_the_page_is_complete_and_asks_nobody_for_anything(tour):
     source = (tour.out / "index.html").read_text(encoding="utf-8")
     page = Page(source)
     assert page.open == []
-    assert set(page.references) == PICTURES | PAGES | PLOTS
-    assert all((tour.out / name).is_file() for name in page.references)
+    assert len(page.ids) == len(set(page.ids))
+    inside = [name.removeprefix("#") for name in page.references if name.startswith("#")]
+    files = [name for name in page.references if not name.startswith("#")]
+    assert inside == LETTERS
+    assert set(inside) <= set(page.ids)
+    assert set(files) == variants(PICTURES | PLOTS) | PAGES | {"report.md"}
+    assert all((tour.out / name).is_file() for name in files)
+    # The two pages that a reader can play with come first.
+    assert files[:2] == ["bn.html", "norms.html"]
     assert not {"script", "link", "iframe"} & set(page.names)
     assert not re.search(r"https?:|url\(|@import", source)
+    assert "default-src 'none'" in source
+    assert len(set(page.alternatives)) == len(PICTURES | PLOTS)
+    assert min(map(len, page.alternatives)) > 60
     text = "".join(page.text)
     for finding in tour.findings:
-        for words in (finding.title, finding.claim, finding.number, finding.code, *(t.title for t in finding.tables)):
+        for words in (
+            finding.title,
+            finding.claim,
+            finding.number,
+            *finding.headline,
+            *(t.title for t in finding.tables),
+        ):
             assert words in text
+        assert finding.text.replace("`", "").replace("\n\n", "") in text
+    assert "`" not in text
+    assert "0e+00" not in text
     assert page.names.count("table") == sum(len(f.tables) for f in tour.findings)
+    assert page.names.count("details") == sum(len(t.rows) > 5 for f in tour.findings for t in f.tables) > 0
 
 
-def test_each_step_says_claim_number_code_and_file(tour):
+def test_the_lead_has_the_numbers_of_the_run(tour):
+    text = "".join(Page((tour.out / "index.html").read_text(encoding="utf-8")).text)
+    lead = text[: text.index("Step through")]
+    without, normed = (row[2] for row in tour.g.tables[0].rows[:2])
+    for accuracy in (without, normed):
+        assert f"{100 * float(accuracy.split(' ')[0]):.0f}" in [
+            f"{float(n):.0f}" for n in re.findall(r"[\d.]+(?= %)", lead)
+        ]
+    assert f"wrong by {tour.c.headline[0]}." in lead
+    assert "after 20 training steps" in lead
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_programs_run_as_they_stand_and_print_the_main_number(tour, letter):
+    programs = Page((tour.out / "index.html").read_text(encoding="utf-8")).code
+    finding, program = getattr(tour, letter), programs[LETTERS.index(letter)]
+    assert program == finding.code
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(program, f"program {letter}", "exec"), {"__name__": "__main__"})
+    assert printed.getvalue().splitlines()[-1] == finding.headline[0]
+    assert max(map(len, program.splitlines())) <= 66
+
+
+def test_each_section_is_said_as_it_ends_and_fits_the_window(tour):
     assert len(tour.said) == 9
-    for finding, text in zip(tour.findings, tour.said, strict=False):
-        found = dict(re.findall(r"^   (claim|number|code|file) +(.+)$", text, flags=re.M))
-        assert found["claim"] == finding.claim
-        assert found["number"] == f"{finding.number}  ({'for' if finding.holds else 'AGAINST'} the claim)"
-        assert found["code"] == finding.code
-        assert all((tour.out / name).exists() for name in found["file"].split(", "))
-    assert str(tour.out / "index.html") in tour.said[-1]
+    for finding, (text, there) in zip(tour.findings, tour.said, strict=False):
+        assert max(map(len, text.splitlines())) <= 60
+        words = " ".join(text.split())
+        for said in (
+            f"{finding.letter}. {finding.title}",
+            finding.claim,
+            f"{finding.number} (supports",
+            *finding.files,
+        ):
+            assert said.replace("(supports", "") in words
+        # Its own files are there, those of later sections and the page are not.
+        assert set(finding.files) <= there
+        later = {name for f in tour.findings if f.letter > finding.letter for name in f.files}
+        assert not there & (later | {"index.html", "report.md"})
+    assert str(tour.out / "index.html") in tour.said[-1][0]
 
 
-def test_the_code_shown_is_a_line_of_the_source(tour):
-    lines = "".join(inspect.getsource(module) for module in (statistics, training)).splitlines()
-    marked = {line.partition(report.MARK)[0].strip() for line in lines if report.MARK in line}
-    assert {finding.code for finding in tour.findings} == marked
-    with pytest.raises(ValueError, match="no line marked"):
-        report.shown_line(shown)
+def test_the_progress_bar_ends_where_it_should(tour):
+    assert_allclose(sum(tour.meter.counted), tour.meter.total)
+
+
+@pytest.mark.exhaustive
+def test_work_is_counted_as_it_takes_time(monkeypatch, tmp_path):
+    """Whatever the machine: at every tenth of the work, about a tenth of the time has passed."""
+    monkeypatch.setattr(package, "Meter", Clock)
+    package.run(tmp_path, 0, lambda text: None)
+    done = np.cumsum(Clock.last.counted) / Clock.last.total
+    passed = (np.array(Clock.last.times) - Clock.last.times[0]) / (Clock.last.times[-1] - Clock.last.times[0])
+    assert abs(done - passed).max() < 0.2
+
+
+def test_the_time_left_is_sane_from_the_start(monkeypatch):
+    """On a machine that is half as fast as the one that the work was measured on."""
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    meter = Meter(30)
+    estimates = []
+    for _ in range(30):
+        estimates.append(meter.left)
+        now[0] += 2
+        meter.add(1)
+    truth = 2 * np.arange(30, 0, -1)
+    assert estimates[0] == 30
+    assert (abs(estimates - truth)[5:] < truth[5:] / 3).all()
+    assert (abs(estimates - truth)[25:] < 1).all()
+    meter.add(1)  # more than there was to do
+    assert (meter.done, meter.left) == (30, 0)
+    # The first tenth of a second takes three, as modules are loaded: that does not make it an hour.
+    meter = Meter(30)
+    now[0] += 3
+    meter.add(0.1)
+    assert 30 < meter.left < 60
 
 
 @pytest.mark.exhaustive
 def test_a_seed_settles_every_number_with_and_without_matplotlib(tour, again):
-    assert {path.name for path in again.iterdir()} == {"report.md", "index.html"} | PICTURES | PAGES
-    for name in ("report.md", *PICTURES, *PAGES):
+    assert files_in(again) == {"report.md", "index.html"} | variants(PICTURES) | PAGES
+    for name in ("report.md", *variants(PICTURES), *PAGES):
         first = re.sub(r"!\[[^\]]*\]\(\w+\.png\)\n*", "", (tour.out / name).read_text(encoding="utf-8"))
         second = (again / name).read_text(encoding="utf-8")
         assert [a for a, b in zip(first.split(), second.split(), strict=True) if a != b] == []
-    assert set(Page((again / "index.html").read_text(encoding="utf-8")).references) == PICTURES | PAGES
+    references = Page((again / "index.html").read_text(encoding="utf-8")).references
+    assert {name for name in references if name[0] != "#"} == variants(PICTURES) | PAGES | {"report.md"}
 
 
 @pytest.mark.exhaustive
-def test_another_seed_gives_other_numbers(tour, tmp_path, monkeypatch):
-    shortened(monkeypatch)
-    findings = package.run(tmp_path, 7, lambda text: None)
+def test_another_seed_gives_other_numbers(tour, tmp_path):
+    findings = short_tour(tmp_path, 7)
     assert [a.letter for a, b in zip(tour.findings, findings, strict=True) if repr(a.tables) == repr(b.tables)] in (
         [],
         ["h"],
     )
     assert "--seed 7" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert all("\nseed = 7\n" in finding.code for finding in findings if finding.letter != "h")
 
 
-def hidden(step, width=64):
-    """The first layer's output on the training set, and the random numbers that follow, re-made in NumPy."""
-    rng = np.random.default_rng([0, 100 + step])
-    return first_layer(rng, width), rng
-
-
-def first_layer(rng, width=64):
-    weight = rng.uniform(-1 / 8, 1 / 8, (width, 64)).astype(np.float32)
-    bias = rng.uniform(-1 / 8, 1 / 8, width).astype(np.float32)
-    return (split_digits(0).train_images @ weight.T + bias).astype(np.float64)
-
-
-def normalized(x):
-    return (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + EPS)
-
-
-def batch_norm_jacobian(x):
-    """d y_ia / d x_jb = δ_ab (δ_ij - 1/n - x̂_i x̂_j / n) / sqrt(var + eps)."""
-    n, features = x.shape
-    result = np.zeros((n, features, n, features))
-    for a in range(features):
-        y = normalized(x)[:, a]
-        result[:, a, :, a] = (np.eye(n) - 1 / n - np.outer(y, y) / n) / np.sqrt(x[:, a].var() + EPS)
-    return result
-
-
-def close(found, want, rtol=1e-6, atol=1e-9):
-    # float32 layers differ in the last bits between linear algebra libraries.
-    assert_allclose(found, want, rtol=rtol, atol=atol)
-
-
-def test_the_numbers_of_b_are_those_of_numpy(tour):
-    h, _ = hidden(1)
-    pixels = split_digits(0).train_images.astype(np.float64)
-    (table,) = tour.b.tables
-    for row, x in zip(table.rows, (h[:64], h, pixels), strict=True):
-        variance = normalized(x).var(axis=0)
-        close(row[2:4], (variance.min(), variance.max()))
-        assert max(row[1], row[4]) < 1e-10
-        assert row[5] == (x.max(axis=0) == x.min(axis=0)).sum()
-    assert f"{table.rows[2][5]} of 64 pixels never vary" in tour.b.number
-    assert tour.b.holds
-
-
-def test_the_numbers_of_c_are_the_closed_form(tour):
-    h, rng = hidden(2)
-    x = h[:64]
-    g, inverse, y = rng.normal(size=x.shape), 1 / np.sqrt(x.var(axis=0) + EPS), normalized(x)
-    through_x = g * inverse
-    whole = (g - g.mean(axis=0) - y * (g * y).mean(axis=0)) * inverse
-    parts, bias = tour.c.tables
-    size = np.linalg.norm(whole)
-    close([row[1] for row in parts.rows], [np.linalg.norm(v) for v in (through_x, whole - through_x)] + [size, size])
-    close([row[2] for row in parts.rows], [abs(v.sum(axis=0)).max() for v in (through_x, whole - through_x)] + [0, 0])
-    assert f"off by {100 * np.linalg.norm(through_x - whole) / size:.0f} %" in tour.c.number
-    # Each wrong step finds the same gradient again: the bias grows in proportion to the steps, the loss stands still.
-    steps, losses, norms, right_losses, right_norms = np.array(bias.rows).T
-    assert_array_equal(steps, [0, 250, 500, 750, 1000])
-    h, labels = first_layer(rng)[:256], split_digits(0).train_labels[:256]
-    head = rng.normal(size=(64, 10)) / 8
-    scores = np.exp(normalized(h) @ head)
-    residual = scores / scores.sum(axis=1, keepdims=True) - np.eye(10)[labels]
-    step = np.linalg.norm((residual @ head.T).mean(axis=0) / np.sqrt(h.var(axis=0) + EPS))
-    close(norms, step * steps)
-    assert norms[-1] > 1
-    for values in (losses, right_losses):
-        close(values, np.full(5, losses[0]), rtol=1e-9)
-    assert max(right_norms) < 1e-9
-    assert tour.c.holds
-
-
-def test_the_numbers_of_d_are_the_closed_form(tour):
-    h, _ = hidden(3, width=4)
-    here, other = h[:8], h[8:16]
-    scale, shift = np.sqrt(here.var(axis=0) + EPS), here.mean(axis=0)
-    (table,) = tour.d.tables
-    unit = np.eye(32).reshape(8, 4, 8, 4)
-    slopes = [abs(scale[:, None, None] * batch_norm_jacobian(x) - unit).max() for x in (here, other)]
-    elsewhere = abs(normalized(other) * scale + shift - other).max()
-    close([row[1:] for row in table.rows], [(0, slopes[0]), (elsewhere, slopes[1]), (0, 0)])
-    assert elsewhere > 1e-3
-    assert min(slopes) > 0.1
-    assert tour.d.holds
-
-
-def test_the_numbers_of_e_are_the_closed_form(tour):
-    h, rng = hidden(4)
-    jacobian = batch_norm_jacobian(h[:8, :6])
-    layer = np.zeros_like(jacobian)
-    for i, block in enumerate(batch_norm_jacobian(row[:, None])[:, 0, :, 0] for row in h[:8, :6]):
-        layer[i, :, i, :] = block  # layer norm of a row is batch norm of a column
-    blocks, spreads = tour.e.tables
-    own, diagonal = np.eye(8, dtype=bool), np.eye(6, dtype=bool)[:, None, :]
-    for row, j in zip(blocks.rows, (jacobian, layer), strict=True):
-        sizes = np.sqrt((j**2).sum(axis=(1, 3)))
-        close(row[1:], (sizes[own].mean(), sizes[~own].mean(), abs(np.where(diagonal, 0, j)).max()))
-    assert blocks.rows[1][2] == 0  # exactly: samples do not interact in layer norm
-    assert blocks.rows[0][3] == 0  # exactly: features do not in batch norm
-    for size, row in zip((4, 32, 512), spreads.rows, strict=True):
-        values = []
-        for _ in range(200):
-            company = rng.choice(np.arange(1, len(h)), size - 1, replace=False)
-            values.append(normalized(h[[0, *company]])[0])
-        spread = np.median(np.std(values, axis=0))
-        close(row, (size, spread, spread * np.sqrt(size)))
-    assert tour.e.holds
-
-
-def test_the_family_counts_every_value_once(tour):
-    (table,) = tour.h.tables
-    assert [row[0] for row in table.rows] == ["batch", "layer", "instance", "group", "a new one"]
-    assert [row[4] for row in table.rows] == [4, 32, 128, 64, 128]
-    assert {row[4] * row[5] for row in table.rows} == {32 * 4 * 4 * 4}
-    assert tour.h.holds
-
-
-def test_accuracies_are_shares_and_training_shows_in_the_curves(tour):
-    results = dict(tour.f.tables[0].rows)
-    assert len(results) == 4
-    assert all(0 <= value <= 1 for value in results.values())
-    curves = tour.g.data["curves"]
-    assert {depth for depth, _ in curves} == {training.DEPTH, 1}
-    assert all(losses.shape == (training.SEEDS, 20) for losses in curves.values())
-    assert curves[1, "batch"][:, -5:].mean() < curves[1, "batch"][:, :5].mean()
-    assert [len(table.rows) for table in tour.g.tables] == [4, 4]
-    assert [len(table.rows) for table in tour.a.tables] == [training.DEPTH]
-
-
-def test_what_is_written_is_escaped_and_a_failed_claim_says_so():
+def test_what_is_written_is_escaped_and_a_failed_claim_says_so(tour):
     table = Table("a | b <i>", ("x|y", "<b>"), [(0.123456, "p|q"), (True, "&lt;")])
-    finding = Finding("z", "<t>", "<claim> & more", "1 < 2.", False, "if a < b:", "one\n\ntwo", [table], ["p.svg"])
     assert (shown(0.123456), shown(1234567.0), shown(3), shown(True), shown("0.1234")) == (
         "0.123", "1.23e+06", "3", "True", "0.1234",
     )  # fmt: skip
     assert "| 0.123 | p\\|q |" in table.markdown()
-    assert "against the claim" in markdown([finding], 0)
-    assert "AGAINST" in finding.lines()
-    html = Page(page([finding], 0))
+    finding = Finding(
+        "z", "<t>", "<claim> & more", ("<7>", "<what> it is"), "1 < 2.", False, "if a < b:", "one `<c>`\n\ntwo",
+        [table], ['"><b>.svg'],
+    )  # fmt: skip
+    assert "This contradicts the claim" in markdown([finding], 0)
+    assert "CONTRADICTS" in finding.lines(80)
+    html = Page(page([*tour.findings, finding], 0))
     assert html.open == []
+    text = "".join(html.text)
     for words in (
         "<t>",
         "<claim> & more",
+        "<7>",
+        "<what> it is",
         "1 < 2.",
         "if a < b:",
-        "one",
+        "one <c>",
+        "two",
         "&lt;",
         "p|q",
-        "against the claim",
-        "a | b <i>",
     ):
-        assert words in "".join(html.text)
-    assert html.names.count("p") == 5  # the heading's, claim, number, and two paragraphs
+        assert words in text
+    assert "a | b <i>" in text
+    assert "This contradicts the claim" in text
+    assert '"><b>.svg' in html.references
 
 
-def test_the_pictures_can_be_saved_alone(tmp_path):
-    forward, backward = package.save_pictures(tmp_path)
-    assert {forward.name, backward.name} == PICTURES - {"norms.svg"}
-    assert all(isinstance(path, Path) and path.parent == tmp_path for path in (forward, backward))
-    assert tn.is_recording()
+@pytest.mark.parametrize("width", [20, 79, 200])
+def test_lines_are_as_wide_as_the_window(tour, width):
+    for finding in tour.findings:
+        lines = replace(finding, files=[]).lines(width).splitlines()
+        assert max(map(len, lines)) <= width
+    if width == 200:
+        assert len(lines) <= 5
+
+
+def test_what_differs_by_nothing_is_equal():
+    assert (apart(0.0), apart(2.5e-17)) == ("equal", "equal to within 2e-17")

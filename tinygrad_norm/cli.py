@@ -10,10 +10,10 @@ import platform
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -27,10 +27,11 @@ from .check.mutants import MUTANTS, Mutant
 from .check.search import BUDGETS
 from .check.strategies import EDGES
 from .graph import RenderError
+from .graph.examples import EXAMPLES, axes_of
 from .graph.explorer import explore_norm, explore_norms
 from .graph.explorer.scenes import norms
 from .graph.fit import FRAMES
-from .nn.family import family_tables
+from .nn.family import family_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_check(commands)
     info = commands.add_parser("info", help="what is installed, or the family of normalizations")
     info.add_argument("topic", nargs="?", choices=["norms"], help="norms: what each is normalized over, and made of")
-    info.set_defaults(run=lambda options: print(_family() if options.topic else _installed()))
+    info.set_defaults(run=lambda options: print(family_text() if options.topic else _installed()))
     options = parser.parse_args(arguments)
     if getattr(options, "seed", 0) < 0:
         parser.error("--seed must not be negative")
@@ -66,27 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 class UsageError(Exception):
     """What the command was asked for cannot be done; the message says why, in one line."""
-
-
-class Example(NamedTuple):
-    """A norm as it is drawn: the shape of x, unless given, which of its axes γ and β have, and the call."""
-
-    shape: tuple[int, ...]
-    affine: slice
-    parameters: str
-    call: Callable[..., Any]
-
-
-CHANNELS, FEATURES = slice(1, 2), slice(1, None)
-EXAMPLES = {
-    "batch_norm": Example((8, 3), CHANNELS, "γβ", lambda x, w, b, groups: tn.batch_norm(x, weight=w, bias=b)),
-    "layer_norm": Example((8, 3), FEATURES, "γβ", lambda x, w, b, groups: tn.layer_norm(x, x.shape[1:], w, b)),
-    "instance_norm": Example((4, 3, 8), CHANNELS, "γβ", lambda x, w, b, groups: tn.instance_norm(x, weight=w, bias=b)),
-    "group_norm": Example((4, 6, 8), CHANNELS, "γβ", lambda x, w, b, groups: tn.group_norm(x, groups, w, b)),
-    "rms_norm": Example((8, 3), FEATURES, "γ", lambda x, w, groups: tn.rms_norm(x, x.shape[1:], w)),
-    "local_response_norm": Example((4, 6, 8), CHANNELS, "", lambda x, groups: tn.local_response_norm(x, 3)),
-}
-AXES = ("n c", "n c l", "n c h w", "n c d h w")
 
 
 def _add_draw(commands: Any) -> None:
@@ -294,7 +274,7 @@ def _draw(options: argparse.Namespace) -> None:
     try:
         if options.target in EXAMPLES:
             y = _norm(options)
-            axes = axes or _axes_of_norm(options)
+            axes = axes or axes_of(options.target, y.shape)
         else:
             y = _own(options)
     except UsageError:
@@ -332,13 +312,6 @@ def _norm(options: argparse.Namespace) -> Any:
     return example.call(*_inputs(names, shapes, options.seed), groups=options.groups)
 
 
-def _axes_of_norm(options: argparse.Namespace) -> list[str]:
-    """Return the axis names of the input, and of the groups that group_norm makes of its channels."""
-    rank = len((options.shape or [EXAMPLES[options.target].shape])[0])
-    names = [text for text in AXES if len(text.split()) == rank]
-    return names + [text.replace("c", "g c") for text in names if options.target == "group_norm"]
-
-
 def _own(options: argparse.Namespace) -> Any:
     """Return what a function of the user's makes of random values."""
     function, inputs = _own_function(options, EXAMPLES)
@@ -372,16 +345,6 @@ def _inputs(names: Sequence[str], shapes: Sequence[tuple[int, ...]], seed: int) 
     random = np.random.default_rng(seed)
     pairs = zip(names, shapes, strict=True)
     return [tn.tensor(random.normal(size=shape), requires_grad=True, name=name) for name, shape in pairs]
-
-
-def _family() -> str:
-    """Return the family table, and below it what each member is made of."""
-    runs_over, made_of = family_tables()
-    parts = []
-    for name, *cells in made_of.cells():
-        lines = (f"  {heading:<11} {cell}" for heading, cell in zip(made_of.headings[1:], cells, strict=True))
-        parts.append("\n".join([name, *lines]))
-    return "\n\n".join([runs_over.text(), made_of.title, *parts])
 
 
 def _installed() -> str:

@@ -52,8 +52,8 @@ class Table:
 
     def html(self) -> str:
         """Return the table in HTML."""
-        head = "".join(f"<th>{escape(heading)}</th>" for heading in self.headings)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.cells())
+        head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in self.headings)
+        body = "".join("<tr>" + "".join(map(_cell, row, self.headings)) + "</tr>" for row in self.rows)
         return (
             f'<div class="table"><table><caption>{escape(self.title)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -71,6 +71,11 @@ def shown(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _cell(value: Any, heading: str) -> str:
+    number = ' class="number"' if isinstance(value, int | float) else ""
+    return f'<td{number} data-heading="{escape(heading)}">{escape(shown(value))}</td>'
 
 
 def _alignment(column: Sequence[Any]) -> str:

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ MOST_CELLS = (8, 8, 16)
 CELL, FLATTEST = 26.0, 8.0
 LINE = 19.0
 GAP = 28.0
+# The width of a letter of the legend, more or less.
+LETTER = 7.5
 LEGEND = "Dotted cells share one mean and variance; strong lines separate such groups."
 
 CLASSIC = {
@@ -75,7 +78,9 @@ def draw_pattern(pattern: str, shape: Sequence[int], *, theme: str = "light", **
     return _sheet([(Block.of(pattern, shape, axis_lengths), [pattern])], pattern, look)
 
 
-def draw_norms(shape: Sequence[int] = (6, 6, 4, 4), *, groups: int = 2, theme: str = "light") -> Picture:
+def draw_norms(
+    shape: Sequence[int] = (6, 6, 4, 4), *, groups: int = 2, columns: int = 4, theme: str = "light"
+) -> Picture:
     """Draw batch, layer, instance and group norm side by side: the same input, and what each shares.
 
     Parameters
@@ -84,6 +89,8 @@ def draw_norms(shape: Sequence[int] = (6, 6, 4, 4), *, groups: int = 2, theme: s
         Samples, channels, height, width.
     groups : int
         Into how many group norm divides the channels.
+    columns : int
+        How many stand beside each other: fewer for a narrow page.
     theme : {"light", "dark"}
 
     Returns
@@ -105,7 +112,7 @@ def draw_norms(shape: Sequence[int] = (6, 6, 4, 4), *, groups: int = 2, theme: s
         (Block.of(pattern, shape, {"g": groups} if "g" in parse(pattern).kept else {}), [name, pattern])
         for name, pattern in CLASSIC.items()
     ]
-    return _sheet(panels, ", ".join(CLASSIC), look)
+    return _sheet(panels, ", ".join(CLASSIC), look, columns)
 
 
 @dataclass(frozen=True)
@@ -330,10 +337,16 @@ def _panel(block: Block, headings: Sequence[str], look: Theme) -> list[Shape]:
     return shapes
 
 
-def _sheet(panels: Sequence[tuple[Block, Sequence[str]]], title: str, look: Theme) -> Picture:
-    """Draw blocks beside one another, each with its headings, and below them how to read them."""
-    shapes = side_by_side([_panel(block, headings, look) for block, headings in panels], GAP)
+def _sheet(panels: Sequence[tuple[Block, Sequence[str]]], title: str, look: Theme, columns: int = 4) -> Picture:
+    """Draw blocks in rows, each block with its headings, and below them how to read them."""
+    shapes: list[Shape] = []
+    for i in range(0, len(panels), columns):
+        row = side_by_side([_panel(block, headings, look) for block, headings in panels[i : i + columns]], GAP)
+        down = Box.around(shapes).bottom + 2 * GAP - Box.around(row).top if shapes else 0.0
+        shapes += [shape.moved(0, down) for shape in row]
     box = Box.around(shapes)
-    shapes.append(Text((box.middle, box.bottom + 24), LEGEND, look.text))
+    narrow = len(panels) > columns
+    for i, line in enumerate(wrap(LEGEND, int((box.right - box.left) / LETTER)) if narrow else [LEGEND]):
+        shapes.append(Text((box.middle, box.bottom + 24 + i * LINE), line, look.text))
     words = " ".join(f"{' '.join(headings)}: {'; '.join(block.caption)}." for block, headings in panels)
     return Picture.of(shapes, title, f"{words} {LEGEND}", look.background)

@@ -172,6 +172,16 @@ def family_tables() -> tuple[Table, Table]:
     return runs_over, made_of
 
 
+def family_text() -> str:
+    """Return the first of these tables as text, and below it what each member is made of."""
+    runs_over, made_of = family_tables()
+    parts = []
+    for name, *cells in made_of.cells():
+        lines = (f"  {heading:<11} {cell}" for heading, cell in zip(made_of.headings[1:], cells, strict=True))
+        parts.append("\n".join([name, *lines]))
+    return "\n\n".join([runs_over.text(), made_of.title, *parts])
+
+
 def _function_name(member: Member) -> str:
     name = member.function.__name__
     return f"tn.norm.more.{name}" if name in more.__all__ else f"tn.{name}"

@@ -1,4 +1,4 @@
-"""The steps of the tour that look at one normalization: b, c, d, e and h."""
+"""The sections of the tour that look at one normalization: b, c, d, e and h."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from ..engine.operators import Array
 from ..norm.pattern import parse
 from ..table import Table
 from .models import CLASSES, WIDTH
-from .report import Finding, shown_line
+from .report import Finding, apart
+from .snippets import snippet
 
 EPS = 1e-5
+# Two ways to compute the same differ by less.
+SAME = 1e-12
 
 
 def first_hidden(digits: Digits, rng: np.random.Generator, width: int = WIDTH) -> Array:
@@ -26,8 +29,9 @@ def first_hidden(digits: Digits, rng: np.random.Generator, width: int = WIDTH) -
     return hidden.data.astype(np.float64)
 
 
-def one_step(digits: Digits, rng: np.random.Generator) -> Finding:
-    """Step b: mean 0 and variance var / (var + eps), or 0 where nothing varies."""
+def one_step(digits: Digits, seed: int) -> Finding:
+    """Section b: mean 0 and variance σ² / (σ² + ε), or 0 where nothing varies."""
+    rng = np.random.default_rng([seed, 101])
     hidden = first_hidden(digits, rng)
     rows, deviations = [], []
     for what, x in (
@@ -35,7 +39,7 @@ def one_step(digits: Digits, rng: np.random.Generator) -> Finding:
         (f"first hidden layer, the training set of {len(hidden)}", hidden),
         ("raw pixels, the training set", digits.train_images.astype(np.float64)),
     ):
-        y = tn.batch_norm(x, eps=EPS)  # shown
+        y = tn.batch_norm(x, eps=EPS)
         var = x.var(axis=0)
         mean_off = float(np.abs(y.mean(axis=0)).max())
         var_off = float(np.abs(y.var(axis=0) - var / (var + EPS)).max())
@@ -47,25 +51,30 @@ def one_step(digits: Digits, rng: np.random.Generator) -> Finding:
     return Finding(
         "b",
         "One step of batch normalization",
-        "Subtracting the mean and dividing by the standard deviation gives every feature mean 0 and variance "
-        "var / (var + eps): 1 to rounding for ordinary features, 0 for constant ones.",
-        f"Largest deviation from mean 0 and from var / (var + eps): {max(deviations):.1e}; {rows[2][5]} of 64 pixels "
-        "never vary, and come out as exactly 0.",
+        "Subtracting the mean and dividing by √(σ² + ε) gives every feature mean 0 and variance σ² / (σ² + ε): "
+        "nearly 1 for ordinary features, 0 for constant ones.",
+        (
+            f"{deviations[2]:.1e}",
+            "is the most by which any pixel misses mean 0 and variance σ² / (σ² + ε) after batch norm over "
+            f"the training set. {rows[2][5]} of the 64 pixels never vary; they come out as exactly 0.",
+        ),
+        f"Largest deviation from mean 0 and from variance σ² / (σ² + ε), also in a hidden layer and in a mini-batch: "
+        f"{max(deviations):.1e}; {rows[2][5]} of 64 pixels never vary, and come out as exactly 0.",
         max(deviations) < 1e-9 and bool(rows[2][5]),
-        shown_line(one_step),
-        "The statistics run over the samples, so they are those of whatever set is at hand: a mini-batch, or the "
-        "entire training set that has reached this layer. A pixel in the corner is 0 in every image. Its variance "
-        "is 0, and eps keeps the division finite: 0 / sqrt(0 + eps) = 0.",
+        snippet("b", seed),
+        "The statistics run over the samples of the set that is normalized: a mini-batch, or the entire training set. "
+        "A pixel in the corner is 0 in every image. Its variance is 0, and ε keeps the division finite: "
+        "0 / √(0 + ε) = 0.",
         [
             Table(
                 "What comes out",
                 (
                     "input",
                     "largest |mean|",
-                    "smallest variance",
+                    "least variance",
                     "largest variance",
-                    "off var/(var+eps) by",
-                    "constant",
+                    "off by at most",
+                    "never vary",
                 ),
                 rows,
             )
@@ -80,15 +89,16 @@ def normalized_against(x: Any, reference: Any) -> Any:
     return (x - mean) * tn.ops.rsqrt(var + EPS)
 
 
-def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
-    """Step c: the gradient is the sum of two parts, and what happens if one is forgotten."""
+def through_the_statistics(digits: Digits, seed: int) -> Finding:
+    """Section c: the gradient is the sum of two parts, and what happens if one is forgotten."""
+    rng = np.random.default_rng([seed, 102])
     x = first_hidden(digits, rng)[:64]
     cotangent = rng.normal(size=x.shape)
     _, pullback = tn.vjp(normalized_against, x, x)
     through_x, through_set = pullback(cotangent)
     _, whole_pullback = tn.vjp(lambda x: tn.batch_norm(x, eps=EPS), x)
     whole = whole_pullback(cotangent)
-    report = tn.check_gradients(lambda x: tn.batch_norm(x, eps=EPS), x, seed=0)  # shown
+    report = tn.check_gradients(lambda x: tn.batch_norm(x, eps=EPS), x, seed=0)
     size = float(np.linalg.norm(whole))
     split_error = float(np.abs(through_x + through_set - whole).max() / np.abs(whole).max())
     held_constant = float(np.linalg.norm(through_x - whole) / size)
@@ -97,22 +107,28 @@ def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
         "c",
         "Gradients flow through the statistics",
         "Mean and variance are computed in the forward pass, so the gradient has a part through each sample and a part "
-        "through the set it is normalized against. Who forgets the second part trains a bias that grows without end.",
+        "through the set it is normalized against. If the second part is forgotten, the gradient is wrong, and a bias "
+        "can grow without end.",
+        (
+            f"{100 * held_constant:.0f} %",
+            "is how wrong the gradient of a mini-batch is, relative to its length, if mean and variance are held "
+            f"constant. The automatic gradient is right to {report.largest_relative_error:.0e}.",
+        ),
         f"Largest relative error of the automatic gradient against the {report.oracle}: "
         f"{report.largest_relative_error:.1e}; with the statistics held constant it would be off by "
         f"{100 * held_constant:.0f} %, and a bias would grow to {bias['wrong'][-1][2]:.3g} in a thousand steps while "
-        f"the loss changes by {abs(bias['wrong'][-1][1] - bias['wrong'][0][1]):.0g}.",
+        f"the losses of the first and last step are {apart(abs(bias['wrong'][-1][1] - bias['wrong'][0][1]))}.",
         report.largest_relative_error < 1e-9
         and split_error < 1e-9
         and held_constant > 0.01
         and bias["wrong"][-1][2] > 10 * (bias["right"][-1][2] + 1e-9),
-        shown_line(through_the_statistics),
-        "The first part, through x alone, is what an affine map with fixed mean and variance would have. The second "
-        "part is the answer of the whole set to a change of one sample: it makes the columns of the gradient sum to "
-        "zero, because adding a constant to a feature changes nothing.\n\n"
-        "That is why a bias in front of the normalization has gradient zero. Held-constant statistics give it a "
-        "gradient all the same; each step then moves the bias, the mean moves with it, the output stays where it "
-        "was, and the next step finds the same gradient again (Ioffe and Szegedy 2015, section 2).",
+        snippet("c", seed),
+        "The first part, through x alone, is the gradient of an affine map with fixed mean and variance. The second "
+        "part is how the whole set responds to a change of one sample. It makes the columns of the gradient sum to "
+        "zero: adding a constant to a feature changes nothing.\n\n"
+        "That is why a bias before the normalization has gradient zero. With constant statistics it has a gradient "
+        "all the same: each step moves the bias, the mean moves with it, the output stays where it was, and the next "
+        "step finds the same gradient again (Ioffe and Szegedy 2015, section 2).",
         [
             Table(
                 "Norms of the parts of dL/dx",
@@ -125,8 +141,14 @@ def through_the_statistics(digits: Digits, rng: np.random.Generator) -> Finding:
                 ],
             ),
             Table(
-                "A bias before the normalization, trained by itself",
-                ("step", "loss", "its norm, statistics held constant", "loss", "its norm, gradient through them"),
+                "A bias before the normalization, trained by itself: loss, and norm of the bias",
+                (
+                    "step",
+                    "loss, wrong gradient",
+                    "bias, wrong gradient",
+                    "loss, right gradient",
+                    "bias, right gradient",
+                ),
                 [
                     (step, loss, norm, right_loss, right_norm)
                     for (step, loss, norm), (_, right_loss, right_norm) in zip(
@@ -166,13 +188,14 @@ def _growing_bias(
     return history
 
 
-def identity(digits: Digits, rng: np.random.Generator) -> Finding:
-    """Step d: gamma and beta can undo the normalization, of this batch."""
+def identity(digits: Digits, seed: int) -> Finding:
+    """Section d: gamma and beta can undo the normalization, of this batch."""
+    rng = np.random.default_rng([seed, 103])
     hidden = first_hidden(digits, rng, width=4)
     here, other = hidden[:8], hidden[8:16]
     layer = tn.nn.BatchNorm1d(4, eps=EPS, momentum=1.0, dtype=np.float64)
     mean, var = here.mean(axis=0), here.var(axis=0)
-    weight, bias = np.sqrt(var + EPS), mean  # shown
+    weight, bias = np.sqrt(var + EPS), mean
     layer.load_state_dict({"weight": weight, "bias": bias, "running_mean": mean, "running_var": var})
     layer.train()
     back = layer(here).data - here
@@ -193,15 +216,21 @@ def identity(digits: Digits, rng: np.random.Generator) -> Finding:
     return Finding(
         "d",
         "γ and β let a layer learn the identity again",
-        "With weight = sqrt(var + eps) and bias = mean the layer returns x: on this batch, not on another one, and its "
-        "Jacobian is still not the identity. In eval mode it is exact in value and gradient.",
-        f"|y - x| is at most {rows[0][1]:.0e} on this batch and {rows[1][1]:.2f} on another; the Jacobian is off the "
-        f"identity by {rows[0][2]:.2f}; in eval mode both are exact to {max(rows[2][1], rows[2][2]):.0e}.",
+        "With γ = √(σ² + ε) and β = μ the layer returns x: on this batch, but not on another one, and its Jacobian is "
+        "still not the identity. In eval mode it is the identity in value and gradient.",
+        (
+            f"{rows[0][2]:.2f}",
+            "is the largest difference between the layer's Jacobian and the identity, on the batch on which x and y "
+            f"are {apart(rows[0][1])}.",
+        ),
+        f"x and y are {apart(rows[0][1])} on this batch, and differ by up to {rows[1][1]:.2f} on another; the Jacobian "
+        f"differs from the identity by up to {rows[0][2]:.2f}; in eval mode value and Jacobian are "
+        f"{apart(max(rows[2][1], rows[2][2]))}.",
         rows[0][1] < 1e-9 and rows[1][1] > 1e-3 and rows[0][2] > 1e-3 and max(rows[2][1], rows[2][2]) < 1e-9,
-        shown_line(identity),
-        "Lecture notes often say that γ must equal the variance; it is the standard deviation, sqrt(var + eps).\n\n"
-        "In training the statistics move with the batch. So the layer is the identity in value at one point only, and "
-        "not at all in gradient: whatever moves the mean or the spread of the batch is taken out again.",
+        snippet("d", seed),
+        "Lecture notes often say that γ must equal the variance; it is the standard deviation, √(σ² + ε).\n\n"
+        "In training the statistics depend on the batch. So the layer is the identity in value for one batch only, and "
+        "in gradient not even there: it removes every change of the batch's mean or spread.",
         [Table("Distance from the identity", ("mode", "largest |y - x|", "largest |dy/dx - I|"), rows)],
     )
 
@@ -210,12 +239,13 @@ def _largest(values: Array) -> float:
     return float(np.abs(values).max())
 
 
-def samples_interact(digits: Digits, rng: np.random.Generator) -> Finding:
-    """Step e: in batch norm every sample's output depends on every sample."""
+def samples_interact(digits: Digits, seed: int) -> Finding:
+    """Section e: in batch norm every sample's output depends on every sample."""
+    rng = np.random.default_rng([seed, 104])
     hidden = first_hidden(digits, rng)
     batch = hidden[:8, :6]
     jacobians = {
-        "batch norm": tn.jacobian(lambda x: tn.batch_norm(x, eps=EPS), batch),  # shown
+        "batch norm": tn.jacobian(lambda x: tn.batch_norm(x, eps=EPS), batch),
         "layer norm": tn.jacobian(lambda x: tn.layer_norm(x, x.shape[-1], eps=EPS), batch),
     }
     rows = []
@@ -228,17 +258,22 @@ def samples_interact(digits: Digits, rng: np.random.Generator) -> Finding:
     return Finding(
         "e",
         "Samples interact",
-        "With mini-batches the statistics are the batch's own, so one sample's output depends on its neighbours; in "
-        "layer norm it does not.",
-        f"Mean size of the blocks d y_i / d x_j, i ≠ j: {rows[0][2]:.2g} for batch norm, {rows[1][2]:.2g} for layer "
-        f"norm; one digit's x̂ spreads by {spreads[0][1]:.2f}, {spreads[1][1]:.2f} and {spreads[2][1]:.2f} over "
+        "Batch norm takes its statistics from the mini-batch, so the output of one sample depends on all the others. "
+        "In layer norm it does not.",
+        (
+            f"{rows[0][2]:.2g}",
+            "is the mean norm of the derivative of one digit's output with respect to another digit, in batch norm. In "
+            f"layer norm it is {rows[1][2]:.2g}.",
+        ),
+        f"Mean norm of the blocks ∂yᵢ/∂xⱼ of two samples, i ≠ j: {rows[0][2]:.2g} for batch norm, {rows[1][2]:.2g} for "
+        f"layer norm; one digit's x̂ spreads by {spreads[0][1]:.2f}, {spreads[1][1]:.2f} and {spreads[2][1]:.2f} over "
         "random batches of 4, 32 and 512.",
         rows[0][2] > 0 and rows[0][3] == 0 and rows[1][2] == 0 and spreads[0][1] > spreads[1][1] > spreads[2][1],
-        shown_line(samples_interact),
+        snippet("e", seed),
         "Each block of batch norm's Jacobian is diagonal in the features: features do not mix, samples do. In layer "
         "norm it is the other way round.\n\n"
-        "The company that a digit happens to keep is noise on its representation. It shrinks with the batch, about "
-        "as one over the square root of its size.",
+        "The other digits of a batch are chosen at random, so they add noise to the representation of this one. The "
+        "noise shrinks about as one over the square root of the batch size.",
         [
             Table(
                 "Blocks of the Jacobian of 8 digits with 6 features",
@@ -247,7 +282,7 @@ def samples_interact(digits: Digits, rng: np.random.Generator) -> Finding:
             ),
             Table(
                 "One digit's x̂ over 200 random batches",
-                ("batch size", "standard deviation (median over features)", "times sqrt(batch size)"),
+                ("batch size", "standard deviation (median over features)", "times √(batch size)"),
                 [(size, spread, spread * float(np.sqrt(size))) for size, spread, _ in spreads],
             ),
         ],
@@ -266,8 +301,9 @@ def _spread_of_one_digit(hidden: Array, size: int, rng: np.random.Generator) -> 
     return float(np.median(values.std(axis=0))), values[:, 0]
 
 
-def what_is_normalized_over(digits: Digits, rng: np.random.Generator) -> Finding:
-    """Step h: the family, as patterns."""
+def what_is_normalized_over(digits: Digits, seed: int) -> Finding:
+    """Section h: the family, as patterns."""
+    rng = np.random.default_rng([seed, 107])
     images = load_digits()[0][:32].astype(np.float64)
     # Each digit in four patches of 4 x 4 pixels, as four channels.
     x = images.reshape(32, 2, 4, 2, 4).transpose(0, 1, 3, 2, 4).reshape(32, 4, 4, 4)
@@ -282,7 +318,7 @@ def what_is_normalized_over(digits: Digits, rng: np.random.Generator) -> Finding
     rows, differences = [], []
     for name, wording, pattern, lengths, named_norm in family:
         fitted = parse(pattern).fit(x.shape, lengths)
-        y = tn.normalize(x, pattern, **lengths)  # shown
+        y = tn.normalize(x, pattern, **lengths)
         if named_norm is not None:
             differences.append(_largest(y - named_norm))
         reduced = " ".join(fitted.names[i] for i in fitted.axes)
@@ -293,15 +329,18 @@ def what_is_normalized_over(digits: Digits, rng: np.random.Generator) -> Finding
         "What is normalized over",
         "Batch, layer, instance and group norm are one computation over different axes, and every other choice of "
         "axes is a new member of the family.",
-        f"The four named functions and their patterns differ by at most {max(differences):.0e} on {x.shape} patches of "
-        "digits.",
-        max(differences) < 1e-12 and counts_fit,
-        shown_line(what_is_normalized_over),
+        (
+            f"{sum(difference < SAME for difference in differences)} of {len(differences)}",
+            f"named norms agree with their pattern in all {x.size} values of an array of shape {x.shape}.",
+        ),
+        f"The four named functions and their patterns are {apart(max(differences))} on {x.shape} patches of digits.",
+        max(differences) < SAME and counts_fit,
+        snippet("h", seed),
         "A pattern names the axes that are kept: there is one mean and one variance for each of their combinations. "
         "Lecture notes usually name the axes that are averaged away instead.\n\n"
-        "“Layer norm normalizes across the channels” is read in three ways: over all features of a sample (`-> n`, as "
-        "here), over the channels at each position (`-> n h w`), or over the last axes, as PyTorch's normalized_shape "
-        "says.",
+        "“Layer norm normalizes across the channels” can mean three things: over all features of a sample (`-> n`, as "
+        "here), over the channels at each position (`-> n h w`), or over the last axes, as PyTorch's "
+        "`normalized_shape` says.",
         [
             Table(
                 f"The family on {' × '.join(map(str, x.shape))} (n c h w)",

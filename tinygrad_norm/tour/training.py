@@ -1,4 +1,4 @@
-"""The steps of the tour that train networks: a, f and g."""
+"""The sections of the tour that train networks: a, f and g."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..engine.operators import Array
 from ..nn.module import Module
 from ..table import Table
 from .models import NORMS, accuracy, tanh_network, train
-from .report import Finding, shown_line
+from .report import Finding
+from .snippets import snippet
 
 DEPTH = 10
 SHIFT_STEPS = 100
@@ -23,13 +24,16 @@ SHIFT_EVERY = 10
 # The shallow network's steps are short, so it can be trained until it has converged.
 RACE_STEPS = {DEPTH: 200, 1: 600}
 SEEDS = 3
+# The training loss is averaged over so many steps at the end.
+LAST = 20
 
-Progress = Callable[[int], None]
+Progress = Callable[[float], None]
+"""Is told of work that was done, in seconds of an ordinary machine."""
 
 
 def layer_statistics(model: Module, images: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation over samples of what each tanh receives, shape (layers, features)."""
-    with tn.no_grad(), tn.observe(model) as seen:  # shown
+    with tn.no_grad(), tn.observe(model) as seen:
         model(images)
     paths = [path for path, module in model.named_modules() if isinstance(module, tn.nn.Tanh)]
     inputs = [seen[str(int(path) - 1)][0] for path in paths]
@@ -37,23 +41,14 @@ def layer_statistics(model: Module, images: Array) -> tuple[Array, Array]:
 
 
 def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
-    """Step a: statistics change from layer to layer and from step to step."""
+    """Section a: statistics change from layer to layer and from step to step."""
     depth_rows: dict[str, list[tuple[float, float]]] = {}
     moved: dict[str, Array] = {}
-    images = digits.train_images[:512]
     for norm in ("none", "batch"):
-        rng = np.random.default_rng([seed, 1])
-        model = tanh_network(DEPTH, norm, rng)
-        mean, std = layer_statistics(model, images)
-        depth_rows[norm] = [(float(np.median(np.abs(m))), float(np.median(s))) for m, s in zip(mean, std, strict=True)]
-        snapshots = [(mean, std)]
-
-        def snapshot(step: int, _: float, model: Module = model, into: list[tuple[Array, Array]] = snapshots) -> None:
-            progress(1)
-            if (step + 1) % SHIFT_EVERY == 0:
-                into.append(layer_statistics(model, images))
-
-        train(model, digits, SHIFT_STEPS, rng, snapshot)
+        snapshots = _snapshots(norm, digits, seed, progress)
+        depth_rows[norm] = [
+            (float(np.median(np.abs(mean))), float(np.median(std))) for mean, std in zip(*snapshots[0], strict=True)
+        ]
         moved[norm] = np.array(
             [np.median(np.abs(after[0] - before[0]) / before[1], axis=1) for before, after in pairwise(snapshots)]
         ).mean(axis=0)
@@ -64,21 +59,26 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
         "a",
         "Activations shift",
         "Without normalization the mean and spread of activations change from layer to layer and from training step to "
-        "training step; batch normalization holds them.",
+        "training step; batch normalization keeps them where they are.",
+        (
+            f"{first / last:.0f} times",
+            f"smaller is the spread of a feature over the digits in layer {DEPTH} than in layer 1, without "
+            f"normalization. With batch norm it is {bn_first:.3f} in layer 1 and {bn_last:.3f} in layer {DEPTH}.",
+        ),
         f"Median standard deviation over samples from layer 1 to {DEPTH}: {first:.3f} to {last:.4f} without, "
         f"{bn_first:.3f} to {bn_last:.3f} with batch norm; the means move by {shift_plain:.2f} and {shift_bn:.3f} "
         f"standard deviations in {SHIFT_EVERY} steps.",
         last < first / 10 and abs(bn_last - bn_first) < 0.1 and shift_bn < shift_plain,
-        shown_line(layer_statistics),
-        "For each layer: the mean and standard deviation of every feature over samples, of what the tanh receives, "
-        "and of those the median over features. Statistics pooled over features would hide that all digits come out "
-        "alike.\n\n"
+        snippet("a", seed),
+        "Measured is what the tanh of each layer receives: the mean and standard deviation of every feature over the "
+        "samples, and then their median over the features. Statistics pooled over features would hide that all digits "
+        "come out alike.\n\n"
         "Two things are called internal covariate shift. Lecture notes often mean the change from layer to layer; "
         "Ioffe and Szegedy (2015) mean the change of a layer's input over training steps, while the layers below "
-        "learn. The table has both. Behind a batch norm the mean is β and the standard deviation γ, so they move "
-        "only as fast as those two are trained; that is the point of it.\n\n"
+        "learn. The table has both. After a batch norm the mean is β and the standard deviation γ, so they move "
+        "only as fast as those two are trained.\n\n"
         "The effect is not in doubt: it is in these numbers. That it explains why batch normalization helps is "
-        "contested: Santurkar et al. (2018) put noise back behind the normalization, and training stayed just as "
+        "contested: Santurkar et al. (2018) added noise after the normalization, and training stayed just as "
         "fast; they credit a smoother loss surface.",
         [
             Table(
@@ -95,16 +95,32 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
     )
 
 
+def _snapshots(norm: str, digits: Digits, seed: int, progress: Progress) -> list[tuple[Array, Array]]:
+    """Return the statistics of a network before training, and every few steps of it."""
+    rng = np.random.default_rng([seed, 1])
+    model = tanh_network(DEPTH, norm, rng)
+    images = digits.train_images[:512]
+    snapshots = [layer_statistics(model, images)]
+
+    def snapshot(step: int, loss: float) -> None:
+        progress(seconds(DEPTH, norm))
+        if (step + 1) % SHIFT_EVERY == 0:
+            snapshots.append(layer_statistics(model, images))
+
+    train(model, digits, SHIFT_STEPS, rng, snapshot)
+    return snapshots
+
+
 def test_time(digits: Digits, seed: int, progress: Progress) -> Finding:
-    """Step f: at test time the statistics of training take the place of the batch's own."""
+    """Section f: at test time the statistics of training replace those of the batch."""
     rng = np.random.default_rng([seed, 2])
     model = tanh_network(2, "batch", rng)
-    train(model, digits, RACE_STEPS[DEPTH], rng, lambda step, loss: progress(1))
+    train(model, digits, RACE_STEPS[DEPTH], rng, lambda step, loss: progress(seconds(2, "batch")))
     images, labels = digits.test_images, digits.test_labels
     by_class = np.argsort(labels, kind="stable")
     shuffled = rng.permutation(len(labels))
     results = {
-        "eval, running statistics": accuracy(model.eval(), images, labels),  # shown
+        "eval, running statistics": accuracy(model.eval(), images, labels),
         "train mode, random batches of 60": _batched_accuracy(model, images, labels, shuffled, 60),
         "train mode, batches of 36 sorted by class": _batched_accuracy(model, images, labels, by_class, 36),
         "train mode, random batches of 2": _batched_accuracy(model, images, labels, shuffled, 2),
@@ -114,19 +130,28 @@ def test_time(digits: Digits, seed: int, progress: Progress) -> Finding:
     return Finding(
         "f",
         "Test time",
-        "At test time the aggregated statistics of training take the batch's place: otherwise the answer for a digit "
-        "depends on the digits that happen to be asked about with it.",
+        "At test time the running statistics of training replace those of the batch: otherwise the answer for a digit "
+        "depends on the other digits in its batch.",
+        (
+            f"{100 * others[1]:.1f} %",
+            "of the test digits are recognized in batches sorted by class that are normalized by their own statistics. "
+            f"With the running statistics of training it is {100 * evaluated:.1f} %.",
+        ),
         f"Accuracy {100 * evaluated:.1f} % in eval mode; with the batch's own statistics {100 * others[0]:.1f} % on "
         f"random batches, {100 * others[1]:.1f} % on batches sorted by class, {100 * others[2]:.1f} % on batches of "
         "2.",
         evaluated > 0.9 and evaluated > others[1] and evaluated > others[2],
-        shown_line(test_time),
+        snippet("f", seed, RACE_STEPS[DEPTH]),
         "Sorted by class, a batch holds one or two kinds of digit, and what they have in common is subtracted away. "
-        "Of two digits, normalization leaves one bit for each feature: which of the two was larger.\n\n"
-        "Running averages lag behind weights that still move. The table compares them with the exact statistics of "
-        "the training set at the final weights.",
+        "In a batch of two, normalization leaves one bit for each feature: which of the two was larger.\n\n"
+        "Running averages lag behind weights that still move. The second table compares them with the exact "
+        "statistics of the training set at the final weights.",
         [
-            Table("Accuracy on 360 test digits", ("mode", "accuracy"), [(k, float(v)) for k, v in results.items()]),
+            Table(
+                f"Accuracy on {len(labels)} test digits",
+                ("mode", "accuracy"),
+                [(k, float(v)) for k, v in results.items()],
+            ),
             Table(
                 "Running averages against the statistics of the whole training set",
                 ("layer", "largest |difference of means| / std", "median var ratio", "smallest", "largest"),
@@ -160,60 +185,89 @@ def _running_against_population(model: Module, images: Array) -> list[tuple[str,
 
 
 def does_it_help(digits: Digits, seed: int, progress: Progress) -> Finding:
-    """Step g: the same network with each norm, over several seeds, deep and shallow."""
+    """Section g: the same network with each norm, over several seeds, deep and shallow."""
     tables, curves = [], {}
     finals: dict[tuple[int, str], Array] = {}
     for depth, steps in RACE_STEPS.items():
         rows = []
         for norm in NORMS:
-            losses, scores = [], []
-            for repetition in range(SEEDS):
-                rng = np.random.default_rng([seed, 3, repetition])
-                model = tanh_network(depth, norm, rng)
-                history: list[float] = []
-
-                def note(step: int, loss: float, into: list[float] = history) -> None:
-                    into.append(loss)
-                    progress(1)
-
-                train(model, digits, steps, rng, note)  # shown
-                losses.append(history)
-                scores.append(accuracy(model.eval(), digits.test_images, digits.test_labels))
+            races = [_race(digits, depth, norm, [seed, 3, repetition], progress) for repetition in range(SEEDS)]
+            losses, scores = zip(*races, strict=True)
             curves[depth, norm] = np.array(losses)
             finals[depth, norm] = np.array(scores)
-            last = np.array(losses)[:, -20:].mean(axis=1)
+            last = curves[depth, norm][:, -LAST:].mean(axis=1)
             rows.append((norm, _with_spread(last), _with_spread(np.array(scores))))
         tables.append(
             Table(
                 f"{depth} hidden layer{'s' if depth > 1 else ''}, {steps} steps, {SEEDS} seeds (mean ± standard "
                 "deviation)",
-                ("norm", "training loss, last 20 steps", "test accuracy"),
+                ("norm", f"training loss, last {LAST} steps", "test accuracy"),
                 rows,
             )
         )
-    deep_plain, deep_batch = finals[DEPTH, "none"].mean(), finals[DEPTH, "batch"].mean()
-    shallow_plain, shallow_batch = finals[1, "none"].mean(), finals[1, "batch"].mean()
+    accuracies = {key: 100 * float(values.mean()) for key, values in finals.items()}
+    losses_at_end = {key: float(values[:, -LAST:].mean()) for key, values in curves.items()}
+    deep, shallow = (accuracies[depth, "batch"] - accuracies[depth, "none"] for depth in (DEPTH, 1))
+    before, after = losses_at_end[1, "none"], losses_at_end[1, "batch"]
     return Finding(
         "g",
         "Does it help?",
-        "A deep tanh network trains faster with normalization; in a shallow one it hardly matters.",
-        f"Test accuracy with Adam at 1e-3, {DEPTH} layers, {RACE_STEPS[DEPTH]} steps: {100 * deep_plain:.1f} % "
-        f"without, {100 * deep_batch:.1f} % with batch norm; one layer, {RACE_STEPS[1]} steps: "
-        f"{100 * shallow_plain:.1f} % and {100 * shallow_batch:.1f} %.",
-        bool(deep_batch > deep_plain + 0.05 and abs(shallow_batch - shallow_plain) < 0.025),
-        shown_line(does_it_help),
-        "All networks of a row start from the same weights and see the same batches. Width 64, batches of 64, the "
-        "default initialization, one learning rate for all: a better-tuned network without normalization would do "
-        "better too.",
+        "A deep tanh network learns much faster with normalization. A shallow one learns well without it, and gains "
+        "less.",
+        (
+            f"{deep:.1f} points",
+            f"of test accuracy are what batch norm adds to {DEPTH} layers after {RACE_STEPS[DEPTH]} steps, and "
+            f"{shallow:.1f} points what it adds to one layer after {RACE_STEPS[1]} steps.",
+        ),
+        f"Without and with batch norm, {DEPTH} layers after {RACE_STEPS[DEPTH]} steps: test accuracy "
+        f"{accuracies[DEPTH, 'none']:.1f} % and {accuracies[DEPTH, 'batch']:.1f} %, training loss "
+        f"{losses_at_end[DEPTH, 'none']:.3f} and {losses_at_end[DEPTH, 'batch']:.3f}; one layer after "
+        f"{RACE_STEPS[1]} steps: test accuracy {accuracies[1, 'none']:.1f} % and {accuracies[1, 'batch']:.1f} %, "
+        f"training loss {before:.3f} and {after:.3f}.",
+        deep > 5 and shallow < deep / 2,
+        snippet("g", seed, RACE_STEPS[DEPTH]),
+        f"The shallow network {'gains too' if after < before else 'does not gain'}: its training loss ends at "
+        f"{after:.3f} with batch norm, against {before:.3f} without, and its test accuracy changes by {shallow:+.1f} "
+        "points. What depth changes is how much normalization matters.\n\n"
+        "The networks of one seed start from the same weights and see the same batches. All have 64 units in a layer, "
+        "batches of 64, the default initialization, and Adam with a learning rate of 0.001. A better initialization "
+        "or learning rate may help the deep network without normalization, too.",
         tables,
-        data={"curves": curves},
+        data={
+            "curves": curves,
+            "depth": DEPTH,
+            "steps": RACE_STEPS[DEPTH],
+            "without": accuracies[DEPTH, "none"],
+            "with": accuracies[DEPTH, "batch"],
+        },
     )
+
+
+def _race(digits: Digits, depth: int, norm: str, seed: Sequence[int], progress: Progress) -> tuple[list[float], float]:
+    """Train a network; return its losses, and its accuracy on the test set."""
+    rng = np.random.default_rng(seed)
+    model = tanh_network(depth, norm, rng)
+    losses: list[float] = []
+
+    def note(step: int, loss: float) -> None:
+        losses.append(loss)
+        progress(seconds(depth, norm))
+
+    train(model, digits, RACE_STEPS[depth], rng, note)
+    return losses, accuracy(model.eval(), digits.test_images, digits.test_labels)
 
 
 def _with_spread(values: Sequence[float] | Array) -> str:
     return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
-def training_steps() -> int:
-    """Return how many training steps the three take together, for the progress bar."""
-    return 2 * SHIFT_STEPS + RACE_STEPS[DEPTH] + len(NORMS) * SEEDS * sum(RACE_STEPS.values())
+def seconds(depth: int, norm: str) -> float:
+    """Return about how long a training step takes, so that the progress bar knows deep networks from shallow ones."""
+    return 0.0004 + depth * (0.00016 if norm == "none" else 0.0005)
+
+
+def training_seconds() -> float:
+    """Return about how long all training of the tour takes."""
+    race = sum(steps * SEEDS * seconds(depth, norm) for depth, steps in RACE_STEPS.items() for norm in NORMS)
+    shifts = sum(SHIFT_STEPS * seconds(DEPTH, norm) for norm in ("none", "batch"))
+    return race + shifts + RACE_STEPS[DEPTH] * seconds(2, "batch")
