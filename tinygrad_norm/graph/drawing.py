@@ -13,11 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..engine.autodiff import grad
 from ..engine.origins import Trail, examine
-from ..engine.tensor import Tensor, slope_name, walk
+from ..engine.tensor import Tensor
 from .atlas import atlas
 from .axes import Axes
 from .collapse import Collapse, closing, collapsed, depths, too_much
@@ -29,12 +27,10 @@ from .naming import written
 from .printing import in_notebook, printed
 from .render import FORMATS, render
 from .running import in_lines, refusal, run, without_consumers
+from .seeds import called, gradients_of, leaves_of, seeds_of, with_its_output_called
 from .steps import apart, opening, stepped
 from .svg import exact, prefixed, resized, with_fonts
 from .tracing import trace
-
-# Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
-COTANGENT_SEED = 1502_03167
 
 _serial = count().__next__
 
@@ -254,7 +250,7 @@ def draw(
 
     def view(graph: Graph) -> Graph:
         graph = fold(graph) if detail == "slide" else graph
-        return _with_its_output_called(_called(outputs), graph) if backward and len(outputs) == 1 else graph
+        return with_its_output_called(called(outputs), graph) if backward and len(outputs) == 1 else graph
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
         said = (*said, legend(graph))
@@ -292,10 +288,10 @@ def draw(
             raise TypeError(f"draw takes Tensors, not {type(y).__name__}, or a function and its inputs")
     recorded, lengths = outputs, None
     if backward:
-        leaves = _leaves(outputs)
-        seeds = _seeds(outputs, cotangents)
+        leaves = leaves_of(outputs)
+        seeds = seeds_of(outputs, cotangents)
         recorded = (*outputs, *examine(grad, outputs, leaves, seeds, True))
-        lengths = _gradients(outputs, seeds) if values else None
+        lengths = gradients_of(outputs, seeds) if values else None
     return drawing(trace(*recorded, values=values, gradients=lengths, axes=axes), collapse, repeat)
 
 
@@ -347,58 +343,3 @@ def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) 
             return smaller, f"collapsed to depth {depth}{once}: {operations} operations"
     vain = "collapsing its scopes does not help" if graph.scopes else "it has no scopes to collapse"
     raise ValueError(f"the graph has {reason}, and {vain}: {_ADVICE}")
-
-
-def _leaves(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return every leaf that the outputs depend on and that needs a gradient."""
-    leaves: dict[Tensor, None] = {}
-    for y in reversed(walk(outputs)):
-        for x in y.node.inputs:  # type: ignore[union-attr]
-            if isinstance(x, Tensor) and x.node is None and x.requires_grad:
-                leaves[x] = None
-    if not leaves:
-        reason = "none of the outputs was computed from a Tensor with requires_grad=True"
-        raise ValueError(f"backward=True has nothing to draw, as nothing needs a gradient: {reason}")
-    return list(leaves)
-
-
-def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> list[Tensor]:
-    """Return the cotangents as named leaves."""
-    if cotangents is None:
-        random = np.random.default_rng(COTANGENT_SEED)
-        cotangents = [random.normal(size=y.shape) for y in outputs]
-    if not isinstance(cotangents, list | tuple):
-        kind = type(cotangents).__name__
-        raise TypeError(f"cotangents is a list or tuple with an array for each output, not {kind}")
-    if len(cotangents) != len(outputs):
-        raise ValueError(f"cotangents has an array for each output: {len(outputs)}, not {len(cotangents)}")
-    order = 1 + max((y.node.order for y in walk(outputs)), default=0)  # type: ignore[union-attr]
-    seeds = []
-    for y, cotangent in zip(outputs, cotangents, strict=True):
-        seed = cotangent.detach() if isinstance(cotangent, Tensor) else Tensor(cotangent, dtype=y.dtype)
-        seed.name = slope_name(y.name or _called(outputs), order)
-        # So that what depends on the seed alone, as dL/dβ does, is recorded too.
-        seed.requires_grad = y.requires_grad
-        seeds.append(seed)
-    return seeds
-
-
-def _with_its_output_called(name: str, graph: Graph) -> Graph:
-    """Return the graph with a name for its output, of which the seed of the gradient speaks: ``dL/dy``."""
-    y = graph.vertices[graph.outputs[0]]
-    # What stands for several blocks is the output of none of them.
-    if y.name or y.times > 1 or any(re.search(r" × \d+$", graph.scopes[scope]) for scope in y.scope):
-        return graph
-    return replace(graph, vertices=(*graph.vertices[: y.id], replace(y, name=name), *graph.vertices[y.id + 1 :]))
-
-
-def _called(outputs: Sequence[Tensor]) -> str:
-    """Return what an output without a name is called."""
-    taken = {x.name for y in walk(outputs) for x in (y, *y.node.inputs) if isinstance(x, Tensor)}  # type: ignore[union-attr]
-    return "output" if "y" in taken else "y"
-
-
-def _gradients(outputs: Sequence[Tensor], seeds: Sequence[Tensor]) -> dict[Tensor, Tensor]:
-    """Return the gradient of every Tensor on the way to the outputs that has one."""
-    tensors = [*_leaves(outputs), *(y for y in walk(outputs) if y.requires_grad)]
-    return dict(zip(tensors, grad(outputs, tensors, [seed.data for seed in seeds]), strict=True))

@@ -1,0 +1,72 @@
+"""The gradient beside a drawn step: of which leaves it is, where it begins, and what its output is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..engine.autodiff import grad
+from ..engine.tensor import Tensor, slope_name, walk
+from .model import Graph
+
+# Not a seed that the caller's data are likely to come from: a cotangent like x would have a gradient of zero.
+COTANGENT_SEED = 1502_03167
+
+
+def leaves_of(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return every leaf that the outputs depend on and that needs a gradient."""
+    leaves: dict[Tensor, None] = {}
+    for y in reversed(walk(outputs)):
+        for x in y.node.inputs:  # type: ignore[union-attr]
+            if isinstance(x, Tensor) and x.node is None and x.requires_grad:
+                leaves[x] = None
+    if not leaves:
+        reason = "none of the outputs was computed from a Tensor with requires_grad=True"
+        raise ValueError(f"backward=True has nothing to draw, as nothing needs a gradient: {reason}")
+    return list(leaves)
+
+
+def seeds_of(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> list[Tensor]:
+    """Return the cotangents as named leaves."""
+    if cotangents is None:
+        random = np.random.default_rng(COTANGENT_SEED)
+        cotangents = [random.normal(size=y.shape) for y in outputs]
+    if not isinstance(cotangents, list | tuple):
+        kind = type(cotangents).__name__
+        raise TypeError(f"cotangents is a list or tuple with an array for each output, not {kind}")
+    if len(cotangents) != len(outputs):
+        raise ValueError(f"cotangents has an array for each output: {len(outputs)}, not {len(cotangents)}")
+    order = 1 + max((y.node.order for y in walk(outputs)), default=0)  # type: ignore[union-attr]
+    seeds = []
+    for y, cotangent in zip(outputs, cotangents, strict=True):
+        seed = cotangent.detach() if isinstance(cotangent, Tensor) else Tensor(cotangent, dtype=y.dtype)
+        seed.name = slope_name(y.name or called(outputs), order)
+        # So that what depends on the seed alone, as dL/dβ does, is recorded too.
+        seed.requires_grad = y.requires_grad
+        seeds.append(seed)
+    return seeds
+
+
+def called(outputs: Sequence[Tensor]) -> str:
+    """Return what an output without a name is called."""
+    taken = {x.name for y in walk(outputs) for x in (y, *y.node.inputs) if isinstance(x, Tensor)}  # type: ignore[union-attr]
+    return "output" if "y" in taken else "y"
+
+
+def with_its_output_called(name: str, graph: Graph) -> Graph:
+    """Return the graph with a name for its output, of which the seed of the gradient speaks: ``dL/dy``."""
+    y = graph.vertices[graph.outputs[0]]
+    # What stands for several blocks is the output of none of them.
+    if y.name or y.times > 1 or any(re.search(r" × \d+$", graph.scopes[scope]) for scope in y.scope):
+        return graph
+    return replace(graph, vertices=(*graph.vertices[: y.id], replace(y, name=name), *graph.vertices[y.id + 1 :]))
+
+
+def gradients_of(outputs: Sequence[Tensor], seeds: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+    """Return the gradient of every Tensor on the way to the outputs that has one."""
+    tensors = [*leaves_of(outputs), *(y for y in walk(outputs) if y.requires_grad)]
+    return dict(zip(tensors, grad(outputs, tensors, [seed.data for seed in seeds]), strict=True))
