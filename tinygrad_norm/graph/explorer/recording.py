@@ -1,13 +1,13 @@
 """One run of a function with its gradient, edge by edge: everything that a page shows was computed here, by the engine.
 
-Reshapes, broadcasts, transposes and casts are folded into the edges they stand on: a contribution is shown as the rule
-makes it, and as it arrives, summed over the axes that were repeated.
+Reshapes, broadcasts, transposes, casts and the ε that a norm adds are folded into the edges they stand on: a contribution
+is shown as the rule makes it, and as it arrives, summed over the axes that were repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -21,10 +21,18 @@ from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from .. import formulas
 from ..axes import Axes, counted, names_of_axes, over
-from ..expressions import BROADCASTING, OPEN_BOUNDS, expression, name_of_data
+from ..expressions import BROADCASTING, OPEN_BOUNDS, Expression, Operand, expression, name_of_data
 from ..formulas import Formula
 
 _BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype")
+_UNDONE = {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}
+_EPSILON = formulas.name("ε")
+LARGEST_EPSILON = 1e-2
+"""A positive constant that is added, and no larger than this, is called ε."""
+LONGEST = 18
+"""An array without a name is called by its formula, if it is no longer than this, or else by its operation."""
+_OVER = {"sum": "Σ", "mean": "mean", "max": "max", "min": "min", "prod": "Π"}
+_RESULTS = {"add": "sum", "subtract": "difference", "multiply": "product", "divide": "quotient", "matmul": "product"}
 MOST_CELLS = 64
 """Arrays with more elements are not examined cell by cell: neither what they depend on nor by differences."""
 MOST_WORK = 400_000
@@ -80,7 +88,7 @@ class Recording:
         cotangent: Array | None = None,
         axes: Axes | None = None,
     ) -> None:
-        self.leaves = {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
+        self.leaves = _leaves(inputs)
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
@@ -112,6 +120,10 @@ class Recording:
         wanted = [t for t in self.tensors if t.requires_grad]
         self.gradients = {t: g.data for t, g in zip(wanted, grad(self.y, wanted, self.cotangent), strict=True)}
 
+    def run(self, inputs: Mapping[str, Any]) -> Any:
+        """Return what the function makes of other inputs, examined as it was."""
+        return examine(self._fn, *_leaves(inputs).values())
+
     # --- the graph
 
     def _bookkeeping(self) -> set[Tensor]:
@@ -122,7 +134,7 @@ class Recording:
         return {
             t
             for t in self._computed
-            if _node(t).primitive.name in _BOOKKEEPING and t.name is None and users.get(t) == 1
+            if (_node(t).primitive.name in _BOOKKEEPING or epsilon_of(t)) and t.name is None and users.get(t) == 1
         }
 
     def _shown(self) -> list[Tensor]:
@@ -150,7 +162,7 @@ class Recording:
                     continue
                 chain, x = self._chain(source), self._source(source)
                 before = contributions.get((_node(t), operand))
-                last = (_node(chain[-1]), 0) if chain else (_node(t), operand)
+                last = (_node(chain[-1]), passed(chain[-1])) if chain else (_node(t), operand)
                 when = arrival.get(last, len(arrival))
                 links.append((when, Link(x, t, operand, tuple(chain), before, contributions.get(last))))
         return [link for _, link in sorted(links, key=lambda pair: pair[0])]
@@ -191,8 +203,23 @@ class Recording:
             return formulas.name(self._distinct(t.name or name_of_data(t.dtype)))
         if t.node is None:
             return formulas.number(t.item())
+        if self._is_inverse_root(t):
+            return formulas.name(self._distinct("r"))
         found = self._formulas[t]
-        return found if len(found.text) <= formulas.LONGEST else formulas.name(self.alias(t))
+        return found if len(found.text) <= LONGEST else formulas.name(self._distinct(self._result(t)))
+
+    def _is_inverse_root(self, t: Tensor) -> bool:
+        """Whether it is ``1/√(σ² + ε)``, which is called r."""
+        (x,) = _operands(t) if _node(t).primitive.name == "rsqrt" else (None,)
+        return x is not None and x.node is not None and epsilon_of(x) is not None
+
+    def _result(self, t: Tensor) -> str:
+        """Return what an operation gives, in a word or two: ``max over k``, ``product``."""
+        node = _node(t)
+        kind = node.primitive.name
+        if kind in _OVER:
+            return f"{_OVER[kind]} over {self.over(node.static['axis'], counted(node, t))}"
+        return _RESULTS.get(kind, kind)
 
     def _data_name(self, x: Array) -> str:
         """Return what an array is called that operations compute with, as an index."""
@@ -214,7 +241,12 @@ class Recording:
         """Return the formula of a Tensor, given what each operand is called, by whether it is broadcast anyway."""
         node = _node(t)
         found, arriving = expression(node, t.shape, lambda axis: self.over(axis, counted(node, t)))
-        return found.formula(lambda position: called(arriving[position], found.kind in BROADCASTING))
+        if epsilon_of(t):
+            found = _with_epsilon(found, len(arriving))
+            arriving = [*arriving, None]
+        return found.formula(
+            lambda position: _EPSILON if arriving[position] is None else called(arriving[position], found.kind in BROADCASTING)
+        )
 
     def _computed_of(self, operand: Formula, t: Tensor) -> Formula:
         """Return the formula of a Tensor that was computed from one other, which is called so."""
@@ -240,31 +272,46 @@ class Recording:
 
     def rule(self, link: Link) -> Formula:
         """Return the local derivative of a link: what its target's rule computes."""
-        node = _node(link.target)
-        texts = node.primitive.formulas
-        target = self.called(link.target)
+        texts = _node(link.target).primitive.formulas
+        return formulas.rule(texts[min(link.operand, len(texts) - 1)], self._letters(link))
+
+    def _letters(self, link: Link) -> dict[str, Formula]:
+        """Return what the letters of a link's rule stand for."""
+        node, target = _node(link.target), self.called(link.target)
         names = {"g": formulas.slope(target), "y": target, **self._inputs(node)}
         if node.primitive.name == "mean":
             names["n"] = formulas.number(node.arrays[0].size // max(link.target.size, 1))
-        return formulas.rule(texts[min(link.operand, len(texts) - 1)], names)
+        return names
+
+    def factor(self, link: Link) -> Formula:
+        """Return what a link's rule multiplies the cotangent by: the rule without the cotangent."""
+        texts = _node(link.target).primitive.formulas
+        return formulas.factor(texts[min(link.operand, len(texts) - 1)], self._letters(link))
+
+    def operands(self, t: Tensor) -> list[Formula]:
+        """Return what the operands of a Tensor are called."""
+        return [self._operand(x, True) for x in _node(t).inputs if x is not None]
+
+    def summed_over(self, link: Link) -> str:
+        """Return the names of the axes along which a link's source was repeated, or nothing."""
+        found = [self._repeated_over(t, link) for t in link.chain if _node(t).primitive.name == "broadcast_to"]
+        return ", ".join(found)
+
+    def _repeated_over(self, t: Tensor, link: Link) -> str:
+        (x,) = _operands(t)
+        # What meets it there says how its new axes are called.
+        meets = t is link.chain[0] and _node(link.target).primitive.name in BROADCASTING
+        return self.over(_repeated(x.shape, t.shape), link.target if meets else t)
 
     def arriving(self, link: Link) -> str:
         """Say what bookkeeping does to a contribution on its way: ``"summed over n, along which γ was repeated"``."""
         words = []
         for t in link.chain:
-            (x,) = _operands(t)
             if _node(t).primitive.name == "broadcast_to":
-                axes = _repeated(x.shape, t.shape)
-                # What meets it there says how its new axes are called.
-                meets = t is link.chain[0] and _node(link.target).primitive.name in BROADCASTING
-                over = self.over(axes, link.target if meets else t)
+                over = self._repeated_over(t, link)
                 words.append(f"summed over {over}, along which {self.called(link.source).text} was repeated")
-            else:
-                words.append(
-                    {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}[
-                        _node(t).primitive.name
-                    ]
-                )
+            elif _node(t).primitive.name in _UNDONE:
+                words.append(_UNDONE[_node(t).primitive.name])
         return "; ".join(words)
 
     # --- numbers that judge the gradient
@@ -273,7 +320,7 @@ class Recording:
         """Carry the cotangent along one path only, by the rules of its edges."""
         g: Any = self.cotangent
         for link in path:
-            for t, operand in [(link.target, link.operand), *((t, 0) for t in link.chain)]:
+            for t, operand in [(link.target, link.operand), *((t, passed(t)) for t in link.chain)]:
                 node = _node(t)
                 with np.errstate(all="ignore"):
                     g = node.primitive.rules[operand](g, t.data, *node.arrays, **node.static)
@@ -385,6 +432,10 @@ def _dependence(t: Tensor | None, leaf: Tensor, size: int = 0) -> Array:
     return depends
 
 
+def _leaves(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
+
+
 def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
     """Say why what a function returned cannot be explored, or nothing."""
     if isinstance(y, tuple | list):
@@ -412,6 +463,26 @@ def _cotangent(y: Tensor, given: Array | None) -> Array:
 def _node(t: Tensor) -> Node:
     assert t.node is not None
     return t.node
+
+
+def epsilon_of(t: Tensor) -> float | None:
+    """Return the small positive constant that an operation adds to one Tensor, or None."""
+    node = _node(t)
+    numbers = [x for x in node.inputs if not isinstance(x, Tensor) and np.ndim(x) == 0]
+    if node.primitive.name != "add" or len(numbers) != 1:
+        return None
+    return float(numbers[0]) if 0 < numbers[0] <= LARGEST_EPSILON else None
+
+
+def _with_epsilon(found: Expression, place: int) -> Expression:
+    """Return a sum with an operand of that position where its constant stands."""
+    parts = (x if isinstance(x, Operand | Expression) else Operand(place) for x in found.operands)
+    return replace(found, operands=tuple(parts))
+
+
+def passed(t: Tensor) -> int:
+    """Return the position of the only Tensor among the operands of what is folded."""
+    return next(i for i, x in enumerate(_node(t).inputs) if isinstance(x, Tensor))
 
 
 def _operands(t: Tensor) -> list[Tensor]:

@@ -1,0 +1,217 @@
+"""The stage of a page: which boxes stand where, and what each step from box to box is made of.
+
+The numbers are not here: the page computes them by running the recorded program again. Boxes and links name the
+vertices of that program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...engine.tensor import Tensor
+from .. import formulas
+from ..render import layout
+from .recording import LARGEST_EPSILON, Link, Recording
+
+# Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
+CELL, LINE, HEAD, RIM = 36, 17, 19, 9
+MINI, MINI_LINE = 10, 8
+WIDEST, TALLEST = 8, 8
+"""Arrays with more columns or rows are boxes without digits."""
+
+_SAME_UNIT = frozenset({
+    "add", "subtract", "negative", "mean", "sum", "max", "min", "maximum", "minimum", "where", "clip", "absolute",
+    "reshape", "broadcast_to", "transpose", "astype", "getitem", "concatenate", "stack", "pad", "cumsum",
+})  # fmt: skip
+
+_WHY: Mapping[str, str | tuple[str, str]] = {
+    "multiply": "a product hands each factor the other one",
+    "divide": ("a quotient divides the gradient, too", "a larger denominator makes the quotient smaller"),
+    "square": "the slope of a square is twice what was squared",
+    "mean": "a mean shares its gradient equally among its {n} values",
+    "sum": "a sum hands its gradient to every term",
+    "add": "a sum passes the gradient on",
+    "subtract": ("a difference passes the gradient on", "a difference passes the gradient on with its sign changed"),
+    "negative": "the sign changes",
+    "rsqrt": "the slope of 1/√ is −½ of its cube",
+    "sqrt": "the slope of √ is 1 over twice the root",
+    "exp": "exp is its own slope",
+    "log": "the slope of log is 1 over its argument",
+    "matmul": "a product of matrices goes back through the other one, transposed",
+    "max": "only the largest gets the gradient; ties share it",
+    "min": "only the smallest gets the gradient; ties share it",
+    "maximum": "only the larger one gets the gradient",
+    "minimum": "only the smaller one gets the gradient",
+    "where": "the gradient goes where the value came from",
+}
+
+
+def stage_of(recording: Recording, program: Mapping[str, Any]) -> dict[str, Any]:
+    """Return boxes, links and two layouts of a recording, as the page's script reads them."""
+    units = _units(recording)
+    boxes = [_box(recording, t, units[t], shown) for t, shown in zip(recording.tensors, program["shown"], strict=True)]
+    links = [_link(recording, link, known) for link, known in zip(recording.links, program["links"], strict=True)]
+    x = next(iter(recording.leaves.values()))
+    return {
+        "boxes": boxes,
+        "links": links,
+        "x": recording.place[x],
+        "y": recording.place[recording.y],
+        "cotangent": program["cotangent"],
+        "inputs": [recording.place[t] for t in recording.leaves.values()],
+        "epsilons": _epsilons(program["vertices"]),
+        **_layouts(boxes, links),
+    }
+
+
+def tidy(text: str) -> str:
+    """Return a formula as the stage writes it: a dot for a product, no sign after a number."""
+    text = text.replace(" × ", " · ").replace("½ · ", "½ ").replace("2 · ", "2 ")
+    half = re.fullmatch(r"−(\S+) / 2", text)
+    return f"−½ {half[1]}" if half else text
+
+
+def _box(recording: Recording, t: Tensor, unit: int, shown: Mapping[str, Any]) -> dict[str, Any]:
+    called = recording.called(t)
+    box: dict[str, Any] = {"v": shown["value"], "name": tidy(called.text), "shape": list(t.shape), "unit": unit}
+    if t.name and t.name != called.text:
+        box["whole"] = t.name
+    if t.node is not None:
+        box |= {"op": t.node.primitive.name, "made": tidy(recording.computed_by(t).text)}
+        box["of"] = [tidy(name.text) for name in recording.operands(t)]
+    if t in recording.gradients:
+        box |= {"g": shown["gradient"], "slope": tidy(formulas.slope(called).text)}
+    return box
+
+
+def _link(recording: Recording, link: Link, known: Mapping[str, Any]) -> dict[str, Any]:
+    data = {"s": recording.place[link.source], "t": recording.place[link.target]}
+    if known["before"] is None:
+        return data
+    data |= {key: known[key] for key in ("before", "after", "sum")}
+    data |= {"factor": tidy(recording.factor(link).text), "why": _why(recording, link)}
+    if over := recording.summed_over(link):
+        data["over"] = over
+    return data
+
+
+def _epsilons(vertices: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the vertices of the small constants that are added."""
+    added = {i for vertex in vertices if vertex["op"] == "add" for i in vertex["in"]}
+    return [i for i in sorted(added) if _is_small(vertices[i])]
+
+
+def _is_small(vertex: Mapping[str, Any]) -> bool:
+    return vertex["op"] == "constant" and vertex["shape"] == [] and 0 < vertex["value"][0] <= LARGEST_EPSILON
+
+
+def _why(recording: Recording, link: Link) -> str:
+    node = link.target.node
+    assert node is not None
+    why = _WHY.get(node.primitive.name, f"its local rule is {tidy(recording.rule(link).text)}")
+    why = why if isinstance(why, str) else why[min(link.operand, 1)]
+    return why.format(n=node.arrays[0].size // max(link.target.size, 1)) if "{n}" in why else why
+
+
+def _units(recording: Recording) -> dict[Tensor, int]:
+    """Return a number for each array, equal where what is added or averaged has one unit: they share a colour scale."""
+    found = {t: i for i, t in enumerate(recording.tensors)}
+    for link in recording.links:
+        node = link.target.node
+        if node is not None and node.primitive.name in _SAME_UNIT:
+            old, new = sorted((found[link.source], found[link.target]), reverse=True)
+            found = {t: new if unit == old else unit for t, unit in found.items()}
+    return found
+
+
+# Where the boxes stand.
+
+
+def rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
+    """Return how many rows and columns an array is shown with: of images, samples and rows go down."""
+    if len(shape) < 3:
+        rows, columns = (1, *shape)[-2:] if shape else (1, 1)
+    elif len(shape) == 3:
+        rows, columns = shape[0], shape[1] * shape[2]
+    else:
+        rows, columns = shape[0] * shape[-2], 1
+        for size in (*shape[1:-2], shape[-1]):
+            columns *= size
+    return rows, columns
+
+
+def _layouts(boxes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the graph laid out from left to right, with digits if they fit, and from top to bottom for phones."""
+    sizes = [rows_and_columns(box["shape"]) for box in boxes]
+    digits = max(rows for rows, _ in sizes) <= TALLEST and max(columns for _, columns in sizes) <= WIDEST
+    wide = [_with_digits(box) if digits else _mini(box, 4) for box in boxes]
+    tall = [_mini(box, 4) for box in boxes]
+    return {
+        "digits": digits,
+        "wide": _laid_out(boxes, links, wide, "LR", 10, 17),
+        "tall": _laid_out(boxes, links, tall, "TB", 10, 12),
+    }
+
+
+def _with_digits(box: Mapping[str, Any]) -> tuple[int, int]:
+    rows, columns = rows_and_columns(box["shape"])
+    halves = 2 if "slope" in box else 1
+    title = 8 * len(box["name"]) + 10
+    return max(columns * CELL + 8, min(title, 190), 58), HEAD + halves * rows * LINE + RIM
+
+
+def _mini(box: Mapping[str, Any], most: int) -> tuple[int, int]:
+    rows, columns = rows_and_columns(box["shape"])
+    halves = 2 if "slope" in box else 1
+    title = min(8 * len(box["name"]), 120)
+    return max(112, title + halves * (min(columns, 16) * MINI + 4) + 12), max(26, min(rows, 16) * MINI_LINE + 10)
+
+
+def _laid_out(
+    boxes: Sequence[Mapping[str, Any]],
+    links: Sequence[Mapping[str, Any]],
+    sizes: Sequence[tuple[int, int]],
+    direction: str,
+    apart: float,
+    ranks: float,
+) -> dict[str, Any]:
+    """Return where Graphviz puts boxes of these sizes, and the points of the curves between them, in pixels."""
+    found = layout(_dot(boxes, links, sizes, direction, apart, ranks))
+    _, _, width, height = map(float, found["bb"].split(","))
+    objects = {each["name"]: each for each in found["objects"]}
+    corners = []
+    for i, (w, h) in enumerate(sizes):
+        x, y = map(float, objects[f"n{i}"]["pos"].split(","))
+        corners.append([round(x - w / 2, 1), round(height - y - h / 2, 1), w, h])
+    curves = {int(edge["id"]): edge["pos"] for edge in found.get("edges", ())}
+    points = [
+        [round(n, 1) for pair in curves[i].split() for n in _flipped(pair, height)] for i in range(len(links))
+    ]
+    return {"w": round(width), "h": round(height), "boxes": corners, "edges": points}
+
+
+def _flipped(pair: str, height: float) -> tuple[float, float]:
+    x, y = map(float, pair.split(","))
+    return x, height - y
+
+
+def _dot(
+    boxes: Sequence[Mapping[str, Any]],
+    links: Sequence[Mapping[str, Any]],
+    sizes: Sequence[tuple[int, int]],
+    direction: str,
+    apart: float,
+    ranks: float,
+) -> str:
+    """Return DOT whose edges are heavier between arrays of one shape: the main line is straight."""
+    lines = [f"digraph {{ rankdir={direction} nodesep={apart / 72} ranksep={ranks / 72} margin=0"]
+    lines.append('node [shape=box fixedsize=true label=""] edge [dir=none]')
+    lines += [f"n{i} [width={w / 72} height={h / 72}]" for i, (w, h) in enumerate(sizes)]
+    for i, link in enumerate(links):
+        source, target = boxes[link["s"]], boxes[link["t"]]
+        rows, columns = rows_and_columns(source["shape"])
+        straight = source["shape"] == target["shape"] and rows > 1 and columns > 1 and target["op"] != "square"
+        lines.append(f"n{link['s']} -> n{link['t']} [id={i} weight={30 if straight else 1}]")
+    return "\n".join([*lines, "}"])
