@@ -80,7 +80,7 @@ class Recording:
         cotangent: Array | None = None,
         axes: Axes | None = None,
     ) -> None:
-        self.leaves = {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
+        self.leaves = _leaves(inputs)
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
@@ -111,6 +111,10 @@ class Recording:
             self._names[t] = self._name(t)
         wanted = [t for t in self.tensors if t.requires_grad]
         self.gradients = {t: g.data for t, g in zip(wanted, grad(self.y, wanted, self.cotangent), strict=True)}
+
+    def run(self, inputs: Mapping[str, Any]) -> Any:
+        """Return what the function makes of other inputs, examined as it was."""
+        return examine(self._fn, *_leaves(inputs).values())
 
     # --- the graph
 
@@ -383,6 +387,10 @@ def _dependence(t: Tensor | None, leaf: Tensor, size: int = 0) -> Array:
     # What cancels leaves rounding errors: a dependence is one that is not small beside the largest.
     depends: Array = np.abs(rows) > 1e-12 * np.abs(rows).max(initial=0.0)
     return depends
+
+
+def _leaves(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
 
 
 def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
