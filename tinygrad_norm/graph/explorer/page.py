@@ -21,7 +21,6 @@ from ...norm import functional
 from ..axes import Axes
 from ..text import literal, shortened
 from .data import as_json, page_data
-from .picture import dot_of, svg_of
 from .scenes import (
     Norm,
     Scene,
@@ -33,13 +32,8 @@ from .scenes import (
 )
 
 _NORM_OF = {getattr(functional, name): name for name in norms()}
-_EQUATION = (
-    '<math display="block" alttext="y = γ x̂ + β, x̂ = (x − μ) / √(σ² + ε)"><mi>y</mi><mo>=</mo><mi>γ</mi><mo>·</mo>'
-    "<mi>x̂</mi><mo>+</mo><mi>β</mi><mo>,</mo><mspace "
-    "width='2em'/><mi>x̂</mi><mo>=</mo><mfrac><mrow><mi>x</mi><mo>−</mo>"
-    "<mi>μ</mi></mrow><msqrt><mrow><msup><mi>σ</mi><mn>2</mn></msup><mo>+</mo><mi>ε</mi></mrow></msqrt></mfrac></math>"
-)
-_FOOTER = "Made with tinygrad_norm. The numbers were computed by its engine when the page was made."
+SCRIPTS = ("evaluator", "dom", "state", "matrix", "cell", "step", "stage", "edit", "tables", "parts", "page")
+"""The page's script, in the order in which its parts are read."""
 
 
 class Page:
@@ -129,7 +123,7 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
     named = dict(zip(_names(fn, inputs), (plain(x) for x in inputs), strict=True))
     title = getattr(fn, "__name__", type(fn).__name__)
     title = "A function" if title == "<lambda>" else title
-    return _page(f"{title}, step by step", "", scenes_of_function(fn, named, axes), [])
+    return _page(f"{title}, step by step", scenes_of_function(fn, named, axes), [])
 
 
 def explore_norm(
@@ -153,7 +147,7 @@ def explore_norm(
     """
     norm = norms(groups, images=len(shape if inputs is None else inputs[0].shape) > 2)[name]
     numbers = example(norm, shape, seed) if inputs is None else dict(zip(("x", "γ", "β"), inputs, strict=False))
-    return _page(f"{norm.title}, step by step", _EQUATION, scenes_of_norm(norm, numbers), _questions(norm, numbers))
+    return _page(f"{norm.title}, step by step", scenes_of_norm(norm, numbers), _questions(norm, numbers))
 
 
 def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: int = 0) -> Page:
@@ -167,41 +161,28 @@ def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: 
         Divides C.
     seed : int
     """
-    lead = (
-        "<p>The same numbers, normalized over four different sets. Choose a norm below, and point at a cell of y "
-        "or of a "
-        "gradient to see what it depends on.</p>"
-    )
-    return _page("Four norms on the same numbers", lead + _EQUATION, scenes_of_family(shape, groups, seed), [])
+    return _page("Four norms on the same numbers", scenes_of_family(shape, groups, seed), [])
 
 
-def _page(title: str, lead: str, scenes: Sequence[Scene], questions: Sequence[dict[str, Any]]) -> Page:
-    sources = [dot_of(scene.recording) for scene in scenes]
-    distinct = list(dict.fromkeys(sources))
-    pictures = "".join(
-        f'<div id="picture-{i}" hidden>{svg_of(dot, f"p{i}-", "the graph: each box goes to its step")}</div>'
-        for i, dot in enumerate(distinct)
-    )
-    data = page_data(title, scenes, [distinct.index(source) for source in sources])
+def _page(title: str, scenes: Sequence[Scene], questions: Sequence[dict[str, Any]]) -> Page:
+    data = page_data(title, scenes)
     if questions:
         data["questions"] = list(questions)
-    here = Path(__file__)
-    parts = {kind: here.with_suffix(f".{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
+    here = Path(__file__).parent
+    html, style = ((here / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css"))
+    script = "\n".join((here / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     policy = (
-        f"default-src 'none'; script-src '{_digest(parts['js'])}'; style-src '{_digest(parts['css'])}'; "
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     shown = escape(shortened(title))
-    html = Template(parts["html"]).substitute(
+    html = Template(html).substitute(
         title=shown,
         whole="" if shown == escape(title) else f' title="{escape(title)}"',
         policy=policy,
-        style=parts["css"],
-        lead=lead,
-        pictures=pictures,
+        style=style,
         data=as_json(data),
-        script=parts["js"],
-        footer=_FOOTER,
+        script=script,
     )
     # Half a pair has no encoding: it is written out, as in drawings.
     return Page(re.sub(r"[\ud800-\udfff]", lambda half: literal(half[0]), html))

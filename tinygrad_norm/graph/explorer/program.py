@@ -57,7 +57,7 @@ from ...engine.ops.shape import Place, filled
 from ...engine.ops.windows import sliding_windows
 from ...engine.tensor import Tensor, slope_name, walk
 from .again import RecordedGradient, outside
-from .recording import Link, Recording
+from .recording import Link, Recording, passed
 
 ELEMENTWISE = frozenset(
     "add subtract multiply divide negative power square sqrt root rsqrt exp log log1p expm1 sin cos tan arcsin arccos "
@@ -147,7 +147,7 @@ class _Writer:
     def _link(self, link: Link, gradient: RecordedGradient) -> dict[str, Any]:
         node: Any = link.target.node
         before = (node, link.operand)
-        after = (link.chain[-1].node, 0) if link.chain else before
+        after = (link.chain[-1].node, passed(link.chain[-1])) if link.chain else before
         place = self._recording.place
         found: dict[str, Any] = {
             "source": place[link.source],

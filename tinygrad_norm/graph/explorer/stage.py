@@ -6,13 +6,17 @@ vertices of that program.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...engine.operators import Array
 from ...engine.tensor import Tensor
 from .. import formulas
 from ..render import layout
+from ..text import in_words
+from .program import program
 from .recording import LARGEST_EPSILON, Link, Recording
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
@@ -48,20 +52,54 @@ _WHY: Mapping[str, str | tuple[str, str]] = {
 }
 
 
-def stage_of(recording: Recording, program: Mapping[str, Any]) -> dict[str, Any]:
+def program_of(recording: Recording) -> dict[str, Any]:
+    """Return the program of a recording; where it cannot be run again, what was recorded, of large arrays a corner."""
+    found = program(recording)
+    if found["live"]:
+        return found
+    vertices: list[dict[str, Any]] = []
+
+    def held(array: Array) -> int:
+        corner = array[tuple(slice(0, 16 if array.ndim < 3 else 4) for _ in array.shape)]
+        values = [v if math.isfinite(v) else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(v)] for v in (float(f"{x:.7g}") for x in corner.ravel().tolist())]
+        vertices.append({"op": "constant", "shape": list(corner.shape), "value": values})
+        return len(vertices) - 1
+
+    arrived: dict[Tensor, Array] = {}
+    links: list[dict[str, Any]] = []
+    for link in recording.links:
+        known: dict[str, Any] = {"before": None}
+        if link.before is not None and link.after is not None:
+            total = link.after + arrived[link.source] if link.source in arrived else link.after
+            arrived[link.source] = total
+            known = {"before": held(link.before), "after": held(link.after), "sum": held(total)}
+            if link.after.shape == link.before.shape:
+                known["after"] = known["before"]
+        links.append(known)
+    shown = [
+        {"value": held(t.data), "gradient": held(recording.gradients[t]) if t in recording.gradients else None}
+        for t in recording.tensors
+    ]
+    return found | {"vertices": vertices, "links": links, "shown": shown, "cotangent": shown[-1]["gradient"]}
+
+
+def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
     """Return boxes, links and two layouts of a recording, as the page's script reads them."""
     units = _units(recording)
-    boxes = [_box(recording, t, units[t], shown) for t, shown in zip(recording.tensors, program["shown"], strict=True)]
-    links = [_link(recording, link, known) for link, known in zip(recording.links, program["links"], strict=True)]
+    boxes = [_box(recording, t, units[t], shown) for t, shown in zip(recording.tensors, run["shown"], strict=True)]
+    for box, t in zip(boxes, recording.tensors, strict=True):
+        if (shape := run["vertices"][box["v"]]["shape"]) != box["shape"]:
+            box |= {"shape": shape, "all": in_words(t.shape)}
+    links = [_link(recording, link, known) for link, known in zip(recording.links, run["links"], strict=True)]
     x = next(iter(recording.leaves.values()))
     return {
         "boxes": boxes,
         "links": links,
         "x": recording.place[x],
         "y": recording.place[recording.y],
-        "cotangent": program["cotangent"],
+        "cotangent": run["cotangent"],
         "inputs": [recording.place[t] for t in recording.leaves.values()],
-        "epsilons": _epsilons(program["vertices"]),
+        "epsilons": _epsilons(run["vertices"]),
         **_layouts(boxes, links),
     }
 
@@ -90,7 +128,7 @@ def _link(recording: Recording, link: Link, known: Mapping[str, Any]) -> dict[st
     data = {"s": recording.place[link.source], "t": recording.place[link.target]}
     if known["before"] is None:
         return data
-    data |= {key: known[key] for key in ("before", "after", "sum")}
+    data |= {key: known[key] for key in ("before", "after", "sum")} | ({"cellwise": True} if known.get("factor") else {})
     data |= {"factor": tidy(recording.factor(link).text), "why": _why(recording, link)}
     if over := recording.summed_over(link):
         data["over"] = over

@@ -18,7 +18,7 @@ function stepsOf(stage) {
 const givenBy = (scene) => new Map(scene.given.map(([vertex, values]) => [vertex, Float64Array.from(values, Number)]));
 
 function compute() {
-  now.values = evaluate(now.program, new Map([...givenBy(now.scene), ...state.changes]));
+  now.values = Evaluator.evaluate(now.program, new Map([...givenBy(now.scene), ...state.changes]));
 }
 
 function openScene(index) {
@@ -126,5 +126,5 @@ function arrived() {
 
 /** Evaluate again with other values at some vertices, and return those of one. */
 function evaluated(vertex, replaced) {
-  return evaluate(now.program, new Map([...givenBy(now.scene), ...state.changes, ...replaced]))[vertex];
+  return Evaluator.evaluate(now.program, new Map([...givenBy(now.scene), ...state.changes, ...replaced]))[vertex];
 }
