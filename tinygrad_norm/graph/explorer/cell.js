@@ -39,7 +39,8 @@ function withDigits(x, digits) {
   }
   if (x === 0 || !Number.isFinite(x)) return x === 0 ? "0" : shown(x);
   const size = Math.abs(x);
-  return size < 5e-3 || size >= 1e6 ? x.toExponential(Math.min(20, digits - 1)) : x.toFixed(Math.min(20, digits));
+  // Zeros after the third decimal say nothing.
+  return size < 5e-3 || size >= 1e6 ? x.toExponential(digits - 1) : x.toFixed(digits).replace(/(\.\d{3}\d*?)0+$/, "$1");
 }
 
 function print(expression, digits) {
@@ -142,9 +143,8 @@ function cellLines(step) {
   const at = sourceCell(link, cell);
   const lines = [];
   if (spread) {
-    const factor = factorOf(link)[at];
-    const exact = Number.isInteger(factor) || String(factor).length <= 5 ? { exact: factor } : factor;
-    lines.push(line([`${from.slope} · ${closed(link.factor)}`], ["multiply", spread[at], exact], value(link.before, at)));
+    const factors = factorOf(link), factor = isUniform(factors) ? { exact: factors[at] } : factors[at];
+    lines.push(line([`${from.slope} · ${closed(link.factor)}`], ["multiply", spread[at], factor], value(link.before, at)));
   } else {
     lines.push(line(["contribution"], expressionOf(link.before, at, (v) => v === from.g || isBox(v)), value(link.before, at)));
   }

@@ -156,7 +156,7 @@ function showChanges() {
   const { boxes, x, epsilons } = now.stage;
   const isLive = now.program.live;
   get("held").textContent = isLive ? heldText() : `These numbers cannot be changed: ${now.program.reason}.`;
-  get("changes").hidden = !isLive;
+  get("changes").hidden = get("change").hidden = !isLive;
   if (!isLive) return;
   get("column").replaceChildren(formula(columnOf(boxes[x]).name));
   get("epsilon-label").hidden = epsilons.length === 0;
@@ -200,6 +200,9 @@ function connectEditing() {
   document.addEventListener("pointermove", moveDrag);
   document.addEventListener("pointerup", endDrag);
   get("epsilon").addEventListener("change", (event) => changeEpsilon(event.target.value));
+  get("change").addEventListener("click", (event) => {
+    event.target.setAttribute("aria-expanded", String(event.target.getAttribute("aria-expanded") !== "true"));
+  });
   get("undo").addEventListener("click", undo);
   get("reset").addEventListener("click", reset);
   get("plus").addEventListener("click", () => changeColumn((value) => value + Number(get("amount").value)));

@@ -71,7 +71,7 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
       cell.setAttribute("aria-label", `${name}${index.length ? ` [${index.join(", ")}]` : ""}: ${words}`);
     }
   }
-  return { element, fill };
+  return { element, fill, isLarge: rows.length > 8 || columns.length > 8 };
 }
 
 // Cells that belong together. A cell of y stands for cells of other arrays: those that it was computed from cell by

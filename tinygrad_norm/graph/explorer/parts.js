@@ -121,7 +121,7 @@ function showPart() {
 }
 
 function connectParts() {
-  get("part").append(make("option", { value: "stage" }, "Step by step"));
+  get("part").append(make("option", { value: "stage" }, "Steps"));
   for (const [key, title] of PARTS) {
     const content = contentOf(key);
     if (!content) continue;

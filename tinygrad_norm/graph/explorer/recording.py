@@ -24,7 +24,7 @@ from ..axes import Axes, counted, names_of_axes, over
 from ..expressions import BROADCASTING, OPEN_BOUNDS, Expression, Operand, expression, name_of_data
 from ..formulas import Formula
 
-_BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype")
+_BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype", "finite")
 _UNDONE = {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}
 _EPSILON = formulas.name("ε")
 LARGEST_EPSILON = 1e-2
@@ -258,7 +258,7 @@ class Recording:
             return formulas.name(self._data_name(x)) if np.ndim(x) else formulas.number(x)
         found = self.called(self._source(x))
         for t in reversed(self._chain(x)):
-            if not (broadcast and _node(t).primitive.name in ("broadcast_to", "astype")):
+            if not (broadcast and _goes_without_saying(t)):
                 found = self._computed_of(found, t)
         return found
 
@@ -478,6 +478,15 @@ def _with_epsilon(found: Expression, place: int) -> Expression:
     """Return a sum with an operand of that position where its constant stands."""
     parts = (x if isinstance(x, Operand | Expression) else Operand(place) for x in found.operands)
     return replace(found, operands=tuple(parts))
+
+
+def _goes_without_saying(t: Tensor) -> bool:
+    """Whether it repeats its operand, gives it axes of size 1 or casts it: beside what it meets that is clear."""
+    (x,) = _operands(t)
+    kept = [[size for size in each.shape if size > 1] for each in (x, t)]
+    return _node(t).primitive.name in ("broadcast_to", "astype", "finite") or (
+        _node(t).primitive.name == "reshape" and kept[0] == kept[1]
+    )
 
 
 def passed(t: Tensor) -> int:

@@ -7,6 +7,9 @@ const phone = matchMedia("(max-width: 700px)");
 let shownBoxes = []; // of each box: its element and how to fill its two matrices
 let shownCurves = [];
 
+// In a box there is room for "mean(x)", not for the axes.
+const inShort = (made) => made.replace(/^(\S+) over .*? of (.*)$/, (_, word, x) => `${word}${x.startsWith("(") && x.endsWith(")") ? x : `(${x})`}`);
+const fitsBeside = (box, width) => 7.6 * box.name.length + 6 * inShort(box.made).length + 22 < width;
 const layoutNow = () => (phone.matches ? now.stage.tall : now.stage.wide);
 
 function arrowHead(id, size) {
@@ -31,14 +34,16 @@ function buildStage() {
     const value = matrix(box.name, box.shape, { edit: isInput ? box.v : undefined });
     const isSeed = i === now.stage.y && now.program.live;
     const gradient = box.g === undefined ? null : matrix(box.slope, box.shape, { edit: isSeed ? now.stage.cotangent : undefined, gradient: true });
-    const made = box.made && box.made !== box.name ? make("small", {}, " = ", formula(box.made)) : null;
-    const title = make("button", { type: "button", class: "title", title: box.whole || (made ? `${box.name} = ${box.made}` : box.name), onclick: () => goToBox(i) }, formula(box.name), made);
+    const number = phone.matches || digits ? null : make("small", { class: "number" });
+    const made = !number && box.made && box.made !== box.name && fitsBeside(box, w) ? make("small", {}, " = ", formula(inShort(box.made))) : null;
+    const title = make("button", { type: "button", class: "title", title: box.whole || (box.made ? `${box.name} = ${box.made}` : box.name), onclick: () => goToBox(i) }, formula(box.name), made, number);
     const element = make("div", { class: "box", role: "group", "aria-label": box.name, "data-box": i }, title, value.element, gradient && gradient.element);
+    element.classList.toggle("many", box.shape.length > 0 && value.isLarge);
     element.style.cssText = `left:${x}px;top:${y}px;width:${w}px;height:${h}px`;
-    return { element, value, gradient };
+    return { element, value, gradient, number };
   });
   const stage = get("boxes");
-  stage.classList.toggle("digits", digits && !phone.matches);
+  stage.className = phone.matches ? "mini" : digits ? "digits" : "colours";
   stage.style.width = `${layout.w}px`;
   stage.style.height = `${layout.h}px`;
   stage.replaceChildren(svg, ...shownBoxes.map((box) => box.element));
@@ -64,6 +69,7 @@ function fillStage() {
   const changed = now.values !== now.before;
   boxes.forEach((box, i) => {
     const shownBox = shownBoxes[i], chosen = chosenIn(box);
+    if (shownBox.number) shownBox.number.textContent = computed.has(i) ? ` ${shown(now.values[box.v][chosen])}` : "";
     const isTarget = step.kind === "backward" && links[step.link].t === i;
     shownBox.element.classList.toggle("active", i === step.box);
     shownBox.element.classList.toggle("back", step.kind === "backward" || step.kind === "seed");

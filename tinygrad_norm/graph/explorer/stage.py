@@ -21,9 +21,13 @@ from .recording import LARGEST_EPSILON, Link, Recording
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
+COLOUR, COLOUR_LINE = 15, 12
 MINI, MINI_LINE = 10, 8
+MOST_ROWS, MOST_COLUMNS = 16, 24
 WIDEST, TALLEST = 8, 8
 """Arrays with more columns or rows are boxes without digits."""
+SCREEN, LEAST_SCALE = (1340, 400), 0.75
+"""So are those of a graph that would have to be drawn smaller than this to fit the stage."""
 
 _SAME_UNIT = frozenset({
     "add", "subtract", "negative", "mean", "sum", "max", "min", "maximum", "minimum", "where", "clip", "absolute",
@@ -184,13 +188,13 @@ def _layouts(boxes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, An
     """Return the graph laid out from left to right, with digits if they fit, and from top to bottom for phones."""
     sizes = [rows_and_columns(box["shape"]) for box in boxes]
     digits = max(rows for rows, _ in sizes) <= TALLEST and max(columns for _, columns in sizes) <= WIDEST
-    wide = [_with_digits(box) if digits else _mini(box, 4) for box in boxes]
-    tall = [_mini(box, 4) for box in boxes]
-    return {
-        "digits": digits,
-        "wide": _laid_out(boxes, links, wide, "LR", 10, 17),
-        "tall": _laid_out(boxes, links, tall, "TB", 10, 12),
-    }
+    mini = [_mini(box) for box in boxes]
+    tall = _laid_out(boxes, links, mini, "TB", 10, 12)
+    wide = _laid_out(boxes, links, [_with_digits(box) for box in boxes], "LR", 10, 17) if digits else None
+    if wide is None or min(SCREEN[0] / wide["w"], SCREEN[1] / wide["h"]) < LEAST_SCALE:
+        wide = _laid_out(boxes, links, [_with_colours(box) for box in boxes], "LR", 10, 17)
+        return {"digits": False, "wide": wide, "tall": tall}
+    return {"digits": True, "wide": wide, "tall": tall}
 
 
 def _with_digits(box: Mapping[str, Any]) -> tuple[int, int]:
@@ -200,11 +204,22 @@ def _with_digits(box: Mapping[str, Any]) -> tuple[int, int]:
     return max(columns * CELL + 8, min(title, 190), 58), HEAD + halves * rows * LINE + RIM
 
 
-def _mini(box: Mapping[str, Any], most: int) -> tuple[int, int]:
+def _with_colours(box: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the size of a box with its matrices of colours below each other; large ones have smaller cells."""
     rows, columns = rows_and_columns(box["shape"])
     halves = 2 if "slope" in box else 1
-    title = min(8 * len(box["name"]), 120)
-    return max(112, title + halves * (min(columns, 16) * MINI + 4) + 12), max(26, min(rows, 16) * MINI_LINE + 10)
+    rows, columns = min(rows, MOST_ROWS), min(columns, MOST_COLUMNS)
+    is_large = rows > TALLEST or columns > WIDEST
+    width, height = (MINI, MINI_LINE) if is_large else (COLOUR, COLOUR_LINE)
+    return max(columns * width + 10, min(8 * len(box["name"]) + 60, 190)), HEAD + halves * rows * height + RIM
+
+
+def _mini(box: Mapping[str, Any]) -> tuple[int, int]:
+    rows, columns = rows_and_columns(box["shape"])
+    halves = 2 if "slope" in box else 1
+    title = min(9 * len(box["name"]), 120) + 8
+    matrices = halves * (min(columns, MOST_COLUMNS) * MINI + 4)
+    return max(112, title + matrices + 12), max(26, min(rows, MOST_ROWS) * MINI_LINE + 10)
 
 
 def _laid_out(

@@ -24,6 +24,8 @@ function factorOf(link) {
   return evaluated(link.before, [[g, new Float64Array(now.values[g].length).fill(1)]]);
 }
 
+const isUniform = (factor) => factor.every((x) => Math.abs(x - factor[0]) < 1e-14);
+
 /** What had arrived at a step's box before it: a vertex, or null. */
 function previousOf(step) {
   const earlier = now.steps.slice(0, now.steps.indexOf(step)).filter((s) => s.kind === "backward" && s.box === step.box);
@@ -61,13 +63,12 @@ function termsOf(step) {
   terms.push({ caption: [formula(from.slope), repeated ? " repeated" : ""], name: from.slope, values: spread || now.values[from.g], shape: spread ? shape(link.before) : from.shape, top: gradient.get(from.unit), chosen: spread ? at : chosenIn(from) });
   if (spread) {
     const factor = factorOf(link);
-    const uniform = factor.every((x) => Math.abs(x - factor[0]) < 1e-14);
     terms.push({ sign: "⊙" });
-    if (uniform) terms.push({ sign: formula(closed(link.factor)), large: true });
+    if (isUniform(factor)) terms.push({ sign: formula(closed(link.factor)), large: true });
     else terms.push({ caption: formula(link.factor), name: link.factor, values: factor, shape: shape(link.before), top: largestOf(factor), chosen: at });
     terms.push({ sign: "=" });
   } else {
-    terms.push(...otherOperand(link, from));
+    otherOperand(link, from, terms);
   }
   terms.push({ caption: "contribution", name: "contribution", values: now.values[link.before], shape: shape(link.before), top, chosen: at });
   if (link.after !== link.before && (link.over || String(shape(link.after)) !== String(shape(link.before)))) {
@@ -87,15 +88,17 @@ function slopeTerm(box, v) {
   return { caption: formula(box.slope), name: box.slope, values: now.values[v], shape: box.shape, top: scales().gradient.get(box.unit), chosen: chosenIn(box), gradient: true };
 }
 
-/** A rule that is a product of matrices shows the other one; any other rule is an arrow. */
-function otherOperand(link, from) {
+/** A rule that is a product of matrices shows the other one, before or after what comes in; any other is an arrow. */
+function otherOperand(link, from, terms) {
   const vertex = now.program.vertices[link.before];
   const isProduct = vertex.op === "products" && vertex.in.length === 2 && vertex.in.includes(from.g);
-  if (!isProduct) return [{ sign: "→", under: link.rule || "its rule" }];
+  if (!isProduct) { terms.push({ sign: "→" }); return; }
   const other = vertex.in.find((v) => v !== from.g);
   const values = now.values[other];
   const term = { caption: formula(link.factor), name: link.factor, values, shape: now.program.vertices[other].shape, top: largestOf(values), chosen: -1 };
-  return vertex.in[0] === from.g ? [{ sign: "@" }, term, { sign: "=" }] : [{ before: [term, { sign: "@" }] }, { sign: "=" }];
+  if (vertex.in[0] === from.g) terms.push({ sign: "@" }, term);
+  else terms.unshift(term, { sign: "@" });
+  terms.push({ sign: "=" });
 }
 
 const SIGNS = { add: "+", subtract: "−", multiply: "⊙", divide: "/", matmul: "@", maximum: "max", minimum: "min" };
@@ -126,16 +129,18 @@ function operandTerm(v, name, box, isCellwise) {
   };
 }
 
-// How much of it can be shown: three decimals, two, or colours alone with the chosen cell's number.
-const DENSITIES = [{ decimals: 3, name: "full" }, { decimals: 2, name: "dense" }, { decimals: 2, name: "tight" }, { decimals: 3, name: "colour" }];
+// How much can be shown of the line and of what stands beside it: decimals, or colours with the chosen cell's number.
+const DECIMALS = { full: 3, dense: 2, tight: 2, colour: 2 };
+const DENSITIES = [["full", "full"], ["dense", "dense"], ["dense", "colour"], ["tight", "colour"], ["colour", "colour"]];
+const ON_A_PHONE = [["dense", "dense"], ["dense", null], ["tight", null], ["colour", "colour"], ["colour", null]];
 
 function termElement(term, density) {
   if (term.sign !== undefined) {
     return make("div", { class: term.large ? "sign large" : "sign" }, term.sign, term.under ? make("small", {}, formula(term.under)) : null);
   }
   const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient });
-  fill(term.values, { top: term.top, chosen: term.chosen, decimals: density.decimals });
-  const number = density.name === "colour" && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
+  fill(term.values, { top: term.top, chosen: term.chosen, decimals: DECIMALS[density] });
+  const number = density === "colour" && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
   return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number);
 }
 
@@ -189,17 +194,17 @@ function gradientByDifferences() {
 function showStep() {
   const step = now.steps[state.step];
   const panel = get("step");
-  const terms = termsOf(step).flatMap((term) => term.before || [term]);
+  const terms = termsOf(step);
   const side = state.ofGradient && now.program.live && product(now.stage.boxes[now.stage.x].shape) <= 64 ? gradientByDifferences() : jacobian();
   const box = now.stage.boxes[step.box];
   const index = indexOf(box.shape, chosenIn(box));
-  const said = make("div", { class: "arithmetic" }, make("span", { class: "tag" }, index.length ? `cell [${index.join(", ")}]` : "the number"), cellLines(step), changedText(step));
+  const tag = make("span", { class: "tag" }, index.length ? `cell [${index.join(", ")}]` : "number");
+  const said = make("div", { class: "arithmetic" }, tag, cellLines(step), changedText(step));
   const title = make("h2", { title: box.whole || null }, headline(step));
   panel.classList.toggle("back", step.kind === "backward" || step.kind === "seed");
-  for (const density of DENSITIES) {
-    panel.dataset.density = density.name;
-    const equation = make("div", { class: "line" }, terms.map((term) => termElement(term, density)));
-    const beside = side && make("div", { class: "side" }, termElement(side, density));
+  for (const [density, aside] of phone.matches ? ON_A_PHONE : DENSITIES) {
+    const equation = make("div", { class: "line", "data-density": density }, terms.map((term) => termElement(term, density)));
+    const beside = side && aside && make("div", { class: "side", "data-density": aside }, termElement(side, aside));
     panel.replaceChildren(title, make("div", { class: "row" }, equation, beside), said);
     if (panel.scrollHeight <= panel.clientHeight + 1 && equation.scrollWidth <= equation.clientWidth + 1) break;
   }
