@@ -3,8 +3,10 @@
 
 const [SUM, PRODUCT, TIGHT, ATOM] = [1, 2, 3, 4];
 
+// Of very many terms the first and the last are printed.
+const few = (parts) => (parts.length > 16 ? [...parts.slice(0, 4), { text: `… ${parts.length - 6} more …`, level: ATOM }, ...parts.slice(-2)] : parts);
 const infix = (sign, level) => (...parts) => ({
-  text: parts.map((part, i) => enclosed(part, sign === "−" || sign === "/" ? level + (i > 0) : level, i === 0)).join(` ${sign} `),
+  text: few(parts).map((part, i) => enclosed(part, sign === "−" || sign === "/" ? level + (i > 0) : level, i === 0)).join(` ${sign} `),
   level,
 });
 const call = (name) => (...parts) => ({ text: `${name}(${parts.map((part) => part.text).join(", ")})`, level: TIGHT });
@@ -135,8 +137,8 @@ function cellLines(step) {
     return [line([name], null, value(v, cell))];
   }
   if (step.kind === "forward") {
-    const made = box.made === box.name ? null : box.made;
-    return [line([box.name, made], expressionOf(box.v, cell, isBox), value(box.v, cell))];
+    const names = box.made.startsWith(box.name) ? [box.made] : [box.name, box.made];
+    return [line(names, expressionOf(box.v, cell, isBox), value(box.v, cell))];
   }
   const link = links[step.link];
   const { from, spread } = incoming(link);

@@ -47,15 +47,22 @@ function formula(text) {
 
 const minus = (text) => text.replaceAll("-", "−");
 
-/** A number for people: so many decimals, fewer for large ones, an exponent where decimals would show nothing. */
-function shown(value, decimals = 3) {
+// How wide a text of digits is, in ems.
+const WIDTHS = { ".": 0.28, "−": 0.585 };
+const widthOf = (text) => [...text].reduce((sum, character) => sum + (WIDTHS[character] || 0.557), 0);
+
+/** A number for people: with so many decimals, or fewer if there is less room; with an exponent where they show nothing. */
+function shown(value, decimals = 3, room = Infinity) {
   if (typeof value !== "number") return value;
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   if (size < 5e-13) return "0";
-  if (size < 0.5 * 10 ** -decimals) return minus(value.toExponential(decimals - 2));
-  if (size >= 10 ** (decimals + 2)) return minus(value.toExponential(decimals - 2));
-  return minus(value.toFixed(size >= 100 ? decimals - 1 : decimals));
+  const texts = [];
+  if (size >= 0.5 * 10 ** -decimals && size < 1e5) {
+    for (let d = decimals; d >= (size < 10 ? 1 : 0); d--) texts.push(value.toFixed(d));
+  }
+  texts.push(value.toExponential(1), value.toExponential(0), size < 1 ? "≈0" : value > 0 ? "≫" : "≪");
+  return texts.map(minus).find((text) => widthOf(text) <= room) || minus(texts[texts.length - 1]);
 }
 
 const shapeText = (shape) => (shape.length ? shape.join(" × ") : "scalar");

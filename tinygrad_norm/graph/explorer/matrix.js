@@ -58,11 +58,11 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
   element.about = { name, shape, edit, gradient };
   if (rows.length * columns.length < product(shape)) element.title = `the first ${rows.length} × ${columns.length} of ${shapeText(shape)}`;
 
-  function fill(values, { top, chosen = -1, decimals = 3, empty = false, before = null }) {
+  function fill(values, { top, chosen = -1, decimals = 3, room, empty = false, before = null }) {
     element.classList.toggle("empty", empty);
     for (const { element: cell, flat, index } of cells) {
       const value = values[flat];
-      const text = empty ? "" : shown(value, decimals);
+      const text = empty ? "" : shown(value, decimals, room);
       if (cell.textContent !== text) cell.textContent = text;
       const strength = empty || !Number.isFinite(value) ? 0 : Math.min(0.42, (0.42 * Math.abs(value)) / (top || 1));
       cell.style.backgroundColor = `rgba(var(${value < 0 ? "--minus" : "--plus"}), ${strength.toFixed(3)})`;

@@ -76,10 +76,10 @@ function fillStage() {
     shownBox.element.classList.toggle("target", isTarget);
     if (i === step.box) shownBox.element.setAttribute("aria-current", "step");
     else shownBox.element.removeAttribute("aria-current");
-    shownBox.value.fill(now.values[box.v], { top: value.get(box.unit), chosen, decimals: 2, empty: !computed.has(i), before: changed ? now.before[box.v] : null });
+    shownBox.value.fill(now.values[box.v], { top: value.get(box.unit), chosen, decimals: 2, room: 2.95, empty: !computed.has(i), before: changed ? now.before[box.v] : null });
     if (shownBox.gradient) {
       const v = gradients.get(i);
-      shownBox.gradient.fill(now.values[v ?? box.g], { top: gradient.get(box.unit), chosen, decimals: 2, empty: v === undefined, before: changed ? now.before[v ?? box.g] : null });
+      shownBox.gradient.fill(now.values[v ?? box.g], { top: gradient.get(box.unit), chosen, decimals: 2, room: 2.95, empty: v === undefined, before: changed ? now.before[v ?? box.g] : null });
     }
   });
   links.forEach((link, i) => {

@@ -105,8 +105,12 @@ const SIGNS = { add: "+", subtract: "−", multiply: "⊙", divide: "/", matmul:
 const UNARY = { square: "( )²", rsqrt: "1/√", sqrt: "√", root: "√", negative: "−( )" };
 
 function forwardTerms(box, whole) {
-  const { vertices } = now.program;
+  const { vertices, live } = now.program;
   const sign = SIGNS[box.op];
+  if (!live) {
+    const operands = now.stage.links.filter((link) => now.stage.boxes[link.t] === box).map((link) => whole(now.stage.boxes[link.s]));
+    return [...operands.flatMap((operand, i) => (i ? [{ sign: sign || "," }, operand] : [operand])), { sign: "→", under: sign ? "" : box.op }, whole(box)];
+  }
   const operands = vertices[box.v].in.map((v, i) => operandTerm(v, box.of[i] ?? "", box, sign && box.op !== "matmul"));
   const end = { ...whole(box), caption: formula(box.name) };
   if (sign && operands.length === 2) return [operands[0], { sign }, operands[1], { sign: "=" }, end];
@@ -130,17 +134,18 @@ function operandTerm(v, name, box, isCellwise) {
 }
 
 // How much can be shown of the line and of what stands beside it: decimals, or colours with the chosen cell's number.
-const DECIMALS = { full: 3, dense: 2, tight: 2, colour: 2 };
-const DENSITIES = [["full", "full"], ["dense", "dense"], ["dense", "colour"], ["tight", "colour"], ["colour", "colour"]];
-const ON_A_PHONE = [["dense", "dense"], ["dense", null], ["tight", null], ["colour", "colour"], ["colour", null]];
+const DECIMALS = { full: 3, dense: 2, tight: 2, colour: 2, tiny: 2 };
+const ROOM = { full: 3.5, dense: 2.8, tight: 2.8 };
+const DENSITIES = [["full", "full"], ["dense", "dense"], ["dense", "colour"], ["tight", "colour"], ["colour", "colour"], ["tiny", "tiny"]];
+const ON_A_PHONE = [["dense", "dense"], ["dense", null], ["tight", null], ["colour", "colour"], ["colour", null], ["tiny", null]];
 
 function termElement(term, density) {
   if (term.sign !== undefined) {
     return make("div", { class: term.large ? "sign large" : "sign" }, term.sign, term.under ? make("small", {}, formula(term.under)) : null);
   }
   const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient });
-  fill(term.values, { top: term.top, chosen: term.chosen, decimals: DECIMALS[density] });
-  const number = density === "colour" && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
+  fill(term.values, { top: term.top, chosen: term.chosen, decimals: DECIMALS[density], room: ROOM[density] });
+  const number = (density === "colour" || density === "tiny") && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
   return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number);
 }
 
@@ -151,7 +156,8 @@ function headline(step) {
     return [make("b", { class: "forward" }, "Given: "), ...now.stage.inputs.flatMap((i, at) => [at ? ", " : "", formula(boxes[i].name)]), ". Press Next to compute; change any number by typing into it."];
   }
   if (step.kind === "forward") {
-    const made = box.made === box.name ? [] : [" = ", formula(box.made)];
+    if (box.made.startsWith(box.name)) return [make("b", { class: "forward" }, "Forward "), formula(box.made)];
+    const made = [" = ", formula(box.made)];
     return [make("b", { class: "forward" }, "Forward "), formula(box.name), ...made];
   }
   if (step.kind === "seed") {
