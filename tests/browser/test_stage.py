@@ -107,3 +107,55 @@ def test_every_step_of_every_scene_fits_one_screen(name, screen, open_page):
     assert seen.page.evaluate(WALK) == []
     assert seen.errors == seen.messages == []
     assert len(seen.requests) == 1
+
+
+# What the page says of every cell at every step, and what it computes: the printed line, and true values.
+SAID = """() => {
+  const lines = [];
+  const { shape } = now.reference;
+  for (let step = 0; step < now.steps.length; step++) {
+    go(step);
+    for (let flat = 0; flat < product(shape); flat++) {
+      pick(indexOf(shape, flat));
+      for (const part of document.querySelectorAll("#step .part:not(.changed)")) lines.push([step, flat, part.textContent]);
+    }
+  }
+  return lines;
+}"""
+
+
+def number(text):
+    return float(text.replace("−", "-"))
+
+
+def evaluate(text):
+    """Evaluate arithmetic as a person reads it; None where it holds names."""
+    text = text.replace("−", "-").replace("·", "*").replace("²", "**2").replace("^", "**")
+    text = re.sub(r"√(\([^()]*\)|[\d.]+)", r"sqrt(\1)", text)
+    known = {name: getattr(np, name) for name in ("sqrt", "exp", "log", "tanh", "maximum")} | {"max": max, "min": min}
+    if set(re.findall(r"[^\W\d_]\w*", re.sub(r"\de[-+]?\d", "", text))) - set(known):
+        return None
+    return float(eval(text, {"__builtins__": {}}, known))  # our own page's arithmetic
+
+
+def assert_true(lines):
+    checked = 0
+    for step, cell, text in lines:
+        *_, expression, result = text.split(" = ") if text.count(" = ") else [text]
+        found = evaluate(expression)
+        if found is None:
+            continue
+        digits = len(result.partition("e")[0].partition(".")[2])
+        exponent = int(number("1e" + result.partition("e")[2])) if "e" in result else 1
+        step_of_last_digit = 10.0**-digits * (10.0 ** int(result.partition("e")[2].replace("−", "-")) if "e" in result else 1)
+        assert abs(found - number(result)) <= 0.5001 * step_of_last_digit, (step, cell, text, exponent)
+        checked += 1
+    return checked
+
+
+@pytest.mark.parametrize("name", ["batch norm", "layer norm", "attention", "images"])
+def test_printed_arithmetic_is_true_for_every_cell_at_every_step(name, open_page):
+    page = open_page(explored(name).html).page
+    lines = page.evaluate(SAID)
+    assert assert_true(lines) > 0.6 * len(lines)
+    assert not [text for *_, text in lines if "NaN" in text or "undefined" in text]

@@ -124,6 +124,13 @@ function line(parts, expression, value) {
   return said;
 }
 
+/** A rule that is not a factor cell by cell: a product of matrices, or what has no short formula. */
+function ruleText(link, from) {
+  const vertex = now.program.vertices[link.before];
+  if (vertex.op !== "products" || !vertex.in.includes(from.g)) return "contribution";
+  return vertex.in[0] === from.g ? `${from.slope} @ ${closed(link.factor)}` : `${closed(link.factor)} @ ${from.slope}`;
+}
+
 const isBox = (v) => now.stage.boxes.some((box) => box.v === v);
 
 /** The arithmetic of the chosen cell in a step: one or more lines. */
@@ -148,11 +155,11 @@ function cellLines(step) {
     const factors = factorOf(link), factor = isUniform(factors) ? { exact: factors[at] } : factors[at];
     lines.push(line([`${from.slope} · ${closed(link.factor)}`], ["multiply", spread[at], factor], value(link.before, at)));
   } else {
-    lines.push(line(["contribution"], expressionOf(link.before, at, (v) => v === from.g || isBox(v)), value(link.before, at)));
+    lines.push(line([ruleText(link, from)], expressionOf(link.before, at, (v) => v === from.g || isBox(v)), value(link.before, at)));
   }
   if (link.after !== link.before) {
     const sum = expressionOf(link.after, cell, (v) => v === link.before);
-    const label = link.over ? `Σ over ${link.over}` : "arrives";
+    const label = link.over ? `Σ over ${link.over}` : link.back || "arrives";
     lines.push(line([label], sum, value(link.after, cell)));
   }
   const previous = previousOf(step);
@@ -162,4 +169,5 @@ function cellLines(step) {
   return lines;
 }
 
-const closed = (text) => (/ [+−/·] /.test(text) ? `(${text})` : text);
+/** A formula as a factor: in parentheses where it is a sum, a quotient or negative. */
+const closed = (text) => (/[+−/@]/.test(text.replace(/\([^()]*\)/g, "")) ? `(${text})` : text);

@@ -111,6 +111,7 @@ def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
 def tidy(text: str) -> str:
     """Return a formula as the stage writes it: a dot for a product, no sign after a number."""
     text = text.replace(" × ", " · ").replace("½ · ", "½ ").replace("2 · ", "2 ")
+    text = re.sub(r"\((\w+)ᵀ\)ᵀ", r"\1", text)
     half = re.fullmatch(r"−(\S+) / 2", text)
     return f"−½ {half[1]}" if half else text
 
@@ -136,6 +137,8 @@ def _link(recording: Recording, link: Link, known: Mapping[str, Any]) -> dict[st
     data |= {"factor": tidy(recording.factor(link).text), "why": _why(recording, link)}
     if over := recording.summed_over(link):
         data["over"] = over
+    elif words := recording.arriving(link):
+        data["back"] = words
     return data
 
 

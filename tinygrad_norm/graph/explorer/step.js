@@ -32,13 +32,23 @@ function previousOf(step) {
   return earlier.length ? now.stage.links[earlier[earlier.length - 1].link].sum : null;
 }
 
-/** The cell of a contribution that stands beside the chosen one: of those that arrive at it, the one in the same place. */
+/** The cell of a contribution from which the chosen one comes; of several that are summed, the one in the same place. */
 function sourceCell(link, cell) {
-  const size = now.values[link.before].length;
-  if (now.values[link.after].length === size && link.after === link.before) return cell;
+  const { vertices, tables } = now.program;
   const from = now.stage.boxes[link.t];
-  const mine = chosenIn(from);
-  return now.values[from.v].length === size ? mine : Math.min(cell, size - 1);
+  const place = (table, i) => (table === undefined || table === null ? i : tables[table][i]);
+  let v = link.after, at = cell;
+  while (v !== link.before && vertices[v].in) {
+    const { n, op, table, in: [x] } = vertices[v];
+    if (op === "gather") at = place(table, at);
+    else if (n) {
+      const summed = Array.from({ length: n }, (_, k) => place(table, at * n + k));
+      const wished = now.values[x].length === product(now.reference.shape) ? flatOf(now.reference.shape, state.cell) : chosenIn(from);
+      at = summed.includes(wished) ? wished : summed[0];
+    }
+    v = x;
+  }
+  return v === link.before ? at : Math.min(cell, now.values[link.before].length - 1);
 }
 
 // A term is {caption, values, shape, top} or {sign, under}.
@@ -72,7 +82,7 @@ function termsOf(step) {
   }
   terms.push({ caption: "contribution", name: "contribution", values: now.values[link.before], shape: shape(link.before), top, chosen: at });
   if (link.after !== link.before && (link.over || String(shape(link.after)) !== String(shape(link.before)))) {
-    terms.push({ sign: "→", under: link.over ? `Σ over ${link.over}` : "reshaped" });
+    terms.push({ sign: "→", under: link.over ? `Σ over ${link.over}` : link.back });
     terms.push({ caption: formula(previousOf(step) === null ? box.slope : "arrives"), name: "arrives", values: now.values[link.after], shape: box.shape, top, chosen: cell });
   }
   const previous = previousOf(step);
