@@ -7,7 +7,7 @@ makes it, and as it arrives, summed over the axes that were repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -32,6 +32,9 @@ MOST_WORK = 400_000
 MOST_ARRAYS = 400
 """Graphs with more of them are refused: nobody steps through them, and pages and layouts grow with their square."""
 
+Edge = tuple[Node, int]
+"""An operation, and which of its operands."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -54,6 +57,12 @@ class Link:
     chain: tuple[Tensor, ...]
     before: Array | None
     after: Array | None
+
+    @property
+    def edges(self) -> tuple[Edge, Edge]:
+        """Where the contribution is made, and where it arrives at the source: operations and their operands."""
+        before = _node(self.target), self.operand
+        return before, (_node(self.chain[-1]), 0) if self.chain else before
 
 
 class Recording:
@@ -140,7 +149,7 @@ class Recording:
 
     def _links(self) -> list[Link]:
         """Run the backward pass once, watching, and return every edge in the order of arrival; those without last."""
-        contributions: dict[tuple[Node, int], Array] = {}
+        contributions: dict[Edge, Array] = {}
 
         def visit(node: Node, operand: int, contribution: Any) -> None:
             contributions[node, operand] = np.array(contribution)
@@ -152,11 +161,10 @@ class Recording:
             for operand, source in enumerate(t.node.inputs if t.node else ()):
                 if not isinstance(source, Tensor):
                     continue
-                chain, x = self._chain(source), self._source(source)
-                before = contributions.get((_node(t), operand))
-                last = (_node(chain[-1]), 0) if chain else (_node(t), operand)
-                when = arrival.get(last, len(arrival))
-                links.append((when, Link(x, t, operand, tuple(chain), before, contributions.get(last))))
+                link = Link(self._source(source), t, operand, tuple(self._chain(source)), None, None)
+                first, last = link.edges
+                link = replace(link, before=contributions.get(first), after=contributions.get(last))
+                links.append((arrival.get(last, len(arrival)), link))
         return [link for _, link in sorted(links, key=lambda pair: pair[0])]
 
     def _chain(self, x: Tensor) -> list[Tensor]:
