@@ -143,12 +143,11 @@ def evaluated(page: Any, found: dict[str, Any], edits: list[Any], wanted: list[i
     return np.frombuffer(base64.b64decode(text)).reshape(len(edits), -1)
 
 
-def recorded(case: Case, rng: np.random.Generator) -> tuple[Recording, dict[str, Any], Point]:
-    """Record a case, and return its program as a page reads it."""
+def recorded(case: Case) -> tuple[Recording, dict[str, Any], Point]:
+    """Record a case, and return its program as a page reads it, and where it was recorded."""
     recording = Recording(case.with_eps(case.eps), case.inputs)
-    cotangent = rng.normal(size=recording.y.shape).round(2)
-    recording = Recording(case.with_eps(case.eps), case.inputs, cotangent)
-    return recording, json.loads(as_json(program(recording))), Point(case.inputs, cotangent, case.eps)
+    found = json.loads(as_json(program(recording)))
+    return recording, found, Point(case.inputs, recording.cotangent, case.eps)
 
 
 def compare(page: Any, case: Case, points: list[Point], recording: Recording, found: dict[str, Any]) -> None:
