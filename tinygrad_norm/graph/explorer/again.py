@@ -56,7 +56,7 @@ class RecordedGradient:
 
 
 def outside(recording: Recording) -> list[tuple[Tensor | None, str]]:
-    """Return what the graph does not say: Tensors that use constants which Python made of the inputs, and words for it.
+    """Return what the graph does not say: Tensors that use constants made by Python from the inputs, and words for it.
 
     The function runs again with other numbers. Where it then records other operations, Python chose among them, which
     is said of no Tensor.
@@ -74,7 +74,7 @@ def outside(recording: Recording) -> list[tuple[Tensor | None, str]]:
         for a, b in zip(own, other, strict=True):
             if not _same(_constants(a), _constants(b)):
                 where = f" in {recording.computed_by(a).text}" if a in recording.place else ""
-                found[a] = f"a constant{where}, which was made of the inputs outside the graph"
+                found[a] = f"a constant{where}, which the function makes outside the graph"
     return list(found.items())
 
 
@@ -91,7 +91,7 @@ def _structure(tensors: Sequence[Tensor]) -> list[Any]:
     """Return the name of each operation, and which of the Tensors are its operands."""
     place = {t.node: i for i, t in enumerate(tensors)}
     nodes = [t.node for t in tensors if t.node is not None]
-    return [(node.primitive.name, [isinstance(x, Tensor) and place.get(x.node) for x in node.inputs]) for node in nodes]
+    return [(n.primitive.name, [place.get(x.node) if isinstance(x, Tensor) else None for x in n.inputs]) for n in nodes]
 
 
 def _constants(t: Tensor) -> list[Any]:
@@ -104,6 +104,6 @@ def _constants(t: Tensor) -> list[Any]:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, float | np.ndarray):
-        return np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
-    return bool(a == b)
+    if isinstance(a, float | np.ndarray) and isinstance(b, float | np.ndarray):
+        return np.array_equal(a, b, equal_nan=isinstance(a, float) or a.dtype.kind == "f")
+    return type(a) is type(b) and bool(a == b)
