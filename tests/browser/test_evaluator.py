@@ -10,7 +10,9 @@ from strategies import generators
 
 import tinygrad_norm as tn
 from tests.browser.evaluation import SCRIPT, Case, Point, compare, moved, recorded
-from tinygrad_norm.graph.explorer import families
+from tinygrad_norm.engine.primitive import PRIMITIVES
+from tinygrad_norm.graph.explorer import families, program
+from tinygrad_norm.graph.explorer.data import as_json
 
 pytestmark = [pytest.mark.browser, pytest.mark.exhaustive]
 
@@ -161,7 +163,7 @@ NUMBER = st.integers(0, 9)
 
 
 @given(st.lists(st.tuples(st.integers(0, len(STEPS) - 1), NUMBER, NUMBER), min_size=2, max_size=6))
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_any_composition_gives_what_the_engine_gives(page, steps):
     agrees(page, Case(composed(steps), {"x": THREE["q"], "w": THREE["k"]}, 1e-5))
 
@@ -211,6 +213,31 @@ def test_the_evaluator_knows_every_operation_that_programs_are_made_of(page):
     elementwise, lanes = page.evaluate("[Object.keys(Evaluator.ELEMENTWISE), Object.keys(Evaluator.LANES)]")
     assert set(elementwise) == families.ELEMENTWISE
     assert set(lanes) == families.REDUCTIONS | families.RUNNING
+
+
+SPECIAL = np.array(
+    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 7, -7, 30, -800, 1e-320, 1e300]
+)
+INTEGERS = {"bitwise_and", "bitwise_or", "bitwise_xor", "invert"}
+COUNT = {"clip": 3, "where": 3, "finite": 1, "isneginf": 1, "isposinf": 1}
+
+
+@pytest.mark.parametrize("name", sorted(families.ELEMENTWISE - {"detach"}))
+def test_special_numbers_give_what_the_engine_gives(page, name):
+    forward = PRIMITIVES[name].forward if name in PRIMITIVES else getattr(np, name, np.sqrt)
+    forward = (lambda x: np.where(np.isfinite(x), x, 0)) if name == "finite" else forward
+    numbers = np.arange(-4.0, 5) if name in INTEGERS else SPECIAL
+    operands = COUNT.get(name) or getattr(forward, "nin", None) or len(PRIMITIVES[name].operands)
+    xs = [x.ravel() for x in np.meshgrid(*[numbers] * operands)]
+    with np.errstate(all="ignore"):
+        want = forward(*(x.astype(int) for x in xs) if name in INTEGERS else xs)
+    text = as_json([[program._value(float(v)) for v in x] for x in xs])
+    script = """([name, text]) => {
+      const [first, ...others] = JSON.parse(text).map(x => x.map(Number));
+      return first.map((a, i) => String(Number(Evaluator.ELEMENTWISE[name](a, ...others.map(x => x[i])))));
+    }"""
+    got = np.array([float(v.replace("Infinity", "inf")) for v in page.evaluate(script, [name, text])])
+    np.testing.assert_allclose(got, np.asarray(want, float), rtol=1e-13)
 
 
 def test_it_is_a_script_and_small_and_quick(page):

@@ -96,14 +96,14 @@ def _astype(t: Tensor, node: Node) -> Computation:
 
 
 def _lanes(name: str, node: Node) -> Computation | None:
-    (x, *_), options = node.inputs, {"axis": 0, **node.static}
+    (x, *_), axis = node.inputs, node.static.get("axis", 0)
     if not node.primitive.rules:
+        if not node.static.keys() <= {"axis", "keepdims", "kind", "stable"}:
+            return None  # a choice by where=
         bound = inspect.signature(node.primitive.forward).bind(*node.inputs, **node.static)
         bound.apply_defaults()
-        options = bound.arguments
-        if options.get("out") is not None or options.get("where", True) not in (True, np._NoValue):
-            return None
-    axes = [i % x.ndim for i in (range(x.ndim) if options["axis"] is None else np.atleast_1d(options["axis"]))]
+        axis = bound.arguments["axis"]
+    axes = [i % x.ndim for i in (range(x.ndim) if axis is None else np.atleast_1d(axis))]
     order = [i for i in range(x.ndim) if i not in axes] + sorted(axes)
     n = math.prod(x.shape[i] for i in axes)
     return Computation(name, [x], {"n": n, "table": _places(x.shape).transpose(order)})
