@@ -100,6 +100,7 @@ CASES = {
     "a gradient norm": Case(
         lambda x: np.square(tn.grad(tn.layer_norm(x, 3) ** 3, x, np.ones((4, 3)), create_graph=True)).sum(), {"x": X}
     ),
+    "counted from the end": Case(lambda x: x[np.arange(4), np.argmax(x, axis=1) - 3] * x[..., 1], {"x": X}),
     "joined": Case(lambda x: np.pad(np.concatenate([x, x[::-1]]), 1, constant_values=2.0) ** 2, {"x": X}),
 }
 
