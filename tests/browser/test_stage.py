@@ -147,7 +147,9 @@ def assert_true(lines):
             continue
         digits = len(result.partition("e")[0].partition(".")[2])
         exponent = int(number("1e" + result.partition("e")[2])) if "e" in result else 1
-        step_of_last_digit = 10.0**-digits * (10.0 ** int(result.partition("e")[2].replace("−", "-")) if "e" in result else 1)
+        step_of_last_digit = 10.0**-digits * (
+            10.0 ** int(result.partition("e")[2].replace("−", "-")) if "e" in result else 1
+        )
         assert abs(found - number(result)) <= 0.5001 * step_of_last_digit, (step, cell, text, exponent)
         checked += 1
     return checked

@@ -1,8 +1,8 @@
-"""What a recording gives when it is run again: its gradient, recorded edge by edge, and what Python decided beside it."""
+"""A recording, run again: backward, recorded edge by edge, and forward, to see what Python decided."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ from ...engine.context import surrounding
 from ...engine.operators import Array
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
-from .recording import Recording
+from .recording import Edge, Recording
 
-Edge = tuple[Node, int]
 _PATH = "the way that Python took through the function for these numbers"
 
 
@@ -57,68 +56,54 @@ class RecordedGradient:
 
 
 def outside(recording: Recording) -> list[tuple[Tensor | None, str]]:
-    """Return what the graph does not say: Tensors that use constants which Python made of the inputs, and words for it.
+    """Return what the graph does not say: Tensors that use constants made by Python from the inputs, and words for it.
 
-    The function runs again with other numbers. Where it does not record the same graph, Python decided, which is
-    said of no Tensor.
+    The function runs again with other numbers. Where it then records other operations, Python chose among them, which
+    is said of no Tensor.
     """
     own = list(reversed(walk([recording.y])))
     found: dict[Tensor | None, str] = {}
-    for inputs in _moved(recording):
+    for inputs in _others(recording):
         try:
             with np.errstate(all="ignore"):
-                y = recording.run(inputs)
-        except Exception:  # noqa: BLE001, S112 (a function need not take other numbers)
-            continue
-        other = list(reversed(walk([y])))
-        if _structure(own, recording) != _structure(other, recording):
+                other = list(reversed(walk([recording.run(inputs)])))
+        except Exception:
+            continue  # a function need not take other numbers
+        if _structure(own) != _structure(other):
             return [(None, _PATH)]
         for a, b in zip(own, other, strict=True):
             if not _same(_constants(a), _constants(b)):
-                found[a] = f"a constant in {recording.computed_by(a).text}, made of the inputs outside the graph"
+                where = f" in {recording.computed_by(a).text}" if a in recording.place else ""
+                found[a] = f"a constant{where}, which the function makes outside the graph"
     return list(found.items())
 
 
-def _moved(recording: Recording) -> Iterator[dict[str, Array]]:
-    """Other numbers: a little beside those that were given, in another order, with other signs."""
+def _others(recording: Recording) -> Iterator[dict[str, Array]]:
+    """Yield other inputs: beside those that were given, in another order, with other signs."""
     rng = np.random.default_rng(7)
-    for change in (
-        lambda x: x + 1e-3 * rng.normal(size=x.shape) * (np.abs(x) + 1e-3),
-        lambda x: rng.permutation(x.ravel()).reshape(x.shape),
-        lambda x: -x,
-    ):
-        yield {name: change(t.data) for name, t in recording.leaves.items()}
+    given = {name: t.data for name, t in recording.leaves.items()}
+    yield {name: x + 1e-3 * rng.normal(size=x.shape) * (np.abs(x) + 1e-3) for name, x in given.items()}
+    yield {name: rng.permutation(x.ravel()).reshape(x.shape) for name, x in given.items()}
+    yield {name: -x for name, x in given.items()}
 
 
-def _structure(tensors: list[Tensor], recording: Recording) -> list[Any]:
-    number = {t.node: i for i, t in enumerate(tensors)}
-    return [
-        (
-            t.node.primitive.name,
-            t.shape,
-            *(number.get(x.node) if isinstance(x, Tensor) else None for x in t.node.inputs),
-        )
-        for t in tensors
-    ]
+def _structure(tensors: Sequence[Tensor]) -> list[Any]:
+    """Return the name of each operation, and which of the Tensors are its operands."""
+    place = {t.node: i for i, t in enumerate(tensors)}
+    nodes = [t.node for t in tensors if t.node is not None]
+    return [(n.primitive.name, [place.get(x.node) if isinstance(x, Tensor) else None for x in n.inputs]) for n in nodes]
 
 
 def _constants(t: Tensor) -> list[Any]:
-    """Return what an operation computes with that is neither an input nor was computed: numbers, arrays, indices."""
+    """Return what an operation computes with that is neither a leaf nor was recorded: numbers, arrays, indices."""
     node: Any = t.node
-    inputs = [
-        x.data
-        if isinstance(x, Tensor) and x.node is None and not x.requires_grad
-        else None
-        if isinstance(x, Tensor)
-        else x
-        for x in node.inputs
-    ]
-    return [*inputs, *node.static.values()]
+    tensors = [x.data for x in node.inputs if isinstance(x, Tensor) and x.node is None and not x.requires_grad]
+    return [*tensors, *(x for x in node.inputs if not isinstance(x, Tensor)), *node.static.values()]
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, np.ndarray | float):
-        return np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
-    return bool(a == b)
+    if isinstance(a, float | np.ndarray) and isinstance(b, float | np.ndarray):
+        return np.array_equal(a, b, equal_nan=isinstance(a, float) or a.dtype.kind == "f")
+    return type(a) is type(b) and bool(a == b)

@@ -9,23 +9,24 @@ const Evaluator = (() => {
     const up = Math.round(a);
     return up - a === 0.5 && up % 2 ? up - 1 : up;
   };
-  const modulo = (a, b) => { // has the sign of b
-    const rest = a % b;
-    return rest && rest < 0 !== b < 0 ? rest + b : rest;
-  };
+  const isBelow = (rest, b) => rest && rest < 0 !== b < 0; // a remainder has the sign of b
+  const modulo = (a, b) => (isBelow(a % b, b) ? (a % b) + b : a % b);
+  const quotient = (a, b) => (b ? whole((a - (a % b)) / b) - (isBelow(a % b, b) ? 1 : 0) : a / b);
   const addedExponents = (a, b) => (a === b ? a + Math.LN2 : Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b))));
   const erf = (x) => { // all terms of the series are positive, so nothing cancels
-    if (Math.abs(x) > 6) return Math.sign(x);
+    if (!(Math.abs(x) < 6)) return Math.sign(x);
     let sum = 0, term = x;
     for (let n = 1; sum + term !== sum; n++) { sum += term; term *= 2 * x * x / (2 * n + 1); }
-    return x ? 2 / Math.sqrt(Math.PI) * Math.exp(-x * x) * sum : x;
+    return 2 / Math.sqrt(Math.PI) * Math.exp(-x * x) * sum;
   };
-  const isNaN = Number.isNaN, isFinite = Number.isFinite;
+  const { isNaN, isFinite } = Number;
+  const isInfinite = (a) => Math.abs(a) === Infinity;
+  const holds = (a) => a !== 0; // NaN does, too
 
   // Elementwise, with as many operands as they have arguments. What is true is 1.
   const ELEMENTWISE = {
     add: (a, b) => a + b, subtract: (a, b) => a - b, multiply: (a, b) => a * b, divide: (a, b) => a / b,
-    negative: (a) => -a, square: (a) => a * a, power: (a, b) => a ** b,
+    negative: (a) => -a, square: (a) => a * a, power: (a, b) => (a === 1 || (a === -1 && isInfinite(b)) ? 1 : a ** b),
     sqrt: Math.sqrt, root: Math.sqrt, rsqrt: (a) => 1 / Math.sqrt(a), cbrt: Math.cbrt,
     exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, log2: Math.log2, log10: Math.log10,
     logaddexp: addedExponents, logaddexp2: (a, b) => addedExponents(a * Math.LN2, b * Math.LN2) / Math.LN2,
@@ -34,16 +35,16 @@ const Evaluator = (() => {
     arcsinh: Math.asinh, arccosh: Math.acosh, arctanh: Math.atanh, erf,
     sigmoid: (a) => (a >= 0 ? 1 / (1 + Math.exp(-a)) : Math.exp(a) / (1 + Math.exp(a))),
     absolute: Math.abs, sign: Math.sign, maximum: (a, b) => Math.max(a, b), minimum: (a, b) => Math.min(a, b),
-    clip: (a, lower, upper) => Math.min(Math.max(a, lower), upper), where: (condition, a, b) => (condition ? a : b),
-    finite: (a) => (isFinite(a) ? a : 0), detach: (a) => a,
+    clip: (a, lower, upper) => Math.min(Math.max(a, lower), upper), finite: (a) => (isFinite(a) ? a : 0),
+    where: (condition, a, b) => (holds(condition) ? a : b), detach: (a) => a,
     floor: Math.floor, ceil: Math.ceil, trunc: Math.trunc, rint: whole,
-    remainder: modulo, fmod: (a, b) => a % b, floor_divide: (a, b) => whole((a - modulo(a, b)) / b),
+    remainder: modulo, fmod: (a, b) => a % b, floor_divide: quotient,
     equal: (a, b) => a === b, not_equal: (a, b) => a !== b, less: (a, b) => a < b, less_equal: (a, b) => a <= b,
     greater: (a, b) => a > b, greater_equal: (a, b) => a >= b,
-    isnan: isNaN, isfinite: isFinite, isinf: (a) => Math.abs(a) === Infinity,
+    isnan: isNaN, isfinite: isFinite, isinf: isInfinite,
     isposinf: (a) => a === Infinity, isneginf: (a) => a === -Infinity, signbit: (a) => a < 0 || Object.is(a, -0),
-    logical_and: (a, b) => a && b ? 1 : 0, logical_or: (a, b) => a || b ? 1 : 0, logical_not: (a) => !a,
-    logical_xor: (a, b) => !a !== !b,
+    logical_and: (a, b) => holds(a) && holds(b), logical_or: (a, b) => holds(a) || holds(b),
+    logical_xor: (a, b) => holds(a) !== holds(b), logical_not: (a) => !holds(a),
     bitwise_and: (a, b) => a & b, bitwise_or: (a, b) => a | b, bitwise_xor: (a, b) => a ^ b, invert: (a) => ~a,
   };
 
@@ -53,8 +54,8 @@ const Evaluator = (() => {
     lane.reduce((best, a, i) => (isBefore(a, lane[best]) || (isNaN(a) && !isNaN(lane[best])) ? i : best), 0);
   const running = (combine) => (lane) => { let last; return lane.map((a, i) => (last = i ? combine(last, a) : a)); };
   const LANES = {
-    sum, any: (lane) => lane.some(Boolean), all: (lane) => lane.every(Boolean),
-    count_nonzero: (lane) => lane.filter(Boolean).length, prod: (lane) => lane.reduce((total, a) => total * a, 1),
+    sum, any: (lane) => lane.some(holds), all: (lane) => lane.every(holds),
+    count_nonzero: (lane) => lane.filter(holds).length, prod: (lane) => lane.reduce((total, a) => total * a, 1),
     max: (lane) => lane.reduce((a, b) => Math.max(a, b)), min: (lane) => lane.reduce((a, b) => Math.min(a, b)),
     mean: (lane) => { // as the engine does it: the mean of equal values is that value
       const mean = sum(lane) / lane.length, rest = sum(lane.map((a) => a - mean)) / lane.length;
@@ -95,7 +96,7 @@ const Evaluator = (() => {
       return out;
     }
     if (op === "products") {
-      const factors = vertex.factors.map((t, i) => (t === null ? inputs[i] : tables[t].map((place) => inputs[i][place])));
+      const factors = inputs.map((x, i) => (vertex.factors[i] === null ? x : tables[vertex.factors[i]].map((p) => x[p])));
       for (let j = 0, k = 0; j < out.length; j++)
         for (const end = k + n; k < end; k++) out[j] += factors.reduce((product, factor) => product * factor[k], 1);
       return out;

@@ -1,7 +1,7 @@
 """One run of a function with its gradient, edge by edge: everything that a page shows was computed here, by the engine.
 
-Reshapes, broadcasts, transposes, casts and the ε that a norm adds are folded into the edges they stand on: a contribution
-is shown as the rule makes it, and as it arrives, summed over the axes that were repeated.
+Reshapes, broadcasts, transposes, casts and the ε that a norm adds are folded into the edges they stand on: a
+contribution is shown as the rule makes it, and as it arrives, summed over the axes that were repeated.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ MOST_WORK = 400_000
 MOST_ARRAYS = 400
 """Graphs with more of them are refused: nobody steps through them, and pages and layouts grow with their square."""
 
+Edge = tuple[Node, int]
+"""An operation, and which of its operands."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -63,6 +66,12 @@ class Link:
     before: Array | None
     after: Array | None
 
+    @property
+    def edges(self) -> tuple[Edge, Edge]:
+        """Where the contribution is made, and where it arrives at the source: operations and their operands."""
+        before = _node(self.target), self.operand
+        return before, (_node(self.chain[-1]), passed(self.chain[-1])) if self.chain else before
+
 
 class Recording:
     """A function run on named inputs, and ``<cotangent, y>`` differentiated back through every edge.
@@ -77,6 +86,8 @@ class Recording:
     links : list of Links
         Between them, in the order in which contributions arrive.
     gradients : dict from Tensor to ndarray
+    epsilon : float or None
+        The small constant that is called ε: the first that is added.
     data : dict from name to ndarray
         Arrays that operations compute with, as indices and masks.
     """
@@ -102,6 +113,7 @@ class Recording:
             self.y.name = "y" if "y" not in taken else "output"
         self.axis_names = names_of_axes(axes, [self.y, *self.leaves.values()])
         self.cotangent = _cotangent(self.y, cotangent)
+        self.epsilon = next((value for t in self._computed if (value := epsilon_of(t))), None)
         self._folded = self._bookkeeping()
         self.tensors = self._shown()
         if len(self.tensors) > MOST_ARRAYS:
@@ -131,11 +143,8 @@ class Recording:
         for t in self._computed:
             for x in _operands(t):
                 users[x] = users.get(x, 0) + 1
-        return {
-            t
-            for t in self._computed
-            if (_node(t).primitive.name in _BOOKKEEPING or epsilon_of(t)) and t.name is None and users.get(t) == 1
-        }
+        unnamed = [t for t in self._computed if t.name is None and users.get(t) == 1]
+        return {t for t in unnamed if _node(t).primitive.name in _BOOKKEEPING or self._adds_epsilon(t)}
 
     def _shown(self) -> list[Tensor]:
         used = {x for t in self._computed for x in _operands(t)}
@@ -148,7 +157,7 @@ class Recording:
 
     def _links(self) -> list[Link]:
         """Run the backward pass once, watching, and return every edge in the order of arrival; those without last."""
-        contributions: dict[tuple[Node, int], Array] = {}
+        contributions: dict[Edge, Array] = {}
 
         def visit(node: Node, operand: int, contribution: Any) -> None:
             contributions[node, operand] = np.array(contribution)
@@ -160,11 +169,10 @@ class Recording:
             for operand, source in enumerate(t.node.inputs if t.node else ()):
                 if not isinstance(source, Tensor):
                     continue
-                chain, x = self._chain(source), self._source(source)
-                before = contributions.get((_node(t), operand))
-                last = (_node(chain[-1]), passed(chain[-1])) if chain else (_node(t), operand)
-                when = arrival.get(last, len(arrival))
-                links.append((when, Link(x, t, operand, tuple(chain), before, contributions.get(last))))
+                link = Link(self._source(source), t, operand, tuple(self._chain(source)), None, None)
+                first, last = link.edges
+                link = replace(link, before=contributions.get(first), after=contributions.get(last))
+                links.append((arrival.get(last, len(arrival)), link))
         return [link for _, link in sorted(links, key=lambda pair: pair[0])]
 
     def _chain(self, x: Tensor) -> list[Tensor]:
@@ -179,6 +187,11 @@ class Recording:
         """Return what an operand was before it was folded."""
         chain = self._chain(x)
         return _operands(chain[-1])[0] if chain else x
+
+    def at(self, t: Tensor) -> int | None:
+        """Return the place of a Tensor, or of the one whose edge it was folded into; None for any other."""
+        folded = (self.place[link.target] for link in self.links if any(x is t for x in link.chain))
+        return self.place[t] if t in self.place else next(folded, None)
 
     # --- words
 
@@ -206,12 +219,16 @@ class Recording:
         if self._is_inverse_root(t):
             return formulas.name(self._distinct("r"))
         found = self._formulas[t]
-        return found if len(found.text) <= LONGEST else formulas.name(self._distinct(self._result(t)))
+        longest = formulas.LONGEST if t.dtype.kind == "b" else LONGEST
+        return found if len(found.text) <= longest else formulas.name(self._distinct(self._result(t)))
 
     def _is_inverse_root(self, t: Tensor) -> bool:
         """Whether it is ``1/√(σ² + ε)``, which is called r."""
         (x,) = _operands(t) if _node(t).primitive.name == "rsqrt" else (None,)
-        return x is not None and x.node is not None and epsilon_of(x) is not None
+        return x is not None and x.node is not None and self._adds_epsilon(x)
+
+    def _adds_epsilon(self, t: Tensor) -> bool:
+        return self.epsilon is not None and epsilon_of(t) == self.epsilon
 
     def _result(self, t: Tensor) -> str:
         """Return what an operation gives, in a word or two: ``max over k``, ``product``."""
@@ -241,11 +258,13 @@ class Recording:
         """Return the formula of a Tensor, given what each operand is called, by whether it is broadcast anyway."""
         node = _node(t)
         found, arriving = expression(node, t.shape, lambda axis: self.over(axis, counted(node, t)))
-        if epsilon_of(t):
+        if self._adds_epsilon(t):
             found = _with_epsilon(found, len(arriving))
             arriving = [*arriving, None]
         return found.formula(
-            lambda position: _EPSILON if arriving[position] is None else called(arriving[position], found.kind in BROADCASTING)
+            lambda position: (
+                _EPSILON if arriving[position] is None else called(arriving[position], found.kind in BROADCASTING)
+            )
         )
 
     def _computed_of(self, operand: Formula, t: Tensor) -> Formula:

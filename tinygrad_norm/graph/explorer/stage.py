@@ -6,18 +6,19 @@ vertices of that program.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from ...engine.operators import Array
 from ...engine.tensor import Tensor
 from .. import formulas
 from ..render import layout
 from ..text import in_words
-from .program import program
-from .recording import LARGEST_EPSILON, Link, Recording
+from .program import in_json, program
+from .recording import Link, Recording
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
@@ -59,14 +60,13 @@ _WHY: Mapping[str, str | tuple[str, str]] = {
 def program_of(recording: Recording) -> dict[str, Any]:
     """Return the program of a recording; where it cannot be run again, what was recorded, of large arrays a corner."""
     found = program(recording)
-    if found["live"]:
+    if found["vertices"]:
         return found
     vertices: list[dict[str, Any]] = []
 
     def held(array: Array) -> int:
         corner = array[tuple(slice(0, 16 if array.ndim < 3 else 4) for _ in array.shape)]
-        values = [v if math.isfinite(v) else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(v)] for v in (float(f"{x:.7g}") for x in corner.ravel().tolist())]
-        vertices.append({"op": "constant", "shape": list(corner.shape), "value": values})
+        vertices.append({"op": "constant", "shape": list(corner.shape), "value": in_json(np.round(corner, 7))})
         return len(vertices) - 1
 
     arrived: dict[Tensor, Array] = {}
@@ -103,7 +103,7 @@ def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
         "y": recording.place[recording.y],
         "cotangent": run["cotangent"],
         "inputs": [recording.place[t] for t in recording.leaves.values()],
-        "epsilons": _epsilons(run["vertices"]),
+        "epsilons": _epsilons(run["vertices"], recording.epsilon),
         **_layouts(boxes, links),
     }
 
@@ -130,10 +130,12 @@ def _box(recording: Recording, t: Tensor, unit: int, shown: Mapping[str, Any]) -
 
 
 def _link(recording: Recording, link: Link, known: Mapping[str, Any]) -> dict[str, Any]:
-    data = {"s": recording.place[link.source], "t": recording.place[link.target]}
+    data: dict[str, Any] = {"s": recording.place[link.source], "t": recording.place[link.target]}
     if known["before"] is None:
         return data
-    data |= {key: known[key] for key in ("before", "after", "sum")} | ({"cellwise": True} if known.get("factor") else {})
+    data |= {key: known[key] for key in ("before", "after", "sum")}
+    if known.get("factor"):
+        data["cellwise"] = True
     data |= {"factor": tidy(recording.factor(link).text), "why": _why(recording, link)}
     if over := recording.summed_over(link):
         data["over"] = over
@@ -142,14 +144,10 @@ def _link(recording: Recording, link: Link, known: Mapping[str, Any]) -> dict[st
     return data
 
 
-def _epsilons(vertices: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the vertices of the small constants that are added."""
+def _epsilons(vertices: Sequence[Mapping[str, Any]], epsilon: float | None) -> list[int]:
+    """Return the vertices of ε."""
     added = {i for vertex in vertices if vertex["op"] == "add" for i in vertex["in"]}
-    return [i for i in sorted(added) if _is_small(vertices[i])]
-
-
-def _is_small(vertex: Mapping[str, Any]) -> bool:
-    return vertex["op"] == "constant" and vertex["shape"] == [] and 0 < vertex["value"][0] <= LARGEST_EPSILON
+    return [i for i in sorted(added) if vertices[i]["op"] == "constant" and vertices[i]["value"] == [epsilon]]
 
 
 def _why(recording: Recording, link: Link) -> str:
@@ -242,9 +240,7 @@ def _laid_out(
         x, y = map(float, objects[f"n{i}"]["pos"].split(","))
         corners.append([round(x - w / 2, 1), round(height - y - h / 2, 1), w, h])
     curves = {int(edge["id"]): edge["pos"] for edge in found.get("edges", ())}
-    points = [
-        [round(n, 1) for pair in curves[i].split() for n in _flipped(pair, height)] for i in range(len(links))
-    ]
+    points = [[round(n, 1) for pair in curves[i].split() for n in _flipped(pair, height)] for i in range(len(links))]
     return {"w": round(width), "h": round(height), "boxes": corners, "edges": points}
 
 
