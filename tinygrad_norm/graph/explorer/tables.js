@@ -74,7 +74,7 @@ function lightUp(table, cells, name, scene) {
   }
   const x = scene.nodes[scene.x];
   const words = cells.length === 0 ? "does not depend on" : `depends on ${cells.length} of ${x.value.length} cells of`;
-  get("depends").textContent = `${name} ${words} ${x.name}.`;
+  get("status").textContent = `${name} ${words} ${x.name}.`;
 }
 
 function dark() {
