@@ -11,7 +11,8 @@ from ...engine.context import surrounding
 from ...engine.operators import Array
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
-from .recording import Edge, Recording
+from .links import Edge
+from .recording import Recording
 
 _PATH = "the way that Python took through the function for these numbers"
 

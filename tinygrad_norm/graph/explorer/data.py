@@ -119,8 +119,6 @@ def _node(recording: Recording, t: Tensor) -> dict[str, Any]:
     if t.node is not None:
         computed = recording.computed_by(t)
         node |= {"by": computed.text, "byTree": computed.tree}
-        if not t.name:
-            node["alias"] = recording.alias(t)
     node["value"] = numbers(t.data)
     if t in recording.gradients:
         node |= {"gradient": numbers(recording.gradients[t]), "slope": slope(recording.called(t)).text}

@@ -72,15 +72,10 @@ class Page:
 def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> Page:
     """Make a page that steps through a function, forward node by node and backward edge by edge.
 
-    Every number on it is computed now, by the engine: values, the contribution of every edge before and after it is
-    summed over repeated axes, which cells each cell depends on, gradients by central differences beside them, and
-    variants of the input. The cotangent is random with a fixed seed.
-
-    Parameters
-    ----------
-    fn : callable
-        Takes as many Tensors as there are inputs, returns a Tensor. ``tn.batch_norm``, ``layer_norm``, ``group_norm``
-        and ``instance_norm`` are known: their pages add the terms of the closed form, constant statistics, test time
+    It shows values, the contribution of every edge before and after it is summed over repeated axes, and the arithmetic
+    of any cell that is chosen in it. Numbers can be changed in it: it runs the recorded function and gradient again. The
+    cotangent is random with a fixed seed. ``tn.batch_norm``, ``layer_norm``, ``group_norm``
+    and ``instance_norm`` are known: their pages add the terms of the closed form, constant statistics, test time
         and the identity. They take ``x``, or ``x, weight, bias``; with other arguments, explore a function of ``x``.
     *inputs : arrays or Tensors
         Converted to float64. Small ones: arrays of more than 64 elements are not examined cell by cell, nor graphs
@@ -263,7 +258,7 @@ def _questions(norm: Norm, inputs: dict[str, Array]) -> list[dict[str, Any]]:
             {
                 "question": "Which γ and β restore the identity?",
                 "answer": [
-                    "γ = √(var + eps), the standard deviation and not the variance, and β = mean. In training "
+                    "γ = √(σ² + ε), the standard deviation and not the variance, and β = μ. In training "
                     "that holds for "
                     "this batch's values only, and the gradient is still not that of the identity. With stored "
                     "statistics "

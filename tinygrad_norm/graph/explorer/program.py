@@ -58,7 +58,8 @@ from ...engine.primitive import Node
 from ...engine.tensor import Tensor, slope_name, walk
 from .again import RecordedGradient, outside
 from .families import BY_CELL, ELEMENTWISE, computation
-from .recording import Link, Recording
+from .links import Link
+from .recording import Recording
 
 MOST_PLACES = 40_000
 """Programs with more places in their tables are too large: a page would grow by hundreds of kilobytes."""

@@ -17,8 +17,9 @@ from ...engine.tensor import Tensor
 from .. import formulas
 from ..render import layout
 from ..text import in_words
+from .links import Link
 from .program import in_json, program
-from .recording import Link, Recording
+from .recording import Recording
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
