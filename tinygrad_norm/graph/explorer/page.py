@@ -73,9 +73,14 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
     """Make a page that steps through a function, forward node by node and backward edge by edge.
 
     It shows values, the contribution of every edge before and after it is summed over repeated axes, and the arithmetic
-    of any cell that is chosen in it. Numbers can be changed in it: it runs the recorded function and gradient again. The
-    cotangent is random with a fixed seed. ``tn.batch_norm``, ``layer_norm``, ``group_norm``
-    and ``instance_norm`` are known: their pages add the terms of the closed form, constant statistics, test time
+    of any cell that is chosen in it. Numbers can be changed in it: the page runs the recorded function and gradient
+    again. The cotangent is random with a fixed seed.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes as many Tensors as there are inputs, returns a Tensor. ``tn.batch_norm``, ``layer_norm``, ``group_norm``
+        and ``instance_norm`` are known: their pages add the terms of the closed form, constant statistics, test time
         and the identity. They take ``x``, or ``x, weight, bias``; with other arguments, explore a function of ``x``.
     *inputs : arrays or Tensors
         Converted to float64. Small ones: arrays of more than 64 elements are not examined cell by cell, nor graphs
