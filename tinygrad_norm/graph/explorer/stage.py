@@ -66,7 +66,7 @@ def program_of(recording: Recording) -> dict[str, Any]:
     vertices: list[dict[str, Any]] = []
 
     def held(array: Array) -> int:
-        corner = array[tuple(slice(0, 16 if array.ndim < 3 else 4) for _ in array.shape)]
+        corner = array[tuple(slice(0, 8 if array.ndim < 3 else 3) for _ in array.shape)]
         vertices.append({"op": "constant", "shape": list(corner.shape), "value": in_json(np.round(corner, 7))})
         return len(vertices) - 1
 
