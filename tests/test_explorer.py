@@ -18,7 +18,6 @@ from tinygrad_norm.graph import formulas
 from tinygrad_norm.graph.explorer import explore_norm, explore_norms
 from tinygrad_norm.graph.explorer.data import numbers
 from tinygrad_norm.graph.explorer.insights import invariants, routes, statistics_of
-from tinygrad_norm.graph.explorer.picture import dot_of
 from tinygrad_norm.graph.explorer.recording import Recording
 from tinygrad_norm.graph.explorer.scenes import (
     EPS,
@@ -223,13 +222,6 @@ def test_half_a_surrogate_pair_is_written_out(tmp_path):
 def test_the_command_names_what_it_explores(capsys, tmp_path):
     assert cli.main(["explore", "rms_norm", "-o", str(tmp_path / "x.html")]) == 1
     assert f"one of {', '.join(NAMES)}, norms, or module:function" in capsys.readouterr().err
-
-
-def test_edges_have_a_head_for_either_direction():
-    source = dot_of(Recording(lambda x: x * np.array([1.0, 2.0]), {"x": np.ones(2)}))
-    assert source.count("dir=both") == 1
-    assert source.count("style=dotted") == 1
-    assert "label=data" in source
 
 
 W = np.array([[1.0, 0.5, -2.0, 0.3], [0.2, -1.0, 0.7, 1.1], [-0.4, 0.9, 0.1, -0.6]])
@@ -480,7 +472,7 @@ def test_constant_statistics_change_the_gradient_and_nothing_else():
     assert only.term is None
     # The statistics are arrays with names of their own.
     names = [constant.called(t).text for t in constant.tensors if t.node is None]
-    assert names == ["x", "μ", "1/√(σ²+eps)", "γ", "β"]
+    assert names == ["x", "μ", "r", "γ", "β"]
 
 
 def test_at_test_time_a_sample_is_alone():
@@ -596,9 +588,9 @@ def test_the_policy_allows_this_script_and_this_style_only(bn):
         f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; base-uri 'none'; "
         "form-action 'none'"
     )
-    assert json.loads(data)["version"] == 1
+    assert json.loads(data)["version"] == 2
     assert "innerHTML" not in script
-    assert "eval" not in script.replace("setInterval", "").replace("clearInterval", "")
+    assert not re.search(r"\beval\(|new Function", script)
 
 
 def test_pages_are_the_same_every_time(bn):
@@ -606,17 +598,15 @@ def test_pages_are_the_same_every_time(bn):
     assert explore_norm("batch_norm", seed=1).html != bn.html
 
 
-def test_ids_are_unique_across_the_pictures_of_a_page(bn):
-    ids = [value for key, value in read(bn).attributes if key == "id"]
-    assert len(ids) == len(set(ids))
-    pictures = {scene["picture"] for scene in scene_data(bn)["scenes"]}
-    for picture in pictures:
-        assert f"picture-{picture}" in ids
-    for scene in scene_data(bn)["scenes"]:
-        for i in range(len(scene["nodes"])):
-            assert f"p{scene['picture']}-n{i}" in ids
-        for i in range(len(scene["links"])):
-            assert f"p{scene['picture']}-e{i}" in ids
+def test_scenes_share_programs_and_stages(bn):
+    """Variants of an input are the same program with other numbers, so they take little room."""
+    data = scene_data(bn)
+    for part in ("program", "stage"):
+        assert {scene[part] for scene in data["scenes"]} == set(range(len(data[f"{part}s"])))
+    by_name = {scene["key"]: scene for scene in data["scenes"]}
+    for key in ("cell", "shift", "scale", "outlier", "identity"):
+        assert by_name[key]["program"] == by_name["train"]["program"]
+        assert by_name[key]["given"] != by_name["train"]["given"]
 
 
 def test_the_json_is_the_engines_to_seven_digits(bn):
@@ -644,14 +634,15 @@ def test_v16_hostile_names_come_back_literally_and_stay_text(hostile):
     page = tn.explore(function, x)
     reader = read(page)
     assert reader.tags.count("script") == 2
-    assert "b" not in reader.tags
+    assert reader.tags.count("b") == 2
     data = scene_data(page)
     names = [node["name"] for node in data["scenes"][0]["nodes"]]
     assert names[0] == shortened(hostile)
     assert data["scenes"][0]["nodes"][0].get("whole", names[0]) == hostile
     assert data["title"] == f"{hostile}, step by step"
-    assert dot_of(Recording(function, {hostile: x.data})).count(" -> ") == 3
-    assert re.findall(r'id="p0-(n\d+)"', page.html) == ["n0", "n1", "n2", "n3"]
+    stage = data["stages"][0]
+    assert [len(stage[part]) for part in ("boxes", "links")] == [4, 3]
+    assert stage["boxes"][0].get("whole", stage["boxes"][0]["name"]) == hostile
 
 
 def test_json_has_nothing_that_could_end_its_element():

@@ -271,6 +271,36 @@ def rule(formula: str, names: Mapping[str, Formula]) -> Formula:
     return Formula(f"{found.text}, repeated{words}", row(found.tree, ("mtext", f",\u00a0repeated{words}")), PHRASE)
 
 
+def factor(formula: str, names: Mapping[str, Formula]) -> Formula:
+    """Return what a rule multiplies ``g`` by, with what its letters stand for: ``b`` of ``"g * b"``, 1 of ``"g"``."""
+    start = formula.partition(", ")[0].removesuffix(" repeated")
+    try:
+        left = _without_g(ast.parse(start, mode="eval").body)
+        return number(1) if left is None else _expression(left, names)
+    except (SyntaxError, KeyError):
+        return _in_words(formula, {**names, "g": number(1)})
+
+
+def _without_g(node: ast.expr) -> ast.expr | None:
+    """Return the factor of ``g`` in a product, None where it is 1; KeyError where ``g`` is not a factor."""
+    if isinstance(node, ast.Name) and node.id == "g":
+        return None
+    if isinstance(node, ast.UnaryOp):
+        left = _without_g(node.operand)
+        return ast.UnaryOp(node.op, ast.Constant(1) if left is None else left)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+        sides = (node.left, node.right)
+        return next(side for side in sides if not (isinstance(side, ast.Name) and side.id == "g"))
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)):
+        raise KeyError(type(node).__name__)
+    left = _without_g(node.left)
+    if isinstance(node.op, ast.Mult) and isinstance(left, ast.UnaryOp) and isinstance(left.operand, ast.Constant):
+        return ast.UnaryOp(left.op, node.right)
+    if isinstance(node.op, ast.Mult) and left is None:
+        return node.right
+    return ast.BinOp(ast.Constant(1) if left is None else left, node.op, node.right)
+
+
 def _in_words(text: str, names: Mapping[str, Formula]) -> Formula:
     """Return words with their letters replaced by what these stand for."""
     pieces = [piece for piece in re.split(rf"\b({'|'.join(names)})\b", text) if piece]

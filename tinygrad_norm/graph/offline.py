@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -14,21 +15,22 @@ from typing import Any
 from .text import literal, shortened
 
 
-def page_of(template: Path, title: str, data: Any, **parts: str) -> str:
+def page_of(template: Path, scripts: Sequence[Path], title: str, data: Any) -> str:
     """Return a page of one file, which asks for nothing when it is opened.
 
     Parameters
     ----------
     template : Path
-        Of the HTML; the style and the script lie beside it, ending in .css and .js.
+        Of the HTML; the style lies beside it, ending in .css.
+    scripts : sequence of Paths
+        In the order in which they run.
     title : str
         As text. A long one is shortened, and whole where a pointer rests on it.
     data : lists, dicts, strings, numbers
         What the script reads.
-    **parts : str
-        As HTML.
     """
-    style, script = (template.with_suffix(kind).read_text(encoding="utf-8") for kind in (".css", ".js"))
+    style = template.with_suffix(".css").read_text(encoding="utf-8")
+    script = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     shown = escape(shortened(title))
     html = Template(template.read_text(encoding="utf-8")).substitute(
         title=shown,
@@ -38,7 +40,6 @@ def page_of(template: Path, title: str, data: Any, **parts: str) -> str:
         style=style,
         script=script,
         data=as_json(data),
-        **parts,
     )
     # Half a pair has no encoding: it is written out, as in drawings.
     return re.sub(r"[\ud800-\udfff]", lambda half: literal(half[0]), html)

@@ -65,20 +65,21 @@ class Place(int):
     """Stands in an index for the operand of that number, which is an index with an origin of its own."""
 
 
-def _filled(index: tuple[Any, ...], places: Sequence[Any]) -> tuple[Any, ...]:
+def filled(index: tuple[Any, ...], places: Sequence[Any]) -> tuple[Any, ...]:
+    """Return an index with operands where it has places for them."""
     return tuple(places[i] if type(i) is Place else i for i in index) if places else index
 
 
 _getitem = Primitive(
     "getitem",
     "[ ]",
-    lambda x, *places, index: x[_filled(index, places)],
-    ("g scattered to where x was read", lambda g, y, x, *places, index: scatter(g, _filled(index, places), x.shape)),
+    lambda x, *places, index: x[filled(index, places)],
+    ("g scattered to where x was read", lambda g, y, x, *places, index: scatter(g, filled(index, places), x.shape)),
 )
 
 
 def _scatter_forward(x: Array, *places: Any, index: Any, shape: tuple[int, ...]) -> Array:
-    target, index = np.zeros(shape, x.dtype), _filled(index, places)
+    target, index = np.zeros(shape, x.dtype), filled(index, places)
     if any(isinstance(i, np.ndarray) for i in index):
         np.add.at(target, index, x)
     else:
@@ -90,7 +91,7 @@ _scatter = Primitive(
     "scatter",
     "scatter",
     added_widely(_scatter_forward),
-    ("g[index]", lambda g, y, x, *places, index, shape: g[_filled(index, places)]),
+    ("g[index]", lambda g, y, x, *places, index, shape: g[filled(index, places)]),
 )
 
 
@@ -124,7 +125,7 @@ def getitem(x: Any, index: Any) -> Any:
 def scatter(x: Any, index: Any, shape: Sequence[int]) -> Any:
     """Return zeros of a shape to which ``x`` was added at ``index``; places named twice receive twice."""
     (index, places), shape = _frozen_index(index), tuple(shape)
-    named = np.broadcast_to(0, shape)[_filled(index, [place.data for place in places])]
+    named = np.broadcast_to(0, shape)[filled(index, [place.data for place in places])]
     return record(_scatter, (broadcast_to(x, named.shape), *places), {"index": index, "shape": shape})
 
 

@@ -42,7 +42,8 @@ def atlas(graph: Graph, name: str, said: str = "") -> str:
     shown = [_picture(picture, graph, number, thing) for picture in pictures]
     shown[0] |= {"name": drawable(shortened(name)), "note": " ".join(filter(None, [said, shown[0]["note"]]))}
     things = [_thing(place, picture, graph, number) for place, picture in homes.items()]
-    return page_of(Path(__file__).with_name("atlas.html"), name, {"things": things, "pictures": shown})
+    template = Path(__file__).with_name("atlas.html")
+    return page_of(template, [template.with_suffix(".js")], name, {"things": things, "pictures": shown})
 
 
 def _picture(

@@ -14,23 +14,34 @@ from ..formulas import slope
 from .insights import CLOSED_FORM, in_words, invariants, moved, routes, statistics_of
 from .recording import MOST_CELLS, Recording
 from .scenes import Scene
+from .stage import program_of, stage_of
 
-VERSION = 1
+VERSION = 2
+PARTS_OF_PROGRAM = ("live", "reason", "vertices", "tables", "cotangent", "held")
+"""What the page's script reads of a program; boxes and links have their vertices from the stage."""
 MOST_VALUES = 256
 """Larger arrays are summarized, and the page says so."""
 
 
-def page_data(title: str, scenes: Sequence[Scene], pictures: Sequence[int]) -> dict[str, Any]:
-    """Return everything the page's script reads. ``pictures`` says which picture each scene is shown on."""
+def page_data(title: str, scenes: Sequence[Scene]) -> dict[str, Any]:
+    """Return everything the page's script reads; programs and stages that scenes share stand there once."""
     by_key = {scene.key: scene for scene in scenes}
-    return {
-        "version": VERSION,
-        "title": title,
-        "scenes": [
-            _scene(scene, by_key.get(scene.compare or ""), picture)
-            for scene, picture in zip(scenes, pictures, strict=True)
-        ],
-    }
+    programs: list[Any] = []
+    stages: list[Any] = []
+    found = [_scene(scene, by_key.get(scene.compare or "")) for scene in scenes]
+    for data, scene in zip(found, scenes, strict=True):
+        run = program_of(scene.recording)
+        data["stage"] = _shared(stage_of(scene.recording, run), stages)
+        data["given"] = [[i, vertex.pop("value")] for i, vertex in enumerate(run["vertices"]) if vertex["op"] == "leaf"]
+        data["program"] = _shared({key: run[key] for key in PARTS_OF_PROGRAM if key in run}, programs)
+    return {"version": VERSION, "title": title, "scenes": found, "programs": programs, "stages": stages}
+
+
+def _shared(part: Any, parts: list[Any]) -> int:
+    """Return where a part stands in a list, to which it is added if it is new."""
+    if part not in parts:
+        parts.append(part)
+    return parts.index(part)
 
 
 def numbers(array: Array) -> Any:
@@ -52,7 +63,7 @@ def _number(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
 
 
-def _scene(scene: Scene, other: Scene | None, picture: int) -> dict[str, Any]:
+def _scene(scene: Scene, other: Scene | None) -> dict[str, Any]:
     recording = scene.recording
     x = next(iter(recording.leaves.values()))
     data: dict[str, Any] = {
@@ -61,7 +72,6 @@ def _scene(scene: Scene, other: Scene | None, picture: int) -> dict[str, Any]:
         "text": scene.text,
         "tab": scene.tab,
         "compare": scene.compare,
-        "picture": picture,
         "x": recording.place[x],
         "y": recording.place[recording.y],
         "nodes": [_node(recording, t) for t in recording.tensors],
@@ -100,8 +110,6 @@ def _node(recording: Recording, t: Tensor) -> dict[str, Any]:
     if t.node is not None:
         computed = recording.computed_by(t)
         node |= {"by": computed.text, "byTree": computed.tree}
-        if not t.name:
-            node["alias"] = recording.alias(t)
     node["value"] = numbers(t.data)
     if t in recording.gradients:
         node |= {"gradient": numbers(recording.gradients[t]), "slope": slope(recording.called(t)).text}

@@ -11,7 +11,8 @@ import numpy as np
 from ...engine.operators import Array
 from ...engine.tensor import Tensor
 from ..formulas import Formula, Tree, row, sign
-from .recording import Link, Recording
+from .links import Link
+from .recording import Recording
 
 _DX_HAT: Tree = ("mi", "dx̂")
 _SIGMA: Tree = ("mi", "σ")
@@ -24,13 +25,13 @@ TERMS = (
     Formula("0", ("mn", "0")),
 )
 CLOSED_FORM = Formula(
-    "dx = (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) / σ, where dx̂ = ∂L/∂x̂ and σ = √(σ² + eps)",
+    "dx = (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) / σ, where dx̂ = ∂L/∂x̂ and σ = √(σ² + ε)",
     row(
         ("mi", "dx"), sign("="),
         ("mfrac", row(_DX_HAT, sign("−"), _MEAN, sign("−"), ("mi", "x̂"), sign("·"), _MEAN_WITH_X_HAT), _SIGMA),
         ("mtext", ",\u2003where\u00a0"), _DX_HAT, sign("="), ("mfrac", ("mi", "∂L"), row(sign("∂"), ("mi", "x̂"))),
         ("mtext", "\u00a0and\u00a0"), _SIGMA, sign("="),
-        ("msqrt", row(("msup", _SIGMA, ("mn", "2")), sign("+"), ("mi", "eps"))),
+        ("msqrt", row(("msup", _SIGMA, ("mn", "2")), sign("+"), ("mi", "ε"))),
     ),
 )  # fmt: skip
 
@@ -151,11 +152,11 @@ def invariants(recording: Recording, x: Tensor, over: str) -> list[tuple[str, Ar
     return [
         (f"sum of dx over {over}: 0, because a shift of all of them changes nothing", total(dx), largest(dx)),
         (
-            f"sum of dx · x̂ over {over}: nearly 0, because a change of scale changes nothing but for eps",
+            f"sum of dx · x̂ over {over}: nearly 0, because a change of scale changes nothing but for ε",
             total(dx * x_hat), largest(dx * x_hat),
         ),
         (f"mean of x̂ over {over}: 0", x_hat.mean(axis=parts.axes), largest(x_hat)),
-        (f"variance of x̂ over {over}: var / (var + eps), nearly 1", x_hat.var(axis=parts.axes), 1.0),
+        (f"variance of x̂ over {over}: σ² / (σ² + ε), nearly 1", x_hat.var(axis=parts.axes), 1.0),
     ]  # fmt: skip
 
 

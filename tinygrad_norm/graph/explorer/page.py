@@ -17,7 +17,6 @@ from ...norm import functional
 from ..axes import Axes
 from ..offline import page_of
 from .data import page_data
-from .picture import dot_of, svg_of
 from .scenes import (
     Norm,
     Scene,
@@ -29,13 +28,8 @@ from .scenes import (
 )
 
 _NORM_OF = {getattr(functional, name): name for name in norms()}
-_EQUATION = (
-    '<math display="block" alttext="y = γ x̂ + β, x̂ = (x − μ) / √(σ² + ε)"><mi>y</mi><mo>=</mo><mi>γ</mi><mo>·</mo>'
-    "<mi>x̂</mi><mo>+</mo><mi>β</mi><mo>,</mo><mspace "
-    "width='2em'/><mi>x̂</mi><mo>=</mo><mfrac><mrow><mi>x</mi><mo>−</mo>"
-    "<mi>μ</mi></mrow><msqrt><mrow><msup><mi>σ</mi><mn>2</mn></msup><mo>+</mo><mi>ε</mi></mrow></msqrt></mfrac></math>"
-)
-_FOOTER = "Made with tinygrad_norm. The numbers were computed by its engine when the page was made."
+SCRIPTS = ("evaluator", "dom", "state", "matrix", "cell", "step", "stage", "edit", "tables", "parts", "page")
+"""The page's script, in the order in which its parts are read."""
 
 
 class Page:
@@ -74,9 +68,9 @@ class Page:
 def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> Page:
     """Make a page that steps through a function, forward node by node and backward edge by edge.
 
-    Every number on it is computed now, by the engine: values, the contribution of every edge before and after it is
-    summed over repeated axes, which cells each cell depends on, gradients by central differences beside them, and
-    variants of the input. The cotangent is random with a fixed seed.
+    It shows values, the contribution of every edge before and after it is summed over repeated axes, and the arithmetic
+    of any cell that is chosen in it. Numbers can be changed in it: the page runs the recorded function and gradient
+    again. The cotangent is random with a fixed seed.
 
     Parameters
     ----------
@@ -125,7 +119,7 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
     named = dict(zip(_names(fn, inputs), (plain(x) for x in inputs), strict=True))
     title = getattr(fn, "__name__", type(fn).__name__)
     title = "A function" if title == "<lambda>" else title
-    return _page(f"{title}, step by step", "", scenes_of_function(fn, named, axes), [])
+    return _page(f"{title}, step by step", scenes_of_function(fn, named, axes), [])
 
 
 def explore_norm(
@@ -149,7 +143,7 @@ def explore_norm(
     """
     norm = norms(groups, images=len(shape if inputs is None else inputs[0].shape) > 2)[name]
     numbers = example(norm, shape, seed) if inputs is None else dict(zip(("x", "γ", "β"), inputs, strict=False))
-    return _page(f"{norm.title}, step by step", _EQUATION, scenes_of_norm(norm, numbers), _questions(norm, numbers))
+    return _page(f"{norm.title}, step by step", scenes_of_norm(norm, numbers), _questions(norm, numbers))
 
 
 def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: int = 0) -> Page:
@@ -163,25 +157,15 @@ def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: 
         Divides C.
     seed : int
     """
-    lead = (
-        "<p>The same numbers, normalized over four different sets. Choose a norm below, and point at a cell of y "
-        "or of a "
-        "gradient to see what it depends on.</p>"
-    )
-    return _page("Four norms on the same numbers", lead + _EQUATION, scenes_of_family(shape, groups, seed), [])
+    return _page("Four norms on the same numbers", scenes_of_family(shape, groups, seed), [])
 
 
-def _page(title: str, lead: str, scenes: Sequence[Scene], questions: Sequence[dict[str, Any]]) -> Page:
-    sources = [dot_of(scene.recording) for scene in scenes]
-    distinct = list(dict.fromkeys(sources))
-    pictures = "".join(
-        f'<div id="picture-{i}" hidden>{svg_of(dot, f"p{i}-", "the graph: each box goes to its step")}</div>'
-        for i, dot in enumerate(distinct)
-    )
-    data = page_data(title, scenes, [distinct.index(source) for source in sources])
+def _page(title: str, scenes: Sequence[Scene], questions: Sequence[dict[str, Any]]) -> Page:
+    data = page_data(title, scenes)
     if questions:
         data["questions"] = list(questions)
-    return Page(page_of(Path(__file__).with_suffix(".html"), title, data, lead=lead, pictures=pictures, footer=_FOOTER))
+    template = Path(__file__).with_suffix(".html")
+    return Page(page_of(template, [template.with_name(f"{name}.js") for name in SCRIPTS], title, data))
 
 
 def _described(x: Any) -> str:
@@ -255,7 +239,7 @@ def _questions(norm: Norm, inputs: dict[str, Array]) -> list[dict[str, Any]]:
             {
                 "question": "Which γ and β restore the identity?",
                 "answer": [
-                    "γ = √(var + eps), the standard deviation and not the variance, and β = mean. In training "
+                    "γ = √(σ² + ε), the standard deviation and not the variance, and β = μ. In training "
                     "that holds for "
                     "this batch's values only, and the gradient is still not that of the identity. With stored "
                     "statistics "

@@ -1,14 +1,13 @@
 """One run of a function with its gradient, edge by edge: everything that a page shows was computed here, by the engine.
 
-Reshapes, broadcasts, transposes and casts are folded into the edges they stand on: a contribution is shown as the rule
-makes it, and as it arrives, summed over the axes that were repeated.
+Reshapes, broadcasts, transposes, casts and the ε that a norm adds are folded into the edges they stand on: a
+contribution is shown as the rule makes it, and as it arrives, summed over the axes that were repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,11 @@ from ...engine.operators import Array
 from ...engine.origins import examine
 from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
-from .. import formulas
-from ..axes import Axes, counted, names_of_axes, over
-from ..expressions import BROADCASTING, OPEN_BOUNDS, expression, name_of_data
+from ..axes import Axes, names_of_axes
 from ..formulas import Formula
+from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of, passed
+from .wording import Wording
 
-_BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype")
 MOST_CELLS = 64
 """Arrays with more elements are not examined cell by cell: neither what they depend on nor by differences."""
 MOST_WORK = 400_000
@@ -33,30 +31,7 @@ MOST_ARRAYS = 400
 """Graphs with more of them are refused: nobody steps through them, and pages and layouts grow with their square."""
 
 
-@dataclass(frozen=True)
-class Link:
-    """One operand of an operation, with the bookkeeping between it and what it was made from.
-
-    Attributes
-    ----------
-    source, target : Tensor
-    operand : int
-        Its position among the target's operands.
-    chain : tuple of Tensors
-        The folded ones, from the target to the source.
-    before, after : ndarray or None
-        The contribution as the target's rule makes it, and as it arrives at the source; None where no gradient goes.
-    """
-
-    source: Tensor
-    target: Tensor
-    operand: int
-    chain: tuple[Tensor, ...]
-    before: Array | None
-    after: Array | None
-
-
-class Recording:
+class Recording(Wording):
     """A function run on named inputs, and ``<cotangent, y>`` differentiated back through every edge.
 
     Attributes
@@ -69,8 +44,6 @@ class Recording:
     links : list of Links
         Between them, in the order in which contributions arrive.
     gradients : dict from Tensor to ndarray
-    data : dict from name to ndarray
-        Arrays that operations compute with, as indices and masks.
     """
 
     def __init__(
@@ -80,7 +53,7 @@ class Recording:
         cotangent: Array | None = None,
         axes: Axes | None = None,
     ) -> None:
-        self.leaves = {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
+        self.leaves = _leaves(inputs)
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
@@ -94,6 +67,7 @@ class Recording:
             self.y.name = "y" if "y" not in taken else "output"
         self.axis_names = names_of_axes(axes, [self.y, *self.leaves.values()])
         self.cotangent = _cotangent(self.y, cotangent)
+        self.epsilon = next((value for t in self._computed if (value := epsilon_of(t))), None)
         self._folded = self._bookkeeping()
         self.tensors = self._shown()
         if len(self.tensors) > MOST_ARRAYS:
@@ -104,39 +78,36 @@ class Recording:
         self.data: dict[str, Array] = {}
         self._formulas: dict[Tensor, Formula] = {}
         self._names: dict[Tensor, Formula] = {}
-        for t in self.tensors:
-            # In this order, what a formula is made of has its name already.
-            if t.node is not None:
-                self._formulas[t] = self._formula(t)
-            self._names[t] = self._name(t)
+        self._give_names(self.tensors)
         wanted = [t for t in self.tensors if t.requires_grad]
         self.gradients = {t: g.data for t, g in zip(wanted, grad(self.y, wanted, self.cotangent), strict=True)}
+
+    def run(self, inputs: Mapping[str, Any]) -> Any:
+        """Return what the function makes of other inputs, examined as it was."""
+        return examine(self._fn, *_leaves(inputs).values())
 
     # --- the graph
 
     def _bookkeeping(self) -> set[Tensor]:
         users: dict[Tensor, int] = {}
         for t in self._computed:
-            for x in _operands(t):
+            for x in operands_of(t):
                 users[x] = users.get(x, 0) + 1
-        return {
-            t
-            for t in self._computed
-            if _node(t).primitive.name in _BOOKKEEPING and t.name is None and users.get(t) == 1
-        }
+        unnamed = [t for t in self._computed if t.name is None and users.get(t) == 1]
+        return {t for t in unnamed if node_of(t).primitive.name in BOOKKEEPING or self._adds_epsilon(t)}
 
     def _shown(self) -> list[Tensor]:
-        used = {x for t in self._computed for x in _operands(t)}
+        used = {x for t in self._computed for x in operands_of(t)}
         shown: dict[Tensor, None] = dict.fromkeys(x for x in self.leaves.values() if x not in used)
         for t in self._computed:
             if t not in self._folded:
-                shown |= dict.fromkeys(map(self._source, _operands(t)))
+                shown |= dict.fromkeys(map(self._source, operands_of(t)))
                 shown[t] = None
         return list(shown)
 
     def _links(self) -> list[Link]:
         """Run the backward pass once, watching, and return every edge in the order of arrival; those without last."""
-        contributions: dict[tuple[Node, int], Array] = {}
+        contributions: dict[Edge, Array] = {}
 
         def visit(node: Node, operand: int, contribution: Any) -> None:
             contributions[node, operand] = np.array(contribution)
@@ -148,124 +119,16 @@ class Recording:
             for operand, source in enumerate(t.node.inputs if t.node else ()):
                 if not isinstance(source, Tensor):
                     continue
-                chain, x = self._chain(source), self._source(source)
-                before = contributions.get((_node(t), operand))
-                last = (_node(chain[-1]), 0) if chain else (_node(t), operand)
-                when = arrival.get(last, len(arrival))
-                links.append((when, Link(x, t, operand, tuple(chain), before, contributions.get(last))))
+                link = Link(self._source(source), t, operand, tuple(self._chain(source)), None, None)
+                first, last = link.edges
+                link = replace(link, before=contributions.get(first), after=contributions.get(last))
+                links.append((arrival.get(last, len(arrival)), link))
         return [link for _, link in sorted(links, key=lambda pair: pair[0])]
 
-    def _chain(self, x: Tensor) -> list[Tensor]:
-        """Return the folded Tensors from an operand on towards its source."""
-        chain: list[Tensor] = []
-        while x in self._folded:
-            chain.append(x)
-            (x,) = _operands(x)
-        return chain
-
-    def _source(self, x: Tensor) -> Tensor:
-        """Return what an operand was before it was folded."""
-        chain = self._chain(x)
-        return _operands(chain[-1])[0] if chain else x
-
-    # --- words
-
-    def over(self, axis: int | tuple[int, ...], t: Tensor) -> str:
-        """Return the names of some axes of a Tensor, or their numbers."""
-        return over(axis, self.axis_names.get(t, ()))
-
-    def called(self, t: Tensor) -> Formula:
-        """Return the name of a Tensor, or a short formula of named ones."""
-        return self._names[t]
-
-    def computed_by(self, t: Tensor) -> Formula:
-        """Return the formula of the operation that made a Tensor."""
-        return self._formulas[t]
-
-    def alias(self, t: Tensor) -> str:
-        """Return a name that does not tell how a Tensor was computed."""
-        return f"t{self.place[t]}"
-
-    def _name(self, t: Tensor) -> Formula:
-        if t.name or (t.node is None and t.size > 1):
-            return formulas.name(self._distinct(t.name or name_of_data(t.dtype)))
-        if t.node is None:
-            return formulas.number(t.item())
-        found = self._formulas[t]
-        return found if len(found.text) <= formulas.LONGEST else formulas.name(self.alias(t))
-
-    def _data_name(self, x: Array) -> str:
-        """Return what an array is called that operations compute with, as an index."""
-        known = next((name for name, array in self.data.items() if array is x), None)
-        name = known or self._distinct(name_of_data(x.dtype))
-        self.data[name] = x
-        return name
-
-    def _distinct(self, name: str) -> str:
-        """Return the name, with a number if another array has it already."""
-        taken = {*self.data, *(found.text for found in self._names.values())}
-        numbered = (f"{name} ({i})" for i in count(2))
-        return name if name not in taken else next(text for text in numbered if text not in taken)
-
-    def _formula(self, t: Tensor) -> Formula:
-        return self._computed_from(t, self._operand)
-
-    def _computed_from(self, t: Tensor, called: Callable[[Any, bool], Formula]) -> Formula:
-        """Return the formula of a Tensor, given what each operand is called, by whether it is broadcast anyway."""
-        node = _node(t)
-        found, arriving = expression(node, t.shape, lambda axis: self.over(axis, counted(node, t)))
-        return found.formula(lambda position: called(arriving[position], found.kind in BROADCASTING))
-
-    def _computed_of(self, operand: Formula, t: Tensor) -> Formula:
-        """Return the formula of a Tensor that was computed from one other, which is called so."""
-        return self._computed_from(t, lambda *_: operand)
-
-    def _operand(self, x: Any, broadcast: bool = False) -> Formula:
-        """Return what an operand is called, with what was folded away: ``Wᵀ``, ``reshape(x, 8×3)``."""
-        if not isinstance(x, Tensor):
-            return formulas.name(self._data_name(x)) if np.ndim(x) else formulas.number(x)
-        found = self.called(self._source(x))
-        for t in reversed(self._chain(x)):
-            if not (broadcast and _node(t).primitive.name in ("broadcast_to", "astype")):
-                found = self._computed_of(found, t)
-        return found
-
-    def _inputs(self, node: Node) -> dict[str, Formula]:
-        """Return what each input of an operation is called, by the letters that rules use."""
-        letters = node.primitive.operands or tuple(map(str, range(len(node.inputs))))
-        return {
-            letter: self._operand(OPEN_BOUNDS[letter] if x is None else x, True)
-            for letter, x in zip(letters, node.inputs, strict=False)
-        }
-
-    def rule(self, link: Link) -> Formula:
-        """Return the local derivative of a link: what its target's rule computes."""
-        node = _node(link.target)
-        texts = node.primitive.formulas
-        target = self.called(link.target)
-        names = {"g": formulas.slope(target), "y": target, **self._inputs(node)}
-        if node.primitive.name == "mean":
-            names["n"] = formulas.number(node.arrays[0].size // max(link.target.size, 1))
-        return formulas.rule(texts[min(link.operand, len(texts) - 1)], names)
-
-    def arriving(self, link: Link) -> str:
-        """Say what bookkeeping does to a contribution on its way: ``"summed over n, along which γ was repeated"``."""
-        words = []
-        for t in link.chain:
-            (x,) = _operands(t)
-            if _node(t).primitive.name == "broadcast_to":
-                axes = _repeated(x.shape, t.shape)
-                # What meets it there says how its new axes are called.
-                meets = t is link.chain[0] and _node(link.target).primitive.name in BROADCASTING
-                over = self.over(axes, link.target if meets else t)
-                words.append(f"summed over {over}, along which {self.called(link.source).text} was repeated")
-            else:
-                words.append(
-                    {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}[
-                        _node(t).primitive.name
-                    ]
-                )
-        return "; ".join(words)
+    def at(self, t: Tensor) -> int | None:
+        """Return the place of a Tensor, or of the one whose edge it was folded into; None for any other."""
+        folded = (self.place[link.target] for link in self.links if any(x is t for x in link.chain))
+        return self.place[t] if t in self.place else next(folded, None)
 
     # --- numbers that judge the gradient
 
@@ -273,8 +136,8 @@ class Recording:
         """Carry the cotangent along one path only, by the rules of its edges."""
         g: Any = self.cotangent
         for link in path:
-            for t, operand in [(link.target, link.operand), *((t, 0) for t in link.chain)]:
-                node = _node(t)
+            for t, operand in [(link.target, link.operand), *((t, passed(t)) for t in link.chain)]:
+                node = node_of(t)
                 with np.errstate(all="ignore"):
                     g = node.primitive.rules[operand](g, t.data, *node.arrays, **node.static)
         return np.array(g)
@@ -337,7 +200,7 @@ class Recording:
     def _value_with(self, changed: Tensor, value: Array) -> float:
         values: dict[Tensor, Any] = {changed: value}
         for t in self._computed:
-            node = _node(t)
+            node = node_of(t)
             moved = [isinstance(x, Tensor) and x in values for x in node.inputs]
             if t not in values and any(moved):
                 arrays = [values[x] if m else a for x, a, m in zip(node.inputs, node.arrays, moved, strict=True)]
@@ -385,6 +248,10 @@ def _dependence(t: Tensor | None, leaf: Tensor, size: int = 0) -> Array:
     return depends
 
 
+def _leaves(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: Tensor(x, True, np.float64, name) for name, x in inputs.items()}
+
+
 def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
     """Say why what a function returned cannot be explored, or nothing."""
     if isinstance(y, tuple | list):
@@ -407,18 +274,3 @@ def _cotangent(y: Tensor, given: Array | None) -> Array:
     if found.shape != y.shape:
         raise ValueError(f"the cotangent has shape {found.shape} where the output has {y.shape}")
     return found
-
-
-def _node(t: Tensor) -> Node:
-    assert t.node is not None
-    return t.node
-
-
-def _operands(t: Tensor) -> list[Tensor]:
-    return [x for x in _node(t).inputs if isinstance(x, Tensor)]
-
-
-def _repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes of the new shape along which an array of the old one was repeated."""
-    lead = len(new) - len(old)
-    return tuple(i for i, size in enumerate(new) if i < lead or old[i - lead] != size)

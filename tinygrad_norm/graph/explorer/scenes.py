@@ -80,7 +80,7 @@ class Norm:
         def call(x: Tensor, weight: Any = None, bias: Any = None) -> Any:
             fitted = parse(self.pattern).fit(x.shape, self.lengths)
             centred = named("x−μ", in_shape(x, fitted.shape) - tensor(mean, name="μ"))
-            x_hat = centred * tensor(ops.rsqrt(var + EPS), name="1/√(σ²+eps)")
+            x_hat = centred * tensor(ops.rsqrt(var + EPS), name="r")
             x_hat = named("x̂", in_shape(x_hat, x.shape))
             return affine(x_hat, *(self._beside(v, x) for v in (weight, bias)))
 
@@ -190,7 +190,7 @@ def _at_test_time(norm: Norm, inputs: Mapping[str, Array], run: Function, x: Arr
             "eval", "one sample, stored statistics",
             "At test time the aggregated statistics of training take the place of the batch's own: they are "
             "constants. A "
-            "batch of one sample is enough, its output does not depend on company, and its gradient is γ / √(σ² + eps) "
+            "batch of one sample is enough, its output does not depend on company, and its gradient is γ / √(σ² + ε) "
             "times dL/dy, cell by cell.",
             run(call, {"x": x[:1]}, g[:1]), "test time", None, True,
         ),
@@ -204,7 +204,7 @@ def _at_test_time(norm: Norm, inputs: Mapping[str, Array], run: Function, x: Arr
 
 
 def _identity(norm: Norm, inputs: Mapping[str, Array], run: Function, x: Array) -> list[Scene]:
-    """γ = √(var + eps) and β = mean, where parameters and statistics are for the same axes."""
+    """γ = √(σ² + ε) and β = μ, where parameters and statistics are for the same axes."""
     mean, var = norm.statistics(x)
     if "γ" not in inputs or mean.size != inputs["γ"].size or norm.name != "batch_norm":
         return []
@@ -213,7 +213,7 @@ def _identity(norm: Norm, inputs: Mapping[str, Array], run: Function, x: Array) 
     another = np.round(np.random.default_rng(11).normal(size=x.shape) * 2 + 1, 1)
     return [
         Scene(
-            "identity", "γ = √(var + eps), β = mean: this batch",
+            "identity", "γ = √(σ² + ε), β = μ: this batch",
             "y is x: the layer can learn to undo the normalization. γ is the standard deviation, not the "
             "variance. But the "
             "gradient is not dL/dy: the statistics still depend on x, so the Jacobian is not the identity.",
@@ -251,7 +251,7 @@ def _variants(norm: Norm, x: Array) -> Sequence[tuple[str, str, str, Array]]:
         ),
         (
             "scale", f"{what} doubled",
-            "The variance takes the scale out of y again, to within eps. dx is halved: larger inputs, smaller "
+            "The variance takes the scale out of y again, to within ε. dx is halved: larger inputs, smaller "
             "gradients.",
             scaled,
         ),

@@ -1,0 +1,173 @@
+"use strict";
+// The arithmetic of one cell in numbers. An expression is [operation, ...operands], a number, or {exact: number}.
+
+const [SUM, PRODUCT, TIGHT, ATOM] = [1, 2, 3, 4];
+
+// Of very many terms the first and the last are printed.
+const few = (parts) => (parts.length > 16 ? [...parts.slice(0, 4), { text: `… ${parts.length - 6} more …`, level: ATOM }, ...parts.slice(-2)] : parts);
+const infix = (sign, level) => (...parts) => ({
+  text: few(parts).map((part, i) => enclosed(part, sign === "−" || sign === "/" ? level + (i > 0) : level, i === 0)).join(` ${sign} `),
+  level,
+});
+const call = (name) => (...parts) => ({ text: `${name}(${parts.map((part) => part.text).join(", ")})`, level: TIGHT });
+const before = (sign, level = TIGHT) => (x) => ({ text: sign + enclosed(x, ATOM, false), level });
+const after = (sign) => (x) => ({ text: enclosed(x, ATOM, false) + sign, level: TIGHT });
+const PRINTED = {
+  add: infix("+", SUM), subtract: infix("−", SUM), multiply: infix("·", PRODUCT), divide: infix("/", PRODUCT),
+  power: (a, b) => ({ text: `${enclosed(a, ATOM, false)}^${enclosed(b, ATOM, false)}`, level: TIGHT }),
+  negative: before("−", PRODUCT), square: after("²"), sqrt: before("√"), root: before("√"), rsqrt: before("1/√", PRODUCT),
+  absolute: (x) => ({ text: `|${x.text}|`, level: ATOM }), maximum: call("max"), minimum: call("min"),
+  sum: infix("+", SUM), prod: infix("·", PRODUCT), max: call("max"), min: call("min"),
+  mean: (...parts) => ({ text: `${parts.length > 1 ? `(${PRINTED.sum(...parts).text})` : enclosed(parts[0], ATOM, true)} / ${parts.length}`, level: PRODUCT }),
+};
+for (const name of ["exp", "log", "log1p", "expm1", "tanh", "sigmoid", "sin", "cos", "tan", "erf", "sinh", "cosh", "log2", "log10"]) PRINTED[name] = call(name);
+
+const CALCULATED = {
+  sum: (...parts) => parts.reduce((a, b) => a + b, 0), prod: (...parts) => parts.reduce((a, b) => a * b, 1),
+  mean: (...parts) => parts.reduce((a, b) => a + b, 0) / parts.length,
+  max: Math.max, min: Math.min,
+};
+const calculate = (op) => CALCULATED[op] || Evaluator.ELEMENTWISE[op];
+
+function enclosed({ text, level }, least, first) {
+  return level < least || (text.startsWith("−") && !first) ? `(${text})` : text;
+}
+
+// A number with so many decimals; a small or a large one with so many digits. One that is exact has all of its own.
+function withDigits(x, digits) {
+  if (typeof x === "object") {
+    const text = String(x.exact);
+    return text.length <= 9 ? text : withDigits(x.exact, digits);
+  }
+  if (x === 0 || !Number.isFinite(x)) return x === 0 ? "0" : shown(x);
+  const size = Math.abs(x);
+  // Zeros after the third decimal say nothing.
+  return size < 5e-3 || size >= 1e6 ? x.toExponential(digits - 1) : x.toFixed(digits).replace(/(\.\d{3}\d*?)0+$/, "$1");
+}
+
+function print(expression, digits) {
+  if (!Array.isArray(expression)) return { text: minus(withDigits(expression, digits)), level: ATOM };
+  const [op, ...operands] = expression;
+  return PRINTED[op](...operands.map((x) => print(x, digits)));
+}
+
+function calculated(expression, digits) {
+  if (!Array.isArray(expression)) return Number(withDigits(expression, digits));
+  const [op, ...operands] = expression;
+  return calculate(op)(...operands.map((x) => calculated(x, digits)));
+}
+
+/** A result: three decimals; of a small or a large number three digits. */
+function result(value) {
+  if (!Number.isFinite(value)) return shown(value);
+  const size = Math.abs(value);
+  if (size < 5e-13) return "0.000";
+  const text = size < 5e-4 || size >= 1e6 ? value.toExponential(2) : value.toFixed(3);
+  return minus(text);
+}
+
+/** The expression as text, with the fewest digits that make "text = result" true, and the result. */
+function arithmetic(expression, value) {
+  for (let digits = 3; digits <= 16; digits++) {
+    if (result(calculated(expression, digits)) === result(value)) return [print(expression, digits).text, result(value)];
+  }
+  // What cancels leaves rounding: the result is nothing, to three decimals.
+  for (let digits = 3; digits <= 16; digits++) {
+    if (Math.abs(calculated(expression, digits) - value) < 5e-4) return [print(expression, digits).text, minus(value.toFixed(3))];
+  }
+  return [print(expression, 16).text, result(value)];
+}
+
+const MOST_TERMS = 40;
+
+/** How a cell of a vertex was computed, down to vertices where `isGiven`; null where it cannot be written in a line. */
+function expressionOf(v, cell, isGiven, isRoot = true) {
+  const { vertices, tables } = now.program;
+  const vertex = vertices[v], values = now.values[v];
+  const at = values.length === 1 ? 0 : cell;
+  if (vertex.op === "constant" && vertex.shape.length === 0) return { exact: values[0] };
+  if (!isRoot && (isGiven(v) || !vertex.in)) return values[at];
+  const inside = (u, i) => expressionOf(u, i, isGiven, false);
+  const place = (table, i) => (table === undefined || table === null ? i : tables[table][i]);
+  if (vertex.op === "gather" && vertex.in.length === 1 && !vertex.moves) return inside(vertex.in[0], place(vertex.table, at));
+  if (vertex.op === "detach" || vertex.op === "finite") return inside(vertex.in[0], at);
+  if (vertex.op === "where") return inside(vertex.in[now.values[vertex.in[0]][now.values[vertex.in[0]].length === 1 ? 0 : at] ? 1 : 2], at);
+  if (vertex.op === "products") {
+    const terms = Array.from({ length: vertex.n }, (_, k) => {
+      const parts = vertex.in.map((u, i) => inside(u, place(vertex.factors[i], at * vertex.n + k)));
+      return parts.length > 1 ? parts.reduce((a, b) => ["multiply", a, b]) : parts[0];
+    });
+    return terms.length > MOST_TERMS ? null : terms.length > 1 ? ["sum", ...terms] : terms[0];
+  }
+  if (vertex.n && vertex.op in PRINTED) {
+    if (vertex.n > MOST_TERMS) return null;
+    const terms = Array.from({ length: vertex.n }, (_, k) => inside(vertex.in[0], place(vertex.table, at * vertex.n + k)));
+    return terms.some((term) => term === null) ? null : terms.length > 1 || vertex.op === "mean" ? [vertex.op, ...terms] : terms[0];
+  }
+  if (!(vertex.op in PRINTED) || vertex.n) return isRoot ? null : values[at];
+  const operands = vertex.in.map((u) => inside(u, at));
+  return operands.some((operand) => operand === null) ? null : [vertex.op, ...operands];
+}
+
+/** "name = formula = numbers = result", of what there is. */
+function line(parts, expression, value) {
+  const texts = parts.filter(Boolean);
+  const said = make("span", { class: "part" });
+  if (texts.length) said.append(formula(texts.join(" = ")), " = ");
+  if (expression !== null) {
+    const [text, end] = arithmetic(expression, value);
+    if (text !== end) said.append(text, " = ");
+    said.append(make("b", {}, end));
+  } else {
+    said.append(make("b", {}, result(value)));
+  }
+  return said;
+}
+
+/** A rule that is not a factor cell by cell: a product of matrices, or what has no short formula. */
+function ruleText(link, from) {
+  const vertex = now.program.vertices[link.before];
+  if (vertex.op !== "products" || !vertex.in.includes(from.g)) return "contribution";
+  return vertex.in[0] === from.g ? `${from.slope} @ ${closed(link.factor)}` : `${closed(link.factor)} @ ${from.slope}`;
+}
+
+const isBox = (v) => now.stage.boxes.some((box) => box.v === v);
+
+/** The arithmetic of the chosen cell in a step: one or more lines. */
+function cellLines(step) {
+  const { boxes, links, cotangent } = now.stage;
+  const box = boxes[step.box];
+  const cell = chosenIn(box);
+  const value = (v, i) => now.values[v][now.values[v].length === 1 ? 0 : i];
+  if (step.kind === "given" || step.kind === "seed") {
+    const [name, v] = step.kind === "given" ? [box.name, box.v] : [box.slope, cotangent];
+    return [line([name], null, value(v, cell))];
+  }
+  if (step.kind === "forward") {
+    const names = box.made.startsWith(box.name) ? [box.made] : [box.name, box.made];
+    return [line(names, expressionOf(box.v, cell, isBox), value(box.v, cell))];
+  }
+  const link = links[step.link];
+  const { from, spread } = incoming(link);
+  const at = sourceCell(link, cell);
+  const lines = [];
+  if (spread) {
+    const factors = factorOf(link), factor = isUniform(factors) ? { exact: factors[at] } : factors[at];
+    lines.push(line([`${from.slope} · ${closed(link.factor)}`], ["multiply", spread[at], factor], value(link.before, at)));
+  } else {
+    lines.push(line([ruleText(link, from)], expressionOf(link.before, at, (v) => v === from.g || isBox(v)), value(link.before, at)));
+  }
+  if (link.after !== link.before) {
+    const sum = expressionOf(link.after, cell, (v) => v === link.before);
+    const label = link.over ? `Σ over ${link.over}` : link.back || "arrives";
+    lines.push(line([label], sum, value(link.after, cell)));
+  }
+  const previous = previousOf(step);
+  if (previous !== null) {
+    lines.push(line([box.slope], ["add", value(previous, cell), value(link.after, cell)], value(link.sum, cell)));
+  }
+  return lines;
+}
+
+/** A formula as a factor: in parentheses where it is a sum, a quotient or negative. */
+const closed = (text) => (/[+−/@]/.test(text.replace(/\([^()]*\)/g, "")) ? `(${text})` : text);

@@ -1,0 +1,70 @@
+"use strict";
+// Elements and numbers as text. Everything on the page is made here: names and numbers get in as text, never as markup.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const MATHML = "http://www.w3.org/1998/Math/MathML";
+const SVG = "http://www.w3.org/2000/svg";
+const get = (id) => document.getElementById(id);
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "class") element.className = value;
+    else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function draw(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+function branch(tree) {
+  if (typeof tree === "string") return document.createTextNode(tree);
+  const element = document.createElementNS(MATHML, tree[0]);
+  element.append(...tree.slice(1).map(branch));
+  return element;
+}
+
+function equation(text, ...trees) {
+  const math = document.createElementNS(MATHML, "math");
+  math.setAttribute("display", "block");
+  math.setAttribute("alttext", text);
+  math.append(branch(["mrow", ...trees]));
+  return make("div", { class: "equation", title: text }, math);
+}
+
+// A formula: letters slanted as in a book, words upright.
+function formula(text) {
+  const parts = text.split(/((?:\p{L}\p{M}*){3,}|[\p{L}_]\w{2,})/u);
+  return make("span", { class: "formula" }, parts.map((part, i) => (i % 2 ? make("span", { class: "word" }, part) : part)));
+}
+
+const minus = (text) => text.replaceAll("-", "−");
+
+// How wide a text of digits is, in ems.
+const WIDTHS = { ".": 0.28, "−": 0.585 };
+const widthOf = (text) => [...text].reduce((sum, character) => sum + (WIDTHS[character] || 0.557), 0);
+
+/** A number for people: with so many decimals, or fewer if there is less room; with an exponent where they show nothing. */
+function shown(value, decimals = 3, room = Infinity) {
+  if (typeof value !== "number") return value;
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
+  const size = Math.abs(value);
+  if (size < 5e-13) return "0";
+  const texts = [];
+  if (size >= 0.5 * 10 ** -decimals && size < 1e5) {
+    for (let d = decimals; d >= (size < 10 ? 1 : 0); d--) texts.push(value.toFixed(d));
+  }
+  texts.push(value.toExponential(1), value.toExponential(0), size < 1 ? "≈0" : value > 0 ? "≫" : "≪");
+  return texts.map(minus).find((text) => widthOf(text) <= room) || minus(texts[texts.length - 1]);
+}
+
+const shapeText = (shape) => (shape.length ? shape.join(" × ") : "scalar");
+const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
+const largestOf = (values) => values.reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0);

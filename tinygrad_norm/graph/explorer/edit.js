@@ -1,0 +1,210 @@
+"use strict";
+// Choosing cells and changing numbers: by pointer, by keyboard, and for a whole column at once.
+
+/** What a cell belongs to: its matrix and, for one in the graph, its box. */
+function about(cell) {
+  const grid = cell.closest(".matrix");
+  const box = cell.closest("[data-box]");
+  const index = cell.dataset.cell.split(",").map(Number).slice(0, grid.about.shape.length);
+  const named = (each) => each.name === grid.about.name || each.slope === grid.about.name;
+  return { grid, index, ...grid.about, box: box ? now.stage.boxes[Number(box.dataset.box)] : now.stage.boxes.find(named) };
+}
+
+function choose(cell) {
+  const { box, index, gradient } = about(cell);
+  if (box) pickIn(box, index, gradient);
+}
+
+function setCell(vertex, flat, value) {
+  const values = Float64Array.from(now.values[vertex]);
+  if (!Number.isFinite(value) || values[flat] === value) return;
+  values[flat] = value;
+  change(vertex, values);
+}
+
+/** Type a number into a cell: Enter keeps it, Escape does not. */
+function typeInto(cell, start = null) {
+  const { edit, index, shape, name } = about(cell);
+  if (edit === undefined || !now.program.live) return;
+  const flat = flatOf(shape, index);
+  const place = cell.getBoundingClientRect();
+  const input = make("input", { id: "typing", inputmode: "decimal", autocomplete: "off", "aria-label": `${name} [${index.join(", ")}]` });
+  input.value = start ?? String(Number(now.values[edit][flat].toPrecision(12)));
+  const width = Math.max(64, place.width + 8);
+  input.style.cssText = `left:${Math.min(place.left - 4, innerWidth - width - 4)}px;top:${place.top - 4}px;width:${width}px;height:${Math.max(26, place.height + 8)}px`;
+  const address = addressOf(cell);
+  let done = false;
+  const close = (keep) => {
+    if (done) return;
+    done = true;
+    const value = Number(input.value.trim().replace("−", "-").replace(",", "."));
+    input.remove();
+    if (keep && input.value.trim() !== "") setCell(edit, flat, value);
+    focusAt(address);
+  };
+  input.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter" || event.key === "Tab") { event.preventDefault(); close(true); }
+    if (event.key === "Escape") { event.preventDefault(); close(false); }
+  });
+  input.addEventListener("blur", () => close(true));
+  document.body.append(input);
+  input.focus();
+  if (start === null) input.select();
+}
+
+// A cell is found again after a redraw by where it stands and what it is called.
+function addressOf(cell) {
+  const grid = cell.closest(".matrix");
+  const part = grid.closest("[data-box]") || grid.closest("#step") || document;
+  return { box: part.dataset ? part.dataset.box : undefined, which: [...part.querySelectorAll(".matrix")].indexOf(grid), cell: cell.dataset.cell, inStep: part.id === "step" };
+}
+
+function focusAt({ box, which, cell, inStep }) {
+  const part = box !== undefined ? get("boxes").querySelector(`[data-box="${box}"]`) : inStep ? get("step") : null;
+  const grid = part && part.querySelectorAll(".matrix")[which];
+  const found = grid && [...grid.querySelectorAll("[data-cell]")].find((each) => each.dataset.cell === cell);
+  if (found) focusCell(found);
+}
+
+function focusCell(cell) {
+  for (const other of cell.closest(".matrix").querySelectorAll('[tabindex="0"]')) other.tabIndex = -1;
+  cell.tabIndex = 0;
+  cell.focus({ preventScroll: true });
+}
+
+function moveInGrid(cell, key) {
+  const rows = [...cell.closest(".matrix").children].map((row) => [...row.children]);
+  const row = rows.findIndex((cells) => cells.includes(cell));
+  const column = rows[row].indexOf(cell);
+  const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
+  const next = (rows[row + down] || [])[column + right];
+  if (next) focusCell(next);
+}
+
+function cellKeys(event) {
+  const cell = event.target.closest && event.target.closest(".matrix [data-cell]");
+  if (!cell || event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (event.key.startsWith("Arrow")) moveInGrid(cell, event.key);
+  else if (event.key === " ") { const address = addressOf(cell); choose(cell); focusAt(address); }
+  else if (event.key === "Enter" || event.key === "F2") { const address = addressOf(cell); choose(cell); focusAt(address); typeInto(document.activeElement); }
+  else if (/^[-−.\d]$/.test(event.key)) typeInto(cell, event.key);
+  else return false;
+  event.preventDefault();
+  return true;
+}
+
+// Drag up or down on a number that can be changed: a tenth for every four pixels.
+const drag = { cell: null };
+
+function startDrag(event) {
+  const cell = event.target.closest && event.target.closest(".matrix [data-cell]");
+  if (!cell || event.button || !now.program.live) return;
+  const { edit, index, shape } = about(cell);
+  if (edit === undefined) return;
+  const flat = flatOf(shape, index);
+  Object.assign(drag, { cell, edit, flat, y: event.clientY, from: now.values[edit][flat], moved: false });
+}
+
+function moveDrag(event) {
+  if (!drag.cell) return;
+  const steps = Math.trunc((drag.y - event.clientY) / 4);
+  if (!drag.moved && Math.abs(steps) < 2) return;
+  const values = Float64Array.from(now.values[drag.edit]);
+  values[drag.flat] = Number((drag.from + steps / 10).toFixed(6));
+  // One drag is one change to undo.
+  if (drag.moved) state.changes = state.past.pop();
+  drag.moved = true;
+  change(drag.edit, values);
+}
+
+function endDrag() {
+  drag.cell = null;
+}
+
+// The bar of changes: a column at once, ε, undo and reset.
+
+/** The cells along the first axis beside the chosen one: a column of a matrix, a channel of images. */
+function columnOf(box) {
+  const index = indexOf(box.shape, chosenIn(box));
+  const axis = Math.min(1, box.shape.length - 1);
+  const cells = [];
+  for (let flat = 0; flat < product(box.shape); flat++) {
+    if (box.shape.length === 0 || indexOf(box.shape, flat)[axis] === index[axis]) cells.push(flat);
+  }
+  return { cells, name: `${box.name}[${box.shape.map((_, i) => (i === axis ? index[i] : ":")).join(", ")}]` };
+}
+
+function changeColumn(how) {
+  const box = now.stage.boxes[now.stage.x];
+  const values = Float64Array.from(now.values[box.v]);
+  for (const flat of columnOf(box).cells) values[flat] = Number(how(values[flat]).toPrecision(12));
+  change(box.v, values);
+}
+
+function changeEpsilon(text) {
+  const value = Number(text.replace("−", "-").replace(",", "."));
+  if (!(value >= 0) || text.trim() === "" || !Number.isFinite(value)) { showChanges(); return; }
+  const [first, ...rest] = now.stage.epsilons;
+  if (now.values[first][0] === value) return;
+  change(first, [value]);
+  for (const vertex of rest) state.changes.set(vertex, Float64Array.of(value));
+  if (rest.length) { compute(); redraw("values"); }
+}
+
+function showChanges() {
+  const { boxes, x, epsilons } = now.stage;
+  const isLive = now.program.live;
+  get("held").textContent = isLive ? heldText() : `These numbers cannot be changed: ${now.program.reason}.`;
+  get("changes").hidden = get("change").hidden = !isLive;
+  if (!isLive) return;
+  get("column").replaceChildren(formula(columnOf(boxes[x]).name));
+  get("epsilon-label").hidden = epsilons.length === 0;
+  if (epsilons.length && document.activeElement !== get("epsilon")) get("epsilon").value = String(now.values[epsilons[0]][0]);
+  get("undo").disabled = state.past.length === 0;
+  get("reset").disabled = state.changes.size === 0;
+}
+
+const heldText = () => (now.program.held.length ? `Held as recorded: ${[...new Set(now.program.held.map((each) => each.what))].join("; ")}.` : "");
+
+/** What the chosen cell was before the changes, and is now, here and at the ends. */
+function changedText(step) {
+  if (!state.changes.size) return null;
+  const { boxes, links, x, y, cotangent } = now.stage;
+  const here = step.kind === "backward" ? [boxes[step.box].slope, links[step.link].sum, boxes[step.box]]
+    : step.kind === "seed" ? [boxes[y].slope, cotangent, boxes[y]] : [boxes[step.box].name, boxes[step.box].v, boxes[step.box]];
+  const all = [here, [boxes[y].name, boxes[y].v, boxes[y]], [boxes[x].slope, boxes[x].g, boxes[x]]];
+  const seen = new Set();
+  const parts = all.filter(([name, v]) => v !== undefined && !seen.has(name) && seen.add(name)).map(([name, v, box]) => {
+    const cell = chosenIn(box), [old, value] = [now.before[v][cell], now.values[v][cell]];
+    const difference = value - old;
+    const words = difference === 0 ? " unchanged" : ` (${difference > 0 ? "+" : ""}${result(difference)})`;
+    return make("span", { class: "part changed" }, formula(name), `: ${result(old)} → `, make("b", {}, result(value)), words);
+  });
+  return make("span", { class: "changes" }, parts);
+}
+
+function connectEditing() {
+  const main = get("panel-stage");
+  main.addEventListener("click", (event) => {
+    const cell = event.target.closest(".matrix [data-cell]");
+    if (!cell || drag.moved) { drag.moved = false; return; }
+    // On a phone a box's cells are too small to hit: a tap goes to its step.
+    if (phone.matches && cell.closest("[data-box]")) { goToBox(Number(cell.closest("[data-box]").dataset.box)); return; }
+    const address = addressOf(cell);
+    choose(cell);
+    focusAt(address);
+    if (event.detail > 1) typeInto(document.activeElement);
+  });
+  main.addEventListener("pointerdown", startDrag);
+  document.addEventListener("pointermove", moveDrag);
+  document.addEventListener("pointerup", endDrag);
+  get("epsilon").addEventListener("change", (event) => changeEpsilon(event.target.value));
+  get("change").addEventListener("click", (event) => {
+    event.target.setAttribute("aria-expanded", String(event.target.getAttribute("aria-expanded") !== "true"));
+  });
+  get("undo").addEventListener("click", undo);
+  get("reset").addEventListener("click", reset);
+  get("plus").addEventListener("click", () => changeColumn((value) => value + Number(get("amount").value)));
+  get("times").addEventListener("click", () => changeColumn((value) => value * Number(get("amount").value)));
+}

@@ -1,0 +1,130 @@
+"use strict";
+// What is shown: the scene, the step, the chosen cell, the numbers that were changed. Views read it and redraw.
+
+const state = { scene: 0, step: 0, cell: [], part: "stage", ofGradient: false, changes: new Map(), past: [] };
+// What follows from it: the scene's parts, its steps, the values of every vertex, and what they were before changes.
+const now = { scene: null, stage: null, program: null, steps: [], values: [], before: [], reference: null };
+const views = [];
+
+const redraw = (what) => views.forEach((view) => view(what));
+
+function stepsOf(stage) {
+  const forward = stage.boxes.flatMap((box, i) => (box.made ? [{ kind: "forward", box: i }] : []));
+  const backward = stage.links.flatMap((link, i) => (link.before === undefined ? [] : [{ kind: "backward", link: i, box: link.s }]));
+  return [{ kind: "given", box: stage.x }, ...forward, { kind: "seed", box: stage.y }, ...backward];
+}
+
+/** The scene's own numbers, as the evaluator takes them. */
+const givenBy = (scene) => new Map(scene.given.map(([vertex, values]) => [vertex, Float64Array.from(values, Number)]));
+
+function compute() {
+  now.values = Evaluator.evaluate(now.program, new Map([...givenBy(now.scene), ...state.changes]));
+}
+
+function openScene(index) {
+  state.scene = index;
+  now.scene = data.scenes[index];
+  now.stage = data.stages[now.scene.stage];
+  now.program = data.programs[now.scene.program];
+  now.steps = stepsOf(now.stage);
+  state.changes = new Map();
+  state.past = [];
+  compute();
+  now.before = now.values;
+  const { boxes, x, y } = now.stage;
+  now.reference = product(boxes[y].shape) > 1 ? boxes[y] : boxes[x];
+  state.cell = clipped(state.cell, now.reference.shape);
+  state.step = Math.min(state.step, now.steps.length - 1);
+}
+
+/** An index that fits a shape: too large coordinates become the last, those that lack are the first. */
+function clipped(cell, shape) {
+  return shape.map((size, axis) => Math.max(0, Math.min(size - 1, Math.floor(cell[axis]) || 0)));
+}
+
+function go(step) {
+  state.step = Math.max(0, Math.min(now.steps.length - 1, step));
+  writeHash();
+  redraw("step");
+}
+
+function pick(cell, ofGradient = false) {
+  state.cell = clipped(cell, now.reference.shape);
+  state.ofGradient = ofGradient;
+  writeHash();
+  redraw("cell");
+}
+
+function chooseScene(index, step = state.step) {
+  openScene(index);
+  state.step = Math.min(step, now.steps.length - 1);
+  state.part = "stage";
+  writeHash();
+  redraw("scene");
+}
+
+// The state in the address: a teacher can link to it.
+
+function writeHash() {
+  const parts = [`scene=${encodeURIComponent(now.scene.key)}`, `step=${state.step + 1}`, `cell=${state.cell.join(",")}`];
+  if (state.part !== "stage") parts.push(`part=${encodeURIComponent(state.part)}`);
+  const hash = `#${parts.join("&")}`;
+  // A notebook's frame has no address of its own to write to.
+  try { history.replaceState(null, "", hash); } catch { /* so be it */ }
+}
+
+function readHash() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  const scene = data.scenes.findIndex((each) => each.key === asked.get("scene"));
+  if (asked.has("cell")) state.cell = asked.get("cell").split(",").map(Number);
+  if (asked.has("step")) state.step = Math.max(0, (parseInt(asked.get("step"), 10) || 1) - 1);
+  state.part = asked.get("part") || "stage";
+  const index = scene < 0 ? state.scene : scene;
+  if (now.scene !== data.scenes[index]) openScene(index);
+  state.cell = clipped(state.cell, now.reference.shape);
+  state.step = Math.min(state.step, now.steps.length - 1);
+}
+
+// Changes of numbers, each kept so that it can be undone.
+
+function change(vertex, values) {
+  state.past.push(new Map(state.changes));
+  state.changes.set(vertex, Float64Array.from(values));
+  compute();
+  redraw("values");
+}
+
+function undo() {
+  state.changes = state.past.pop() || new Map();
+  compute();
+  redraw("values");
+}
+
+function reset() {
+  if (!state.changes.size) return;
+  state.past.push(state.changes);
+  state.changes = new Map();
+  compute();
+  redraw("values");
+}
+
+/** What has arrived at each box up to the current step: a map from boxes to vertices. */
+function arrived() {
+  const found = new Map();
+  now.steps.slice(0, state.step + 1).forEach((step) => {
+    if (step.kind === "seed") {
+      found.set(step.box, now.stage.cotangent);
+      // What is not used has a gradient of zero from the start.
+      now.stage.boxes.forEach((box, i) => {
+        if (box.g !== undefined && i !== step.box && !now.stage.links.some((link) => link.s === i)) found.set(i, box.g);
+      });
+    }
+    if (step.kind === "backward") found.set(step.box, now.stage.links[step.link].sum);
+  });
+  return found;
+}
+
+/** Evaluate again with other values at some vertices, and return those of one. */
+function evaluated(vertex, replaced) {
+  return Evaluator.evaluate(now.program, new Map([...givenBy(now.scene), ...state.changes, ...replaced]))[vertex];
+}
