@@ -724,3 +724,23 @@ def test_the_page_of_four_norms():
     assert len(page.html.encode()) < 300_000
     lit = {scene["key"]: len(scene["sets"][scene["nodes"][scene["y"]]["valueSets"][0]]) for scene in data["scenes"]}
     assert lit == {"batch_norm": 8, "layer_norm": 16, "instance_norm": 4, "group_norm": 8}
+
+
+def test_what_has_no_name_is_called_by_its_operation():
+    """ε and r as in a book, a reduction with its axis, no t12."""
+
+    def function(x):
+        scores = tn.named("scores", x @ x.T)
+        shifted = np.exp(scores - np.max(scores, axis=1, keepdims=True))
+        spread = 1e-4 + np.mean(np.square(scores), axis=1, keepdims=True)
+        return shifted * tn.ops.rsqrt(spread) + np.prod(shifted * shifted * shifted, axis=0)
+
+    found = Recording(function, {"x": np.array([[0.5, 2.0], [1.0, 3.0]])})
+    names = [found.called(t).text for t in found.tensors]
+    assert found.epsilon == 1e-4
+    assert {"max over axis 1", "difference", "r", "product"} <= set(names)
+    assert len(names) == len(set(names))
+    assert not [name for name in names if re.fullmatch(r"t\d+", name)]
+    (root,) = (t for t in found.tensors if found.called(t).text == "r")
+    assert "ε" in found.computed_by(root).text
+    assert "ε" not in names

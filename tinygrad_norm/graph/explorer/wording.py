@@ -21,8 +21,15 @@ from .links import Link, epsilon_of, node_of, operands_of, repeated
 LONGEST = 18
 """An array without a name is called by its formula, if it is no longer than this, or else by its operation."""
 _UNDONE = {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}
-_OVER = {"sum": "Σ", "mean": "mean", "max": "max", "min": "min", "prod": "Π"}
-_RESULTS = {"add": "sum", "subtract": "difference", "multiply": "product", "divide": "quotient", "matmul": "product"}
+_OVER = {"sum": "Σ", "mean": "mean", "max": "max", "min": "min"}
+_RESULTS = {
+    "add": "sum",
+    "subtract": "difference",
+    "multiply": "product",
+    "divide": "quotient",
+    "matmul": "product",
+    "prod": "product",
+}
 _EPSILON = formulas.name("ε")
 
 
@@ -87,7 +94,7 @@ class Wording:
         """Return what an operation gives, in a word or two: ``max over k``, ``product``."""
         node = node_of(t)
         kind = node.primitive.name
-        if kind in _OVER:
+        if kind in _OVER and "axis" in node.static:
             return f"{_OVER[kind]} over {self.over(node.static['axis'], counted(node, t))}"
         return _RESULTS.get(kind, kind)
 
