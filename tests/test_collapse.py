@@ -306,9 +306,9 @@ def test_v16_hostile_names_of_boxes_are_drawn_literally(name):
         dot = read(drawing.source)
         assert len(dot.nodes) == 4
         assert dot.clusters == []
-        assert lines(dot, "n1") == [want, "2 operations", "2 → 2"]
+        assert lines(dot, "n1") == [f"y = {want}", "2 operations", "2 → 2"]
         texts = [texts for texts, _ in svg_texts(drawing.svg(), "node")]
-        assert [want, "2 operations", "2 → 2"] in texts
+        assert [f"y = {want}", "2 operations", "2 → 2"] in texts
         assert [f"{want} · gradient", "2 operations", "2 → 2"] in texts
 
 
