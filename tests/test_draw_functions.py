@@ -304,3 +304,13 @@ def test_nothing_is_kept_afterwards():
         assert [ref() is None for ref in seen] == [True, True]
     finally:
         gc.enable()
+
+
+def test_a_function_without_inputs_that_fails_has_its_own_error_and_a_picture_also_with_a_gradient_asked_for():
+    def fails():
+        np.tanh(tn.tensor([1.0, 2.0], requires_grad=True, name="x"))
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine") as raised:
+        tn.draw(fails, backward=True)
+    assert [v.operation for v in raised.value.drawing.graph.vertices] == [None, "tanh"]

@@ -89,7 +89,7 @@ def moved(case: Case, point: Point, rng: np.random.Generator) -> Point:
 
 
 def from_the_engine(case: Case, recording: Recording, found: dict[str, Any], point: Point) -> Expected:
-    """Run the function and its gradient anew, and say which vertex each array is."""
+    """Run the function and its gradient again, and say which vertex each array is."""
     leaves = [Tensor(x, True, name=name) for name, x in point.inputs.items()]
     with np.errstate(all="ignore"):
         y = examine(case.with_eps(point.eps), *leaves)

@@ -199,7 +199,10 @@ def test_the_keyboard_suffices(net, open_page):
 
 def test_moving_and_zooming(net, open_page):
     page = open_page(net).page
-    number = lambda: [float(text) for text in re.findall(r"-?[\d.]+(?:e-\d+)?", moved(page))]  # noqa: E731
+
+    def number():
+        return [float(text) for text in re.findall(r"-?[\d.]+(?:e-\d+)?", moved(page))]
+
     page.focus("#map")
     x, y, k = number()
     page.keyboard.press("ArrowRight")

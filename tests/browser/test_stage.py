@@ -181,7 +181,10 @@ def test_a_number_typed_into_a_cell_moves_everything(bn, scenes, open_page):
 
 def test_keys_column_epsilon_and_dragging_change_numbers_and_are_undone(bn, open_page):
     page = open_page(bn.html).page
-    at = lambda array, cell: page.text_content(f'#boxes [data-array="{array}"][data-cell="{cell}"]')  # noqa: E731
+
+    def at(array, cell):
+        return page.text_content(f'#boxes [data-array="{array}"][data-cell="{cell}"]')
+
     first = {array: at(array, cell) for array, cell in (("x", "0,0"), ("γ", "0"), ("∂L/∂y", "0,0"))}
     page.focus('#boxes [data-array="x"][data-cell="0,0"]')
     page.keyboard.type("7")

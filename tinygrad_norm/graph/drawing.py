@@ -248,9 +248,11 @@ def draw(
     if not isinstance(max_nodes, int):
         raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
 
+    output: str | None = None
+
     def view(graph: Graph) -> Graph:
         graph = fold(graph) if detail == "slide" else graph
-        return with_its_output_called(called(outputs), graph) if backward and len(outputs) == 1 else graph
+        return graph if output is None else with_its_output_called(output, graph)
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
         said = (*said, legend(graph))
@@ -290,6 +292,7 @@ def draw(
     if backward:
         leaves = leaves_of(outputs)
         seeds = seeds_of(outputs, cotangents)
+        output = called(outputs) if len(outputs) == 1 else None
         recorded = (*outputs, *examine(grad, outputs, leaves, seeds, True))
         lengths = gradients_of(outputs, seeds) if values else None
     return drawing(trace(*recorded, values=values, gradients=lengths, axes=axes), collapse, repeat)

@@ -41,10 +41,11 @@ def seeds_of(outputs: Sequence[Tensor], cotangents: Sequence[Any] | None) -> lis
     if len(cotangents) != len(outputs):
         raise ValueError(f"cotangents has an array for each output: {len(outputs)}, not {len(cotangents)}")
     order = 1 + max((y.node.order for y in walk(outputs)), default=0)  # type: ignore[union-attr]
+    unnamed = called(outputs)
     seeds = []
     for y, cotangent in zip(outputs, cotangents, strict=True):
         seed = cotangent.detach() if isinstance(cotangent, Tensor) else Tensor(cotangent, dtype=y.dtype)
-        seed.name = slope_name(y.name or called(outputs), order)
+        seed.name = slope_name(y.name or unnamed, order)
         # So that what depends on the seed alone, as dL/dβ does, is recorded too.
         seed.requires_grad = y.requires_grad
         seeds.append(seed)
