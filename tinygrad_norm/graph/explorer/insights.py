@@ -1,4 +1,4 @@
-"""What a recorded norm shows: routes and the terms of the closed form, invariants, what moved between two runs."""
+"""What a recorded function shows: the routes from y to x, the parts of a norm, and which cells share a statistic."""
 
 from __future__ import annotations
 
@@ -10,48 +10,31 @@ import numpy as np
 
 from ...engine.operators import Array
 from ...engine.tensor import Tensor
-from ..formulas import Formula, Tree, row, sign
-from .links import Link
+from ..axes import counted
+from .families import ELEMENTWISE, REDUCTIONS
+from .links import Link, node_of, operands_of
 from .recording import Recording
 
-_DX_HAT: Tree = ("mi", "dx̂")
-_SIGMA: Tree = ("mi", "σ")
-_MEAN: Tree = row(("mi", "mean"), sign("("), _DX_HAT, sign(")"))
-_MEAN_WITH_X_HAT: Tree = row(("mi", "mean"), sign("("), _DX_HAT, sign("·"), ("mi", "x̂"), sign(")"))
-TERMS = (
-    Formula("dx̂ / σ", ("mfrac", _DX_HAT, _SIGMA)),
-    Formula("−mean(dx̂) / σ", row(sign("−"), ("mfrac", _MEAN, _SIGMA))),
-    Formula("−x̂ · mean(dx̂ · x̂) / σ", row(sign("−"), ("mi", "x̂"), sign("·"), ("mfrac", _MEAN_WITH_X_HAT, _SIGMA))),
-    Formula("0", ("mn", "0")),
-)
-CLOSED_FORM = Formula(
-    "dx = (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) / σ, where dx̂ = ∂L/∂x̂ and σ = √(σ² + ε)",
-    row(
-        ("mi", "dx"), sign("="),
-        ("mfrac", row(_DX_HAT, sign("−"), _MEAN, sign("−"), ("mi", "x̂"), sign("·"), _MEAN_WITH_X_HAT), _SIGMA),
-        ("mtext", ",\u2003where\u00a0"), _DX_HAT, sign("="), ("mfrac", ("mi", "∂L"), row(sign("∂"), ("mi", "x̂"))),
-        ("mtext", "\u00a0and\u00a0"), _SIGMA, sign("="),
-        ("msqrt", row(("msup", _SIGMA, ("mn", "2")), sign("+"), ("mi", "ε"))),
-    ),
-)  # fmt: skip
+_SAME_PLACES = (*ELEMENTWISE, "reshape", "astype")
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path from y to x: its stations by name, what it carries, and the term of the closed form that it is."""
+    """A path from y to x: its stations by name, its links, and which term of the closed form it is.
+
+    The terms of a norm are 0: ``dx̂/σ``, 1: ``-mean(dx̂)/σ``, 2: ``-x̂ · mean(dx̂ · x̂)/σ``, 3: 0.
+    """
 
     stations: tuple[str, ...]
     links: tuple[Link, ...]
-    contribution: Array
-    term: Formula | None = None
-    expected: Array | None = None
+    term: int | None = None
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """The parts of a norm; ``axes`` are those that were averaged over."""
+    """The parts of a norm; ``axes`` are those that were averaged over. RMS norm has no mean: ``centred`` is x there."""
 
-    mean: Tensor
+    mean: Tensor | None
     centred: Tensor
     var: Tensor
     x_hat: Tensor
@@ -59,38 +42,63 @@ class Statistics:
     eps: float
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """Which cells of x share a number.
+
+    Attributes
+    ----------
+    ids : ndarray of int
+        Of the shape of x: equal where cells share it.
+    over : str
+        The axes over which it was computed.
+    kind : str
+        What it is: ``"mean"``, ``"max"``.
+    """
+
+    ids: Array
+    over: str
+    kind: str
+
+
 def statistics_of(recording: Recording, x: Tensor) -> Statistics | None:
     """Return the parts of a norm of x itself, through which alone y depends on x; None for any other graph.
 
     They are found by their names, and have to be computed from each other, and from x, as those of a norm are.
     """
-    if len(recording.paths(x)) != len(TERMS):
+    named = {t.name: t for t in recording.tensors if t.name}
+    paths = len(recording.paths(x))
+    mean = named.get("μ") if paths == 4 else None
+    centred = named.get("x−μ") if paths == 4 else x if paths == 2 else None
+    var, x_hat = named.get("mean x²" if centred is x else "σ²"), named.get("x̂")
+    if centred is None or var is None or x_hat is None or (mean is None) != (centred is x):
         return None
-    named = [[t for t in recording.tensors if t.name == name] for name in ("μ", "x−μ", "σ²", "x̂")]
-    if any(len(tensors) != 1 for tensors in named):
+    counts = [t.name for t in recording.tensors]
+    if any(counts.count(t.name) > 1 for t in (mean, centred, var, x_hat) if t is not None):
         return None
-    mean, centred, var, x_hat = (tensors[0] for tensors in named)
-    letters = {x: "x", mean: "μ", centred: "x−μ", var: "σ²"}
-    made = [_made(t, letters) for t in (mean, centred, var)]
-    if made != [("mean", "x"), ("subtract", "x", "μ"), ("mean", ("square", "x−μ"))] or centred.size != x.size:
+    letters = {x: "x", var: "σ²"} if mean is None else {x: "x", mean: "μ", centred: "x−μ", var: "σ²"}
+    deviation = letters[centred]
+    if mean is not None and (_made(mean, letters), _made(centred, letters)) != (("mean", "x"), ("subtract", "x", "μ")):
+        return None
+    if _made(var, letters) != ("mean", ("square", deviation)) or centred.size != x.size:
         return None
     match _made(x_hat, letters):
-        case ("multiply", "x−μ", ("rsqrt", ("add", "σ²", float(eps)))):
+        case ("multiply", first, ("rsqrt", ("add", "σ²", float(eps)))) if first == deviation:
             pass
-        case ("divide", "x−μ", ("sqrt", ("add", "σ²", float(eps)))):
+        case ("divide", first, ("sqrt", ("add", "σ²", float(eps)))) if first == deviation:
             pass
         case _:
             return None
-    axes = _axes(mean)
-    kept = tuple(1 if i in axes else size for i, size in enumerate(centred.shape))
-    if _axes(var) != axes or not mean.shape == var.shape == kept:
+    axes = _axes(var)
+    (squared,) = operands_of(var)
+    kept = tuple(1 if i in axes else size for i, size in enumerate(squared.shape))
+    if any(t.shape != kept or _axes(t) != axes for t in (mean, var) if t is not None):
         return None
     return Statistics(mean, centred, var, x_hat, axes, eps)
 
 
 def _axes(t: Tensor) -> tuple[int, ...]:
-    assert t.node is not None
-    axis = t.node.static["axis"]
+    axis = node_of(t).static["axis"]
     return axis if isinstance(axis, tuple) else ()
 
 
@@ -106,71 +114,35 @@ def _made(t: Tensor, letters: Mapping[Tensor, str], depth: int = 8) -> Any:
 
 
 def routes(recording: Recording, x: Tensor) -> list[Route]:
-    """Return every path from y to x with what it carries; for a norm of x each with its term of the closed form."""
+    """Return every path from y to x; for a norm of x each with its term of the closed form."""
     parts = statistics_of(recording, x)
-    terms = None if parts is None else closed_form_terms(recording, parts, x)
     found = []
     for path in recording.paths(x):
         passed = (recording.y, *(link.source for link in path if link.source.name))
         stations = tuple(recording.called(t).text for t in passed)
-        term = expected = None
-        if parts is not None and terms is not None:
-            through = {link.source for link in path}
-            which = 2 * (parts.var in through) + (parts.mean in through)
-            term, expected = TERMS[which], terms[which]
-        found.append(Route(stations, tuple(path), recording.along(path), term, expected))
+        through = {link.source for link in path}
+        term = None if parts is None else 2 * (parts.var in through) + (parts.mean in through)
+        found.append(Route(stations, tuple(path), term))
     return found
 
 
-def closed_form_terms(recording: Recording, parts: Statistics, x: Tensor) -> list[Array]:
-    """Return ``dx̂/σ, -mean(dx̂)/σ, -x̂ mean(dx̂ x̂)/σ, 0`` in NumPy, nothing of the graph's own rules."""
-    inverse = (parts.var.data + parts.eps) ** -0.5
-    x_hat = parts.centred.data * inverse
-    slope = recording.gradients[parts.x_hat].reshape(x_hat.shape)
-
-    def mean(a: Array) -> Array:
-        return np.asarray(np.mean(a, axis=parts.axes, keepdims=True))
-
-    terms = [slope * inverse, -mean(slope) * inverse, -x_hat * mean(slope * x_hat) * inverse, 0.0]
-    return [np.broadcast_to(term, x_hat.shape).reshape(x.shape) for term in terms]
-
-
-def invariants(recording: Recording, x: Tensor, over: str) -> list[tuple[str, Array, float]]:
-    """Return what a norm keeps: in words, as it comes out, and how large what was added up is."""
-    parts = statistics_of(recording, x)
-    if parts is None:
-        return []
-    shape = parts.centred.shape
-    dx, x_hat = recording.gradients[x].reshape(shape), parts.x_hat.data.reshape(shape)
-
-    def total(a: Array) -> Array:
-        return np.asarray(a.sum(axis=parts.axes))
-
-    def largest(a: Array) -> float:
-        return float(np.abs(a).max(initial=0))
-
-    return [
-        (f"sum of dx over {over}: 0, because a shift of all of them changes nothing", total(dx), largest(dx)),
-        (
-            f"sum of dx · x̂ over {over}: nearly 0, because a change of scale changes nothing but for ε",
-            total(dx * x_hat), largest(dx * x_hat),
-        ),
-        (f"mean of x̂ over {over}: 0", x_hat.mean(axis=parts.axes), largest(x_hat)),
-        (f"variance of x̂ over {over}: σ² / (σ² + ε), nearly 1", x_hat.var(axis=parts.axes), 1.0),
-    ]  # fmt: skip
+def sharing(recording: Recording, x: Tensor) -> Sharing | None:
+    """Return which cells of x share a number: that of the first reduction whose operand has the places of x, or None."""
+    for t in recording.tensors:
+        if t.node is None or t.node.primitive.name not in REDUCTIONS:
+            continue
+        (operand, *_) = operands_of(t)
+        if t.size <= x.size == operand.size and _keeps_places(operand, x):
+            axis = t.node.static["axis"]
+            kept = np.arange(t.size).reshape(operand.data.sum(axis, keepdims=True).shape)
+            ids: Array = np.broadcast_to(kept, operand.shape).reshape(x.shape)
+            return Sharing(ids, recording.over(axis, counted(t.node, t)), t.node.primitive.name)
+    return None
 
 
-def moved(before: Array, after: Array, within: float = 5e-4) -> Array:
-    """Return which cells differ by more than a share of the largest: to three digits."""
-    if before.shape != after.shape:
-        return np.ones(after.shape, bool)
-    scale = max(float(np.abs(before).max(initial=0)), float(np.abs(after).max(initial=0)))
-    return np.asarray(np.abs(after - before) > within * scale)
-
-
-def in_words(cells: Array, name: str) -> str:
-    """Return how many cells of an array moved."""
-    count = int(cells.sum())
-    if count == 0:
-        return f"{name}: no cell changed"
-    return f"{name}: {count} of {cells.size} cells changed"
+def _keeps_places(t: Tensor, x: Tensor) -> bool:
+    """Whether each element of a Tensor is made of the element of x in the same place, in C order."""
+    if t is x or t.node is None:
+        return t is x
+    same = [operand for operand in operands_of(t) if operand.size == x.size]
+    return t.node.primitive.name in _SAME_PLACES and any(_keeps_places(operand, x) for operand in same)

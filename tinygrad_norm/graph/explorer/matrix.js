@@ -58,15 +58,16 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
   element.about = { name, shape, edit, gradient };
   if (rows.length * columns.length < product(shape)) element.title = `the first ${rows.length} × ${columns.length} of ${shapeText(shape)}`;
 
-  function fill(values, { top, chosen = -1, decimals = 3, room, empty = false, before = null }) {
+  function fill(values, { top, chosen = -1, decimals = 3, room, empty = false, before = null, units = null }) {
     element.classList.toggle("empty", empty);
     for (const { element: cell, flat, index } of cells) {
       const value = values[flat];
       const text = empty ? "" : shown(value, decimals, room);
       if (cell.textContent !== text) cell.textContent = text;
       const strength = empty || !Number.isFinite(value) ? 0 : Math.min(0.42, (0.42 * Math.abs(value)) / (top || 1));
-      cell.style.backgroundColor = `rgba(var(${value < 0 ? "--minus" : "--plus"}), ${strength.toFixed(3)})`;
+      cell.style.backgroundColor = units ? colourOf(units[flat]) : `rgba(var(${value < 0 ? "--minus" : "--plus"}), ${strength.toFixed(3)})`;
       cell.classList.toggle("chosen", flat === chosen);
+      cell.classList.toggle("together", units !== null && units[flat] === units[chosen]);
       const words = empty ? "not yet there" : before && before[flat] !== value ? `${text}, was ${shown(before[flat], decimals)}` : text;
       cell.setAttribute("aria-label", `${name}${index.length ? ` [${index.join(", ")}]` : ""}: ${words}`);
     }

@@ -13,28 +13,34 @@ function showControls() {
 }
 
 function announce() {
-  get("status").textContent = `${get("count").textContent}. ${get("step").querySelector("h2").textContent} ${get("step").querySelector(".arithmetic").textContent}`;
+  const panel = panelNow().key === "step" ? get("step") : get("panel");
+  const said = [get("count"), panel.querySelector("h2"), panel.querySelector(".arithmetic")];
+  get("status").textContent = said.filter(Boolean).map((part) => part.textContent).join(". ");
 }
 
 views.push((what) => {
-  showPart();
   if (what === "scene") buildStage();
   showControls();
   showChanges();
-  showStep();
+  showPanel();
   fillStage();
-  if (what === "step" || what === "scene") announce();
+  if (what !== "values") announce();
 });
 
 function connect() {
-  get("scene").append(...data.scenes.map((scene, i) => make("option", { value: i }, scene.title)));
+  const groups = new Map();
+  data.scenes.forEach((scene, i) => {
+    const menu = scene.group && !groups.has(scene.group) ? make("optgroup", { label: scene.group }) : groups.get(scene.group) || get("scene");
+    if (!groups.has(scene.group)) { groups.set(scene.group, menu); if (scene.group) get("scene").append(menu); }
+    menu.append(make("option", { value: i }, scene.title));
+  });
   get("scene-label").hidden = data.scenes.length === 1;
   get("scene").addEventListener("change", (event) => chooseScene(Number(event.target.value)));
   get("previous").addEventListener("click", () => go(state.step - 1));
   get("next").addEventListener("click", () => go(state.step + 1));
   document.addEventListener("keydown", (event) => {
-    if (cellKeys(event) || event.ctrlKey || event.metaKey || event.altKey || state.part !== "stage") return;
-    if (event.target.closest("input, select")) return;
+    if (cellKeys(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, .scrolling")) return;
     const command = COMMANDS[event.key];
     if (!command) return;
     event.preventDefault();
@@ -43,7 +49,7 @@ function connect() {
   addEventListener("hashchange", () => { readHash(); redraw("scene"); });
   addEventListener("resize", () => redraw("scene"));
   connectEditing();
-  connectParts();
+  connectPanels();
 }
 
 openScene(0);

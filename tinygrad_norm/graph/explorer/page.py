@@ -18,7 +18,6 @@ from ..axes import Axes
 from ..offline import page_of
 from .data import page_data
 from .scenes import (
-    Norm,
     Scene,
     example,
     norms,
@@ -28,7 +27,10 @@ from .scenes import (
 )
 
 _NORM_OF = {getattr(functional, name): name for name in norms()}
-SCRIPTS = ("evaluator", "dom", "state", "matrix", "cell", "step", "stage", "edit", "tables", "parts", "page")
+SCRIPTS = (
+    "evaluator", "dom", "state", "matrix", "cell", "step", "stage", "edit",
+    "panels", "routes", "shared", "checks", "epsilon", "page",
+)  # fmt: skip
 """The page's script, in the order in which its parts are read."""
 
 
@@ -75,12 +77,12 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
     Parameters
     ----------
     fn : callable
-        Takes as many Tensors as there are inputs, returns a Tensor. ``tn.batch_norm``, ``layer_norm``, ``group_norm``
-        and ``instance_norm`` are known: their pages add the terms of the closed form, constant statistics, test time
-        and the identity. They take ``x``, or ``x, weight, bias``; with other arguments, explore a function of ``x``.
+        Takes as many Tensors as there are inputs, returns a Tensor. ``tn.batch_norm``, ``layer_norm``, ``group_norm``,
+        ``instance_norm`` and ``rms_norm`` are known: their pages add the terms of the closed form, the other norms on
+        the same numbers, constant statistics, test time and the identity. They take ``x``, or ``x, weight, bias``; with
+        other arguments, explore a function of ``x``.
     *inputs : arrays or Tensors
-        Converted to float64. Small ones: arrays of more than 64 elements are not examined cell by cell, nor graphs
-        of many such arrays, and of more than 256 not shown in full.
+        Converted to float64. Small ones: of large arrays a part is shown, and numbers of large graphs cannot be changed.
     axes : str, mapping of str to str, or several, optional
         Names of axes, as `draw` takes them; the known norms have theirs.
 
@@ -109,17 +111,18 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
         raise ValueError("explore needs at least one input")
     known = _NORM_OF.get(fn) if inspect.isfunction(fn) else None
     if known is not None:
-        if axes is not None or len(inputs) > 3 or any(x is None or np.ndim(plain(x)) == 0 for x in inputs):
+        taken = ("x", "weight", "bias") if norms()[known].subtracts else ("x", "weight")
+        if axes is not None or len(inputs) > len(taken) or any(x is None or np.ndim(plain(x)) == 0 for x in inputs):
             given = ", ".join([*map(_described, inputs), *(["axes"] if axes is not None else [])])
             raise ValueError(
-                f"explore({known}, ...) takes arrays: x, or x, weight, bias; not {given}. With other arguments explore "
-                f"a function of arrays: explore(lambda x: tn.{known}(x, ...), x)"
+                f"explore({known}, ...) takes arrays: x, or {', '.join(taken)}; not {given}. With other arguments "
+                f"explore a function of arrays: explore(lambda x: tn.{known}(x, ...), x)"
             )
         return explore_norm(known, [np.asarray(plain(x), np.float64) for x in inputs])
     named = dict(zip(_names(fn, inputs), (plain(x) for x in inputs), strict=True))
     title = getattr(fn, "__name__", type(fn).__name__)
     title = "A function" if title == "<lambda>" else title
-    return _page(f"{title}, step by step", scenes_of_function(fn, named, axes), [])
+    return _page(f"{title}, step by step", scenes_of_function(fn, named, axes))
 
 
 def explore_norm(
@@ -133,7 +136,7 @@ def explore_norm(
 
     Parameters
     ----------
-    name : {"batch_norm", "layer_norm", "instance_norm", "group_norm"}
+    name : {"batch_norm", "layer_norm", "instance_norm", "group_norm", "rms_norm"}
     inputs : sequence of one or three arrays, optional
         Where weight and bias have the norm's own shapes.
     shape : tuple of int
@@ -143,11 +146,11 @@ def explore_norm(
     """
     norm = norms(groups, images=len(shape if inputs is None else inputs[0].shape) > 2)[name]
     numbers = example(norm, shape, seed) if inputs is None else dict(zip(("x", "γ", "β"), inputs, strict=False))
-    return _page(f"{norm.title}, step by step", scenes_of_norm(norm, numbers), _questions(norm, numbers))
+    return _page(f"{norm.title}, step by step", scenes_of_norm(norm, numbers))
 
 
 def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: int = 0) -> Page:
-    """Make the page that compares the four classic norms on the same numbers.
+    """Make the page that compares the classic norms on the same numbers.
 
     Parameters
     ----------
@@ -157,13 +160,11 @@ def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: 
         Divides C.
     seed : int
     """
-    return _page("Four norms on the same numbers", scenes_of_family(shape, groups, seed), [])
+    return _page("Norms on the same numbers", scenes_of_family(shape, groups, seed))
 
 
-def _page(title: str, scenes: Sequence[Scene], questions: Sequence[dict[str, Any]]) -> Page:
+def _page(title: str, scenes: Sequence[Scene]) -> Page:
     data = page_data(title, scenes)
-    if questions:
-        data["questions"] = list(questions)
     template = Path(__file__).with_suffix(".html")
     return Page(page_of(template, [template.with_name(f"{name}.js") for name in SCRIPTS], title, data))
 
@@ -184,68 +185,3 @@ def _names(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
         name = own or (parameters[i] if i < len(parameters) and parameters[i] not in ("args", "inputs") else f"x{i}")
         names.append(name if name not in names else f"{name} ({i})")
     return names
-
-
-def _questions(norm: Norm, inputs: dict[str, Array]) -> list[dict[str, Any]]:
-    """Return what a learner should be able to answer after the page, with the answers and where they are seen."""
-    questions: list[dict[str, Any]] = [
-        {
-            "question": "By which routes does y depend on x, and what does each contribute?",
-            "answer": [
-                "Four: through the numerator x−μ directly; through μ, which every value that shares it helped to make; "
-                "through the variance σ², which is made of x−μ; and through the μ inside the variance.",
-                "They carry dx̂/σ, −mean(dx̂)/σ, −x̂ · mean(dx̂ · x̂)/σ and 0. The last is exactly nothing, because "
-                "deviations from a mean sum to zero.",
-            ],
-            "tab": "routes",
-        },
-        {
-            "question": "Why does dx sum to zero?",
-            "answer": [
-                f"Add the same constant to a whole {norm.unit}: the mean moves along, and y stays. So the slope "
-                "in that "
-                "direction, which is the sum of dx over it, is zero, whatever the cotangent."
-            ],
-            "tab": "checks",
-        },
-        {
-            "question": "What changes if the statistics are constants?",
-            "answer": [
-                "y does not, but of dx only dx̂/σ is left: the routes through μ and σ² are cut. Cells no longer "
-                "depend on "
-                "their company. This is what happens at test time, with stored statistics."
-            ],
-            "tab": "compare",
-        },
-    ]
-    if "γ" in inputs:
-        questions.insert(
-            1,
-            {
-                "question": "Where does the sum in ∂L/∂γ come from?",
-                "answer": [
-                    f"γ has shape {' × '.join(map(str, inputs['γ'].shape))} and multiplies an x̂ of shape "
-                    f"{' × '.join(map(str, inputs['x'].shape))}: it was repeated along the axes that it lacks. "
-                    "Every copy "
-                    "gets a gradient, and they are copies of one γ, so their gradients add up. The rule of "
-                    "repeating is "
-                    "a sum: see the backward step to γ, before and after it."
-                ],
-                "tab": "steps",
-            },
-        )
-    if norm.name == "batch_norm":
-        questions.append(
-            {
-                "question": "Which γ and β restore the identity?",
-                "answer": [
-                    "γ = √(σ² + ε), the standard deviation and not the variance, and β = μ. In training "
-                    "that holds for "
-                    "this batch's values only, and the gradient is still not that of the identity. With stored "
-                    "statistics "
-                    "it is exact in both."
-                ],
-                "tab": "identity",
-            }
-        )
-    return questions

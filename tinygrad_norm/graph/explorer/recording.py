@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ...check.scales import step_scale
 from ...engine.autodiff import grad
 from ...engine.operators import Array
 from ...engine.origins import examine
@@ -23,10 +22,6 @@ from ..formulas import Formula
 from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of, passed
 from .wording import Wording
 
-MOST_CELLS = 64
-"""Arrays with more elements are not examined cell by cell: neither what they depend on nor by differences."""
-MOST_WORK = 400_000
-"""Nor is a graph with more cells times arrays than that: it would take longer than some seconds."""
 MOST_ARRAYS = 400
 """Graphs with more of them are refused: nobody steps through them, and pages and layouts grow with their square."""
 
@@ -130,18 +125,6 @@ class Recording(Wording):
         folded = (self.place[link.target] for link in self.links if any(x is t for x in link.chain))
         return self.place[t] if t in self.place else next(folded, None)
 
-    # --- numbers that judge the gradient
-
-    def along(self, path: Sequence[Link]) -> Array:
-        """Carry the cotangent along one path only, by the rules of its edges."""
-        g: Any = self.cotangent
-        for link in path:
-            for t, operand in [(link.target, link.operand), *((t, passed(t)) for t in link.chain)]:
-                node = node_of(t)
-                with np.errstate(all="ignore"):
-                    g = node.primitive.rules[operand](g, t.data, *node.arrays, **node.static)
-        return np.array(g)
-
     def paths(self, leaf: Tensor, most: int = 16) -> list[list[Link]]:
         """Return every path from y to a leaf, or nothing if there are more than ``most``."""
         into: dict[Tensor, list[Link]] = {}
@@ -161,91 +144,6 @@ class Recording(Wording):
                 found.append(path)
             pending += [[*path, link] for link in reversed(into.get(end, [])) if ways[link.source]]
         return found
-
-    @property
-    def is_examined(self) -> bool:
-        """Whether it is small enough to be examined cell by cell."""
-        cells = sum(t.size for t in self.tensors if t.size <= MOST_CELLS)
-        return cells * len(self.tensors) <= MOST_WORK
-
-    def by_differences(self, t: Tensor) -> tuple[Array, Array]:
-        """Return the gradient at one Tensor by central differences, and how uncertain they are.
-
-        It is moved, by shares of its spread, and what follows is computed anew. Two steps are extrapolated; uncertain
-        is what that changes, half the angle of a kink if there is one here, and rounding.
-        """
-        found, uncertain = np.empty(t.shape), np.empty(t.shape)
-        here, size = self._value_with(t, t.data), float(np.abs(self.cotangent * self.y.data).sum())
-        precision = max(np.finfo(u.dtype).eps for u in (t, *self._computed) if u.dtype.kind == "f")
-        # The best step for an error of the order step⁴.
-        step = precision**0.2 * step_scale(t.data)
-
-        def sides(place: tuple[int, ...], step: float) -> tuple[float, float]:
-            slopes = []
-            for distance in (step, -step):
-                moved = t.numpy()
-                moved[place] += distance
-                slopes.append((self._value_with(t, moved) - here) / distance)
-            return slopes[0], slopes[1]
-
-        for place in np.ndindex(*t.shape):
-            wide, narrow = sides(place, step), sides(place, step / 2)
-            slope = (2 * sum(narrow) - sum(wide) / 2) / 3
-            # The sides of a smooth function come together in proportion to the step.
-            kink = abs(2 * (narrow[0] - narrow[1]) - (wide[0] - wide[1])) / 2
-            rounding = 8 * precision * (size + abs(slope * t.data[place])) / step
-            found[place], uncertain[place] = slope, abs(slope - sum(narrow) / 2) + kink + rounding
-        return found, uncertain
-
-    def _value_with(self, changed: Tensor, value: Array) -> float:
-        values: dict[Tensor, Any] = {changed: value}
-        for t in self._computed:
-            node = node_of(t)
-            moved = [isinstance(x, Tensor) and x in values for x in node.inputs]
-            if t not in values and any(moved):
-                arrays = [values[x] if m else a for x, a, m in zip(node.inputs, node.arrays, moved, strict=True)]
-                with np.errstate(all="ignore"):
-                    values[t] = node.primitive.forward(*arrays, **node.static)
-        return float(np.sum(self.cotangent * values.get(self.y, self.y.data)))
-
-    def depends(self, leaf: Tensor) -> dict[Tensor, tuple[Array, Array]]:
-        """Return, for each Tensor shown, which cells of a leaf each of its cells, and of its gradient, depends on.
-
-        Boolean arrays of shape (size, leaf.size), by exact derivatives: of the value, and of the recorded gradient. A
-        derivative can be zero by chance, as that of a square at zero: what shows beside this point counts too.
-        """
-        beside = np.random.default_rng(7).normal(size=leaf.shape) * 1e-2 * step_scale(leaf.data)
-        (name,) = (name for name, t in self.leaves.items() if t is leaf)
-        moved = {key: t.data + beside if t is leaf else t.data for key, t in self.leaves.items()}
-        with np.errstate(all="ignore"):
-            other = Recording(self._fn, moved, self.cotangent)
-        here, there = self._depends(leaf), other._depends(other.leaves[name])
-        if [t.shape for t in self.tensors] != [t.shape for t in other.tensors]:
-            return here
-        pairs = zip(here.items(), there.values(), strict=True)
-        return {t: (value | values, slope | slopes) for (t, (value, slope)), (values, slopes) in pairs}
-
-    def _depends(self, leaf: Tensor) -> dict[Tensor, tuple[Array, Array]]:
-        shown = [t for t in self.tensors if t.size <= MOST_CELLS]
-        wanted = [t for t in shown if t.requires_grad]
-        recorded = grad(self.y, wanted, self.cotangent, create_graph=True)
-        slopes = dict(zip(wanted, recorded, strict=True))
-        return {t: (_dependence(t, leaf), _dependence(slopes.get(t), leaf, t.size)) for t in shown}
-
-
-def _dependence(t: Tensor | None, leaf: Tensor, size: int = 0) -> Array:
-    if t is leaf:
-        return np.eye(leaf.size, dtype=bool)
-    if t is None or t.node is None:
-        return np.zeros((size if t is None else t.size, leaf.size), bool)
-    rows = np.empty((t.size, leaf.size))
-    for i in range(t.size):
-        one = np.zeros(t.size)
-        one[i] = 1
-        rows[i] = grad(t, leaf, one.reshape(t.shape)).data.ravel()
-    # What cancels leaves rounding errors: a dependence is one that is not small beside the largest.
-    depends: Array = np.abs(rows) > 1e-12 * np.abs(rows).max(initial=0.0)
-    return depends
 
 
 def _leaves(inputs: Mapping[str, Any]) -> dict[str, Tensor]:

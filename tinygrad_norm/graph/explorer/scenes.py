@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ...engine import ops
 from ...engine.operators import Array
-from ...engine.tensor import Tensor, named, tensor
+from ...engine.tensor import Tensor, named
 from ...norm.checks import in_shape
 from ...norm.functional import (
     affine,
@@ -19,14 +19,19 @@ from ...norm.functional import (
     instance_norm,
     layer_norm,
     moments,
+    normalize,
+    rms_norm,
 )
 from ...norm.pattern import parse
 from ..axes import Axes
-from ..text import shortened
+from .insights import Sharing, sharing
 from .recording import Recording
 
 EPS = 1e-5
 Function = Callable[..., Any]
+
+SHARES, GIVEN, IDENTITY = "What shares a statistic", "Statistics that are given", "γ and β for the identity"
+"""The groups of the page's menu."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +42,18 @@ class Scene:
     ----------
     key, title, text : str
     recording : Recording
-    tab : str
-        The part of the page that it belongs to.
-    compare : str or None
-        The key of the scene that it is compared with.
-    examined : bool
-        Whether it is shown which cells its cells depend on; a variant of a scene has the same.
+    group : str
+        Under which heading of the menu it stands; the first scene has none.
+    shares : Sharing or None
+        Which cells of x share a statistic, or would if it were not given.
     """
 
     key: str
     title: str
     text: str
     recording: Recording
-    tab: str = "steps"
-    compare: str | None = None
-    examined: bool = False
+    group: str = ""
+    shares: Sharing | None = None
 
 
 @dataclass(frozen=True)
@@ -65,34 +67,50 @@ class Norm:
     shared: str
     lengths: Mapping[str, int] = field(default_factory=dict)
     per_feature: bool = False
+    subtracts: bool = True
 
     @property
     def unit(self) -> str:
         """What shares a mean, in a word or two."""
         return self.shared.partition(":")[0]
 
+    @property
+    def statistics_in_words(self) -> str:
+        return "One mean and one variance" if self.subtracts else "One mean square, and no mean,"
+
     def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[1:] if self.per_feature else shape[1:2]
 
-    def with_statistics(self, mean: Array, var: Array) -> Function:
-        """The same map with constants in the place of the statistics."""
+    def fitted(self, x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shape in which x is normalized, and that of its statistics."""
+        fitted = parse(self.pattern).fit(x.shape, self.lengths)
+        return fitted.shape, tuple(1 if i in fitted.axes else size for i, size in enumerate(fitted.shape))
 
-        def call(x: Tensor, weight: Any = None, bias: Any = None) -> Any:
-            fitted = parse(self.pattern).fit(x.shape, self.lengths)
-            centred = named("x−μ", in_shape(x, fitted.shape) - tensor(mean, name="μ"))
-            x_hat = centred * tensor(ops.rsqrt(var + EPS), name="r")
-            x_hat = named("x̂", in_shape(x_hat, x.shape))
-            return affine(x_hat, *(self._beside(v, x) for v in (weight, bias)))
+    def given_statistics(self, x: Array) -> dict[str, Array]:
+        """Return the statistics of x by name, as inputs of `with_statistics`."""
+        mean, var = moments(x, self.pattern, **self.lengths)
+        return {"μ": mean, "σ²": var} if self.subtracts else {"mean x²": var + mean**2}
 
-        return call
+    def with_statistics(self, x: Tensor, *others: Any) -> Any:
+        """The same map, of x, weight and bias if there are any, and of statistics that are given."""
+        shape, _ = self.fitted(x.data)
+        values = in_shape(x, shape)
+        if self.subtracts:
+            *parameters, mean, var = others
+            values = named("x−μ", values - mean)
+        else:
+            *parameters, var = others
+        x_hat = named("x̂", in_shape(values * ops.rsqrt(var + EPS), x.shape))
+        return affine(x_hat, *(self._beside(v, x) for v in parameters))
 
     def _beside(self, v: Any, x: Tensor) -> Any:
-        if v is None or self.per_feature or x.ndim == 2:
-            return v
-        return ops.reshape(v, v.shape + (1,) * (x.ndim - 2))
+        return v if self.per_feature or x.ndim == 2 else ops.reshape(v, v.shape + (1,) * (x.ndim - 2))
 
-    def statistics(self, x: Array) -> tuple[Array, Array]:
-        return moments(x, self.pattern, **self.lengths)
+    def would_share(self, x: Array) -> Sharing:
+        """Return which cells share statistics, where these are given and not computed."""
+        shape, kept = self.fitted(x)
+        ids = np.broadcast_to(np.arange(np.prod(kept, dtype=int)).reshape(kept), shape).reshape(x.shape)
+        return Sharing(ids, "", "")
 
 
 def norms(groups: int = 2, images: bool = False) -> dict[str, Norm]:
@@ -119,6 +137,12 @@ def norms(groups: int = 2, images: bool = False) -> dict[str, Norm]:
             lambda x, weight=None, bias=None: group_norm(x, groups, weight, bias, EPS),
             f"group of a sample's channels{': over their positions' if images else ''}", {"g": groups},
         ),
+        Norm(
+            "rms_norm", "RMS normalization", "n ... -> n",
+            lambda x, weight=None: rms_norm(x, x.shape[1:], weight, EPS),
+            "sample: all its channels and positions" if images else "row: all features of one sample",
+            per_feature=True, subtracts=False,
+        ),
     )  # fmt: skip
     return {norm.name: norm for norm in known}
 
@@ -130,181 +154,174 @@ def example(norm: Norm, shape: tuple[int, ...], seed: int = 0) -> dict[str, Arra
     """Return numbers with few digits for x, γ and β; γ is not 1 and β not 0, which would hide mistakes."""
     rng = np.random.default_rng([seed, 2015])
     parameter = norm.parameter_shape(shape)
-    return {
+    found = {
         "x": (rng.normal(size=shape) * 2 + 1).round(1),
         "γ": (rng.uniform(0.5, 2, parameter) * rng.choice([-1, 1], parameter)).round(1),
         "β": rng.normal(size=parameter).round(1),
     }
+    return found if norm.subtracts else {key: found[key] for key in ("x", "γ")}
 
 
 def scenes_of_norm(norm: Norm, inputs: Mapping[str, Array]) -> list[Scene]:
     """Return the scenes of a page about one norm; the first is the one that is stepped through."""
     x = np.asarray(inputs["x"], np.float64)
     base = Recording(norm.call, inputs, axes=AXES)
-    g = base.cotangent
-    mean, var = norm.statistics(x)
+    page = _PageOfNorm(norm, {**inputs, "x": x}, base)
+    return [page.own, *page.family(), *page.given(), *page.identity()]
 
-    def run(call: Function, changed: Mapping[str, Any] = {}, cotangent: Array = g) -> Recording:
-        return Recording(call, {**inputs, **changed}, cotangent, AXES)
 
-    scenes = [
-        Scene(
-            "train", "training: the statistics are the batch's own" if norm.name == "batch_norm" else "the norm",
-            f"One mean and one variance for each {norm.shared}. They are computed from x, so gradients flow "
-            "through them.",
-            base, examined=True,
-        ),
-        Scene(
-            "constant", "the statistics held constant",
-            "The same numbers μ and σ², but given, not computed from x: two of the three terms of dx are gone. y "
-            "is the "
-            "same; only the gradient changes.",
-            run(norm.with_statistics(mean, var)), "compare", "train", True,
-        ),
-    ]  # fmt: skip
-    other = norms(images=x.ndim > 2)["layer_norm" if norm.name == "batch_norm" else "batch_norm"]
-    if other.parameter_shape(x.shape) == norm.parameter_shape(x.shape):
-        scenes.append(
-            Scene(
-                "other", f"{other.title.lower()} of the same numbers",
-                f"One mean and one variance for each {other.shared}. In the first scene it is for each {norm.shared}.",
-                run(other.call), "compare", "train", True,
-            )
+@dataclass(frozen=True)
+class _PageOfNorm:
+    """The scenes beside a norm's own run."""
+
+    norm: Norm
+    inputs: Mapping[str, Array]
+    base: Recording
+
+    def _run(self, call: Function, inputs: Mapping[str, Any], cotangent: Array | None = None) -> Recording:
+        return Recording(call, inputs, self.base.cotangent if cotangent is None else cotangent, AXES)
+
+    @property
+    def own(self) -> Scene:
+        norm = self.norm
+        title = "training: the statistics are the batch's own" if norm.name == "batch_norm" else norm.title
+        flows = "They are computed" if norm.subtracts else "It is computed"
+        text = f"{norm.statistics_in_words} for each {norm.shared}. {flows} from x, so gradients flow through."
+        return Scene("train", title, text, self.base, "", _shares(self.base))
+
+    def family(self) -> list[Scene]:
+        """The other norms on the same numbers, with the same γ and β where they fit."""
+        x = self.inputs["x"]
+        scenes = []
+        for norm in norms(_groups_of(x), x.ndim > 2).values():
+            if norm.name == self.norm.name or (norm.name == "group_norm" and _groups_of(x) in (1, x.shape[1])):
+                continue
+            fits = all(v.shape == norm.parameter_shape(x.shape) for key, v in self.inputs.items() if key != "x")
+            taken = [key for key in example(norm, x.shape) if key in self.inputs and (key == "x" or fits)]
+            call = norm.call
+            text = f"{norm.statistics_in_words} for each {norm.shared}."
+            if norm.name == "instance_norm" and x.ndim == 2:
+                call = _each_alone
+                text = (
+                    "Without positions, every value is alone with its mean: x̂ is 0, y is β, and nothing of x is left. "
+                    "tn.instance_norm refuses such an input; this is tn.normalize(x, 'n c -> n c')."
+                )
+            try:
+                recording = self._run(call, {key: self.inputs[key] for key in taken})
+            except ValueError:
+                continue  # a norm that refuses an input of this shape
+            scenes.append(Scene(norm.name, norm.title, text, recording, SHARES, _shares(recording)))
+        return scenes
+
+    def given(self) -> list[Scene]:
+        """Statistics that are handed in: as constants, and at test time."""
+        norm, inputs, x, g = self.norm, self.inputs, self.inputs["x"], self.base.cotangent
+        constant = Scene(
+            "constant", "this batch's statistics, held constant",
+            "The same numbers, but handed in, not computed from x. Then y is the same, and the gradient stops at the "
+            "statistics: of dx only the route through the numerator is left.",
+            self._run(norm.with_statistics, {**inputs, **norm.given_statistics(x)}), GIVEN, norm.would_share(x),
         )  # fmt: skip
-    if norm.name == "batch_norm":
-        scenes += _at_test_time(norm, inputs, run, x, g)
-    scenes += _identity(norm, inputs, run, x)
-    scenes += [
-        Scene(key, title, text, run(norm.call, {"x": changed}), "play", "train")
-        for key, title, text, changed in _variants(norm, x)
-    ]
-    return scenes
+        if norm.name != "batch_norm":
+            return [constant]
+        rng = np.random.default_rng(7)
+        others = (rng.normal(size=(50, *x.shape[1:])) * 2 + 1).round(1)
+        stored = {key: value.round(2) for key, value in norm.given_statistics(others).items()}
+        one = {**inputs, "x": x[:1]}
+        return [
+            constant,
+            Scene(
+                "eval", "test time: one sample, stored statistics",
+                "The statistics that training has aggregated are handed in as constants. One sample is enough, its "
+                "output does not depend on company, and dx is γ / √(σ² + ε) times dL/dy, cell by cell.",
+                self._run(norm.with_statistics, {**one, **stored}, g[:1]), GIVEN, norm.would_share(x[:1]),
+            ),
+            Scene(
+                "eval-batch", "test time: the whole batch",
+                "The first sample gives what it gave alone. No cell depends on another one, so nothing makes dx sum "
+                "to zero over the batch.",
+                self._run(norm.with_statistics, {**inputs, **stored}), GIVEN, norm.would_share(x),
+            ),
+            self._batch_of_one(one),
+        ]  # fmt: skip
+
+    def _batch_of_one(self, inputs: Mapping[str, Array]) -> Scene:
+        x, g = inputs["x"], self.base.cotangent[:1]
+        try:
+            batch_norm(x)
+        except ValueError as error:
+            refused = str(error)
+            recording = self._run(_over_the_batch, inputs, g)
+            text = (
+                f"tn.batch_norm refuses it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one value "
+                "is that value, so x̂ is 0, y is β whatever x is, and dx is 0."
+            )
+        else:
+            recording = self._run(self.norm.call, inputs, g)
+            text = "Each channel has its positions left to share a statistic: this is what instance norm computes."
+        return Scene("one", "training on a batch of one", text, recording, GIVEN, _shares(recording))
+
+    def identity(self) -> list[Scene]:
+        """γ = √(σ² + ε) and β = μ, where parameters and statistics are for the same axes."""
+        norm, x = self.norm, self.inputs["x"]
+        if "γ" not in self.inputs or norm.name != "batch_norm":
+            return []
+        shape, statistics = self.inputs["γ"].shape, norm.given_statistics(x)
+        parameters = {"γ": np.sqrt(statistics["σ²"] + EPS).reshape(shape), "β": statistics["μ"].reshape(shape)}
+        another = np.round(np.random.default_rng(11).normal(size=x.shape) * 2 + 1, 1)
+        here, elsewhere = {**self.inputs, **parameters}, {**self.inputs, **parameters, "x": another}
+        mine, other = self._run(norm.call, here), self._run(norm.call, elsewhere)
+        return [
+            Scene(
+                "identity", "γ = √(σ² + ε), β = μ: this batch",
+                "y is x: the layer has learned to undo the normalization. γ is the standard deviation, not the "
+                "variance. But dx is not dL/dy: the statistics still depend on x.",
+                mine, IDENTITY, _shares(mine),
+            ),
+            Scene(
+                "identity-other", "the same γ and β, another batch",
+                "Another batch has other statistics, so y is not x.", other, IDENTITY, _shares(other),
+            ),
+            Scene(
+                "identity-eval", "the same γ and β, statistics stored",
+                "With the statistics handed in, y is x for every input, and dx is dL/dy.",
+                self._run(norm.with_statistics, {**elsewhere, **statistics}), IDENTITY, norm.would_share(x),
+            ),
+        ]  # fmt: skip
 
 
-def _at_test_time(norm: Norm, inputs: Mapping[str, Array], run: Function, x: Array, g: Array) -> list[Scene]:
-    rng = np.random.default_rng(7)
-    mean, var = (np.round(v, 2) for v in norm.statistics((rng.normal(size=(50, *x.shape[1:])) * 2 + 1).round(1)))
-    call = norm.with_statistics(mean, var)
-    return [
-        Scene(
-            "eval", "one sample, stored statistics",
-            "At test time the aggregated statistics of training take the place of the batch's own: they are "
-            "constants. A "
-            "batch of one sample is enough, its output does not depend on company, and its gradient is γ / √(σ² + ε) "
-            "times dL/dy, cell by cell.",
-            run(call, {"x": x[:1]}, g[:1]), "test time", None, True,
-        ),
-        Scene(
-            "eval-batch", "the whole batch, stored statistics",
-            "The first row is what the sample gave when it was alone. In training its output depends on the "
-            "other rows.",
-            run(call), "test time", "train", True,
-        ),
-    ]  # fmt: skip
+def _shares(recording: Recording) -> Sharing | None:
+    return sharing(recording, next(iter(recording.leaves.values())))
 
 
-def _identity(norm: Norm, inputs: Mapping[str, Array], run: Function, x: Array) -> list[Scene]:
-    """γ = √(σ² + ε) and β = μ, where parameters and statistics are for the same axes."""
-    mean, var = norm.statistics(x)
-    if "γ" not in inputs or mean.size != inputs["γ"].size or norm.name != "batch_norm":
-        return []
-    shape = inputs["γ"].shape
-    parameters = {"γ": np.sqrt(var + EPS).reshape(shape), "β": mean.reshape(shape)}
-    another = np.round(np.random.default_rng(11).normal(size=x.shape) * 2 + 1, 1)
-    return [
-        Scene(
-            "identity", "γ = √(σ² + ε), β = μ: this batch",
-            "y is x: the layer can learn to undo the normalization. γ is the standard deviation, not the "
-            "variance. But the "
-            "gradient is not dL/dy: the statistics still depend on x, so the Jacobian is not the identity.",
-            run(norm.call, parameters), "identity", None, True,
-        ),
-        Scene(
-            "identity-other", "the same γ and β, another batch",
-            "Another batch has other statistics, so y is not x.",
-            run(norm.call, {**parameters, "x": another}), "identity",
-        ),
-        Scene(
-            "identity-eval", "the same γ and β, and the statistics stored",
-            "With the stored statistics in their place it is exact, for every input, in value and in gradient.",
-            run(norm.with_statistics(mean, var), {**parameters, "x": another}), "identity", None, True,
-        ),
-    ]  # fmt: skip
+def _each_alone(x: Any, *parameters: Any) -> Any:
+    return affine(normalize(x, "n c -> n c", eps=EPS), *parameters)
 
 
-def _variants(norm: Norm, x: Array) -> Sequence[tuple[str, str, str, Array]]:
-    """Return changes of x: what each is called, what it shows, and the changed array."""
-    cell = (min(1, len(x) - 1),) + (0,) * (x.ndim - 1)
-    where = f"x[{', '.join(map(str, cell))}]"
-    group = _first_group(norm, x)
-    changed, shifted, scaled, outlier = x.copy(), x.copy(), x.copy(), x.copy()
-    changed[cell] += 1
-    shifted[group] += 3
-    scaled[group] *= 2
-    outlier[cell] += 100
-    what = f"the first {norm.unit}"
-    return (
-        ("cell", f"{where} plus 1", f"It changes every cell that shares its statistics: its {norm.unit}.", changed),
-        (
-            "shift", f"3 added to {what}",
-            "A constant added to all of them moves their mean and nothing else: y and dx stay as they were.", shifted,
-        ),
-        (
-            "scale", f"{what} doubled",
-            "The variance takes the scale out of y again, to within ε. dx is halved: larger inputs, smaller "
-            "gradients.",
-            scaled,
-        ),
-        (
-            "outlier", f"{where} plus 100",
-            "An outlier sets the mean and the variance alone: the others are squeezed together, and their "
-            "gradients vanish.",
-            outlier,
-        ),
-    )  # fmt: skip
+def _over_the_batch(x: Any, *parameters: Any) -> Any:
+    return affine(normalize(x, "n c -> c", eps=EPS), *parameters)
 
 
-def _first_group(norm: Norm, x: Array) -> Array:
-    """Return which cells share the first mean."""
-    fitted = parse(norm.pattern).fit(x.shape, norm.lengths)
-    first = np.zeros(fitted.shape, bool)
-    first[tuple(slice(None) if i in fitted.axes else 0 for i in range(len(fitted.shape)))] = True
-    return first.reshape(x.shape)
+def _groups_of(x: Array) -> int:
+    """Return the smallest number of groups that there can be of an array's channels, more than one."""
+    return next((g for g in range(2, x.shape[1]) if x.shape[1] % g == 0), x.shape[1])
 
 
 def scenes_of_family(shape: tuple[int, ...], groups: int, seed: int = 0) -> list[Scene]:
-    """Return all four norms on the same numbers, for the page that compares them."""
+    """Return all norms on the same numbers, for the page that compares them."""
     known = norms(groups, len(shape) > 2)
     x = example(known["batch_norm"], shape, seed)["x"]
     scenes: list[Scene] = []
     for norm in known.values():
-        parameters = example(norm, shape, seed)
-        recording = Recording(
-            norm.call, {**parameters, "x": x}, scenes[0].recording.cotangent if scenes else None, AXES
-        )
-        text = f"Pattern {norm.pattern}. One mean and one variance for each {norm.shared}."
-        scenes.append(Scene(norm.name, norm.title, text, recording, examined=True))
+        inputs = {**example(norm, shape, seed), "x": x}
+        recording = Recording(norm.call, inputs, scenes[0].recording.cotangent if scenes else None, AXES)
+        text = f"Pattern {norm.pattern}. {norm.statistics_in_words} for each {norm.shared}."
+        scenes.append(Scene(norm.name, norm.title, text, recording, SHARES, _shares(recording)))
     return scenes
 
 
 def scenes_of_function(fn: Function, inputs: Mapping[str, Any], axes: Axes | None = None) -> list[Scene]:
-    """Return a function's own run, and runs with its first input changed, where those give results of that shape."""
-    base = Recording(fn, inputs, axes=axes)
-    first, value = next(iter(inputs.items()))
-    value = np.asarray(value, np.float64)
-    scenes = [
-        Scene("run", "the function", "The function on its inputs, and its gradient, edge by edge.", base, examined=True)
-    ]
-    changed, called = value.copy(), shortened(first)
-    changed[(0,) * value.ndim] += 1
-    for key, title, new in (
-        ("cell", f"the first cell of {called} plus 1", changed),
-        ("shift", f"3 added to {called}", value + 3),
-        ("scale", f"{called} doubled", value * 2),
-    ):
-        try:
-            recording = Recording(fn, {**inputs, first: new}, base.cotangent, axes)
-        except Exception:  # whatever a function raises on numbers that it was not given
-            continue
-        scenes.append(Scene(key, title, "", recording, "play", "run"))
-    return scenes
+    """Return the run of a function."""
+    text = "The function on its inputs, and its gradient, edge by edge."
+    recording = Recording(fn, inputs, axes=axes)
+    return [Scene("run", "the function", text, recording, "", _shares(recording))]

@@ -57,10 +57,13 @@ function goToBox(i) {
   go(back >= 0 && (isInput || state.step === there) && state.step !== back ? back : there);
 }
 
+/** The step that is marked in the graph; none behind a panel that is not about steps. */
+const activeStep = () => (panelNow().walks ? now.steps[state.step] : { kind: "whole", box: null });
+
 function fillStage() {
   const { boxes, links } = now.stage;
-  const step = now.steps[state.step];
-  const past = now.steps.slice(0, state.step + 1);
+  const step = activeStep();
+  const past = now.steps.slice(0, stepShown() + 1);
   const computed = new Set([...boxes.keys()].filter((i) => !boxes[i].made));
   past.forEach((s) => s.kind === "forward" && computed.add(s.box));
   const carried = new Set(past.filter((s) => s.kind === "backward").map((s) => s.link));
@@ -76,7 +79,7 @@ function fillStage() {
     shownBox.element.classList.toggle("target", isTarget);
     if (i === step.box) shownBox.element.setAttribute("aria-current", "step");
     else shownBox.element.removeAttribute("aria-current");
-    shownBox.value.fill(now.values[box.v], { top: value.get(box.unit), chosen, decimals: 2, room: 2.95, empty: !computed.has(i), before: changed ? now.before[box.v] : null });
+    shownBox.value.fill(now.values[box.v], { top: value.get(box.unit), chosen, decimals: 2, room: 2.95, empty: !computed.has(i), units: unitsOf(box), before: changed ? now.before[box.v] : null });
     if (shownBox.gradient) {
       const v = gradients.get(i);
       shownBox.gradient.fill(now.values[v ?? box.g], { top: gradient.get(box.unit), chosen, decimals: 2, room: 2.95, empty: v === undefined, before: changed ? now.before[v ?? box.g] : null });
@@ -102,8 +105,8 @@ function fit() {
   const [width, height] = [room.clientWidth - 20, room.clientHeight - 16];
   if (width <= 0 || height <= 0) return;
   const scale = Math.max(LEAST_SCALE, Math.min(width / layout.w, height / layout.h, MOST_SCALE));
-  const step = now.steps[state.step];
-  const seen = [step.box, ...(step.kind === "backward" ? [now.stage.links[step.link].t] : [])].map((i) => layout.boxes[i]);
+  const step = activeStep();
+  const seen = [step.box ?? now.stage.x, ...(step.kind === "backward" ? [now.stage.links[step.link].t] : [])].map((i) => layout.boxes[i]);
   const offset = (size, room, low, high, first) => {
     if (size * scale <= room) return (room - size * scale) / 2;
     // Both ends of the arrow if they fit, and the active box whatever happens.

@@ -1,7 +1,7 @@
 "use strict";
 // What is shown: the scene, the step, the chosen cell, the numbers that were changed. Views read it and redraw.
 
-const state = { scene: 0, step: 0, cell: [], part: "stage", ofGradient: false, changes: new Map(), past: [] };
+const state = { scene: 0, step: 0, cell: [], part: "step", without: new Set(), ofGradient: false, changes: new Map(), past: [] };
 // What follows from it: the scene's parts, its steps, the values of every vertex, and what they were before changes.
 const now = { scene: null, stage: null, program: null, steps: [], values: [], before: [], reference: null };
 const views = [];
@@ -29,6 +29,7 @@ function openScene(index) {
   now.steps = stepsOf(now.stage);
   state.changes = new Map();
   state.past = [];
+  state.without = new Set();
   compute();
   now.before = now.values;
   const { boxes, x, y } = now.stage;
@@ -44,6 +45,7 @@ function clipped(cell, shape) {
 
 function go(step) {
   state.step = Math.max(0, Math.min(now.steps.length - 1, step));
+  if (!panelNow().walks) state.part = "step";
   writeHash();
   redraw("step");
 }
@@ -56,33 +58,66 @@ function pick(cell, ofGradient = false) {
 }
 
 function chooseScene(index, step = state.step) {
+  const kept = changesThatFit(index);
   openScene(index);
+  if (kept.size) {
+    state.changes = kept;
+    compute();
+  }
   state.step = Math.min(step, now.steps.length - 1);
-  state.part = "stage";
   writeHash();
   redraw("scene");
+}
+
+/** The changes of numbers that another scene begins with, too: another norm of the same numbers is shown as changed. */
+function changesThatFit(index) {
+  const scene = data.scenes[index], stage = data.stages[scene.stage], kept = new Map();
+  const ends = ({ boxes, inputs, cotangent, epsilons }) => [...inputs.map((i) => [boxes[i].name, boxes[i].v]), ["∂L/∂y", cotangent], ...epsilons.map((v) => ["ε", v])];
+  const there = new Map(ends(stage)), given = [givenBy(now.scene), givenBy(scene)];
+  for (const [name, vertex] of ends(now.stage)) {
+    const other = there.get(name);
+    if (other === undefined || !state.changes.has(vertex) || !data.programs[scene.program].live) continue;
+    const isSame = name === "ε" || String(given[0].get(vertex)) === String(given[1].get(other));
+    if (isSame) for (const [each, v] of ends(stage)) if (each === name) kept.set(v, state.changes.get(vertex));
+  }
+  return kept;
 }
 
 // The state in the address: a teacher can link to it.
 
 function writeHash() {
   const parts = [`scene=${encodeURIComponent(now.scene.key)}`, `step=${state.step + 1}`, `cell=${state.cell.join(",")}`];
-  if (state.part !== "stage") parts.push(`part=${encodeURIComponent(state.part)}`);
+  if (state.part !== "step") parts.push(`part=${encodeURIComponent(state.part)}`);
+  if (state.without.size) parts.push(`without=${[...state.without].map((i) => i + 1).join(",")}`);
   const hash = `#${parts.join("&")}`;
   // A notebook's frame has no address of its own to write to.
   try { history.replaceState(null, "", hash); } catch { /* so be it */ }
 }
 
-function readHash() {
-  const asked = new URLSearchParams(location.hash.slice(1));
+/** Show a state: scene, step, cell and part; without some routes; with the cell's column changed: add, times, eps. */
+function readHash(hash = location.hash) {
+  const asked = new URLSearchParams(hash.slice(1));
   const scene = data.scenes.findIndex((each) => each.key === asked.get("scene"));
   if (asked.has("cell")) state.cell = asked.get("cell").split(",").map(Number);
   if (asked.has("step")) state.step = Math.max(0, (parseInt(asked.get("step"), 10) || 1) - 1);
-  state.part = asked.get("part") || "stage";
+  state.part = asked.get("part") || "step";
   const index = scene < 0 ? state.scene : scene;
   if (now.scene !== data.scenes[index]) openScene(index);
   state.cell = clipped(state.cell, now.reference.shape);
   state.step = Math.min(state.step, now.steps.length - 1);
+  state.without = new Set((asked.get("without") || "").split(",").map((i) => parseInt(i, 10) - 1).filter((i) => i >= 0 && i < now.stage.routes.length));
+  const number = (key) => (asked.has(key) && asked.get(key) !== "" && now.program.live ? Number(asked.get(key)) : NaN);
+  if (["add", "times", "eps"].some((key) => Number.isFinite(number(key)))) reset();
+  if (Number.isFinite(number("add"))) changeColumn((value) => value + number("add"));
+  if (Number.isFinite(number("times"))) changeColumn((value) => value * number("times"));
+  if (number("eps") >= 0 && now.stage.epsilons.length) changeEpsilon(asked.get("eps"));
+}
+
+/** Go to a state, as a link to it does. */
+function goTo(hash) {
+  readHash(hash);
+  writeHash();
+  redraw("scene");
 }
 
 // Changes of numbers, each kept so that it can be undone.
@@ -108,10 +143,13 @@ function reset() {
   redraw("values");
 }
 
+/** Up to which step the graph is filled: behind a panel that is not about steps, it is whole. */
+const stepShown = () => (panelNow().walks ? state.step : now.steps.length - 1);
+
 /** What has arrived at each box up to the current step: a map from boxes to vertices. */
 function arrived() {
   const found = new Map();
-  now.steps.slice(0, state.step + 1).forEach((step) => {
+  now.steps.slice(0, stepShown() + 1).forEach((step) => {
     if (step.kind === "seed") {
       found.set(step.box, now.stage.cotangent);
       // What is not used has a gradient of zero from the start.

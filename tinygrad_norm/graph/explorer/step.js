@@ -154,7 +154,7 @@ function termElement(term, density) {
     return make("div", { class: term.large ? "sign large" : "sign" }, term.sign, term.under ? make("small", {}, formula(term.under)) : null);
   }
   const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient });
-  fill(term.values, { top: term.top, chosen: term.chosen, decimals: DECIMALS[density], room: ROOM[density] });
+  fill(term.values, { top: term.top, units: term.units, chosen: term.chosen, decimals: DECIMALS[density], room: ROOM[density] });
   const number = (density === "colour" || density === "tiny") && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
   return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number);
 }
@@ -188,12 +188,13 @@ function jacobian() {
   one[cell] = 1;
   const values = evaluated(of.g, [[cotangent, one]]);
   const caption = ["your cell: ", formula(`∂${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}/∂${of.name}`)];
-  return { caption, name: `∂${boxes[y].name}/∂${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
+  return { caption, of: `${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}`, name: `∂${boxes[y].name}/∂${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
 }
 
 /** How a cell of the first input's gradient depends on that input, by central differences of the evaluator. */
 function gradientByDifferences() {
   const { boxes, x } = now.stage, of = boxes[x], cell = chosenIn(of);
+  if (!now.program.live || of.g === undefined) return null;
   const values = Float64Array.from(now.values[of.v], (value, i) => {
     const step = 1e-5 * Math.max(1, Math.abs(value));
     const at = (distance) => {
@@ -203,25 +204,31 @@ function gradientByDifferences() {
     };
     return (at(step) - at(-step)) / (2 * step);
   });
-  const caption = ["your cell: slope of ", formula(`${of.slope}[${indexOf(of.shape, cell).join(",")}]`), " in ", formula(of.name)];
-  return { caption, name: `slope of ${of.slope} in ${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: cell };
+  const cellName = `${of.slope}[${indexOf(of.shape, cell).join(",")}]`;
+  const caption = ["slope of ", formula(cellName), " in ", formula(of.name)];
+  return { caption, of: cellName, name: `slope of ${of.slope} in ${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: cell };
 }
 
-function showStep() {
-  const step = now.steps[state.step];
-  const panel = get("step");
-  const terms = termsOf(step);
-  const side = state.ofGradient && now.program.live && product(now.stage.boxes[now.stage.x].shape) <= 64 ? gradientByDifferences() : jacobian();
-  const box = now.stage.boxes[step.box];
+/** The chosen cell of a box, in a frame. */
+function cellTag(box) {
   const index = indexOf(box.shape, chosenIn(box));
-  const tag = make("span", { class: "tag" }, index.length ? `cell [${index.join(", ")}]` : "number");
-  const said = make("div", { class: "arithmetic" }, tag, cellLines(step), changedText(step));
+  return make("span", { class: "tag" }, index.length ? `cell [${index.join(", ")}]` : "number");
+}
+
+/** What a scene is about, beside the numbers that are given. */
+const aboutScene = () => make("div", { class: "side about" }, make("p", {}, now.scene.text));
+
+function showStep(panel) {
+  const step = now.steps[state.step];
+  const terms = termsOf(step);
+  const side = step.kind === "given" ? null : state.ofGradient && product(now.stage.boxes[now.stage.x].shape) <= MOST_EXAMINED ? gradientByDifferences() : jacobian();
+  const box = now.stage.boxes[step.box];
+  const said = make("div", { class: "arithmetic" }, cellTag(box), cellLines(step), changedText(step));
   const title = make("h2", { title: box.whole || null }, headline(step));
   panel.classList.toggle("back", step.kind === "backward" || step.kind === "seed");
-  for (const [density, aside] of phone.matches ? ON_A_PHONE : DENSITIES) {
+  fitInto(panel, phone.matches ? ON_A_PHONE : DENSITIES, ([density, aside]) => {
     const equation = make("div", { class: "line", "data-density": density }, terms.map((term) => termElement(term, density)));
-    const beside = side && aside && make("div", { class: "side", "data-density": aside }, termElement(side, aside));
-    panel.replaceChildren(title, make("div", { class: "row" }, equation, beside), said);
-    if (panel.scrollHeight <= panel.clientHeight + 1 && equation.scrollWidth <= equation.clientWidth + 1) break;
-  }
+    const beside = step.kind === "given" ? aboutScene() : side && aside && make("div", { class: "side", "data-density": aside }, termElement(side, aside));
+    return [title, make("div", { class: "row" }, equation, beside), said];
+  });
 }

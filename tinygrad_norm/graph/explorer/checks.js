@@ -1,0 +1,88 @@
+"use strict";
+// What holds, and why: sums of the gradient, the closed form, and the gradient beside what nudging each number gives.
+
+/** The slope of L in each cell of an input, by central differences of the evaluator: no rule of the gradient is used. */
+function byNudging(box) {
+  const { boxes, y, cotangent } = now.stage, g = now.values[cotangent];
+  return Float64Array.from(now.values[box.v], (value, i) => {
+    const step = 1e-5 * Math.max(1, Math.abs(value));
+    const at = (distance) => {
+      const moved = Float64Array.from(now.values[box.v]);
+      moved[i] += distance;
+      const found = evaluated(boxes[y].v, [[box.v, moved]]);
+      return found.reduce((sum, v, k) => sum + v * g[k], 0);
+    };
+    return (at(step) - at(-step)) / (2 * step);
+  });
+}
+
+const largestDifference = (a, b) => a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
+
+/** A check: what is looked at, the arithmetic of the chosen unit, what it comes to elsewhere, and why. */
+function sumsCheck(dx, ids, id, isComputed) {
+  const of = now.stage.boxes[now.stage.x];
+  const terms = [...dx].filter((_, i) => ids[i] === id);
+  const sums = sumsBy(ids, dx);
+  const why = isComputed
+    ? "0: a constant added to all that share a mean moves the mean along, and y stays"
+    : "not 0: a constant added to all of them moves y, because the statistics are given and stay";
+  return [`Σ ${of.slope}`, line([], ["sum", ...terms], sums[id]), `largest: ${shown(largestOf(sums))}`, why];
+}
+
+function scaleCheck(dx, norm, id) {
+  const { ids, xHat, r, eps, meanAlong, count } = norm, of = now.stage.boxes[now.stage.x];
+  const along = sumsBy(ids, dx.map((g, i) => g * xHat[i]));
+  const formulaText = "ε · r³ · Σ dx̂ · x̂";
+  const expected = ["multiply", ["multiply", eps, ["power", r[id], { exact: 3 }]], count * meanAlong[id]];
+  return [`Σ ${of.slope} · x̂`, line([formulaText], expected, along[id]), `largest: ${shown(largestOf(along))}`,
+    "nearly 0: a factor for all that share a variance is divided out again, but for ε"];
+}
+
+function varianceCheck(norm, id) {
+  const { ids, xHat, r, count } = norm;
+  const squares = sumsBy(ids, xHat.map((a) => a * a)).map((sum) => sum / count);
+  return ["mean x̂²", line(["σ² · r²"], ["multiply", norm.var[id], ["square", r[id]]], squares[id]), `of all: ${shown(Math.min(...squares))} to ${shown(Math.max(...squares))}`,
+    "nearly 1: σ² / (σ² + ε)"];
+}
+
+function closedFormCheck(dx, norm, cell) {
+  const terms = norm.hasMean ? [0, 1, 2] : [0, 2];
+  const closed = dx.map((_, i) => terms.reduce((sum, term) => sum + calculatedExactly(termAt(norm, term, i)), 0));
+  const id = norm.ids[cell];
+  const inside = norm.hasMean ? ["subtract", norm.slope[cell], norm.meanSlope[id]] : norm.slope[cell];
+  const expression = ["multiply", ["subtract", inside, ["multiply", norm.xHat[cell], norm.meanAlong[id]]], norm.r[id]];
+  const text = norm.hasMean ? "(dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) · r" : "(dx̂ − x̂ · mean(dx̂ · x̂)) · r";
+  return ["closed form", line([text], expression, closed[cell]), `differs by ${shown(largestDifference(closed, dx))}`, "the same sum, rearranged: see Routes"];
+}
+
+function nudgingCheck(box, cell) {
+  const nudged = byNudging(box);
+  return [`${box.slope} by nudging`, line([], null, nudged[cell]), `differs by ${shown(largestDifference(nudged, now.values[box.g]))}`,
+    `each number of ${box.name} moved a little up and down: no rule of the gradient is used`];
+}
+
+const calculatedExactly = (expression) => (Array.isArray(expression) ? calculate(expression[0])(...expression.slice(1).map(calculatedExactly)) : typeof expression === "object" ? expression.exact : expression);
+
+function checksNow() {
+  const { boxes, x, inputs } = now.stage, of = boxes[x], cell = chosenIn(of), { shares } = now.scene;
+  const norm = normNow(), rows = [];
+  if (shares && of.g !== undefined && (norm || !shares.kind)) {
+    const dx = now.values[of.g], id = shares.ids[cell];
+    if (!norm || norm.hasMean) rows.push(sumsCheck(dx, shares.ids, id, norm !== null));
+    if (norm) rows.push(scaleCheck(dx, norm, id), varianceCheck(norm, id), closedFormCheck(dx, norm, cell));
+  }
+  for (const i of norm ? [x] : inputs) {
+    if (boxes[i].g !== undefined && product(boxes[i].shape) <= MOST_EXAMINED) rows.push(nudgingCheck(boxes[i], chosenIn(boxes[i])));
+  }
+  return rows;
+}
+
+function showChecks(panel) {
+  const of = now.stage.boxes[now.stage.x];
+  const rows = checksNow().map(([what, here, elsewhere, why]) => make("tr", {}, make("th", { scope: "row" }, formula(what)), make("td", { class: "arithmetic" }, here), make("td", {}, elsewhere), make("td", { class: "why" }, why)));
+  panel.replaceChildren(
+    make("h2", {}, "What holds, for the numbers that are shown. ", cellTag(of)),
+    make("div", { class: "scrolling", tabindex: "0", role: "region", "aria-label": "Checks" }, make("table", { class: "checks" }, rows)));
+}
+
+panels.push({ key: "checks", title: "Checks", show: showChecks, isThere: () => now.program.live && checksNow().length > 0 });

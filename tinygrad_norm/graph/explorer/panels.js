@@ -1,0 +1,65 @@
+"use strict";
+// What stands below the graph: the step, or a panel that looks at the same numbers in another way.
+
+/** A panel: `key` in the address, `title` on its button, `isThere` for the scene that is shown, `show` fills an element,
+ * `walks` if Back and Next go on in it. */
+const panels = [{ key: "step", title: "Step", isThere: () => true, show: showStep, walks: true }];
+
+const panelNow = () => panels.find((panel) => panel.key === state.part);
+
+function openPart(key) {
+  state.part = key;
+  writeHash();
+  redraw("part");
+}
+
+function showPanel() {
+  if (!panelNow() || !panelNow().isThere()) state.part = "step";
+  const isStep = state.part === "step";
+  get("step").hidden = !isStep;
+  get("panel").hidden = isStep;
+  get("panel").setAttribute("aria-label", panelNow().title);
+  get("panel").dataset.panel = state.part;
+  for (const button of get("parts").children) {
+    const panel = panels.find(({ key }) => key === button.dataset.part);
+    button.hidden = !panel.isThere();
+    button.setAttribute("aria-pressed", String(panel.key === state.part));
+  }
+  panelNow().show(isStep ? get("step") : get("panel"));
+}
+
+function connectPanels() {
+  get("parts").append(...panels.map(({ key, title }) => make("button", { type: "button", "data-part": key, onclick: () => openPart(key) }, title)));
+}
+
+/** Fill an element by the first of several ways that fits it. */
+function fitInto(element, ways, build) {
+  for (const way of ways) {
+    element.replaceChildren(...build(way).filter(Boolean));
+    const lines = [...element.querySelectorAll(".line")];
+    if (element.scrollHeight <= element.clientHeight + 1 && lines.every((line) => line.scrollWidth <= line.clientWidth + 1)) return;
+  }
+}
+
+/** Add up numbers by which of the chosen units they belong to: `ids` says it of each. */
+function sumsBy(ids, values) {
+  const sums = new Float64Array(Math.max(...ids) + 1);
+  ids.forEach((id, i) => { sums[id] += values[i]; });
+  return sums;
+}
+
+/** The parts of a norm in the places of x: statistics, x̂ and its gradient, repeated to every cell; null for other functions. */
+function normNow() {
+  const { norm, boxes, epsilons } = now.stage, { shares } = now.scene;
+  if (!norm || !shares || !now.program.live) return null;
+  const { ids } = shares, count = ids.length / (Math.max(...ids) + 1);
+  const values = (box) => now.values[boxes[box].v];
+  const eps = epsilons.length ? now.values[epsilons[0]][0] : 0;
+  const [xHat, slope] = [values(norm.xHat), now.values[boxes[norm.xHat].g]];
+  const r = Float64Array.from(values(norm.var), (v) => 1 / Math.sqrt(v + eps));
+  const mean = (of) => sumsBy(ids, of).map((sum) => sum / count);
+  return {
+    ids, count, eps, xHat, slope, r, var: values(norm.var), hasMean: norm.mean !== undefined,
+    meanSlope: mean(slope), meanAlong: mean(slope.map((g, i) => g * xHat[i])),
+  };
+}
