@@ -14,7 +14,7 @@ const before = (sign, level = TIGHT) => (x) => ({ text: sign + enclosed(x, ATOM,
 const after = (sign) => (x) => ({ text: enclosed(x, ATOM, false) + sign, level: TIGHT });
 const PRINTED = {
   add: infix("+", SUM), subtract: infix("−", SUM), multiply: infix("·", PRODUCT), divide: infix("/", PRODUCT),
-  power: (a, b) => ({ text: `${enclosed(a, ATOM, false)}^${enclosed(b, ATOM, false)}`, level: TIGHT }),
+  power: (a, b) => ({ text: `${enclosed(a, ATOM, false)}${b.text === "3" ? "³" : `^${enclosed(b, ATOM, false)}`}`, level: TIGHT }),
   negative: before("−", PRODUCT), square: after("²"), sqrt: before("√"), root: before("√"), rsqrt: before("1/√", PRODUCT),
   absolute: (x) => ({ text: `|${x.text}|`, level: ATOM }), maximum: call("max"), minimum: call("min"),
   sum: infix("+", SUM), prod: infix("·", PRODUCT), max: call("max"), min: call("min"),

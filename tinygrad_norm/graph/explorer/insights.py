@@ -136,7 +136,8 @@ def sharing(recording: Recording, x: Tensor) -> Sharing | None:
             axis = t.node.static["axis"]
             kept = np.arange(t.size).reshape(operand.data.sum(axis, keepdims=True).shape)
             ids: Array = np.broadcast_to(kept, operand.shape).reshape(x.shape)
-            return Sharing(ids, recording.over(axis, counted(t.node, t)), t.node.primitive.name)
+            over = recording.over(axis, counted(t.node, t)) if axis != () else ""
+            return Sharing(ids, over, t.node.primitive.name)
     return None
 
 

@@ -31,9 +31,10 @@ function indexOf(shape, flat) {
 
 /**
  * A matrix: an element, and how to fill it with values.
- * name: what the array is called; edit: the vertex whose values can be typed into it, or undefined.
+ * name: what the array is called; edit: the vertex whose values can be typed into it, or undefined; box: whose cells its
+ * cells stand for, if its name does not say it.
  */
-function matrix(name, shape, { edit, gradient = false } = {}) {
+function matrix(name, shape, { edit, gradient = false, box } = {}) {
   const [down, across] = axesOf(shape);
   const rows = placesOf(shape, down).slice(0, MOST_ROWS);
   const columns = placesOf(shape, across).slice(0, MOST_COLUMNS);
@@ -55,7 +56,7 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
     element.append(line);
   }
   // Clicks and keys are heard once for the whole page: see edit.js.
-  element.about = { name, shape, edit, gradient };
+  element.about = { name, shape, edit, gradient, box };
   if (rows.length * columns.length < product(shape)) element.title = `the first ${rows.length} × ${columns.length} of ${shapeText(shape)}`;
 
   function fill(values, { top, chosen = -1, decimals = 3, room, empty = false, before = null, units = null }) {

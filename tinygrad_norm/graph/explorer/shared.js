@@ -23,9 +23,14 @@ function family() {
 
 const shortName = (scene) => (scene.key === "train" ? data.title : scene.title).replace(/ normalization.*/, "");
 
+function chooseNorm(i) {
+  chooseScene(i);
+  get("panel").querySelector(`[data-norm="${data.scenes[i].key}"]`).focus();
+}
+
 function familyButtons() {
   return make("div", { class: "choice", role: "group", "aria-label": "Norms on the same numbers" }, family().map(([scene, i]) =>
-    make("button", { type: "button", "aria-pressed": String(i === state.scene), "data-norm": scene.key, onclick: () => { chooseScene(i); } }, shortName(scene))));
+    make("button", { type: "button", "aria-pressed": String(i === state.scene), "data-norm": scene.key, onclick: () => chooseNorm(i) }, shortName(scene))));
 }
 
 function countsText({ ids, over, kind }) {
@@ -48,7 +53,7 @@ function showShared(panel) {
     terms.push(side);
     found.push(make("span", { class: "part" }, formula(side.of), " depends on ", make("b", {}, `${dependsOn(side.values)} of ${product(of.shape)}`), " cells of ", formula(of.name)));
   }
-  const ways = phone.matches ? ["dense", "colour", "tiny"] : ["full", "dense", "tight", "colour", "tiny"];
+  const ways = phone.matches ? ["dense"] : ["full", "dense", "tight", "colour", "tiny"];
   fitInto(panel, ways, (density) => [
     make("h2", {}, countsText(shares)),
     make("div", { class: "row" }, make("div", { class: "line spaced", "data-density": density }, terms.map((term) => termElement(term, density))),
@@ -57,4 +62,4 @@ function showShared(panel) {
   ]);
 }
 
-panels.push({ key: "shared", title: "What shares", show: showShared, isThere: () => now.program.live && Boolean(now.scene.shares) });
+panels.push({ key: "shared", title: "Shared", show: showShared, isThere: () => now.program.live && Boolean(now.scene.shares) });

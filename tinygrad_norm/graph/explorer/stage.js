@@ -104,7 +104,8 @@ function fit() {
   const layout = layoutNow(), room = get("graph");
   const [width, height] = [room.clientWidth - 20, room.clientHeight - 16];
   if (width <= 0 || height <= 0) return;
-  const scale = Math.max(LEAST_SCALE, Math.min(width / layout.w, height / layout.h, MOST_SCALE));
+  const least = panelNow().walks ? LEAST_SCALE : 0; // a panel that is not about steps shows the whole graph
+  const scale = Math.max(least, Math.min(width / layout.w, height / layout.h, MOST_SCALE));
   const step = activeStep();
   const seen = [step.box ?? now.stage.x, ...(step.kind === "backward" ? [now.stage.links[step.link].t] : [])].map((i) => layout.boxes[i]);
   const offset = (size, room, low, high, first) => {

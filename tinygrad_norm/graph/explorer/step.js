@@ -153,7 +153,7 @@ function termElement(term, density) {
   if (term.sign !== undefined) {
     return make("div", { class: term.large ? "sign large" : "sign" }, term.sign, term.under ? make("small", {}, formula(term.under)) : null);
   }
-  const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient });
+  const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient, box: term.box });
   fill(term.values, { top: term.top, units: term.units, chosen: term.chosen, decimals: DECIMALS[density], room: ROOM[density] });
   const number = (density === "colour" || density === "tiny") && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
   return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number);
@@ -188,7 +188,7 @@ function jacobian() {
   one[cell] = 1;
   const values = evaluated(of.g, [[cotangent, one]]);
   const caption = ["your cell: ", formula(`∂${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}/∂${of.name}`)];
-  return { caption, of: `${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}`, name: `∂${boxes[y].name}/∂${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
+  return { caption, of: `${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}`, name: `∂${boxes[y].name}/∂${of.name}`, box: of, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
 }
 
 /** How a cell of the first input's gradient depends on that input, by central differences of the evaluator. */
@@ -206,7 +206,7 @@ function gradientByDifferences() {
   });
   const cellName = `${of.slope}[${indexOf(of.shape, cell).join(",")}]`;
   const caption = ["slope of ", formula(cellName), " in ", formula(of.name)];
-  return { caption, of: cellName, name: `slope of ${of.slope} in ${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: cell };
+  return { caption, of: cellName, name: `slope of ${of.slope} in ${of.name}`, box: of, gradient: true, values, shape: of.shape, top: largestOf(values), chosen: cell };
 }
 
 /** The chosen cell of a box, in a frame. */
