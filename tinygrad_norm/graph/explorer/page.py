@@ -82,7 +82,8 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
         the same numbers, constant statistics, test time and the identity. They take ``x``, or ``x, weight, bias``; with
         other arguments, explore a function of ``x``.
     *inputs : arrays or Tensors
-        Converted to float64. Small ones: of large arrays a part is shown, and numbers of large graphs cannot be changed.
+        Converted to float64. Small ones: of large arrays a part is shown, and the numbers of large graphs cannot be
+        changed.
     axes : str, mapping of str to str, or several, optional
         Names of axes, as `draw` takes them; the known norms have theirs.
 

@@ -6,7 +6,7 @@ contribution is shown as the rule makes it, and as it arrives, summed over the a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from ..axes import Axes, names_of_axes
 from ..formulas import Formula
-from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of, passed
+from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of
 from .wording import Wording
 
 MOST_ARRAYS = 400

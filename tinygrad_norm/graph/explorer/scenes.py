@@ -253,8 +253,8 @@ class _PageOfNorm:
             refused = str(error)
             recording = self._run(_over_the_batch, inputs, g)
             text = (
-                f"tn.batch_norm refuses it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one value "
-                "is that value, so x̂ is 0, y is β whatever x is, and dx is 0."
+                f"tn.batch_norm refuses it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one "
+                "value is that value, so x̂ is 0, y is β whatever x is, and dx is 0."
             )
         else:
             recording = self._run(self.norm.call, inputs, g)
