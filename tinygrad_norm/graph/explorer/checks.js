@@ -82,7 +82,7 @@ function showChecks(panel) {
   const rows = checksNow().map(([what, here, elsewhere, why]) => make("tr", {}, make("th", { scope: "row" }, Array.isArray(what) ? what : formula(what)), make("td", { class: "arithmetic" }, here), make("td", {}, elsewhere), make("td", { class: "why" }, why)));
   panel.replaceChildren(
     make("h2", {}, "What holds, for the numbers that are shown. ", cellTag(of)),
-    make("div", { class: "scrolling", tabindex: "0", role: "region", "aria-label": "Checks" }, make("table", { class: "checks" }, rows)));
+    make("div", { class: "scrolling", tabindex: "0", role: "region", "aria-label": "Table of checks" }, make("table", { class: "checks" }, rows)));
 }
 
 panels.push({ key: "checks", title: "Checks", show: showChecks, isThere: () => now.program.live && checksNow().length > 0 });

@@ -32,12 +32,13 @@ function connectPanels() {
   get("parts").append(...panels.map(({ key, title }) => make("button", { type: "button", "data-part": key, onclick: () => openPart(key) }, title)));
 }
 
-/** Fill an element by the first of several ways that fits it. */
+/** Fill an element by the first of several ways that fits it; one that scrolls may be longer. */
 function fitInto(element, ways, build) {
+  const scrolls = getComputedStyle(element).overflowY === "auto";
   for (const way of ways) {
     element.replaceChildren(...build(way).filter(Boolean));
     const lines = [...element.querySelectorAll(".line")];
-    if (element.scrollHeight <= element.clientHeight + 1 && lines.every((line) => line.scrollWidth <= line.clientWidth + 1)) return;
+    if ((scrolls || element.scrollHeight <= element.clientHeight + 1) && lines.every((line) => line.scrollWidth <= line.clientWidth + 1)) return;
   }
 }
 

@@ -84,7 +84,7 @@ function showRoutes(panel) {
   const kept = whole.map((_, at) => carried.reduce((sum, values, i) => sum + (isKept(i) ? values[at] : 0), 0));
   const all = routes.every((_, i) => isKept(i));
   const top = Math.max(largestOf(whole), ...carried.map(largestOf));
-  const ways = phone.matches ? [["dense", "algebra"]] : [["full", "algebra"], ["dense", "algebra"], ["tight", "algebra"], ["dense"], ["tight"], ["colour", "algebra"], ["tiny"]];
+  const ways = phone.matches ? ["dense", "colour", "tiny"].map((density) => [density, "algebra"]) : [["full", "algebra"], ["dense", "algebra"], ["tight", "algebra"], ["dense"], ["tight"], ["colour", "algebra"], ["tiny"]];
   const count = ["One route leads", "Two routes lead", "Three routes lead", "Four routes lead"][routes.length - 1] || `${routes.length} routes lead`;
   const title = make("h2", {}, make("b", { class: "backward" }, `${count} `), "from ", formula(boxes[y].name), " back to ", formula(of.name),
     "; what they carry adds up. Point at one to see it in the graph; take one out to see what is missing.");

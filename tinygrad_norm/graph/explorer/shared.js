@@ -53,7 +53,7 @@ function showShared(panel) {
     terms.push(side);
     found.push(make("span", { class: "part" }, formula(side.of), " depends on ", make("b", {}, `${dependsOn(side.values)} of ${product(of.shape)}`), " cells of ", formula(of.name)));
   }
-  const ways = phone.matches ? ["dense"] : ["full", "dense", "tight", "colour", "tiny"];
+  const ways = phone.matches ? ["dense", "colour", "tiny"] : ["full", "dense", "tight", "colour", "tiny"];
   fitInto(panel, ways, (density) => [
     make("h2", {}, countsText(shares)),
     make("div", { class: "row" }, make("div", { class: "line spaced", "data-density": density }, terms.map((term) => termElement(term, density))),
