@@ -47,9 +47,13 @@ function lightRoute(route) {
   const lit = new Set(route ? route.links : []);
   const boxes = new Set([...lit].flatMap((i) => [links[i].s, links[i].t]));
   get("boxes").classList.toggle("lighting", route !== null);
+  fillStage();
   shownCurves.forEach((curve, i) => {
-    curve.classList.toggle("lit", lit.has(i));
-    if (lit.has(i)) curve.parentNode.append(curve);
+    if (!lit.has(i)) return;
+    curve.classList.add("lit");
+    curve.setAttribute("marker-end", "");
+    curve.setAttribute("marker-start", "url(#head-back)");
+    curve.parentNode.append(curve);
   });
   shownBoxes.forEach((box, i) => box.element.classList.toggle("lit", boxes.has(i)));
 }
