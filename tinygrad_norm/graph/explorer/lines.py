@@ -17,11 +17,10 @@ Call = tuple[CodeType, int]
 """A piece of code, and the instruction at which it stood."""
 
 _PACKAGE = Path(__file__).parents[2]
-_LIBRARIES = tuple(path + os.sep for key, path in sysconfig.get_paths().items() if key.endswith(("stdlib", "lib")))
-# Whose code is shown: the user's own, or else that of the user's libraries, of the textbook, of a layer; or else of the
-# function that was given.
-_OWN, _LIBRARY, _NORM, _LAYER, _OTHER, _PAGE = range(6)
-_ROOMS = {"norm": _NORM, "nn": _LAYER, "graph": _PAGE}
+_LIBRARIES = tuple(path + os.sep for key, path in sysconfig.get_paths().items() if key.endswith("lib"))
+# Whose code is shown: the user's own, or else that of libraries, the textbook's, a layer's, a function's of the engine.
+_OWN, _LIBRARY, _NORM, _LAYER, _ENGINE, _NOBODY = range(6)
+_ROOMS = {"norm": _NORM, "nn": _LAYER, "engine/ops": _ENGINE}
 _NO_MATHEMATICS = ("checks.py", "pattern.py", "module.py")
 
 
@@ -54,8 +53,8 @@ def _frames() -> list[FrameType]:
         frame = frame.f_back
     found.reverse()
     rooms = [_room(frame.f_code.co_filename) for frame in found]
-    room = min(rooms, default=_PAGE)
-    if room == _OTHER == rooms[0]:
+    room = min(rooms, default=_NOBODY)
+    if room == _ENGINE == rooms[0]:
         return [frame for frame in found if frame.f_code.co_filename == found[0].f_code.co_filename]
     shown = [frame for frame, its in zip(found, rooms, strict=True) if its == room]
     return shown if room <= _NORM else shown[-1:] if room == _LAYER else []
@@ -65,8 +64,8 @@ def _frames() -> list[FrameType]:
 def _room(filename: str) -> int:
     path = Path(filename)
     if path.is_relative_to(_PACKAGE):
-        room = path.relative_to(_PACKAGE).parts[0]
-        return _OTHER if path.name in _NO_MATHEMATICS else _ROOMS.get(room, _OTHER)
+        room = path.parent.relative_to(_PACKAGE).as_posix()
+        return _NOBODY if path.name in _NO_MATHEMATICS else _ROOMS.get(room, _NOBODY)
     return _LIBRARY if filename.startswith((*_LIBRARIES, "<frozen ")) else _OWN
 
 
