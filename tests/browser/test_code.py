@@ -20,7 +20,7 @@ STAND = """() => {
   views.push(show);
   show();
 }"""
-LIT = """() => [...document.querySelectorAll('#stand [aria-current="true"] .text')].map((text) => text.textContent.trim())"""
+LIT = """() => [...document.querySelectorAll('#stand [aria-current="true"] .text')].map((e) => e.textContent.trim())"""
 MARKED = """() => [...document.querySelectorAll("#stand mark")].map((part) => part.textContent)"""
 INSIDE = """() => {
   const room = document.querySelector("#stand .code").getBoundingClientRect();

@@ -70,7 +70,8 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
 
     It shows values, the contribution of every edge before and after it is summed over repeated axes, and the arithmetic
     of any cell that is chosen in it. Numbers can be changed in it: the page runs the recorded function and gradient
-    again. The cotangent is random with a fixed seed.
+    again. Beside each step stands the source of the function, where there is one. The cotangent is random with a fixed
+    seed.
 
     Parameters
     ----------

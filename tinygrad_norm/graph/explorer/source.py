@@ -19,6 +19,7 @@ MOST_LINES, AROUND = 40, 2
 LONGEST_STATEMENT, WIDEST_LINE = 12, 300
 """Of a longer statement only the expression's own lines are lit; a wider line is cut."""
 
+_NOWHERE = None, None, None, None
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Position = tuple[int, int]
 """A line, and a column in bytes, as Python notes them."""
@@ -176,7 +177,7 @@ class _File:
 
     def spot(self, code: CodeType, instruction: int) -> _Spot | None:
         """Return where a call stands, or None if the source does not say."""
-        line, end_line, column, end_column = next(islice(code.co_positions(), instruction // 2, None))
+        line, end_line, column, end_column = next(islice(code.co_positions(), instruction // 2, None), _NOWHERE)
         if line is None or line > len(self.lines):
             return None
         start = line, column or 0
@@ -184,7 +185,8 @@ class _File:
         function = _innermost(start, (node for node in self._functions if _is_code_of(node, code)))
         if function is None:
             return None
-        lines = _own_lines(_innermost(start, self._statements))
+        statement = _innermost(start, self._statements)  # none around a decorator
+        lines = _own_lines(statement) if statement else range(line, end[0] + 1)
         within = range(max(lines.start, function.lineno), min(lines.stop, _end(function)[0] + 1))
         if len(within) > LONGEST_STATEMENT or line not in within:
             within = range(line, end[0] + 1)
