@@ -181,6 +181,12 @@ def test_of_a_loop_or_a_condition_its_head_is_lit_and_of_a_very_long_statement_t
         ]
         return sum(terms)
 
+    def matched(x):
+        match x.ndim:
+            case 2 if (y := x * 2) is not None:
+                return y * 3
+
+    assert noted(matched)[0][:2] == ("x * 2", ["case 2 if (y := x * 2) is not None:"])
     by_part = {part: at for part, at, _ in noted(looped)}
     assert by_part["x * 2"] == ["for row in x * 2:"]
     assert by_part["x + row"] == ["x = x + row"]

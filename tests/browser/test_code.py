@@ -160,4 +160,7 @@ def test_axe_finds_no_violation_in_the_code_and_nothing_scrolls_sideways(open_pa
         page.evaluate(f"go({step})")
         found = axe.Axe().run(page, context="#stand")
         assert [violation["id"] for violation in found["violations"]] == []
+        rules = [rule["nodes"] for rule in found["passes"] if rule["id"] == "color-contrast"]
+        measured = [node["html"] for nodes in rules for node in nodes]
+        assert any(html.startswith("<mark>") for html in measured) == (step > 0)
         assert page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('#stand .code'))")
