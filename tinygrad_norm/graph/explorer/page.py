@@ -29,7 +29,7 @@ from .scenes import (
 _NORM_OF = {getattr(functional, name): name for name in norms()}
 SCRIPTS = (
     "evaluator", "dom", "state", "matrix", "cell", "step", "stage", "edit",
-    "panels", "routes", "shared", "checks", "epsilon", "page",
+    "panels", "routes", "shared", "checks", "epsilon", "code", "page",
 )  # fmt: skip
 """The page's script, in the order in which its parts are read."""
 
@@ -72,7 +72,8 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
 
     It shows values, the contribution of every edge before and after it is summed over repeated axes, and the arithmetic
     of any cell that is chosen in it. Numbers can be changed in it: the page runs the recorded function and gradient
-    again. The cotangent is random with a fixed seed.
+    again. Beside each step stands the source of the function, where there is one. The cotangent is random with a fixed
+    seed.
 
     Parameters
     ----------

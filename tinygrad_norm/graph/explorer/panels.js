@@ -20,6 +20,7 @@ function showPanel() {
   get("panel").hidden = isStep;
   get("panel").setAttribute("aria-label", panelNow().title);
   get("panel").dataset.panel = state.part;
+  get("panel").classList.remove("back");
   for (const button of get("parts").children) {
     const panel = panels.find(({ key }) => key === button.dataset.part);
     button.hidden = !panel.isThere();

@@ -19,6 +19,7 @@ from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from ..axes import Axes, names_of_axes
 from ..formulas import Formula
+from .lines import Call, Lines
 from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of
 from .wording import Wording
 
@@ -52,7 +53,9 @@ class Recording(Wording):
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
-        self.y = examine(fn, *self.leaves.values())
+        lines = Lines()
+        self.y = examine(fn, *self.leaves.values(), trail=lines)
+        self._calls = lines.calls
         self._fn = fn
         if reason := _unsuitable(self.y, self.leaves):
             raise ValueError(f"explore needs a function that computes a Tensor from its inputs: {reason}")
@@ -80,6 +83,10 @@ class Recording(Wording):
     def run(self, inputs: Mapping[str, Any]) -> Any:
         """Return what the function makes of other inputs, examined as it was."""
         return examine(self._fn, *_leaves(inputs).values())
+
+    def calls(self, t: Tensor) -> tuple[Call, ...]:
+        """Return the calls in which a Tensor was made, the outermost first."""
+        return self._calls.get(t.node.serial, ()) if t.node else ()
 
     # --- the graph
 

@@ -20,6 +20,7 @@ from ..text import in_words
 from .links import Link
 from .program import in_json, program
 from .recording import Recording
+from .source import source_of
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
@@ -97,6 +98,7 @@ def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
             box |= {"shape": shape, "all": in_words(t.shape)}
     links = [_link(recording, link, known) for link, known in zip(recording.links, run["links"], strict=True)]
     x = next(iter(recording.leaves.values()))
+    code = source_of([recording.calls(t) for t in recording.tensors])
     return {
         "boxes": boxes,
         "links": links,
@@ -105,6 +107,7 @@ def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
         "cotangent": run["cotangent"],
         "inputs": [recording.place[t] for t in recording.leaves.values()],
         "epsilons": _epsilons(run["vertices"], recording.epsilon),
+        **({} if code is None else {"code": code}),
         **_layouts(boxes, links),
     }
 
