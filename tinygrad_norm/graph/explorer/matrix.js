@@ -1,5 +1,5 @@
 "use strict";
-// Arrays as small coloured matrices, and which of an array's cells belong to the chosen one.
+// Arrays as small coloured matrices.
 
 const MOST_ROWS = 16;
 const MOST_COLUMNS = 24;
@@ -58,7 +58,7 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
   element.about = { name, shape, edit, gradient };
   if (rows.length * columns.length < product(shape)) element.title = `the first ${rows.length} × ${columns.length} of ${shapeText(shape)}`;
 
-  function fill(values, { top, chosen = -1, decimals = 3, room, empty = false, before = null }) {
+  function fill(values, { top, chosen = -1, used = null, decimals = 3, room, empty = false, before = null }) {
     element.classList.toggle("empty", empty);
     for (const { element: cell, flat, index } of cells) {
       const value = values[flat];
@@ -67,74 +67,12 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
       const strength = empty || !Number.isFinite(value) ? 0 : Math.min(0.42, (0.42 * Math.abs(value)) / (top || 1));
       cell.style.backgroundColor = `rgba(var(${value < 0 ? "--minus" : "--plus"}), ${strength.toFixed(3)})`;
       cell.classList.toggle("chosen", flat === chosen);
+      cell.classList.toggle("used", Boolean(used && used.has(flat)));
       const words = empty ? "not yet there" : before && before[flat] !== value ? `${text}, was ${shown(before[flat], decimals)}` : text;
       cell.setAttribute("aria-label", `${name}${index.length ? ` [${index.join(", ")}]` : ""}: ${words}`);
     }
   }
   return { element, fill, isLarge: rows.length > 8 || columns.length > 8 };
-}
-
-// Cells that belong together. A cell of y stands for cells of other arrays: those that it was computed from cell by
-// cell, by which a row that was repeated is known, and which it helped to sum.
-
-function cellsOf(reference, flat) {
-  const { vertices, tables } = now.program;
-  const found = new Map([[reference.v, flat]]);
-  const place = (table, i) => (table === undefined || table === null ? i : tables[table][i]);
-  const size = (v) => product(vertices[v].shape);
-  const set = (v, i) => !found.has(v) && i >= 0 && i < size(v) && found.set(v, i);
-  const forward = now.stage.boxes.reduce((most, box) => Math.max(most, box.v), 0);
-  for (let grew = true, count = 0; grew && count !== found.size;) {
-    count = found.size;
-    for (let v = forward; v >= 0; v--) {
-      const vertex = vertices[v];
-      if (!vertex.in) continue;
-      const [x] = vertex.in;
-      if (vertex.op === "gather" && vertex.in.length === 1 && !vertex.moves) {
-        if (found.has(v)) set(x, place(vertex.table, found.get(v)));
-        else if (found.has(x) && size(x) === size(v)) {
-          set(v, vertex.table === undefined ? found.get(x) : tables[vertex.table].indexOf(found.get(x)));
-        }
-      } else if (vertex.n && vertex.op !== "products" && size(v) * vertex.n === size(x)) {
-        if (found.has(x)) {
-          const at = vertex.table === undefined || vertex.table === null ? found.get(x) : tables[vertex.table].indexOf(found.get(x));
-          set(v, Math.floor(at / vertex.n));
-        }
-      } else if (vertex.op !== "products" && vertex.op !== "gather" && vertex.op !== "scatter") {
-        for (const u of vertex.in) {
-          if (size(u) === size(v)) { if (found.has(v)) set(u, found.get(v)); else if (found.has(u)) set(v, found.get(u)); }
-        }
-      }
-    }
-  }
-  return found;
-}
-
-/** The chosen cell of a box, as a flat index: by how it was computed, or else the nearest by its coordinates. */
-function chosenIn(box) {
-  const key = `${state.scene} ${state.cell}`;
-  if (chosenIn.key !== key) {
-    chosenIn.key = key;
-    chosenIn.cells = cellsOf(now.reference, flatOf(now.reference.shape, state.cell));
-  }
-  const found = chosenIn.cells.get(box.v);
-  if (found !== undefined) return found;
-  const shift = Math.max(0, state.cell.length - box.shape.length);
-  return flatOf(box.shape, clipped(state.cell.slice(shift), box.shape));
-}
-
-/** The cell to choose where a cell of a box was clicked: of those that belong to it, the nearest to what was chosen. */
-function pickIn(box, index, ofGradient) {
-  const wanted = flatOf(box.shape, index), kept = state.cell, shape = now.reference.shape;
-  const total = Math.min(product(shape), 2000);
-  let best = null;
-  for (let flat = 0; flat < total; flat++) {
-    state.cell = indexOf(shape, flat);
-    const moved = state.cell.reduce((sum, at, axis) => sum + (at === kept[axis] ? 0 : 1 + Math.abs(at - kept[axis]) / 1e3), 0);
-    if (chosenIn(box) === wanted && (!best || moved < best.moved)) best = { moved, cell: state.cell };
-  }
-  state.cell = kept;
-  pick(best ? best.cell : kept, ofGradient);
 }
 
 /** Colour scales: what is added and averaged shares a unit, and what has one unit shares a scale. */

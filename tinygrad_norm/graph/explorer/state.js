@@ -1,7 +1,7 @@
 "use strict";
 // What is shown: the scene, the step, the chosen cell, the numbers that were changed. Views read it and redraw.
 
-const state = { scene: 0, step: 0, cell: [], part: "stage", ofGradient: false, changes: new Map(), past: [] };
+const state = { scene: 0, step: 0, cell: [], pin: null, part: "stage", ofGradient: false, changes: new Map(), past: [] };
 // What follows from it: the scene's parts, its steps, the values of every vertex, and what they were before changes.
 const now = { scene: null, stage: null, program: null, steps: [], values: [], before: [], reference: null };
 const views = [];
@@ -31,6 +31,7 @@ function openScene(index) {
   state.past = [];
   compute();
   now.before = now.values;
+  state.pin = null;
   const { boxes, x, y } = now.stage;
   now.reference = product(boxes[y].shape) > 1 ? boxes[y] : boxes[x];
   state.cell = clipped(state.cell, now.reference.shape);
@@ -48,8 +49,10 @@ function go(step) {
   redraw("step");
 }
 
-function pick(cell, ofGradient = false) {
+/** Choose a cell of the reference; `pin` is a cell of one more box, where the first does not say which. */
+function pick(cell, ofGradient = false, pin = null) {
   state.cell = clipped(cell, now.reference.shape);
+  state.pin = pin;
   state.ofGradient = ofGradient;
   writeHash();
   redraw("cell");
@@ -67,6 +70,7 @@ function chooseScene(index, step = state.step) {
 
 function writeHash() {
   const parts = [`scene=${encodeURIComponent(now.scene.key)}`, `step=${state.step + 1}`, `cell=${state.cell.join(",")}`];
+  if (state.pin) parts.push(`in=${state.pin.box}:${state.pin.cell.join(",")}`);
   if (state.part !== "stage") parts.push(`part=${encodeURIComponent(state.part)}`);
   const hash = `#${parts.join("&")}`;
   // A notebook's frame has no address of its own to write to.
@@ -81,6 +85,8 @@ function readHash() {
   state.part = asked.get("part") || "stage";
   const index = scene < 0 ? state.scene : scene;
   if (now.scene !== data.scenes[index]) openScene(index);
+  const [box, pinned] = (asked.get("in") || "").split(":");
+  state.pin = pinned === undefined ? null : { box: Number(box), cell: pinned.split(",").map(Number) };
   state.cell = clipped(state.cell, now.reference.shape);
   state.step = Math.min(state.step, now.steps.length - 1);
 }
