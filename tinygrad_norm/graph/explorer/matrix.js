@@ -29,36 +29,65 @@ function indexOf(shape, flat) {
   return index;
 }
 
+/** Where the part of an axis starts that is shown: it holds the chosen place, and moves by halves of its length. */
+function startOf(place, most, total) {
+  const half = most / 2;
+  return Math.max(0, Math.min(total - most, Math.floor(place / half) * half - half / 2));
+}
+
+/** Which rows or columns are shown, counted from 0 as cells are; nothing if it is all. */
+const seenText = (what, start, count, total) => (count < total ? `${what} ${start}–${start + count - 1} of ${total}` : "");
+
 /**
- * A matrix: an element, and how to fill it with values.
+ * A matrix: an element, and how to fill it with values. Of a large array it shows a part, which follows the chosen cell.
  * name: what the array is called; edit: the vertex whose values can be typed into it, or undefined.
  */
 function matrix(name, shape, { edit, gradient = false } = {}) {
-  const [down, across] = axesOf(shape);
-  const rows = placesOf(shape, down).slice(0, MOST_ROWS);
-  const columns = placesOf(shape, across).slice(0, MOST_COLUMNS);
-  const cells = [];
+  const axes = axesOf(shape), all = axes.map((some) => placesOf(shape, some));
+  const counts = [Math.min(all[0].length, MOST_ROWS), Math.min(all[1].length, MOST_COLUMNS)];
   const element = make("div", { class: "matrix", role: "grid", "aria-label": name });
-  element.style.setProperty("--columns", columns.length);
-  const last = (axes, place) => axes.length > 1 && place[place.length - 1] === shape[axes[axes.length - 1]] - 1;
-  for (const row of rows) {
+  element.style.setProperty("--columns", counts[1]);
+  const cells = [];
+  for (let row = 0; row < counts[0]; row++) {
     const line = make("div", { role: "row" });
-    for (const column of columns) {
-      const index = [];
-      down.forEach((axis, i) => { index[axis] = row[i]; });
-      across.forEach((axis, i) => { index[axis] = column[i]; });
-      const ends = `${last(down, row) ? "down" : ""} ${last(across, column) ? "across" : ""}`.trim();
-      const cell = make("span", { role: "gridcell", tabindex: cells.length ? "-1" : "0", class: ends, "data-cell": index.join(",") || "0", "data-array": name });
-      cells.push({ element: cell, flat: flatOf(shape, index), index });
+    for (let column = 0; column < counts[1]; column++) {
+      const cell = make("span", { role: "gridcell", tabindex: cells.length ? "-1" : "0", "data-array": name });
+      cells.push({ element: cell, row, column });
       line.append(cell);
     }
     element.append(line);
   }
   // Clicks and keys are heard once for the whole page: see edit.js.
   element.about = { name, shape, edit, gradient };
-  if (rows.length * columns.length < product(shape)) element.title = `the first ${rows.length} × ${columns.length} of ${shapeText(shape)}`;
+  const isLast = (axis, place) => axes[axis].length > 1 && place[place.length - 1] === shape[axes[axis][axes[axis].length - 1]] - 1;
+  const isLarge = counts[0] < all[0].length || counts[1] < all[1].length;
+  let starts = null;
+
+  /** Let the cells stand for the rows and columns from some on. */
+  function look(from) {
+    if (String(from) === String(starts)) return;
+    starts = from;
+    for (const cell of cells) {
+      const row = all[0][starts[0] + cell.row], column = all[1][starts[1] + cell.column], index = [];
+      axes[0].forEach((axis, i) => { index[axis] = row[i]; });
+      axes[1].forEach((axis, i) => { index[axis] = column[i]; });
+      Object.assign(cell, { index, flat: flatOf(shape, index) });
+      cell.element.dataset.cell = index.join(",") || "0";
+      cell.element.classList.toggle("down", isLast(0, row));
+      cell.element.classList.toggle("across", isLast(1, column));
+    }
+    element.about.seen = ["rows", "columns"].map((what, i) => seenText(what, starts[i], counts[i], all[i].length)).filter(Boolean).join(", ");
+    element.title = element.about.seen;
+  }
+
+  function placeOf(flat) {
+    const index = indexOf(shape, Math.max(0, flat));
+    return axes.map((some, i) => startOf(some.reduce((place, axis) => place * shape[axis] + index[axis], 0), [MOST_ROWS, MOST_COLUMNS][i], all[i].length));
+  }
+  look([0, 0]);
 
   function fill(values, { top, chosen = -1, used = null, decimals = 3, room, empty = false, before = null }) {
+    if (isLarge) look(placeOf(chosen));
     element.classList.toggle("empty", empty);
     for (const { element: cell, flat, index } of cells) {
       const value = values[flat];
@@ -72,7 +101,7 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
       cell.setAttribute("aria-label", `${name}${index.length ? ` [${index.join(", ")}]` : ""}: ${words}`);
     }
   }
-  return { element, fill, isLarge: rows.length > 8 || columns.length > 8 };
+  return { element, fill, isLarge: counts[0] > 8 || counts[1] > 8 };
 }
 
 /** Colour scales: what is added and averaged shares a unit, and what has one unit shares a scale. */

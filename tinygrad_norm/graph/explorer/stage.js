@@ -69,7 +69,6 @@ function fillStage() {
   const changed = now.values !== now.before;
   boxes.forEach((box, i) => {
     const shownBox = shownBoxes[i], chosen = chosenIn(box);
-    if (shownBox.number) shownBox.number.textContent = computed.has(i) ? ` ${shown(now.values[box.v][chosen])}` : "";
     const isTarget = step.kind === "backward" && links[step.link].t === i;
     shownBox.element.classList.toggle("active", i === step.box);
     shownBox.element.classList.toggle("back", step.kind === "backward" || step.kind === "seed");
@@ -77,6 +76,10 @@ function fillStage() {
     if (i === step.box) shownBox.element.setAttribute("aria-current", "step");
     else shownBox.element.removeAttribute("aria-current");
     shownBox.value.fill(now.values[box.v], { top: value.get(box.unit), chosen, decimals: 2, room: 2.95, empty: !computed.has(i), before: changed ? now.before[box.v] : null });
+    if (shownBox.number) {
+      const { seen } = shownBox.value.element.about;
+      shownBox.number.textContent = [computed.has(i) ? ` ${shown(now.values[box.v][chosen])}` : "", seen].filter(Boolean).join(", ");
+    }
     if (shownBox.gradient) {
       const v = gradients.get(i);
       shownBox.gradient.fill(now.values[v ?? box.g], { top: gradient.get(box.unit), chosen, decimals: 2, room: 2.95, empty: v === undefined, before: changed ? now.before[v ?? box.g] : null });

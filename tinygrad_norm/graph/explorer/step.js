@@ -158,7 +158,8 @@ function termElement(term, density) {
   const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient });
   fill(term.values, { top: term.top, chosen: term.chosen, used: term.used, decimals: DECIMALS[density], room: ROOM[density] });
   const number = (density === "colour" || density === "tiny") && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
-  return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number);
+  const { seen } = element.about;
+  return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number, seen && make("small", { class: "seen" }, seen));
 }
 
 function headline(step) {
