@@ -35,9 +35,6 @@ function startOf(place, most, total) {
   return Math.max(0, Math.min(total - most, Math.floor(place / half) * half - half / 2));
 }
 
-/** Which rows or columns are shown, counted from 0 as cells are; nothing if it is all. */
-const seenText = (what, start, count, total) => (count < total ? `${what} ${start}–${start + count - 1} of ${total}` : "");
-
 /**
  * A matrix: an element, and how to fill it with values. Of a large array it shows a part, which follows the chosen cell.
  * name: what the array is called; edit: the vertex whose values can be typed into it, or undefined.
@@ -76,8 +73,10 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
       cell.element.classList.toggle("down", isLast(0, row));
       cell.element.classList.toggle("across", isLast(1, column));
     }
-    element.about.seen = ["rows", "columns"].map((what, i) => seenText(what, starts[i], counts[i], all[i].length)).filter(Boolean).join(", ");
-    element.title = element.about.seen;
+    // Rows and columns are counted from 0, as cells are.
+    const cut = ["rows", "columns"].map((what, i) => [`${what} ${starts[i]}–${starts[i] + counts[i] - 1}`, all[i].length, counts[i]]).filter(([, total, count]) => count < total);
+    element.title = cut.map(([seen, total]) => `${seen} of ${total}`).join(", ");
+    element.about.seen = cut.length > 1 ? cut.map(([seen]) => seen).join(", ") : element.title;
   }
 
   function placeOf(flat) {

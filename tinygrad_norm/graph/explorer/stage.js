@@ -34,6 +34,7 @@ function buildStage() {
     const value = matrix(box.name, box.shape, { edit: isInput ? box.v : undefined });
     const isSeed = i === now.stage.y && now.program.live;
     const gradient = box.g === undefined ? null : matrix(box.slope, box.shape, { edit: isSeed ? now.stage.cotangent : undefined, gradient: true });
+    if (box.all) value.element.title = `a corner of ${box.all}`;
     const number = phone.matches || digits ? null : make("small", { class: "number" });
     const made = !number && box.made && box.made !== box.name && fitsBeside(box, w) ? make("small", {}, " = ", formula(inShort(box.made))) : null;
     const title = make("button", { type: "button", class: "title", title: box.whole || (box.made ? `${box.name} = ${box.made}` : box.name), onclick: () => goToBox(i) }, formula(box.name), made, number);
@@ -78,7 +79,7 @@ function fillStage() {
     shownBox.value.fill(now.values[box.v], { top: value.get(box.unit), chosen, decimals: 2, room: 2.95, empty: !computed.has(i), before: changed ? now.before[box.v] : null });
     if (shownBox.number) {
       const { seen } = shownBox.value.element.about;
-      shownBox.number.textContent = [computed.has(i) ? ` ${shown(now.values[box.v][chosen])}` : "", seen].filter(Boolean).join(", ");
+      shownBox.number.textContent = [" ", [computed.has(i) ? shown(now.values[box.v][chosen]) : "", seen].filter(Boolean).join(", ")].join("");
     }
     if (shownBox.gradient) {
       const v = gradients.get(i);
