@@ -89,7 +89,7 @@ function lastDigit(text) {
 /** The expression as text, with the fewest digits that make "text = result" true, and the result. */
 function arithmetic(expression, value) {
   const end = result(value), large = Math.abs(value) < 1e6 ? 1e9 : 1e6;
-  const number = Number(end.replace("−", "-"));
+  const number = Number(end.replaceAll("−", "-"));
   const found = (end, isTrue) => {
     for (let digits = 3; digits <= 17; digits++) {
       const written = (x) => withDigits(x, digits, large);
@@ -100,7 +100,7 @@ function arithmetic(expression, value) {
   if (!Number.isFinite(value)) return [print(expression, (x) => withDigits(x, 3, large)).text, end];
   // A half may be rounded up or down. What cancels leaves rounding: the result is nothing, to three decimals.
   return found(end, (x) => Math.abs(x - number) <= 0.50001 * lastDigit(end))
-    || found(minus(value.toFixed(3)), (x) => Math.abs(x - value) < 5e-4)
+    || found(minus((Math.abs(value) < 5e-4 ? 0 : value).toFixed(3)), (x) => Math.abs(x - value) < 5e-4)
     || [print(expression, (x) => withDigits(x, 17, large)).text, end];
 }
 

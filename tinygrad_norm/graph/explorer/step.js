@@ -18,10 +18,15 @@ function incoming(link) {
   return g.length === 1 ? { from, spread: spread.fill(g[0]) } : { from, spread: null };
 }
 
+const factors = new WeakMap(); // of links, for the values that they follow from
+
 /** The local factor, cell by cell: what the recorded rule makes of ones. */
 function factorOf(link) {
   const { g } = now.stage.boxes[link.t];
-  return evaluated(link.before, [[g, new Float64Array(now.values[g].length).fill(1)]]);
+  if (!factors.has(now.values)) factors.set(now.values, new Map());
+  const known = factors.get(now.values);
+  if (!known.has(link)) known.set(link, evaluated(link.before, [[g, new Float64Array(now.values[g].length).fill(1)]]));
+  return known.get(link);
 }
 
 const isUniform = (factor) => factor.every((x) => Math.abs(x - factor[0]) <= 1e-14 * Math.abs(factor[0]));
