@@ -164,7 +164,9 @@ def test_operands_have_the_fewest_digits_that_make_the_line_true(printed):
     rng = np.random.default_rng(2)
     for a, b in 10.0 ** rng.uniform(-2, 3, size=(200, 2)) * rng.choice([-1, 1], size=(200, 2)):
         text, end = printed(["multiply", a, b], a * b)
-        digits = next(d for d in range(3, 18) if abs(round(a, d) * round(b, d) - number(end)) <= 0.50001 * last_digit(end))
+        digits = next(
+            d for d in range(3, 18) if abs(round(a, d) * round(b, d) - number(end)) <= 0.50001 * last_digit(end)
+        )
         assert agrees(end, a * b)
         assert max(len(each.partition(".")[2]) for each in operands(f"y = {text} = {end}")) <= digits
 

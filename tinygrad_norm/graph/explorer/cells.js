@@ -55,16 +55,16 @@ function follow(found) {
 /** How much a term adds to a sum, with the scene's own numbers: the choice stays where it is when they are changed. */
 const weightOf = (term) => Math.abs(term.reduce((weight, [u, cell]) => weight * now.before[u][cell], 1));
 
-/** Of the terms of a sum, the one that adds most; but one that contains cells that are known already comes first. */
-function termToFollow(v, terms, found) {
+/** Of the terms of a sum, the one that adds most; but one of cells that are known already, or near, comes first. */
+function termToFollow(v, terms, found, near) {
   const { op } = now.program.vertices[v];
-  const knows = (term) => term.filter(([u, cell]) => found.get(u) === cell).length;
+  const knows = (term) => term.filter(([u, cell]) => found.get(u) === cell || (near.has(u) && near.get(u).has(cell))).length;
   const weight = op === "min" ? (term) => -now.before[term[0][0]][term[0][1]] : op === "max" ? (term) => now.before[term[0][0]][term[0][1]] : weightOf;
   return terms.reduce((best, term) => (knows(term) > knows(best) || (knows(term) === knows(best) && weight(term) > weight(best)) ? term : best));
 }
 
 /** The cells that belong to known ones, a map from vertices. What is exact goes first; then a term of each sum. */
-function cellsOf(known) {
+function cellsOf(known, near = new Map()) {
   const { vertices } = now.program;
   const found = follow(new Map(known));
   for (let v = lastOfFunction(); v >= 0; v--) {
@@ -75,7 +75,7 @@ function cellsOf(known) {
     const all = found.has(v) ? termsOfCell(v, found.get(v)) : Array.from(now.values[v], (_, cell) => termsOfCell(v, cell)).flat();
     const terms = found.has(v) ? all : all.filter((term) => term.some(([u, cell]) => found.get(u) === cell));
     if (!terms || !terms.length) continue;
-    const term = termToFollow(v, terms, found), size = found.size;
+    const term = termToFollow(v, terms, found, near), size = found.size;
     if (!found.has(v)) found.set(v, Math.floor(all.indexOf(term) / n));
     for (const [u, cell] of term) if (!found.has(u)) found.set(u, cell);
     if (found.size > size) v = lastOfFunction() + 1;
@@ -84,8 +84,8 @@ function cellsOf(known) {
   return found;
 }
 
-/** All cells that a cell of a vertex has a part in, and all that have a part in it: a map from vertices to sets. */
-function relatives(v, cell) {
+/** All cells that a cell has a part in, also by sums of its row or not, and all that have a part in it: sets by vertex. */
+function relatives(v, cell, bySums = true) {
   const { vertices } = now.program;
   const found = new Map([[v, new Set([cell])]]);
   const add = (u, at) => found.set(u, (found.get(u) || new Set()).add(at));
@@ -95,7 +95,8 @@ function relatives(v, cell) {
   }
   const below = new Map([[v, found.get(v)]]);
   for (let u = v + 1; u <= lastOfFunction(); u++) {
-    if (!vertices[u].in || !vertices[u].in.some((w) => below.has(w))) continue;
+    const { in: operands, op, n } = vertices[u];
+    if (!operands || !operands.some((w) => below.has(w)) || (n && op !== "products" && !bySums)) continue;
     const has = ([w, i]) => below.has(w) && below.get(w).has(i);
     const cells = [...now.values[u].keys()].filter((at) => { const terms = termsOfCell(u, at); return !terms || terms.some((term) => term.some(has)); });
     below.set(u, new Set(cells));
@@ -109,10 +110,11 @@ function chosenCells() {
   const { scene, cell, pin } = state;
   const key = JSON.stringify([scene, cell, pin]);
   if (chosenCells.key !== key) {
-    const pinned = pin && now.stage.boxes[pin.box];
+    const box = pin && now.stage.boxes[pin.box];
+    const pinned = box ? [box.v, flatOf(box.shape, clipped(pin.cell, box.shape))] : null;
     const chosen = [now.reference.v, flatOf(now.reference.shape, cell)];
     chosenCells.key = key;
-    chosenCells.found = cellsOf([chosen, ...(pinned ? [[pinned.v, flatOf(pinned.shape, clipped(pin.cell, pinned.shape))]] : [])]);
+    chosenCells.found = pinned ? cellsOf([chosen, pinned], relatives(...pinned, false)) : cellsOf([chosen]);
     chosenCells.relatives = relatives(...chosen);
   }
   return chosenCells.found;

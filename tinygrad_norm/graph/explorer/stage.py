@@ -23,7 +23,7 @@ from .recording import Recording
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
-LETTER = 6.6
+LETTER = 6.2
 COLOUR, COLOUR_LINE = 15, 12
 MINI, MINI_LINE = 10, 8
 MOST_ROWS, MOST_COLUMNS = 16, 24
