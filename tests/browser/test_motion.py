@@ -25,10 +25,8 @@ MIDDLE = """([box, which]) => {
 def still_page(open_page):
     """A page of batch norm at a step before another one, whose clock the test turns."""
 
-    def opened(condition="s.box === 6", html=None, **options):
-        page = open_page(
-            html or explore_norm("batch_norm").html, viewport={"width": 1366, "height": 657}, **options
-        ).page
+    def opened(condition="s.box === 6", **options):
+        page = open_page(explore_norm("batch_norm").html, viewport={"width": 1366, "height": 657}, **options).page
         page.clock.install()
         page.reload()
         page.clock.pause_at(datetime.datetime.now() + datetime.timedelta(hours=1))
