@@ -46,20 +46,6 @@ function walk() {
   return found;
 }
 
-/** What the page says of every cell at every step. */
-function said() {
-  const lines = [];
-  const { shape } = now.reference;
-  for (let step = 0; step < now.steps.length; step++) {
-    go(step);
-    for (let flat = 0; flat < product(shape); flat++) {
-      pick(indexOf(shape, flat));
-      for (const part of document.querySelectorAll("#step .part:not(.changed)")) lines.push([step, flat, part.textContent]);
-    }
-  }
-  return lines;
-}
-
 /** The numbers in the boxes at this step: of each its values, and what has arrived of its gradient. */
 function boxesNow() {
   return [...document.querySelectorAll("[data-box]")].map((box) => [...box.querySelectorAll(".matrix")].map(

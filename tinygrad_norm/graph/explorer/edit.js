@@ -81,6 +81,18 @@ function moveInGrid(cell, key) {
   const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
   const next = (rows[row + down] || [])[column + right];
   if (next) focusCell(next);
+  else if (cell.closest(".matrix").about.seen) chooseBeyond(cell, down, right);
+}
+
+/** Where the shown part of an array ends, the cell behind its end is chosen, and the part follows. */
+function chooseBeyond(cell, down, right) {
+  const { box, index, shape, gradient } = about(cell);
+  const axes = axesOf(shape)[down ? 0 : 1], places = placesOf(shape, axes);
+  const place = places[places.findIndex((each) => axes.every((axis, i) => each[i] === index[axis])) + (down || right)];
+  if (!box || !place) return;
+  const address = addressOf(cell), next = index.map((at, axis) => (axes.includes(axis) ? place[axes.indexOf(axis)] : at));
+  pickIn(box, next, gradient);
+  focusAt({ ...address, cell: next.join(",") });
 }
 
 function cellKeys(event) {
