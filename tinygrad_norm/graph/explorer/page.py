@@ -29,7 +29,8 @@ from .scenes import (
 
 _NORM_OF = {getattr(functional, name): name for name in norms()}
 SCRIPTS = (
-    "evaluator", "dom", "state", "matrix", "cells", "cell", "step", "stage", "motion", "edit", "tables", "parts", "page",
+    "evaluator", "dom", "state", "matrix", "cells", "cell", "step", "stage", "motion", "edit",
+    "tables", "parts", "page",
 )  # fmt: skip
 """The page's script, in the order in which its parts are read."""
 
