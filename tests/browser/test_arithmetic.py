@@ -28,8 +28,9 @@ PAGES = {
     "linear": (lambda: tn.explore(lambda x, w, b: x @ w + b, A, A.T, A[0, :3]), 20),
     "elementwise": (lambda: tn.explore(lambda x: abs(x) ** 1.5 + np.maximum(x, 0.5) / (2 + np.tanh(x)), A), 20),
 }
-LEAVES = """[...now.stage.inputs.map(i => now.stage.boxes[i].v), now.stage.cotangent]
-    .map(v => [v, now.program.vertices[v].shape])"""
+LEAVES = """[...now.stage.inputs.map(i => now.stage.boxes[i]).filter(box => box.name !== "σ²").map(box => box.v),
+    now.stage.cotangent].map(v => [v, now.program.vertices[v].shape])"""
+# A variance that is given is not replaced: it is positive.
 
 
 def edits_of(page, count, seed=0):

@@ -171,6 +171,8 @@ def test_the_choice_stays_when_numbers_change(open_page):
     before = chosen(page, [1, 2])
     page.evaluate("change(now.stage.boxes[0].v, now.values[now.stage.boxes[0].v].map((x, i) => 100 * ((i * 7) % 5)))")
     assert page.evaluate(CHOSEN) == before
+    page.evaluate("pick([0, 0])")
+    assert chosen(page, [1, 2]) == before
 
 
 def test_choosing_is_quick_in_larger_products(open_page):

@@ -45,7 +45,7 @@ def test_forward_each_operand_travels_from_its_box_to_the_active_one(still_page)
     page = still_page()
     page.evaluate("pick([1, 2])")
     page.click("#next")
-    page.clock.run_for(40)
+    page.clock.run_for(20)
     start = page.evaluate(BADGES)
     # x̂ = (x−μ) · r
     names = page.evaluate("now.stage.boxes.map(box => box.name)")
@@ -58,7 +58,7 @@ def test_forward_each_operand_travels_from_its_box_to_the_active_one(still_page)
     for box, value in zip(operands, values, strict=True):
         assert far(page.evaluate(MIDDLE, [box, 0]), places[value]) < 25
     ends = page.evaluate(MIDDLE, [6, 0])
-    page.clock.run_for(400)
+    page.clock.run_for(440)
     assert all(far(ends, where) < 40 for _, *where in page.evaluate(BADGES))
     page.clock.run_for(120)
     assert page.evaluate(BADGES) == []
@@ -99,15 +99,28 @@ def test_backward_the_contribution_travels_against_the_arrow(still_page):
     page.evaluate("pick([1, 2])")
     page.click("#next")
     link = page.evaluate("now.stage.links[now.steps[state.step].link]")
-    page.clock.run_for(40)
+    page.clock.run_for(20)
     ((text, *start),) = page.evaluate(BADGES)
     assert text in page.text_content("#step .part")
     assert far(page.evaluate(MIDDLE, [link["t"], 1]), start) < 25
     red, _, blue = channels(page.eval_on_selector(".load", "b => getComputedStyle(b).backgroundColor"))
     assert red > blue
-    page.clock.run_for(430)
+    page.clock.run_for(450)
     ((_, *end),) = page.evaluate(BADGES)
     assert far(page.evaluate(MIDDLE, [link["s"], 1]), end) < 25
+
+
+def test_it_neither_jumps_nor_turns_on_its_way_back(still_page):
+    page = still_page("s.link !== undefined && now.stage.links[s.link].s === 2 && now.stage.links[s.link].t === 6")
+    page.click("#next")
+    way = []
+    for _ in range(32):
+        page.clock.run_for(16)
+        way += [where for _, *where in page.evaluate(BADGES)]
+    across = [x for x, _ in way]
+    assert across == sorted(across, reverse=True)
+    assert across[0] - across[-1] > 400
+    assert max(map(far, way, way[1:])) < 80
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
