@@ -29,7 +29,7 @@ from .scenes import (
 _NORM_OF = {getattr(functional, name): name for name in norms()}
 SCRIPTS = (
     "evaluator", "dom", "state", "matrix", "cell", "step", "stage", "edit",
-    "panels", "routes", "shared", "checks", "epsilon", "page",
+    "panels", "routes", "shared", "checks", "epsilon", "questions", "guide", "page",
 )  # fmt: skip
 """The page's script, in the order in which its parts are read."""
 
