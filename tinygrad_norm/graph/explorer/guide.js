@@ -15,6 +15,12 @@ function goInGuide(at, chosen = null) {
   if (next) next.focus({ preventScroll: true });
 }
 
+/** To where the page begins. */
+function leaveGuide() {
+  showState(`#scene=${encodeURIComponent(data.scenes[0].key)}&step=1&cell=${state.cell.join(",")}`);
+  get("next").focus();
+}
+
 /** Where the run stands, for the address. */
 const placeInGuide = () => [`at=${guide.at + 1}`, ...(guide.chosen === null ? [] : [`chose=${guide.chosen + 1}`])];
 
@@ -25,7 +31,7 @@ function addressOfGuide() {
 }
 
 function readGuide(asked) {
-  if (asked.get("part") !== "guide" || !run.length) return;
+  if (asked.get("part") !== "guide") return;
   const number = (key, most) => Math.min(Math.max(parseInt(asked.get(key), 10) || 0, 0), most) - 1;
   guide.at = Math.max(0, number("at", run.length));
   const { answers } = run[guide.at], chosen = answers ? number("chose", answers.length) : -1;
@@ -41,21 +47,23 @@ function showGuide(panel) {
   const each = run[guide.at], { at } = guide, isLast = at === run.length - 1;
   const step = now.steps[state.step];
   const verdict = isAnswered(each) && each.answers
-    ? make("p", { class: "verdict" }, make("b", {}, guide.chosen === each.right ? "Right. " : "Not so. "), written(each.why)) : null;
+    ? make("p", { class: guide.chosen === each.right ? "verdict" : "verdict wrong" }, make("b", {}, guide.chosen === each.right ? "Right. " : "Not so. "), written(each.why)) : null;
   const further = make("div", { class: "further" },
     make("button", { type: "button", id: "guide-previous", disabled: at === 0, onclick: () => goInGuide(at - 1) }, "Previous"),
-    make("button", { type: "button", id: "guide-next", onclick: () => (isLast ? go(0) : goInGuide(at + 1)) }, isLast ? "Finish" : each.answers ? "Next question" : "Go on"));
-  panel.replaceChildren(
+    make("button", { type: "button", id: "guide-next", onclick: () => (isLast ? leaveGuide() : goInGuide(at + 1)) }, isLast ? "Finish" : each.answers ? "Next question" : "Go on"));
+  const numbers = isAnswered(each) && make("div", { class: "arithmetic" }, cellTag(now.stage.boxes[step.box]), changedText(step) ?? cellLines(step));
+  // A long sum of numbers is left out where it has no room.
+  fitInto(panel, [numbers, null], (said) => [
     make("h2", {}, make("span", { class: "place" }, `${at + 1} of ${run.length}`), " ", written(each.ask)),
     make("div", { class: "answers" }, each.answers ? make("div", { class: "choice", role: "group", "aria-label": "Your prediction" }, each.answers.map((answer, i) => answerButton(answer, i, each.right))) : null, further),
-    ...[verdict].filter(Boolean),
-    make("div", { class: "arithmetic" }, cellTag(now.stage.boxes[step.box]), cellLines(step), changedText(step)));
+    verdict,
+    said,
+  ]);
 }
 
-panels.push({
-  key: "guide", title: "Start here", button: false, isThere: () => run.length > 0, show: showGuide,
-  walks: true, leaves: true, address: addressOfGuide, read: readGuide,
-});
+if (run.length) {
+  panels.push({ key: "guide", title: "Start here", button: false, isThere: () => true, show: showGuide, walks: true, leaves: true, address: addressOfGuide, read: readGuide });
+}
 
 function connectGuide() {
   get("start").hidden = run.length === 0;

@@ -22,18 +22,18 @@ def run_of_function(at: States) -> Texts:
     seen = [
         (
             "A box is an array: its value above, its gradient below. Blue is positive, orange is negative.",
-            at(key, 1),
+            at(key, "given"),
         ),
-        ("Press any cell: it is yours from then on, and every line shows the arithmetic of your cell.", at(key, 1)),
+        ("Press any cell: it is yours from then on, and every line shows the arithmetic of your cell.", at(key, "given")),
         ("Next computes one array after the other: forward, along the arrows.", at(key, at.output(key))),
         (
             "Then the gradient goes back along each arrow: what comes in, times the slope of the operation. Where two "
             "arrows meet, both are added.",
-            at(key, -1),
+            at(key, ""),
         ),
     ]  # fmt: skip
     if at.is_live(key):
-        seen.append(("Type into a cell of an input, or drag it up or down: everything is computed again.", at(key, -1)))
+        seen.append(("Type into a cell of an input, or drag it up or down: everything is computed again.", at(key, "")))
     return [{"ask": text, "at": state} for text, state in seen if len(names) > 1]
 
 
@@ -52,7 +52,7 @@ def run_of_family(page: Facts) -> Texts:
         of = page.x.size // count
         asked.append((
             f"{norm.title}: which cells of x share a mean?",
-            page.at(key, "given"), tuple(f"A {each.shared}" for _, each in known), i,
+            page.at(key, "given"), tuple(f"A {each.unit}" for _, each in known), i,
             f"There {'is one mean' if count == 1 else f'are {count} means'} over {page.over(key)}, "
             f"of {of} values each.",
             page.at(key, "μ"),
@@ -139,9 +139,9 @@ def _changes(page: Facts) -> list[Prediction]:
         ),
         (
             f"A whole {unit} of x is doubled. What happens to its ∂L/∂x?",
-            at(key, -1), ("It is doubled", "It stays", "It is halved"), 2,
+            at(key, "∂L/∂x"), ("It is doubled", "It stays", "It is halved"), 2,
             f"{y} stays, but for ε, because r is halved. So a change of x counts half as much.",
-            at(key, -1, times=2, to=page.to),
+            at(key, "∂L/∂x", times=2, to=page.to),
         ),
     ]  # fmt: skip
 
@@ -156,21 +156,21 @@ def _gradients(page: Facts) -> list[Prediction]:
         f"Follow the arrows back from {y} to x. How many routes are there?",
         at(key, y), ("One", "Two", "Four"), 2 if page.norm.subtracts else 1,
         f"Through the numerator alone, {routes}. What they carry adds up.",
-        at(key, -1),
+        at(key, "∂L/∂x"),
     )]  # fmt: skip
     if "constant" in page.scenes:
         found.append((
-            f"Suppose {page.were_constant}, with the same values. Would ∂L/∂x still be right?",
-            at(key, -1), (f"Yes: {y} is the same", "No"), 1,
-            f"{y} is the same, but all routes through the statistics are cut: ∂L/∂x is wrong by {page.wrong_by}.",
-            at("constant", -1),
+            f"Suppose {page.were_constant}: {y} would be the same. Would ∂L/∂x be the same, too?",
+            at(key, "∂L/∂x"), ("Yes", "No"), 1,
+            f"The routes through the statistics are cut: ∂L/∂x is wrong by {page.wrong_by} of its length.",
+            at("constant", "∂L/∂x"),
         ))  # fmt: skip
     if page.norm.subtracts:
         found.append((
             f"What does a {unit} of ∂L/∂x sum to?",
-            at(key, -2), ("What ∂L/∂y sums to", "0", "1"), 1,
+            at(key, "∂L/∂x"), ("What ∂L/∂y sums to", "0", "1"), 1,
             f"Adding a number to a whole {unit} of x does not change {y}: the slopes in that direction add up to 0.",
-            at(key, -1),
+            at(key, "∂L/∂x"),
         ))  # fmt: skip
     return found
 
@@ -206,7 +206,7 @@ def _company(page: Facts) -> list[Prediction]:
             "At test time a sample may come alone. Which μ and σ² does it get?",
             at("eval", "given"), ("Its own", "Stored ones", "0 and 1"), 1,
             "Training has stored them, and they are constants now. Each cell of y depends on its own x alone.",
-            at("eval", -1),
+            at("eval", "∂L/∂x"),
         ))  # fmt: skip
     elif page.norm.name != "batch_norm":
         found.append((
@@ -221,8 +221,7 @@ def _company(page: Facts) -> list[Prediction]:
         found.append((
             f"{page.known[other].title} takes the same numbers. Which cells share a mean there?",
             at(other, "given"), (f"A {own}", f"A {shared}"), 1,
-            f"The mean is taken over {page.over(other)} there, and over {page.over(key)} in {page.norm.title.lower()}. "
-            "The rest is the same.",
+            f"Statistics are taken over {page.over(other)} there, and over {page.over(key)} before.",
             at(other, "μ"),
         ))  # fmt: skip
     return found

@@ -35,19 +35,19 @@ def _of_routes(page: Facts) -> list[Question]:
         (
             "Which routes lead back to x, and what does each carry?",
             f"{carried} They add up to dx, cell by cell; the last line has the numbers of your cell.",
-            at(key, -1, "routes"),
+            at(key, "∂L/∂x", "routes"),
         ),
         (
             "How does the graph become the closed form?",
             f"Multiply the rules along each route and add the routes. With Σ/n as a mean and "
             f"`{'(x−μ)' if page.norm.subtracts else 'x'} · r` as `x̂`: `{closed}`.",
-            at(key, -1, "routes"),
+            at(key, "∂L/∂x", "routes"),
         ),
         (
             f"What if {page.were_constant}: how wrong is dx?",
             "y is the same, but of the routes only the one through the numerator is left. "
             f"Here dx is then wrong by {page.wrong_by} of its length.",
-            at(key, -1, "routes", without=",".join(page.through_statistics)),
+            at(key, "∂L/∂x", "routes", without=",".join(page.through_statistics)),
         ),
     ]  # fmt: skip
 
@@ -59,7 +59,7 @@ def _of_sums(page: Facts) -> list[Question]:
             f"Why does dx sum to zero over a {unit}?",
             f"Add the same number to a whole {unit} of x: μ moves along, so {y} stays. L does not change in that "
             "direction, so the slopes along it add up to 0.",
-            at(key, -1, "checks"),
+            at(key, "∂L/∂x", "checks"),
         )
     else:
         sums = (
@@ -73,14 +73,14 @@ def _of_sums(page: Facts) -> list[Question]:
             "Why does dx not sum to zero at test time?",
             f"μ is a stored number there. Add to a whole {unit} of x, and μ stays: {y} moves, so the slopes do not add "
             "up to 0.",
-            at("eval-batch", -1, "checks"),
+            at("eval-batch", "∂L/∂x", "checks"),
         ))  # fmt: skip
     centred = "deviations of a {} from μ" if page.norm.subtracts else "values of a {}"
     found.append((
         "Why is sum(dx · x̂) nearly zero?",
         f"Scale the {centred.format(unit)}: r undoes it, and {y} stays, but for ε. What ε leaves is "
         "`Σ dx · x̂ = ε · r³ · Σ dx̂ · x̂`.",
-        at(key, -1, "checks"),
+        at(key, "∂L/∂x", "checks"),
     ))  # fmt: skip
     return found
 
@@ -97,17 +97,19 @@ def _of_family(page: Facts) -> list[Question]:
         name = norm.title.partition(" ")[0]
         cells.append(f"{name} norm: the {each} of a {norm.unit}" if each > 1 else f"{name} norm: none, dx is 0")
         kind = "mean" if norm.subtracts else "mean square"
-        means.append(f"{name} norm: {count} {kind}{'s' * (count > 1)} over {page.over(other)}, of {each} value{'s' * (each > 1)} each")
+        means.append(
+            f"{name} norm: {count} {kind}{'s' * (count > 1)} over {page.over(other)}, of {each} value{'s' * (each > 1)} each"
+        )
     return [
         (
             "What does dx[i, j] depend on?" if page.x.ndim == 2 else "What does one cell of dx depend on?",
             f"On the cells of x that share its statistics, of {size}. {'. '.join(cells)}.",
-            at(key, -1, "shared"),
+            at(key, "∂L/∂x", "shared"),
         ),
         (
             "Over which axes does each norm average, and how often?",
             f"{'. '.join(means)}.",
-            at(key, -1, "shared"),
+            at(key, "∂L/∂x", "shared"),
         ),
     ]  # fmt: skip
 
@@ -161,12 +163,12 @@ def _of_changes(page: Facts) -> list[Question]:
         (
             f"What happens if 3 is added to a whole {unit} of x?",
             f"{added} Shown at the last step: the old numbers and the new ones of your cell.",
-            at(key, -1, add=3, to=page.to),
+            at(key, "∂L/∂x", add=3, to=page.to),
         ),
         (
             f"What happens if a whole {unit} of x is doubled?",
             f"r is halved: x̂ and {y} stay, but for ε, and dx is halved.",
-            at(key, -1, times=2, to=page.to),
+            at(key, "∂L/∂x", times=2, to=page.to),
         ),
     ]  # fmt: skip
 
@@ -180,7 +182,7 @@ def _of_test_time(page: Facts) -> list[Question]:
                 "What changes at test time?",
                 "μ and σ² are stored from training. One sample is enough, each cell of y depends on its own x alone, "
                 f"and `dx = ∂L/∂y · {gamma}r`.",
-                at("eval", -1),
+                at("eval", "∂L/∂x"),
             ),
             ("What if a batch of one is trained on?", page.scenes["one"].text, at("one", "x̂")),
         ]  # fmt: skip
@@ -190,7 +192,7 @@ def _of_test_time(page: Facts) -> list[Question]:
         (
             "What changes at test time, and for a batch of one?",
             f"Nothing: every {page.norm.unit} has its own {page.statistics}, so a sample needs no company.",
-            at(key, -1, "shared"),
+            at(key, "∂L/∂x", "shared"),
         )
     ]
 
@@ -205,12 +207,12 @@ def _of_epsilon(page: Facts) -> list[Question]:
             f"What does ε do as {page.m} goes to 0?",
             f"It keeps `r = 1/√({page.m} + ε)` finite: at most `1/√ε`, here {eps**-0.5:.0f}. dx grows with r, but not "
             "further.",
-            at(key, -1, "epsilon"),
+            at(key, "∂L/∂x", "epsilon"),
         ),
         (
             "What is the slope at the variance, as √ and as 1/√?",
             f"With `{v}` at once: `∂r/∂v = −½ r³`. In two steps, through `σ = √v`: `1/(2σ) · (−1/σ²)`. "
             "Both are the same number.",
-            at(key, -1, "epsilon"),
+            at(key, "∂L/∂x", "epsilon"),
         ),
     ]  # fmt: skip

@@ -55,10 +55,10 @@ class States:
         name: str = stage["boxes"][stage["y"]]["name"]
         return name
 
-    def __call__(self, scene: str, step: str | int, part: str = "", **more: object) -> str:
-        """Return the address of a step, named or by its number from the end if that is negative."""
+    def __call__(self, scene: str, step: str, part: str = "", **more: object) -> str:
+        """Return the address of a step, by its name in `steps`; the last one if it is empty."""
         steps = self.steps(scene)
-        number = steps[step] if isinstance(step, str) else max(steps.values()) + 1 + step
+        number = steps[step] if step else max(steps.values())
         stage = self.stage(scene)
         of_y, of_x = (stage["boxes"][stage[end]]["shape"] for end in ("y", "x"))
         shape = of_y if np.prod(of_y) > 1 else of_x
