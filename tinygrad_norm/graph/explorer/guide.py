@@ -24,7 +24,7 @@ def run_of_function(at: States) -> Texts:
             "A box is an array: its value above, its gradient below. Blue is positive, orange is negative.",
             at(key, "given"),
         ),
-        ("Press any cell: it is yours from then on, and every line shows the arithmetic of your cell.", at(key, "given")),
+        ("Press any cell: it is yours from then on, and every line shows its arithmetic.", at(key, "given")),
         ("Next computes one array after the other: forward, along the arrows.", at(key, at.output(key))),
         (
             "Then the gradient goes back along each arrow: what comes in, times the slope of the operation. Where two "
@@ -57,7 +57,7 @@ def run_of_family(page: Facts) -> Texts:
             f"of {of} values each.",
             page.at(key, "μ"),
         ))  # fmt: skip
-    if "batch_norm" in page.known and "layer_norm" in page.known:
+    if "layer_norm" in page.known and page.x.shape[0] > 1:
         asked.append((
             "1 is added to your cell of x alone. In which of these norms does y of other samples change?",
             page.at("batch_norm", "y"), ("Batch normalization", "Layer normalization", "Every norm"), 0,
@@ -190,15 +190,15 @@ def _parameters(page: Facts) -> list[Prediction]:
 def _company(page: Facts) -> list[Prediction]:
     """Samples of a batch interact or do not; at test time; the other norms."""
     at, key, unit, y = page.at, page.key, page.short, page.y
-    others = (
-        ": the samples of a batch depend on each other" if page.norm.name == "batch_norm" else ", and no other sample"
-    )
+    moved = page.statistics if page.norm.subtracts else "the mean square"
+    is_batch = page.norm.name == "batch_norm"
+    others = ": the samples of a batch depend on each other" if is_batch else ", and no other sample"
     found: list[Prediction] = []
     if page.count > 1 and page.each > 2:
         found.append((
             f"1 is added to your cell of x alone. Which cells of {y} change?",
             at(key, y), (f"The same cell of {y}", f"Its {unit}", f"All of {y}"), 1,
-            f"The cell moves {page.statistics if page.norm.subtracts else 'the mean square'}, which its whole {unit} shares{others}.",
+            f"The cell moves {moved}, which its whole {unit} shares{others}.",
             at(key, y, add=1, to="cell"),
         ))  # fmt: skip
     if "eval" in page.scenes:

@@ -96,10 +96,8 @@ def _of_family(page: Facts) -> list[Question]:
         each = size // count
         name = norm.title.partition(" ")[0]
         cells.append(f"{name} norm: the {each} of a {norm.unit}" if each > 1 else f"{name} norm: none, dx is 0")
-        kind = "mean" if norm.subtracts else "mean square"
-        means.append(
-            f"{name} norm: {count} {kind}{'s' * (count > 1)} over {page.over(other)}, of {each} value{'s' * (each > 1)} each"
-        )
+        kind = ("mean" if norm.subtracts else "mean square") + "s" * (count > 1)
+        means.append(f"{name} norm: {count} {kind} over {page.over(other)}, of {each} value{'s' * (each > 1)} each")
     return [
         (
             "What does dx[i, j] depend on?" if page.x.ndim == 2 else "What does one cell of dx depend on?",
