@@ -1,4 +1,4 @@
-"""The page's questions and guided run: every state exists and is the one that the text means, numbers are the engine's."""
+"""The page's questions and guided run: every state exists and is the one that is meant, numbers are the engine's."""
 
 import re
 from urllib.parse import parse_qsl
