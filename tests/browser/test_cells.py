@@ -179,12 +179,15 @@ def test_choosing_is_quick_in_larger_products(open_page):
     a, b = RNG.normal(size=(2, 16, 16))
     page = open_page(tn.explore(lambda a, b: np.tanh(a @ b), a, b).html).page
     assert page.evaluate("now.program.live")
+    # Beside drawing the page, finding the cells takes no time that anyone would feel.
     time = """() => {
       const start = performance.now();
       pickIn(now.stage.boxes[0], [13, 2], false);
-      return performance.now() - start;
+      const picked = performance.now();
+      redraw("cell");
+      return (picked - start) / (performance.now() - picked);
     }"""
-    assert min(page.evaluate(time) for _ in range(3)) < 500
+    assert min(page.evaluate(time) for _ in range(5)) < 4
 
 
 # Arrays that are larger than what is shown of them.

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...engine.operators import Array
+from .guide import run_of_family, run_of_function, run_of_norm
 from .insights import Sharing, routes, statistics_of
+from .questions import questions_of
 from .recording import Recording
 from .scenes import Scene
 from .stage import program_of, stage_of
+from .states import Facts, States
 
 VERSION = 3
 PARTS_OF_PROGRAM = ("live", "reason", "vertices", "tables", "cotangent", "held")
@@ -33,7 +36,20 @@ def page_data(title: str, scenes: Sequence[Scene]) -> dict[str, Any]:
         data["given"] = [[i, vertex.pop("value")] for i, vertex in enumerate(run["vertices"]) if vertex["op"] == "leaf"]
         data["program"] = _shared({key: run[key] for key in PARTS_OF_PROGRAM if key in run}, programs)
         found.append(data)
-    return {"version": VERSION, "title": title, "scenes": found, "programs": programs, "stages": stages}
+    page = {"version": VERSION, "title": title, "scenes": found, "programs": programs, "stages": stages}
+    return page | _ways_in(page, scenes)
+
+
+def _ways_in(page: dict[str, Any], scenes: Sequence[Scene]) -> dict[str, Any]:
+    """Return the questions and the guided run, where the page has what they lead to."""
+    at = States(page)
+    if scenes[0].norm is None:
+        return {"questions": [], "guide": run_of_function(at)}
+    if not all(at.is_live(scene.key) and scene.shares for scene in scenes) or not at.explains(at.first):
+        return {"questions": [], "guide": []}
+    facts = Facts(at, scenes)
+    run = run_of_norm if at.first == "train" else run_of_family
+    return {"questions": questions_of(facts), "guide": run(facts)}
 
 
 def _shared(part: Any, parts: list[Any]) -> int:

@@ -191,7 +191,7 @@ function changedText(step) {
   const parts = all.filter(([name, v]) => v !== undefined && !seen.has(name) && seen.add(name)).map(([name, v, box]) => {
     const cell = chosenIn(box), [old, value] = [now.before[v][cell], now.values[v][cell]];
     const difference = value - old;
-    const words = difference === 0 ? " unchanged" : ` (${difference > 0 ? "+" : ""}${result(difference)})`;
+    const words = Math.abs(difference) <= 1e-12 * Math.max(Math.abs(old), Math.abs(value)) ? " unchanged" : ` (${difference > 0 ? "+" : ""}${result(difference)})`;
     return make("span", { class: "part changed" }, formula(name), `: ${result(old)} → `, make("b", {}, result(value)), words);
   });
   return make("span", { class: "changes" }, parts);

@@ -14,7 +14,7 @@ function showControls() {
 
 function announce() {
   const panel = panelNow().key === "step" ? get("step") : get("panel");
-  const said = [get("count"), panel.querySelector("h2"), panel.querySelector(".arithmetic")];
+  const said = [get("count"), panel.querySelector("h2"), panel.querySelector(".verdict"), panel.querySelector(".arithmetic")];
   get("status").textContent = said.filter(Boolean).map((part) => part.textContent).join(". ");
 }
 
@@ -40,7 +40,7 @@ function connect() {
   get("next").addEventListener("click", () => go(state.step + 1));
   document.addEventListener("keydown", (event) => {
     if (cellKeys(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, select, .scrolling")) return;
+    if (event.target.closest("input, select, dialog, .scrolling")) return;
     const command = COMMANDS[event.key];
     if (!command) return;
     event.preventDefault();
@@ -50,6 +50,8 @@ function connect() {
   addEventListener("resize", () => redraw("scene"));
   connectEditing();
   connectPanels();
+  connectQuestions();
+  connectGuide();
 }
 
 openScene(0);

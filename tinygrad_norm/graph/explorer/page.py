@@ -29,7 +29,7 @@ from .scenes import (
 _NORM_OF = {getattr(functional, name): name for name in norms()}
 SCRIPTS = (
     "evaluator", "dom", "state", "matrix", "cells", "cell", "step", "stage", "motion", "edit",
-    "panels", "routes", "shared", "checks", "epsilon", "code", "page",
+    "panels", "routes", "shared", "checks", "epsilon", "code", "questions", "guide", "page",
 )  # fmt: skip
 """The page's script, in the order in which its parts are read."""
 

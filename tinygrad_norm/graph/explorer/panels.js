@@ -2,7 +2,8 @@
 // What stands below the graph: the step, or a panel that looks at the same numbers in another way.
 
 /** A panel: `key` in the address, `title` on its button, `isThere` for the scene that is shown, `show` fills an element,
- * `walks` if Back and Next go on in it. */
+ * `walks` if the graph shows the step behind it; then Back and Next go on in it, unless it `leaves` for the step.
+ * A panel with its own button has no `button` below the graph; `address` and `read` keep its own state in the address. */
 const panels = [{ key: "step", title: "Step", isThere: () => true, show: showStep, walks: true }];
 
 const panelNow = () => panels.find((panel) => panel.key === state.part);
@@ -30,7 +31,7 @@ function showPanel() {
 }
 
 function connectPanels() {
-  get("parts").append(...panels.map(({ key, title }) => make("button", { type: "button", "data-part": key, onclick: () => openPart(key) }, title)));
+  get("parts").append(...panels.filter((panel) => panel.button !== false).map(({ key, title }) => make("button", { type: "button", "data-part": key, onclick: () => openPart(key) }, title)));
 }
 
 /** Fill an element by the first of several ways that fits it; one that scrolls may be longer. */

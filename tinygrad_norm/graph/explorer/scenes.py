@@ -47,6 +47,8 @@ class Scene:
         Under which heading of the menu it stands; the first scene has none.
     shares : Sharing or None
         Which cells of x share a statistic, or would if it were not given.
+    norm : Norm or None
+        Whose run it is, with the norm's own statistics and the example's own parameters.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Scene:
     recording: Recording
     group: str = ""
     shares: Sharing | None = None
+    norm: Norm | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ class _PageOfNorm:
         title = "training: the statistics are the batch's own" if norm.name == "batch_norm" else norm.title
         flows = "They are computed" if norm.subtracts else "It is computed"
         text = f"{norm.statistics_in_words} for each {norm.shared}. {flows} from x, so gradients flow through."
-        return Scene("train", title, text, self.base, "", _shares(self.base))
+        return Scene("train", title, text, self.base, "", _shares(self.base), norm)
 
     def family(self) -> list[Scene]:
         """The other norms on the same numbers, with the same γ and β where they fit."""
@@ -210,7 +213,7 @@ class _PageOfNorm:
                 recording = self._run(call, {key: self.inputs[key] for key in taken})
             except ValueError:
                 continue  # a norm that refuses an input of this shape
-            scenes.append(Scene(norm.name, norm.title, text, recording, SHARES, _shares(recording)))
+            scenes.append(Scene(norm.name, norm.title, text, recording, SHARES, _shares(recording), norm))
         return scenes
 
     def given(self) -> list[Scene]:
@@ -316,7 +319,7 @@ def scenes_of_family(shape: tuple[int, ...], groups: int, seed: int = 0) -> list
         inputs = {**example(norm, shape, seed), "x": x}
         recording = Recording(norm.call, inputs, scenes[0].recording.cotangent if scenes else None, AXES)
         text = f"Pattern {norm.pattern}. {norm.statistics_in_words} for each {norm.shared}."
-        scenes.append(Scene(norm.name, norm.title, text, recording, SHARES, _shares(recording)))
+        scenes.append(Scene(norm.name, norm.title, text, recording, SHARES, _shares(recording), norm))
     return scenes
 
 

@@ -46,9 +46,14 @@ function clipped(cell, shape) {
 
 function go(step) {
   state.step = Math.max(0, Math.min(now.steps.length - 1, step));
-  if (!panelNow().walks) state.part = "step";
+  leavePanel();
   writeHash();
   redraw("step");
+}
+
+/** To the step, from a panel in which Back, Next and the menu of scenes do not go on. */
+function leavePanel(panel = panelNow()) {
+  if (!panel || !panel.walks || panel.leaves) state.part = "step";
 }
 
 /** Choose a cell of the reference; `pin` is a cell of one more box, where the first does not say which. */
@@ -68,6 +73,7 @@ function chooseScene(index, step = state.step) {
     compute();
   }
   state.step = Math.min(step, now.steps.length - 1);
+  if (panelNow().leaves) leavePanel();
   writeHash();
   redraw("scene");
 }
@@ -93,12 +99,12 @@ function writeHash() {
   if (state.pin) parts.push(`in=${state.pin.box}:${state.pin.cell.join(",")}`);
   if (state.part !== "step") parts.push(`part=${encodeURIComponent(state.part)}`);
   if (state.without.size) parts.push(`without=${[...state.without].map((i) => i + 1).join(",")}`);
-  const hash = `#${parts.join("&")}`;
+  const hash = `#${[...parts, ...(panelNow()?.address?.() ?? [])].join("&")}`;
   // A notebook's frame has no address of its own to write to.
   try { history.replaceState(null, "", hash); } catch { /* so be it */ }
 }
 
-/** Show a state: scene, step, cell and part; without some routes; with the cell's column changed: add, times, eps. */
+/** Show a state: scene, step, cell and part; without some routes; with ε, or the cell's column (or `to`) changed: add, times, eps. */
 function readHash(hash = location.hash) {
   const asked = new URLSearchParams(hash.slice(1));
   const scene = data.scenes.findIndex((each) => each.key === asked.get("scene"));
@@ -112,11 +118,28 @@ function readHash(hash = location.hash) {
   state.cell = clipped(state.cell, now.reference.shape);
   state.step = Math.min(state.step, now.steps.length - 1);
   state.without = new Set((asked.get("without") || "").split(",").map((i) => parseInt(i, 10) - 1).filter((i) => i >= 0 && i < now.stage.routes.length));
-  const number = (key) => (asked.has(key) && asked.get(key) !== "" && now.program.live ? Number(asked.get(key)) : NaN);
-  if (["add", "times", "eps"].some((key) => Number.isFinite(number(key)))) reset();
-  if (Number.isFinite(number("add"))) changeColumn((value) => value + number("add"));
-  if (Number.isFinite(number("times"))) changeColumn((value) => value * number("times"));
-  if (number("eps") >= 0 && now.stage.epsilons.length) changeEpsilon(asked.get("eps"));
+  for (const panel of panels) panel.read?.(asked);
+  changeAsAsked(asked);
+}
+
+/** The cells of x that an address changes: the chosen one's column, all that share its statistic, or itself. */
+function cellsTo(which) {
+  const box = now.stage.boxes[now.stage.x], chosen = chosenIn(box), { shares } = now.scene;
+  if (which === "cell") return [chosen];
+  return which === "unit" && shares ? [...shares.ids.keys()].filter((i) => shares.ids[i] === shares.ids[chosen]) : columnOf(box).cells;
+}
+
+/** Change the scene's own numbers as an address asks: one change to undo. */
+function changeAsAsked(asked) {
+  const number = (key) => (asked.get(key) && now.program.live ? Number(asked.get(key)) : NaN);
+  const [add, times, eps] = ["add", "times", "eps"].map(number), { boxes, x, epsilons } = now.stage;
+  if (![add, times, eps].some(Number.isFinite)) return;
+  const values = Float64Array.from(givenBy(now.scene).get(boxes[x].v));
+  for (const i of cellsTo(asked.get("to"))) values[i] = Number(((values[i] + (add || 0)) * (Number.isFinite(times) ? times : 1)).toPrecision(12));
+  state.past.push(state.changes);
+  state.changes = new Map(Number.isFinite(add) || Number.isFinite(times) ? [[boxes[x].v, values]] : []);
+  if (eps >= 0) for (const vertex of epsilons) state.changes.set(vertex, Float64Array.of(eps));
+  compute();
 }
 
 /** Go to a state, as a link to it does. */

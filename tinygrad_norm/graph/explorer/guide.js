@@ -1,0 +1,71 @@
+"use strict";
+// The guided run: a prediction at a time. A choice shows the state that answers, and says why.
+
+const run = data.guide ?? [];
+const guide = { at: 0, chosen: null };
+
+const isAnswered = ({ answers }) => !answers || guide.chosen !== null;
+const stateOf = (each) => (each.answers && isAnswered(each) ? each.then : each.at);
+
+/** Go to a place in the run, before or after an answer to what is asked there, and put the focus where one goes on. */
+function goInGuide(at, chosen = null) {
+  Object.assign(guide, { at, chosen });
+  showState(`${stateOf(run[at])}&part=guide&${placeInGuide().join("&")}`);
+  const next = get("panel").querySelector(chosen === null && run[at].answers ? ".choice button" : "#guide-next");
+  if (next) next.focus({ preventScroll: true });
+}
+
+/** To where the page begins. */
+function leaveGuide() {
+  showState(`#scene=${encodeURIComponent(data.scenes[0].key)}&step=1&cell=${state.cell.join(",")}`);
+  get("next").focus();
+}
+
+/** Where the run stands, for the address. */
+const placeInGuide = () => [`at=${guide.at + 1}`, ...(guide.chosen === null ? [] : [`chose=${guide.chosen + 1}`])];
+
+/** What else the address of the run holds: where it stands, and what is changed there. */
+function addressOfGuide() {
+  const changed = [...new URLSearchParams(stateOf(run[guide.at]).slice(1))].filter(([key]) => ["add", "times", "to"].includes(key));
+  return [...placeInGuide(), ...changed.map((pair) => pair.join("="))];
+}
+
+function readGuide(asked) {
+  if (asked.get("part") !== "guide") return;
+  const number = (key, most) => Math.min(Math.max(parseInt(asked.get(key), 10) || 0, 0), most) - 1;
+  guide.at = Math.max(0, number("at", run.length));
+  const { answers } = run[guide.at], chosen = answers ? number("chose", answers.length) : -1;
+  guide.chosen = chosen < 0 ? null : chosen;
+}
+
+function answerButton(answer, i, right) {
+  const mark = guide.chosen === null ? "" : i === right ? "✓ " : i === guide.chosen ? "✗ " : "";
+  return make("button", { type: "button", "aria-pressed": String(guide.chosen === i), onclick: () => goInGuide(guide.at, i) }, mark, written(answer));
+}
+
+function showGuide(panel) {
+  const each = run[guide.at], { at } = guide, isLast = at === run.length - 1;
+  const step = now.steps[state.step];
+  const verdict = isAnswered(each) && each.answers
+    ? make("p", { class: guide.chosen === each.right ? "verdict" : "verdict wrong" }, make("b", {}, guide.chosen === each.right ? "Right. " : "Not so. "), written(each.why)) : null;
+  const further = make("div", { class: "further" },
+    make("button", { type: "button", id: "guide-previous", disabled: at === 0, onclick: () => goInGuide(at - 1) }, "Previous"),
+    make("button", { type: "button", id: "guide-next", onclick: () => (isLast ? leaveGuide() : goInGuide(at + 1)) }, isLast ? "Finish" : each.answers ? "Next question" : "Go on"));
+  const numbers = isAnswered(each) && make("div", { class: "arithmetic" }, cellTag(now.stage.boxes[step.box]), changedText(step) ?? cellLines(step));
+  // A long sum of numbers is left out where it has no room.
+  fitInto(panel, [numbers, null], (said) => [
+    make("h2", {}, make("span", { class: "place" }, `${at + 1} of ${run.length}`), " ", written(each.ask)),
+    make("div", { class: "answers" }, each.answers ? make("div", { class: "choice", role: "group", "aria-label": "Your prediction" }, each.answers.map((answer, i) => answerButton(answer, i, each.right))) : null, further),
+    verdict,
+    said,
+  ]);
+}
+
+if (run.length) {
+  panels.push({ key: "guide", title: "Start here", button: false, isThere: () => true, show: showGuide, walks: true, leaves: true, address: addressOfGuide, read: readGuide });
+}
+
+function connectGuide() {
+  get("start").hidden = run.length === 0;
+  get("start").addEventListener("click", () => goInGuide(0));
+}

@@ -1,0 +1,216 @@
+"""The questions that a page answers: each with an answer in a sentence or two, and the state that shows it.
+
+Formulas stand between backticks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .states import Facts
+
+Texts = list[dict[str, Any]]
+Question = tuple[str, str, str]
+"""What is asked, the answer, and the address of a state."""
+
+
+def questions_of(page: Facts) -> Texts:
+    asked = [*_of_routes(page), *_of_sums(page), *_of_family(page), *_of_parameters(page)]
+    asked += [*_of_changes(page), *_of_test_time(page), *_of_epsilon(page)]
+    return [{"ask": ask, "answer": answer, "show": show} for ask, answer, show in asked]
+
+
+def _of_routes(page: Facts) -> list[Question]:
+    at, key = page.at, page.key
+    closed = (
+        "dx = (dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) · r" if page.norm.subtracts else "dx = (dx̂ − x̂ · mean(dx̂ · x̂)) · r"
+    )
+    carried = (
+        "Four: through the numerator (`dx̂ · r`), through μ (`−mean(dx̂) · r`), through σ² "
+        "(`−x̂ · mean(dx̂ · x̂) · r`), and through σ² and then μ (0)."
+        if page.norm.subtracts
+        else "Two: through the numerator (`dx̂ · r`), and through the mean square (`−x̂ · mean(dx̂ · x̂) · r`)."
+    )
+    return [
+        (
+            "Which routes lead back to x, and what does each carry?",
+            f"{carried} They add up to dx, cell by cell; the last line has the numbers of your cell.",
+            at(key, "∂L/∂x", "routes"),
+        ),
+        (
+            "How does the graph become the closed form?",
+            f"Multiply the rules along each route and add the routes. With Σ/n as a mean and "
+            f"`{'(x−μ)' if page.norm.subtracts else 'x'} · r` as `x̂`: `{closed}`.",
+            at(key, "∂L/∂x", "routes"),
+        ),
+        (
+            f"What if {page.were_constant}: how wrong is dx?",
+            "y is the same, but of the routes only the one through the numerator is left. "
+            f"Here dx is then wrong by {page.wrong_by} of its length.",
+            at(key, "∂L/∂x", "routes", without=",".join(page.through_statistics)),
+        ),
+    ]  # fmt: skip
+
+
+def _of_sums(page: Facts) -> list[Question]:
+    at, key, unit, y = page.at, page.key, page.short, page.y
+    if page.norm.subtracts:
+        sums = (
+            f"Why does dx sum to zero over a {unit}?",
+            f"Add the same number to a whole {unit} of x: μ moves along, so {y} stays. L does not change in that "
+            "direction, so the slopes along it add up to 0.",
+            at(key, "∂L/∂x", "checks"),
+        )
+    else:
+        sums = (
+            f"Does dx sum to zero over a {unit}?",
+            f"No. No mean is subtracted, so adding a number to a whole {unit} of x moves {y}. Shown: 3 was added.",
+            at(key, y, add=3, to=page.to),
+        )
+    found = [sums]
+    if "eval-batch" in page.scenes:
+        found.append((
+            "Why does dx not sum to zero at test time?",
+            f"μ is a stored number there. Add to a whole {unit} of x, and μ stays: {y} moves, so the slopes do not add "
+            "up to 0.",
+            at("eval-batch", "∂L/∂x", "checks"),
+        ))  # fmt: skip
+    centred = "deviations of a {} from μ" if page.norm.subtracts else "values of a {}"
+    found.append((
+        "Why is sum(dx · x̂) nearly zero?",
+        f"Scale the {centred.format(unit)}: r undoes it, and {y} stays, but for ε. What ε leaves is "
+        "`Σ dx · x̂ = ε · r³ · Σ dx̂ · x̂`.",
+        at(key, "∂L/∂x", "checks"),
+    ))  # fmt: skip
+    return found
+
+
+def _of_family(page: Facts) -> list[Question]:
+    at, key = page.at, page.key
+    size = page.x.size
+    cells, means = [], []
+    for other, norm in page.known.items():
+        if norm.name == "rms_norm" != page.norm.name:
+            continue
+        count = int(page.shared_in(other).max()) + 1
+        each = size // count
+        name = norm.title.partition(" ")[0]
+        cells.append(f"{name} norm: the {each} of a {norm.unit}" if each > 1 else f"{name} norm: none, dx is 0")
+        kind = ("mean" if norm.subtracts else "mean square") + "s" * (count > 1)
+        means.append(f"{name} norm: {count} {kind} over {page.over(other)}, of {each} value{'s' * (each > 1)} each")
+    return [
+        (
+            "What does dx[i, j] depend on?" if page.x.ndim == 2 else "What does one cell of dx depend on?",
+            f"On the cells of x that share its statistics, of {size}. {'. '.join(cells)}.",
+            at(key, "∂L/∂x", "shared"),
+        ),
+        (
+            "Over which axes does each norm average, and how often?",
+            f"{'. '.join(means)}.",
+            at(key, "∂L/∂x", "shared"),
+        ),
+    ]  # fmt: skip
+
+
+def _of_parameters(page: Facts) -> list[Question]:
+    at, key, y = page.at, page.key, page.y
+    gamma = page.recording.leaves.get("γ")
+    if gamma is None:
+        return []
+    found = []
+    copies = page.x.size // gamma.size
+    if copies > 1:
+        found.append((
+            "Where does the sum in ∂L/∂γ come from?",
+            f"Each number of γ is used in {copies} cells of y. Going back, what these cells contribute adds up: "
+            "`∂L/∂γ = Σ ∂L/∂y · x̂`.",
+            at(key, "∂L/∂γ"),
+        ))  # fmt: skip
+    if "identity" in page.scenes:
+        return [
+            *found,
+            (
+                "Which γ and β make the norm the identity?",
+                "`γ = √(σ² + ε)`, the standard deviation, and `β = μ`: then y is x, for this batch.",
+                at("identity", "y"),
+            ),
+            (
+                "Is y still x for another batch, with this γ and β?",
+                "No: another batch has another μ and σ². Only with the statistics stored is y = x for every input; "
+                "then also `dx = ∂L/∂y`.",
+                at("identity-other", "y"),
+            ),
+        ]  # fmt: skip
+    if key == "train":
+        found.append((
+            "Can γ and β make this norm the identity?" if page.norm.subtracts else "Can γ make this norm the identity?",
+            f"Not for every input: {page.why_no_identity}",
+            at(key, y),
+        ))  # fmt: skip
+    return found
+
+
+def _of_changes(page: Facts) -> list[Question]:
+    at, key, unit, y = page.at, page.key, page.short, page.y
+    added = (
+        f"μ moves along by 3. `{'x−μ'}` stays, and so do {y} and dx."
+        if page.norm.subtracts
+        else f"{y} moves, since no mean is subtracted."
+    )
+    return [
+        (
+            f"What happens if 3 is added to a whole {unit} of x?",
+            f"{added} Shown at the last step: the old numbers and the new ones of your cell.",
+            at(key, "∂L/∂x", add=3, to=page.to),
+        ),
+        (
+            f"What happens if a whole {unit} of x is doubled?",
+            f"r is halved: x̂ and {y} stay, but for ε, and dx is halved.",
+            at(key, "∂L/∂x", times=2, to=page.to),
+        ),
+    ]  # fmt: skip
+
+
+def _of_test_time(page: Facts) -> list[Question]:
+    at, key = page.at, page.key
+    if "eval" in page.scenes:
+        gamma = "γ · " if "γ" in page.recording.leaves else ""
+        return [
+            (
+                "What changes at test time?",
+                "μ and σ² are stored from training. One sample is enough, each cell of y depends on its own x alone, "
+                f"and `dx = ∂L/∂y · {gamma}r`.",
+                at("eval", "∂L/∂x"),
+            ),
+            ("What if a batch of one is trained on?", page.scenes["one"].text, at("one", "x̂")),
+        ]  # fmt: skip
+    if key != "train":
+        return []
+    return [
+        (
+            "What changes at test time, and for a batch of one?",
+            f"Nothing: every {page.norm.unit} has its own {page.statistics}, so a sample needs no company.",
+            at(key, "∂L/∂x", "shared"),
+        )
+    ]
+
+
+def _of_epsilon(page: Facts) -> list[Question]:
+    at, key, eps = page.at, page.key, page.recording.epsilon
+    if not eps or page.each < 2:
+        return []
+    v = f"v = {'σ²' if page.norm.subtracts else 'm'} + ε"
+    return [
+        (
+            f"What does ε do as {page.m} goes to 0?",
+            f"It keeps `r = 1/√({page.m} + ε)` finite: at most `1/√ε`, here {eps**-0.5:.0f}. dx grows with r, but not "
+            "further.",
+            at(key, "∂L/∂x", "epsilon"),
+        ),
+        (
+            "What is the slope at the variance, as √ and as 1/√?",
+            f"With `{v}` at once: `∂r/∂v = −½ r³`. In two steps, through `σ = √v`: `1/(2σ) · (−1/σ²)`. "
+            "Both are the same number.",
+            at(key, "∂L/∂x", "epsilon"),
+        ),
+    ]  # fmt: skip

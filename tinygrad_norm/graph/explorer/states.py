@@ -1,0 +1,143 @@
+"""States of a page that texts lead to, and the numbers that texts name: computed from the recording, never written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ...engine.operators import Array
+from .insights import routes
+from .recording import Recording
+from .scenes import Norm, Scene
+
+CELL = 1
+"""Where the chosen cell of a state stands along each axis that is long enough."""
+
+
+class States:
+    """The addresses of a page's states, which name steps by what happens in them."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._data = data
+        self.scenes = {scene["key"]: scene for scene in data["scenes"]}
+        self.first = data["scenes"][0]["key"]
+
+    def stage(self, scene: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._data["stages"][self.scenes[scene]["stage"]]
+        return found
+
+    def is_live(self, scene: str) -> bool:
+        return bool(self._data["programs"][self.scenes[scene]["program"]]["live"])
+
+    def explains(self, scene: str) -> bool:
+        """Return whether the page has its panels about norms."""
+        return self.is_live(scene) and "norm" in self.stage(scene)
+
+    def steps(self, scene: str) -> dict[str, int]:
+        """Return the step in which each box is computed, by its name, and in which its gradient is whole, by ∂L/∂name.
+
+        The order is that of ``stepsOf`` in state.js.
+        """
+        boxes, links = self.stage(scene)["boxes"], self.stage(scene)["links"]
+        names = [
+            "given",
+            *(box["name"] for box in boxes if "made" in box),
+            boxes[self.stage(scene)["y"]].get("slope", ""),
+        ]
+        names += [boxes[link["s"]]["slope"] for link in links if "before" in link]
+        return {name: i + 1 for i, name in enumerate(names)}
+
+    def output(self, scene: str) -> str:
+        stage = self.stage(scene)
+        name: str = stage["boxes"][stage["y"]]["name"]
+        return name
+
+    def __call__(self, scene: str, step: str, part: str = "", **more: object) -> str:
+        """Return the address of a step, by its name in `steps`; the last one if it is empty."""
+        steps = self.steps(scene)
+        number = steps[step] if step else max(steps.values())
+        stage = self.stage(scene)
+        of_y, of_x = (stage["boxes"][stage[end]]["shape"] for end in ("y", "x"))
+        shape = of_y if np.prod(of_y) > 1 else of_x
+        parts = {"scene": scene, "step": number, "cell": ",".join(str(min(CELL, size - 1)) for size in shape)}
+        parts |= {"part": part} if part else {}
+        return "#" + "&".join(f"{key}={value}" for key, value in (parts | more).items() if value != "")
+
+
+class Facts:
+    """What the texts of a page about norms are made of: the words and the numbers of its first scene."""
+
+    def __init__(self, at: States, scenes: Sequence[Scene]) -> None:
+        self.at, self.key = at, at.first
+        self.scenes = {scene.key: scene for scene in scenes}
+        self.known = {scene.key: scene.norm for scene in scenes if scene.norm is not None}
+        self.norm: Norm = self.known[self.key]
+        self.recording = self.scenes[self.key].recording
+        self.x = self.recording.leaves["x"]
+        self.y, self.m = at.output(self.key), "σ²" if self.norm.subtracts else "mean x²"
+        self.ids = self.shared_in(self.key)
+        self.count = int(self.ids.max()) + 1
+        self.each = self.x.size // self.count
+        self.unit = self.norm.unit
+        self.short = "group" if self.unit.startswith("group") else self.unit
+        # In an address a column of x is changed; only batch norm shares its statistics there.
+        self.to = "" if self.norm.name == "batch_norm" else "unit"
+
+    def shared_in(self, scene: str) -> Array:
+        """Return which cells share a statistic."""
+        shares = self.scenes[scene].shares
+        assert shares is not None
+        return shares.ids
+
+    def over(self, scene: str) -> str:
+        """Return the axes that a scene's statistics are taken over."""
+        shares = self.scenes[scene].shares
+        return shares.over if shares and self.x.size > int(shares.ids.max()) + 1 else "no axis"
+
+    @property
+    def statistics(self) -> str:
+        return "μ and σ²" if self.norm.subtracts else "mean square"
+
+    @property
+    def were_constant(self) -> str:
+        return "μ and σ² were constants" if self.norm.subtracts else "the mean square were a constant"
+
+    @property
+    def moments(self) -> tuple[Array, Array]:
+        """The mean and the variance of x, one for each unit; of RMS norm zeros and the mean square."""
+        given = list(self.norm.given_statistics(self.x.data).values())
+        mean = given[0] if self.norm.subtracts else np.zeros_like(given[0])
+        return mean.ravel(), given[-1].ravel()
+
+    @cached_property
+    def wrong_by(self) -> str:
+        """How far dx is from what it would be with constant statistics: of its length, in percent."""
+        inputs = {name: leaf.data for name, leaf in self.recording.leaves.items()}
+        held = Recording(
+            self.norm.with_statistics, inputs | self.norm.given_statistics(self.x.data), self.recording.cotangent
+        )
+        dx = self.recording.gradients[self.x]
+        length = float(np.linalg.norm(dx))
+        difference = float(np.linalg.norm(held.gradients[held.leaves["x"]] - dx))
+        return f"{100 * difference / length:.0f} %" if length else "all there is"
+
+    @property
+    def why_no_identity(self) -> str:
+        """Why no γ and β give back every input."""
+        owner = "feature" if self.norm.per_feature else "channel"
+        if not self.norm.subtracts:
+            return f"the mean square belongs to a {self.unit}, γ to a {owner}."
+        return f"μ and σ² belong to a {self.unit}, γ and β to a {owner}."
+
+    @property
+    def through_statistics(self) -> list[str]:
+        """The numbers of the routes that constant statistics would cut, from 1."""
+        return [str(i + 1) for i, route in enumerate(routes(self.recording, self.x)) if route.term != 0]
+
+
+def shown(value: float) -> str:
+    """Return a number as the graph prints it."""
+    return f"{value:.2f}".replace("-", "−")
