@@ -46,22 +46,42 @@ function walk() {
   return found;
 }
 
-/** What the page says of every cell at every step. */
-function said() {
-  const lines = [];
-  const { shape } = now.reference;
-  for (let step = 0; step < now.steps.length; step++) {
-    go(step);
-    for (let flat = 0; flat < product(shape); flat++) {
-      pick(indexOf(shape, flat));
-      for (const part of document.querySelectorAll("#step .part:not(.changed)")) lines.push([step, flat, part.textContent]);
-    }
-  }
-  return lines;
-}
-
 /** The numbers in the boxes at this step: of each its values, and what has arrived of its gradient. */
 function boxesNow() {
   return [...document.querySelectorAll("[data-box]")].map((box) => [...box.querySelectorAll(".matrix")].map(
     (grid) => [...grid.querySelectorAll("[data-cell]")].map((cell) => cell.textContent)));
+}
+
+/** What is wrong with any panel of any scene. */
+function walkPanels() {
+  const found = [];
+  for (let scene = 0; scene < data.scenes.length; scene++) {
+    chooseScene(scene, 0);
+    for (const button of [...get("parts").children].filter((each) => !each.hidden && each.dataset.part !== "step")) {
+      button.click();
+      const where = `${data.scenes[scene].key}, ${button.dataset.part}`;
+      const say = (what) => found.push(`${where}: ${what}`);
+      const panel = get("panel"), room = panel.getBoundingClientRect();
+      if (panel.hidden || !panel.querySelector("h2")) { say("is not there"); continue; }
+      if (document.documentElement.scrollWidth > innerWidth) say("it scrolls sideways");
+      if (room.bottom > innerHeight + 1) say("it is below the window");
+      if (phone.matches) {
+        if (panel.scrollWidth > panel.clientWidth + 1) say("it is too wide for a phone");
+      } else if (panel.scrollHeight > panel.clientHeight + 1 || panel.scrollWidth > panel.clientWidth + 1) {
+        say(`it is cut: ${panel.scrollWidth} x ${panel.scrollHeight} in ${panel.clientWidth} x ${panel.clientHeight}`);
+      }
+      for (const part of panel.querySelectorAll(".row > *, .line > *, .arithmetic, h2")) {
+        const box = part.getBoundingClientRect();
+        if (box.right > room.right + 1) say(`${part.className || part.tagName} sticks out: ${part.textContent.slice(0, 40)}`);
+      }
+      for (const row of panel.querySelectorAll(".row, .line")) {
+        const boxes = [...row.children].map((part) => part.getBoundingClientRect());
+        boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b) => {
+          if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1) say(`parts of ${row.className} overlap`);
+        }));
+      }
+      if (/NaN|undefined|\[object/.test(panel.textContent)) say(`${panel.textContent.match(/.{20}(NaN|undefined|\[object).{10}/)}`);
+    }
+  }
+  return found;
 }

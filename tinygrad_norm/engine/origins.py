@@ -100,33 +100,34 @@ class Trail(list[Any]):
 Failed = Callable[[Exception, Exception, Trail], None]
 
 
-def examine(fn: Callable[..., Any], *inputs: Any, failed: Failed | None = None) -> Any:
+def examine(fn: Callable[..., Any], *inputs: Any, failed: Failed | None = None, trail: Trail | None = None) -> Any:
     """Return ``fn(*inputs)``, recorded with the origins of data.
 
     What works elsewhere works here, too: if keeping origins makes the function fail, as where it tells arrays by their
     type, it runs again without them. ``failed(error, same, trail)`` is shown the function's own error before it is
-    raised, and what had been recorded when the same error came.
+    raised, and what had been recorded when the same error came. Without it, a ``trail`` is given every Tensor made.
     """
     seen = None
-    trails = Trail(), Trail()
+    own = Trail(), Trail()
+    first, second = own if failed else (trail, trail)
     try:
         try:
-            with surrounding(recording=True, examined=True, origins=True, trail=trails[0] if failed else None):
+            with surrounding(recording=True, examined=True, origins=True, trail=first):
                 return fn(*inputs)
         except Exception as error:
             seen = error  # if it is the function's own, it is raised below
-        with surrounding(recording=True, examined=True, trail=trails[1] if failed else None):
+        with surrounding(recording=True, examined=True, trail=second):
             return fn(*inputs)
     except Exception as error:
         if failed and type(error) is type(seen) and str(error) == str(seen):
-            failed(error, seen, trails[0])
+            failed(error, seen, own[0])
         elif failed:
-            failed(error, error, trails[1])
+            failed(error, error, own[1])
         raise
     finally:
         del seen  # it leads back here, as the nodes of what is in a trail lead to it
-        for trail in trails:
-            trail.clear()
+        for each in own:
+            each.clear()
 
 
 def _are_data(inputs: Iterable[Any]) -> bool:

@@ -3,18 +3,28 @@
 
 const [SUM, PRODUCT, TIGHT, ATOM] = [1, 2, 3, 4];
 
-// Of very many terms the first and the last are printed.
-const few = (parts) => (parts.length > 16 ? [...parts.slice(0, 4), { text: `… ${parts.length - 6} more …`, level: ATOM }, ...parts.slice(-2)] : parts);
+// Of very many terms the first, the last and the chosen one are printed.
+const isPrinted = (i, count, kept) => count <= 16 || i < 4 || i >= count - 2 || i === kept;
+
+function few(parts) {
+  const found = [];
+  for (let i = 0, hidden = 0; i < parts.length; i++) {
+    if (!parts[i].isHidden) found.push(parts[i]);
+    else if (++hidden && !(parts[i + 1] || {}).isHidden) { found.push({ text: `… ${hidden} more …`, level: ATOM }); hidden = 0; }
+  }
+  return found;
+}
+
 const infix = (sign, level) => (...parts) => ({
   text: few(parts).map((part, i) => enclosed(part, sign === "−" || sign === "/" ? level + (i > 0) : level, i === 0)).join(` ${sign} `),
   level,
 });
-const call = (name) => (...parts) => ({ text: `${name}(${parts.map((part) => part.text).join(", ")})`, level: TIGHT });
+const call = (name) => (...parts) => ({ text: `${name}(${few(parts).map((part) => part.text).join(", ")})`, level: TIGHT });
 const before = (sign, level = TIGHT) => (x) => ({ text: sign + enclosed(x, ATOM, false), level });
 const after = (sign) => (x) => ({ text: enclosed(x, ATOM, false) + sign, level: TIGHT });
 const PRINTED = {
   add: infix("+", SUM), subtract: infix("−", SUM), multiply: infix("·", PRODUCT), divide: infix("/", PRODUCT),
-  power: (a, b) => ({ text: `${enclosed(a, ATOM, false)}^${enclosed(b, ATOM, false)}`, level: TIGHT }),
+  power: (a, b) => ({ text: `${enclosed(a, ATOM, false)}${b.text === "3" ? "³" : `^${enclosed(b, ATOM, false)}`}`, level: TIGHT }),
   negative: before("−", PRODUCT), square: after("²"), sqrt: before("√"), root: before("√"), rsqrt: before("1/√", PRODUCT),
   absolute: (x) => ({ text: `|${x.text}|`, level: ATOM }), maximum: call("max"), minimum: call("min"),
   sum: infix("+", SUM), prod: infix("·", PRODUCT), max: call("max"), min: call("min"),
@@ -34,28 +44,32 @@ function enclosed({ text, level }, least, first) {
 }
 
 // A number with so many decimals; a small or a large one with so many digits. One that is exact has all of its own.
-function withDigits(x, digits) {
+function withDigits(x, digits, large) {
   if (typeof x === "object") {
     const text = String(x.exact);
-    return text.length <= 9 ? text : withDigits(x.exact, digits);
+    return text.length <= 9 ? text : withDigits(x.exact, digits, large);
   }
   if (x === 0 || !Number.isFinite(x)) return x === 0 ? "0" : shown(x);
   const size = Math.abs(x);
-  // Zeros after the third decimal say nothing.
-  return size < 5e-3 || size >= 1e6 ? x.toExponential(digits - 1) : x.toFixed(digits).replace(/(\.\d{3}\d*?)0+$/, "$1");
+  // Zeros after the third digit say nothing.
+  if (size < 5e-3 || size >= large) return x.toExponential(digits - 1).replace(/(\.\d{2}\d*?)0+e/, "$1e");
+  return x.toFixed(digits).replace(/(\.\d{3}\d*?)0+$/, "$1");
 }
 
-function print(expression, digits) {
-  if (!Array.isArray(expression)) return { text: minus(withDigits(expression, digits)), level: ATOM };
+// Both go through an expression with a function that writes its numbers.
+function print(expression, written) {
+  if (!Array.isArray(expression)) return { text: minus(written(expression)), level: ATOM };
   const [op, ...operands] = expression;
-  return PRINTED[op](...operands.map((x) => print(x, digits)));
+  return PRINTED[op](...operands.map((x, i) => (isPrinted(i, operands.length, expression.kept) ? print(x, written) : { isHidden: true })));
 }
 
-function calculated(expression, digits) {
-  if (!Array.isArray(expression)) return Number(withDigits(expression, digits));
+function calculated(expression, written) {
+  if (!Array.isArray(expression)) return Number(written(expression).replace("∞", "Infinity").replace("−", "-"));
   const [op, ...operands] = expression;
-  return calculate(op)(...operands.map((x) => calculated(x, digits)));
+  return calculate(op)(...operands.map((x, i) => calculated(x, isPrinted(i, operands.length, expression.kept) ? written : inFull)));
 }
+
+const inFull = (x) => String(typeof x === "object" ? x.exact : x);
 
 /** A result: three decimals; of a small or a large number three digits. */
 function result(value) {
@@ -66,20 +80,31 @@ function result(value) {
   return minus(text);
 }
 
-/** The expression as text, with the fewest digits that make "text = result" true, and the result. */
-function arithmetic(expression, value) {
-  for (let digits = 3; digits <= 16; digits++) {
-    if (result(calculated(expression, digits)) === result(value)) return [print(expression, digits).text, result(value)];
-  }
-  // What cancels leaves rounding: the result is nothing, to three decimals.
-  for (let digits = 3; digits <= 16; digits++) {
-    if (Math.abs(calculated(expression, digits) - value) < 5e-4) return [print(expression, digits).text, minus(value.toFixed(3))];
-  }
-  return [print(expression, 16).text, result(value)];
+/** What one more in the last digit of a printed number is worth. */
+function lastDigit(text) {
+  const [digits, exponent] = text.split("e");
+  return 10 ** (Number((exponent || "0").replace("−", "-")) - (digits.split(".")[1] || "").length);
 }
 
-const MOST_TERMS = 40;
+/** The expression as text, with the fewest digits that make "text = result" true, and the result. */
+function arithmetic(expression, value) {
+  const end = result(value), large = Math.abs(value) < 1e6 ? 1e9 : 1e6;
+  const number = Number(end.replaceAll("−", "-"));
+  const found = (end, isTrue) => {
+    for (let digits = 3; digits <= 17; digits++) {
+      const written = (x) => withDigits(x, digits, large);
+      if (isTrue(calculated(expression, written))) return [print(expression, written).text, end];
+    }
+    return null;
+  };
+  if (!Number.isFinite(value)) return [print(expression, (x) => withDigits(x, 3, large)).text, end];
+  // A half may be rounded up or down. What cancels leaves rounding: the result is nothing, to three decimals.
+  return found(end, (x) => Math.abs(x - number) <= 0.50001 * lastDigit(end))
+    || found(minus((Math.abs(value) < 5e-4 ? 0 : value).toFixed(3)), (x) => Math.abs(x - value) < 5e-4)
+    || [print(expression, (x) => withDigits(x, 17, large)).text, end];
+}
 
+const MOST_TERMS = 16; // of a sum inside another one
 /** How a cell of a vertex was computed, down to vertices where `isGiven`; null where it cannot be written in a line. */
 function expressionOf(v, cell, isGiven, isRoot = true) {
   const { vertices, tables } = now.program;
@@ -88,25 +113,23 @@ function expressionOf(v, cell, isGiven, isRoot = true) {
   if (vertex.op === "constant" && vertex.shape.length === 0) return { exact: values[0] };
   if (!isRoot && (isGiven(v) || !vertex.in)) return values[at];
   const inside = (u, i) => expressionOf(u, i, isGiven, false);
-  const place = (table, i) => (table === undefined || table === null ? i : tables[table][i]);
-  if (vertex.op === "gather" && vertex.in.length === 1 && !vertex.moves) return inside(vertex.in[0], place(vertex.table, at));
+  if (vertex.op === "gather" && vertex.in.length === 1 && !vertex.moves) return inside(...termsOfCell(v, at)[0][0]);
   if (vertex.op === "detach" || vertex.op === "finite") return inside(vertex.in[0], at);
   if (vertex.op === "where") return inside(vertex.in[now.values[vertex.in[0]][now.values[vertex.in[0]].length === 1 ? 0 : at] ? 1 : 2], at);
-  if (vertex.op === "products") {
-    const terms = Array.from({ length: vertex.n }, (_, k) => {
-      const parts = vertex.in.map((u, i) => inside(u, place(vertex.factors[i], at * vertex.n + k)));
-      return parts.length > 1 ? parts.reduce((a, b) => ["multiply", a, b]) : parts[0];
-    });
-    return terms.length > MOST_TERMS ? null : terms.length > 1 ? ["sum", ...terms] : terms[0];
-  }
-  if (vertex.n && vertex.op in PRINTED) {
-    if (vertex.n > MOST_TERMS) return null;
-    const terms = Array.from({ length: vertex.n }, (_, k) => inside(vertex.in[0], place(vertex.table, at * vertex.n + k)));
-    return terms.some((term) => term === null) ? null : terms.length > 1 || vertex.op === "mean" ? [vertex.op, ...terms] : terms[0];
+  if (vertex.n && (vertex.op === "products" || vertex.op in PRINTED)) {
+    if (!isRoot && vertex.n > MOST_TERMS) return values[at];
+    const terms = termsOfCell(v, at), op = vertex.op === "products" ? "sum" : vertex.op;
+    const parts = terms.map((term) => term.map(([u, i]) => inside(u, i)).reduce((a, b) => ["multiply", a, b]));
+    return parts.length > 1 || op === "mean" ? Object.assign([op, ...parts], { kept: chosenTerm(terms) }) : parts[0];
   }
   if (!(vertex.op in PRINTED) || vertex.n) return isRoot ? null : values[at];
-  const operands = vertex.in.map((u) => inside(u, at));
-  return operands.some((operand) => operand === null) ? null : [vertex.op, ...operands];
+  return [vertex.op, ...vertex.in.map((u) => inside(u, at))];
+}
+
+/** Which of the terms of a sum holds chosen cells only. */
+function chosenTerm(terms) {
+  const known = (term) => term.map(([u, i]) => [chosenAt(u), i]).filter(([chosen]) => chosen !== undefined);
+  return terms.findIndex((term) => known(term).length && known(term).every(([chosen, i]) => chosen === i));
 }
 
 /** "name = formula = numbers = result", of what there is. */

@@ -34,30 +34,30 @@ function scaleCheck(dx, norm, id) {
   const along = sumsBy(ids, dx.map((g, i) => g * xHat[i]));
   const formulaText = "ε · r³ · Σ dx̂ · x̂";
   const expected = ["multiply", ["multiply", eps, ["power", r[id], { exact: 3 }]], count * meanAlong[id]];
-  return [`Σ ${of.slope} · x̂`, line([formulaText], expected, along[id]), `largest: ${shown(largestOf(along))}`,
+  return [`Σ ${of.slope} · x̂ = ${formulaText}`, line([], expected, along[id]), `largest: ${shown(largestOf(along))}`,
     "nearly 0: a factor for all that share a variance is divided out again, but for ε"];
 }
 
 function varianceCheck(norm, id) {
   const { ids, xHat, r, count } = norm;
   const squares = sumsBy(ids, xHat.map((a) => a * a)).map((sum) => sum / count);
-  return ["mean x̂²", line(["σ² · r²"], ["multiply", norm.var[id], ["square", r[id]]], squares[id]), `of all: ${shown(Math.min(...squares))} to ${shown(Math.max(...squares))}`,
+  return ["mean(x̂²) = σ² · r²", line([], ["multiply", norm.var[id], ["square", r[id]]], squares[id]), `of all: ${shown(Math.min(...squares))} to ${shown(Math.max(...squares))}`,
     "nearly 1: σ² / (σ² + ε)"];
 }
 
 function closedFormCheck(dx, norm, cell) {
   const terms = norm.hasMean ? [0, 1, 2] : [0, 2];
   const closed = dx.map((_, i) => terms.reduce((sum, term) => sum + calculatedExactly(termAt(norm, term, i)), 0));
-  const id = norm.ids[cell];
+  const id = norm.ids[cell], of = now.stage.boxes[now.stage.x];
   const inside = norm.hasMean ? ["subtract", norm.slope[cell], norm.meanSlope[id]] : norm.slope[cell];
   const expression = ["multiply", ["subtract", inside, ["multiply", norm.xHat[cell], norm.meanAlong[id]]], norm.r[id]];
   const text = norm.hasMean ? "(dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) · r" : "(dx̂ − x̂ · mean(dx̂ · x̂)) · r";
-  return ["closed form", line([text], expression, closed[cell]), `differs by ${shown(largestDifference(closed, dx))}`, "the same sum, rearranged: see Routes"];
+  return [`${of.slope} = ${text}`, line([], expression, closed[cell]), `differs by ${shown(largestDifference(closed, dx))}`, "the same sum, rearranged: see Routes"];
 }
 
 function nudgingCheck(box, cell) {
   const nudged = byNudging(box);
-  return [`${box.slope} by nudging`, line([], null, nudged[cell]), `differs by ${shown(largestDifference(nudged, now.values[box.g]))}`,
+  return [[formula(box.slope), " by nudging"], line([], null, nudged[cell]), `differs by ${shown(largestDifference(nudged, now.values[box.g]))}`,
     `each number of ${box.name} moved a little up and down: no rule of the gradient is used`];
 }
 
@@ -79,10 +79,10 @@ function checksNow() {
 
 function showChecks(panel) {
   const of = now.stage.boxes[now.stage.x];
-  const rows = checksNow().map(([what, here, elsewhere, why]) => make("tr", {}, make("th", { scope: "row" }, formula(what)), make("td", { class: "arithmetic" }, here), make("td", {}, elsewhere), make("td", { class: "why" }, why)));
+  const rows = checksNow().map(([what, here, elsewhere, why]) => make("tr", {}, make("th", { scope: "row" }, Array.isArray(what) ? what : formula(what)), make("td", { class: "arithmetic" }, here), make("td", {}, elsewhere), make("td", { class: "why" }, why)));
   panel.replaceChildren(
     make("h2", {}, "What holds, for the numbers that are shown. ", cellTag(of)),
-    make("div", { class: "scrolling", tabindex: "0", role: "region", "aria-label": "Checks" }, make("table", { class: "checks" }, rows)));
+    make("div", { class: "scrolling", tabindex: "0", role: "region", "aria-label": "Table of checks" }, make("table", { class: "checks" }, rows)));
 }
 
 panels.push({ key: "checks", title: "Checks", show: showChecks, isThere: () => now.program.live && checksNow().length > 0 });

@@ -7,7 +7,8 @@ function about(cell) {
   const box = cell.closest("[data-box]");
   const index = cell.dataset.cell.split(",").map(Number).slice(0, grid.about.shape.length);
   const named = (each) => each.name === grid.about.name || each.slope === grid.about.name;
-  return { grid, index, ...grid.about, box: box ? now.stage.boxes[Number(box.dataset.box)] : now.stage.boxes.find(named) };
+  const found = box ? now.stage.boxes[Number(box.dataset.box)] : grid.about.box || now.stage.boxes.find(named);
+  return { grid, index, ...grid.about, box: found };
 }
 
 function choose(cell) {
@@ -56,13 +57,13 @@ function typeInto(cell, start = null) {
 // A cell is found again after a redraw by where it stands and what it is called.
 function addressOf(cell) {
   const grid = cell.closest(".matrix");
-  const part = grid.closest("[data-box]") || grid.closest("#step") || document;
-  return { box: part.dataset ? part.dataset.box : undefined, which: [...part.querySelectorAll(".matrix")].indexOf(grid), cell: cell.dataset.cell, inStep: part.id === "step" };
+  const part = grid.closest("[data-box], #step, #panel");
+  return { box: part.dataset.box, below: part.id, which: [...part.querySelectorAll(".matrix")].indexOf(grid), cell: cell.dataset.cell };
 }
 
-function focusAt({ box, which, cell, inStep }) {
-  const part = box !== undefined ? get("boxes").querySelector(`[data-box="${box}"]`) : inStep ? get("step") : null;
-  const grid = part && part.querySelectorAll(".matrix")[which];
+function focusAt({ box, below, which, cell }) {
+  const part = box === undefined ? get(below) : get("boxes").querySelector(`[data-box="${box}"]`);
+  const grid = part.querySelectorAll(".matrix")[which];
   const found = grid && [...grid.querySelectorAll("[data-cell]")].find((each) => each.dataset.cell === cell);
   if (found) focusCell(found);
 }
@@ -80,6 +81,18 @@ function moveInGrid(cell, key) {
   const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[key];
   const next = (rows[row + down] || [])[column + right];
   if (next) focusCell(next);
+  else if (cell.closest(".matrix").about.seen) chooseBeyond(cell, down, right);
+}
+
+/** Where the shown part of an array ends, the cell behind its end is chosen, and the part follows. */
+function chooseBeyond(cell, down, right) {
+  const { box, index, shape, gradient } = about(cell);
+  const axes = axesOf(shape)[down ? 0 : 1], places = placesOf(shape, axes);
+  const place = places[places.findIndex((each) => axes.every((axis, i) => each[i] === index[axis])) + (down || right)];
+  if (!box || !place) return;
+  const address = addressOf(cell), next = index.map((at, axis) => (axes.includes(axis) ? place[axes.indexOf(axis)] : at));
+  pickIn(box, next, gradient);
+  focusAt({ ...address, cell: next.join(",") });
 }
 
 function cellKeys(event) {

@@ -38,7 +38,7 @@ function plot(points, here, norm) {
     svg.append(draw("path", { d: `M${ex} 4V${height - bottom}`, class: "mark" }), text("σ² = ε", Math.min(Math.max(ex, left + 22), width - 24), height - 8));
   }
   if (Number.isFinite(px) && Number.isFinite(py)) svg.append(draw("circle", { cx: px, cy: py, r: 5, class: "here" }));
-  svg.append(text("largest |dx|", left + 6, 14, "start"), text(shown(10 ** y1, 1), left - 4, 16, "end"), text(shown(10 ** y0, 1), left - 4, height - bottom, "end"), text("σ²", width - 10, height - 8));
+  svg.append(text("largest |dx|, log scales", width - 10, 16, "end"), text(shown(10 ** y1, 1), left - 4, 16, "end"), text(shown(10 ** y0, 1), left - 4, height - bottom, "end"), text("σ²", width - 10, height - 8));
   return svg;
 }
 
@@ -52,33 +52,42 @@ function squeezeTo(power, id) {
   squeeze.result = now.values[boxes[x].v];
 }
 
-function showEpsilon(panel) {
-  const { boxes, x } = now.stage, of = boxes[x], norm = normNow(), cell = chosenIn(of), id = norm.ids[cell];
-  const isSqueezed = squeeze.key === `${state.scene} ${id}` && squeeze.result === now.values[of.v];
-  const base = isSqueezed ? squeeze.base : now.values[of.v];
-  const slider = make("input", { type: "range", id: "squeeze", min: "-5", max: "0", step: "0.125", "aria-label": "Move the values that share a variance towards their mean" });
-  slider.value = String(isSqueezed ? squeeze.by : 0);
-  slider.addEventListener("input", () => squeezeTo(Number(slider.value), id));
-  const here = { var: norm.var[id], dx: largestOf(now.values[of.g].filter((_, i) => norm.ids[i] === id)) };
-  const r = norm.r[id], deviation = Math.sqrt(here.var + norm.eps);
-  const row = (words, element) => make("tr", {}, make("th", { scope: "row" }, words), make("td", { class: "arithmetic" }, element));
-  const letter = now.stage.norm.mean === undefined ? "m" : "σ²";
-  const numbers = make("table", { class: "checks" },
-    row([formula(letter)], line([], null, here.var)),
-    row([formula("r")], line([`1/√(${letter} + ε)`], ["rsqrt", ["add", here.var, { exact: norm.eps }]], r)),
-    row(["largest ", formula("|dx|")], line([], null, here.dx)),
-    row([formula("1/√ε"), ", the most that r can be"], line([], null, norm.eps > 0 ? norm.eps ** -0.5 : Infinity)));
-  const slopes = make("table", { class: "checks" },
-    row(["at once: ", formula("r = v^(−½)")], line([`∂r/∂v = −½ r³`], ["multiply", { exact: -0.5 }, ["power", r, { exact: 3 }]], -0.5 * r ** 3)),
-    row(["first ", formula("σ = √v")], line([`∂σ/∂v = 1/(2σ)`], ["divide", { exact: 1 }, ["multiply", { exact: 2 }, deviation]], 0.5 / deviation)),
-    row(["then ", formula("r = 1/σ")], line([`∂r/∂σ = −1/σ²`], ["divide", { exact: -1 }, ["square", deviation]], -1 / deviation ** 2)),
-    row(["together"], line(["∂σ/∂v · ∂r/∂σ"], ["multiply", 0.5 / deviation, -1 / deviation ** 2], -0.5 * r ** 3)));
-  panel.querySelector("#squeeze")?.remove();
-  const title = make("h2", {}, "As ", formula(letter), " goes to 0, ", formula("ε"), " keeps ", formula("r"), " finite. ", cellTag(of));
-  const left = make("div", {}, make("label", { class: "caption" }, "wide ", slider, " narrow: the values around their mean"), numbers);
-  const right = make("div", { class: "slopes" }, make("div", { class: "caption" }, "The slope at the variance, ", formula(`v = ${letter} + ε`), ", two ways"), slopes);
-  slider.style.direction = "rtl";
-  panel.replaceChildren(title, make("div", { class: "row scrolling" }, left, plot(steepness(base, id), here, norm), right));
+/** The slider, once for as long as the same unit is looked at: it must not be replaced under the pointer. */
+function sliderElement(panel, key, power, id) {
+  let slider = panel.querySelector("#squeeze");
+  if (!slider || slider.dataset.key !== key) {
+    slider = make("input", { type: "range", id: "squeeze", min: "-5", max: "0", step: "0.125", "data-key": key, "aria-label": "How far apart the values are that share a variance" });
+    slider.addEventListener("input", () => squeezeTo(Number(slider.value), id));
+    panel.replaceChildren(make("h2"), make("div", { class: "row scrolling", tabindex: "0", role: "region", "aria-label": "ε and √" },
+      make("div", {}, make("label", { class: "caption" }, "narrow ", slider, " wide: the values around their mean"), make("div", { class: "here" })),
+      make("div", { class: "plotted" }), make("div", { class: "slopes" })));
+  }
+  slider.value = String(power);
+  return slider;
 }
 
-panels.push({ key: "epsilon", title: "ε and √", show: showEpsilon, isThere: () => normNow() !== null && now.scene.shares.ids.length > Math.max(...now.scene.shares.ids) + 1 });
+const numbersRow = (words, element) => make("tr", {}, make("th", { scope: "row" }, words), make("td", { class: "arithmetic" }, element));
+
+function showEpsilon(panel) {
+  const { boxes, x } = now.stage, of = boxes[x], norm = normNow(), id = norm.ids[chosenIn(of)];
+  const key = `${state.scene} ${id}`, isSqueezed = squeeze.key === key && squeeze.result === now.values[of.v];
+  sliderElement(panel, key, isSqueezed ? squeeze.by : 0, id);
+  const here = { var: norm.var[id], dx: largestOf(now.values[of.g].filter((_, i) => norm.ids[i] === id)) };
+  const r = norm.r[id], deviation = Math.sqrt(here.var + norm.eps), letter = norm.hasMean ? "σ²" : "mean x²";
+  panel.querySelector("h2").replaceChildren("As ", formula(letter), " goes to 0, ", formula("ε"), " keeps ", formula("r = 1/√(σ² + ε)".replace("σ²", letter)), " finite, and with it the gradient. ", cellTag(of));
+  panel.querySelector(".here").replaceChildren(make("table", { class: "checks" },
+    numbersRow([formula(letter)], line([], null, here.var)),
+    numbersRow([formula("r")], line([], ["rsqrt", ["add", here.var, { exact: norm.eps }]], r)),
+    numbersRow(["largest ", formula("|dx|")], line([], null, here.dx)),
+    numbersRow([formula("1/√ε"), ", the most that ", formula("r"), " can be"], line([], null, norm.eps > 0 ? norm.eps ** -0.5 : Infinity))));
+  panel.querySelector(".plotted").replaceChildren(plot(steepness(isSqueezed ? squeeze.base : now.values[of.v], id), here, norm));
+  panel.querySelector(".slopes").replaceChildren(
+    make("div", { class: "caption" }, "The slope at the variance, ", formula(`v = ${letter} + ε`), ", two ways"),
+    make("table", { class: "checks" },
+      numbersRow(["at once: ", formula("r = 1/√v")], line(["∂r/∂v = −½ r³"], ["multiply", { exact: -0.5 }, ["power", r, { exact: 3 }]], -0.5 * r ** 3)),
+      numbersRow(["first ", formula("s = √v")], line(["∂s/∂v = 1/(2s)"], ["divide", { exact: 1 }, ["multiply", { exact: 2 }, deviation]], 0.5 / deviation)),
+      numbersRow(["then ", formula("r = 1/s")], line(["∂r/∂s = −1/s²"], ["divide", { exact: -1 }, ["square", deviation]], -1 / deviation ** 2)),
+      numbersRow(["together"], line(["∂s/∂v · ∂r/∂s"], ["multiply", 0.5 / deviation, -1 / deviation ** 2], -0.5 * r ** 3))));
+}
+
+panels.push({ key: "epsilon", title: "ε, √", show: showEpsilon, isThere: () => normNow() !== null && now.scene.shares.ids.length > Math.max(...now.scene.shares.ids) + 1 });

@@ -66,35 +66,35 @@ def statistics_of(recording: Recording, x: Tensor) -> Statistics | None:
 
     They are found by their names, and have to be computed from each other, and from x, as those of a norm are.
     """
-    named = {t.name: t for t in recording.tensors if t.name}
-    paths = len(recording.paths(x))
-    mean = named.get("μ") if paths == 4 else None
-    centred = named.get("x−μ") if paths == 4 else x if paths == 2 else None
-    var, x_hat = named.get("mean x²" if centred is x else "σ²"), named.get("x̂")
-    if centred is None or var is None or x_hat is None or (mean is None) != (centred is x):
+    names = {4: ("μ", "x−μ", "σ²", "x̂"), 2: ("mean x²", "x̂")}.get(len(recording.paths(x)), ())
+    found = [[t for t in recording.tensors if t.name == name] for name in names]
+    if not found or any(len(tensors) != 1 for tensors in found):
         return None
-    counts = [t.name for t in recording.tensors]
-    if any(counts.count(t.name) > 1 for t in (mean, centred, var, x_hat) if t is not None):
+    *before, var, x_hat = (tensors[0] for tensors in found)
+    mean, centred = before or (None, x)
+    letters = {x: "x", var: "v"} | ({} if mean is None else {mean: "μ", centred: "x−μ"})
+    expected: dict[Tensor, Any] = {var: ("mean", ("square", letters[centred]))}
+    if mean is not None:
+        expected |= {mean: ("mean", "x"), centred: ("subtract", "x", "μ")}
+    eps = _eps(_made(x_hat, letters), letters[centred])
+    if eps is None or centred.size != x.size or any(_made(t, letters) != made for t, made in expected.items()):
         return None
-    letters = {x: "x", var: "σ²"} if mean is None else {x: "x", mean: "μ", centred: "x−μ", var: "σ²"}
-    deviation = letters[centred]
-    if mean is not None and (_made(mean, letters), _made(centred, letters)) != (("mean", "x"), ("subtract", "x", "μ")):
-        return None
-    if _made(var, letters) != ("mean", ("square", deviation)) or centred.size != x.size:
-        return None
-    match _made(x_hat, letters):
-        case ("multiply", first, ("rsqrt", ("add", "σ²", float(eps)))) if first == deviation:
-            pass
-        case ("divide", first, ("sqrt", ("add", "σ²", float(eps)))) if first == deviation:
-            pass
-        case _:
-            return None
     axes = _axes(var)
     (squared,) = operands_of(var)
     kept = tuple(1 if i in axes else size for i, size in enumerate(squared.shape))
     if any(t.shape != kept or _axes(t) != axes for t in (mean, var) if t is not None):
         return None
     return Statistics(mean, centred, var, x_hat, axes, eps)
+
+
+def _eps(made: Any, deviation: str) -> float | None:
+    """Return ε of ``deviation / √(v + ε)``, in either form; None of anything else."""
+    match made:
+        case ("multiply", first, ("rsqrt", ("add", "v", float(eps)))) if first == deviation:
+            return eps
+        case ("divide", first, ("sqrt", ("add", "v", float(eps)))) if first == deviation:
+            return eps
+    return None
 
 
 def _axes(t: Tensor) -> tuple[int, ...]:
@@ -127,7 +127,7 @@ def routes(recording: Recording, x: Tensor) -> list[Route]:
 
 
 def sharing(recording: Recording, x: Tensor) -> Sharing | None:
-    """Return which cells of x share a number: that of the first reduction whose operand has the places of x, or None."""
+    """Return which cells of x share a number: that of the first reduction of something in the places of x, or None."""
     for t in recording.tensors:
         if t.node is None or t.node.primitive.name not in REDUCTIONS:
             continue
@@ -136,7 +136,8 @@ def sharing(recording: Recording, x: Tensor) -> Sharing | None:
             axis = t.node.static["axis"]
             kept = np.arange(t.size).reshape(operand.data.sum(axis, keepdims=True).shape)
             ids: Array = np.broadcast_to(kept, operand.shape).reshape(x.shape)
-            return Sharing(ids, recording.over(axis, counted(t.node, t)), t.node.primitive.name)
+            over = recording.over(axis, counted(t.node, t)) if axis != () else ""
+            return Sharing(ids, over, t.node.primitive.name)
     return None
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Arrays as small coloured matrices, and which of an array's cells belong to the chosen one.
+// Arrays as small coloured matrices.
 
 const MOST_ROWS = 16;
 const MOST_COLUMNS = 24;
@@ -29,36 +29,65 @@ function indexOf(shape, flat) {
   return index;
 }
 
+/** Where the part of an axis starts that is shown: it holds the chosen place, and moves by halves of its length. */
+function startOf(place, most, total) {
+  const half = most / 2;
+  return Math.max(0, Math.min(total - most, Math.floor(place / half) * half - half / 2));
+}
+
 /**
- * A matrix: an element, and how to fill it with values.
- * name: what the array is called; edit: the vertex whose values can be typed into it, or undefined.
+ * A matrix: an element, and how to fill it with values. Of a large array it shows a part, which follows the chosen cell.
+ * name: what the array is called; edit: the vertex whose values can be typed into it, or undefined; box: whose cells its
+ * cells stand for, if its name does not say it.
  */
-function matrix(name, shape, { edit, gradient = false } = {}) {
-  const [down, across] = axesOf(shape);
-  const rows = placesOf(shape, down).slice(0, MOST_ROWS);
-  const columns = placesOf(shape, across).slice(0, MOST_COLUMNS);
-  const cells = [];
+function matrix(name, shape, { edit, gradient = false, box } = {}) {
+  const axes = axesOf(shape), all = axes.map((some) => placesOf(shape, some));
+  const counts = [Math.min(all[0].length, MOST_ROWS), Math.min(all[1].length, MOST_COLUMNS)];
   const element = make("div", { class: "matrix", role: "grid", "aria-label": name });
-  element.style.setProperty("--columns", columns.length);
-  const last = (axes, place) => axes.length > 1 && place[place.length - 1] === shape[axes[axes.length - 1]] - 1;
-  for (const row of rows) {
+  element.style.setProperty("--columns", counts[1]);
+  const cells = [];
+  for (let row = 0; row < counts[0]; row++) {
     const line = make("div", { role: "row" });
-    for (const column of columns) {
-      const index = [];
-      down.forEach((axis, i) => { index[axis] = row[i]; });
-      across.forEach((axis, i) => { index[axis] = column[i]; });
-      const ends = `${last(down, row) ? "down" : ""} ${last(across, column) ? "across" : ""}`.trim();
-      const cell = make("span", { role: "gridcell", tabindex: cells.length ? "-1" : "0", class: ends, "data-cell": index.join(",") || "0", "data-array": name });
-      cells.push({ element: cell, flat: flatOf(shape, index), index });
+    for (let column = 0; column < counts[1]; column++) {
+      const cell = make("span", { role: "gridcell", tabindex: cells.length ? "-1" : "0", "data-array": name });
+      cells.push({ element: cell, row, column });
       line.append(cell);
     }
     element.append(line);
   }
   // Clicks and keys are heard once for the whole page: see edit.js.
-  element.about = { name, shape, edit, gradient };
-  if (rows.length * columns.length < product(shape)) element.title = `the first ${rows.length} × ${columns.length} of ${shapeText(shape)}`;
+  element.about = { name, shape, edit, gradient, box };
+  const isLast = (axis, place) => axes[axis].length > 1 && place[place.length - 1] === shape[axes[axis][axes[axis].length - 1]] - 1;
+  const isLarge = counts[0] < all[0].length || counts[1] < all[1].length;
+  let starts = null;
 
-  function fill(values, { top, chosen = -1, decimals = 3, room, empty = false, before = null, units = null }) {
+  /** Let the cells stand for the rows and columns from some on. */
+  function look(from) {
+    if (String(from) === String(starts)) return;
+    starts = from;
+    for (const cell of cells) {
+      const row = all[0][starts[0] + cell.row], column = all[1][starts[1] + cell.column], index = [];
+      axes[0].forEach((axis, i) => { index[axis] = row[i]; });
+      axes[1].forEach((axis, i) => { index[axis] = column[i]; });
+      Object.assign(cell, { index, flat: flatOf(shape, index) });
+      cell.element.dataset.cell = index.join(",") || "0";
+      cell.element.classList.toggle("down", isLast(0, row));
+      cell.element.classList.toggle("across", isLast(1, column));
+    }
+    // Rows and columns are counted from 0, as cells are.
+    const cut = ["rows", "columns"].map((what, i) => [`${what} ${starts[i]}–${starts[i] + counts[i] - 1}`, all[i].length, counts[i]]).filter(([, total, count]) => count < total);
+    element.title = cut.map(([seen, total]) => `${seen} of ${total}`).join(", ");
+    element.about.seen = cut.length > 1 ? cut.map(([seen]) => seen).join(", ") : element.title;
+  }
+
+  function placeOf(flat) {
+    const index = indexOf(shape, Math.max(0, flat));
+    return axes.map((some, i) => startOf(some.reduce((place, axis) => place * shape[axis] + index[axis], 0), [MOST_ROWS, MOST_COLUMNS][i], all[i].length));
+  }
+  look([0, 0]);
+
+  function fill(values, { top, chosen = -1, used = null, decimals = 3, room, empty = false, before = null, units = null }) {
+    if (isLarge) look(placeOf(chosen));
     element.classList.toggle("empty", empty);
     for (const { element: cell, flat, index } of cells) {
       const value = values[flat];
@@ -68,74 +97,12 @@ function matrix(name, shape, { edit, gradient = false } = {}) {
       cell.style.backgroundColor = units ? colourOf(units[flat]) : `rgba(var(${value < 0 ? "--minus" : "--plus"}), ${strength.toFixed(3)})`;
       cell.classList.toggle("chosen", flat === chosen);
       cell.classList.toggle("together", units !== null && units[flat] === units[chosen]);
+      cell.classList.toggle("used", Boolean(used && used.has(flat)));
       const words = empty ? "not yet there" : before && before[flat] !== value ? `${text}, was ${shown(before[flat], decimals)}` : text;
       cell.setAttribute("aria-label", `${name}${index.length ? ` [${index.join(", ")}]` : ""}: ${words}`);
     }
   }
-  return { element, fill, isLarge: rows.length > 8 || columns.length > 8 };
-}
-
-// Cells that belong together. A cell of y stands for cells of other arrays: those that it was computed from cell by
-// cell, by which a row that was repeated is known, and which it helped to sum.
-
-function cellsOf(reference, flat) {
-  const { vertices, tables } = now.program;
-  const found = new Map([[reference.v, flat]]);
-  const place = (table, i) => (table === undefined || table === null ? i : tables[table][i]);
-  const size = (v) => product(vertices[v].shape);
-  const set = (v, i) => !found.has(v) && i >= 0 && i < size(v) && found.set(v, i);
-  const forward = now.stage.boxes.reduce((most, box) => Math.max(most, box.v), 0);
-  for (let grew = true, count = 0; grew && count !== found.size;) {
-    count = found.size;
-    for (let v = forward; v >= 0; v--) {
-      const vertex = vertices[v];
-      if (!vertex.in) continue;
-      const [x] = vertex.in;
-      if (vertex.op === "gather" && vertex.in.length === 1 && !vertex.moves) {
-        if (found.has(v)) set(x, place(vertex.table, found.get(v)));
-        else if (found.has(x) && size(x) === size(v)) {
-          set(v, vertex.table === undefined ? found.get(x) : tables[vertex.table].indexOf(found.get(x)));
-        }
-      } else if (vertex.n && vertex.op !== "products" && size(v) * vertex.n === size(x)) {
-        if (found.has(x)) {
-          const at = vertex.table === undefined || vertex.table === null ? found.get(x) : tables[vertex.table].indexOf(found.get(x));
-          set(v, Math.floor(at / vertex.n));
-        }
-      } else if (vertex.op !== "products" && vertex.op !== "gather" && vertex.op !== "scatter") {
-        for (const u of vertex.in) {
-          if (size(u) === size(v)) { if (found.has(v)) set(u, found.get(v)); else if (found.has(u)) set(v, found.get(u)); }
-        }
-      }
-    }
-  }
-  return found;
-}
-
-/** The chosen cell of a box, as a flat index: by how it was computed, or else the nearest by its coordinates. */
-function chosenIn(box) {
-  const key = `${state.scene} ${state.cell}`;
-  if (chosenIn.key !== key) {
-    chosenIn.key = key;
-    chosenIn.cells = cellsOf(now.reference, flatOf(now.reference.shape, state.cell));
-  }
-  const found = chosenIn.cells.get(box.v);
-  if (found !== undefined) return found;
-  const shift = Math.max(0, state.cell.length - box.shape.length);
-  return flatOf(box.shape, clipped(state.cell.slice(shift), box.shape));
-}
-
-/** The cell to choose where a cell of a box was clicked: of those that belong to it, the nearest to what was chosen. */
-function pickIn(box, index, ofGradient) {
-  const wanted = flatOf(box.shape, index), kept = state.cell, shape = now.reference.shape;
-  const total = Math.min(product(shape), 2000);
-  let best = null;
-  for (let flat = 0; flat < total; flat++) {
-    state.cell = indexOf(shape, flat);
-    const moved = state.cell.reduce((sum, at, axis) => sum + (at === kept[axis] ? 0 : 1 + Math.abs(at - kept[axis]) / 1e3), 0);
-    if (chosenIn(box) === wanted && (!best || moved < best.moved)) best = { moved, cell: state.cell };
-  }
-  state.cell = kept;
-  pick(best ? best.cell : kept, ofGradient);
+  return { element, fill, isLarge: counts[0] > 8 || counts[1] > 8 };
 }
 
 /** Colour scales: what is added and averaged shares a unit, and what has one unit shares a scale. */

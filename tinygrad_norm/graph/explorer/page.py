@@ -28,8 +28,8 @@ from .scenes import (
 
 _NORM_OF = {getattr(functional, name): name for name in norms()}
 SCRIPTS = (
-    "evaluator", "dom", "state", "matrix", "cell", "step", "stage", "edit",
-    "panels", "routes", "shared", "checks", "epsilon", "questions", "guide", "page",
+    "evaluator", "dom", "state", "matrix", "cells", "cell", "step", "stage", "motion", "edit",
+    "panels", "routes", "shared", "checks", "epsilon", "code", "questions", "guide", "page",
 )  # fmt: skip
 """The page's script, in the order in which its parts are read."""
 
@@ -72,7 +72,8 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
 
     It shows values, the contribution of every edge before and after it is summed over repeated axes, and the arithmetic
     of any cell that is chosen in it. Numbers can be changed in it: the page runs the recorded function and gradient
-    again. The cotangent is random with a fixed seed.
+    again. Beside each step stands the source of the function, where there is one. The cotangent is random with a fixed
+    seed.
 
     Parameters
     ----------
@@ -82,7 +83,8 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
         the same numbers, constant statistics, test time and the identity. They take ``x``, or ``x, weight, bias``; with
         other arguments, explore a function of ``x``.
     *inputs : arrays or Tensors
-        Converted to float64. Small ones: of large arrays a part is shown, and numbers of large graphs cannot be changed.
+        Converted to float64. Small ones: of large arrays a part is shown, and the numbers of large graphs cannot be
+        changed.
     axes : str, mapping of str to str, or several, optional
         Names of axes, as `draw` takes them; the known norms have theirs.
 

@@ -21,6 +21,7 @@ function showPanel() {
   get("panel").hidden = isStep;
   get("panel").setAttribute("aria-label", panelNow().title);
   get("panel").dataset.panel = state.part;
+  get("panel").classList.remove("back");
   for (const button of get("parts").children) {
     const panel = panels.find(({ key }) => key === button.dataset.part);
     button.hidden = !panel.isThere();
@@ -33,12 +34,13 @@ function connectPanels() {
   get("parts").append(...panels.filter((panel) => panel.button !== false).map(({ key, title }) => make("button", { type: "button", "data-part": key, onclick: () => openPart(key) }, title)));
 }
 
-/** Fill an element by the first of several ways that fits it. */
+/** Fill an element by the first of several ways that fits it; one that scrolls may be longer. */
 function fitInto(element, ways, build) {
+  const scrolls = getComputedStyle(element).overflowY === "auto";
   for (const way of ways) {
     element.replaceChildren(...build(way).filter(Boolean));
     const lines = [...element.querySelectorAll(".line")];
-    if (element.scrollHeight <= element.clientHeight + 1 && lines.every((line) => line.scrollWidth <= line.clientWidth + 1)) return;
+    if ((scrolls || element.scrollHeight <= element.clientHeight + 1) && lines.every((line) => line.scrollWidth <= line.clientWidth + 1)) return;
   }
 }
 

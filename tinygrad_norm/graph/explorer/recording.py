@@ -6,7 +6,7 @@ contribution is shown as the rule makes it, and as it arrives, summed over the a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,8 @@ from ...engine.primitive import Node
 from ...engine.tensor import Tensor, backpropagate, walk
 from ..axes import Axes, names_of_axes
 from ..formulas import Formula
-from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of, passed
+from .lines import Call, Lines
+from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of
 from .wording import Wording
 
 MOST_ARRAYS = 400
@@ -52,7 +53,9 @@ class Recording(Wording):
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
                 raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
-        self.y = examine(fn, *self.leaves.values())
+        lines = Lines()
+        self.y = examine(fn, *self.leaves.values(), trail=lines)
+        self._calls = lines.calls
         self._fn = fn
         if reason := _unsuitable(self.y, self.leaves):
             raise ValueError(f"explore needs a function that computes a Tensor from its inputs: {reason}")
@@ -80,6 +83,10 @@ class Recording(Wording):
     def run(self, inputs: Mapping[str, Any]) -> Any:
         """Return what the function makes of other inputs, examined as it was."""
         return examine(self._fn, *_leaves(inputs).values())
+
+    def calls(self, t: Tensor) -> tuple[Call, ...]:
+        """Return the calls in which a Tensor was made, the outermost first."""
+        return self._calls.get(t.node.serial, ()) if t.node else ()
 
     # --- the graph
 

@@ -1,17 +1,17 @@
 "use strict";
 // The routes from y back to x as a sum: what each carries, which term of the closed form it is, what is missing without it.
 
-const NAMED = ["through the numerator", "through μ", "through σ²", "through σ² and μ"];
+const NAMED = ["numerator", "through μ", "through σ²", "through σ², μ"];
 const TERMS = ["dx̂ · r", "−mean(dx̂) · r", "−x̂ · mean(dx̂ · x̂) · r", "0"];
 const ALGEBRA = [
-  ["dx", "dx̂ · r − Σ dx̂ · r / n + (x−μ) · 2/n · Σ dx̂ · (x−μ) · (−½ r³)", "the routes, rule by rule"],
-  ["", "dx̂ · r − mean(dx̂) · r − (x−μ) · r · mean(dx̂ · (x−μ) · r) · r", "Σ/n is a mean, r³ is r · r · r"],
-  ["", "(dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) · r", "(x−μ) · r is x̂"],
+  ["dx", "dx̂ · r − Σ dx̂ · r / n + (x−μ) · 2/n · Σ dx̂ · (x−μ) · (−½ r³)", "read off the graph"],
+  ["", "dx̂ · r − mean(dx̂) · r − (x−μ) · r · mean(dx̂ · (x−μ) · r) · r", "Σ/n = mean"],
+  ["", "(dx̂ − mean(dx̂) − x̂ · mean(dx̂ · x̂)) · r", "(x−μ) · r = x̂"],
 ];
 const ALGEBRA_WITHOUT_MEAN = [
-  ["dx", "dx̂ · r + x · 2/n · Σ dx̂ · x · (−½ r³)", "the routes, rule by rule"],
-  ["", "dx̂ · r − x · r · mean(dx̂ · x · r) · r", "Σ/n is a mean, r³ is r · r · r"],
-  ["", "(dx̂ − x̂ · mean(dx̂ · x̂)) · r", "x · r is x̂"],
+  ["dx", "dx̂ · r + x · 2/n · Σ dx̂ · x · (−½ r³)", "read off the graph"],
+  ["", "dx̂ · r − x · r · mean(dx̂ · x · r) · r", "Σ/n = mean"],
+  ["", "(dx̂ − x̂ · mean(dx̂ · x̂)) · r", "x · r = x̂"],
 ];
 
 /** What a route carries to x: the cotangent through the rules of its edges, by the recorded gradient. */
@@ -29,6 +29,7 @@ function keep(i, kept) {
   if (kept) state.without.delete(i); else state.without.add(i);
   writeHash();
   redraw("part");
+  get("panel").querySelector(`[data-route="${i}"] input`)?.focus();
 }
 
 /** The term of the closed form at one cell of x, as arithmetic. */
@@ -46,9 +47,13 @@ function lightRoute(route) {
   const lit = new Set(route ? route.links : []);
   const boxes = new Set([...lit].flatMap((i) => [links[i].s, links[i].t]));
   get("boxes").classList.toggle("lighting", route !== null);
+  fillStage();
   shownCurves.forEach((curve, i) => {
-    curve.classList.toggle("lit", lit.has(i));
-    if (lit.has(i)) curve.parentNode.append(curve);
+    if (!lit.has(i)) return;
+    curve.classList.add("lit");
+    curve.setAttribute("marker-end", "");
+    curve.setAttribute("marker-start", "url(#head-back)");
+    curve.parentNode.append(curve);
   });
   shownBoxes.forEach((box, i) => box.element.classList.toggle("lit", boxes.has(i)));
 }
@@ -59,7 +64,7 @@ function routeElement(route, i, values, density, top) {
   const of = now.stage.boxes[now.stage.x];
   const box = make("input", { type: "checkbox", checked: isKept(i), onchange: (event) => keep(i, event.target.checked) });
   const caption = make("label", { title: route.stations.join(" → ") }, box, " ", nameOf(route, i));
-  const element = termElement({ caption, name: nameOf(route, i), values, shape: of.shape, top, chosen: chosenIn(of) }, density);
+  const element = termElement({ caption, name: nameOf(route, i), box: of, gradient: true, values, shape: of.shape, top, chosen: chosenIn(of) }, density);
   if (route.term !== undefined) element.append(make("div", { class: "caption" }, formula(TERMS[route.term])));
   element.dataset.route = i;
   element.classList.toggle("left-out", !isKept(i));
@@ -83,7 +88,7 @@ function showRoutes(panel) {
   const kept = whole.map((_, at) => carried.reduce((sum, values, i) => sum + (isKept(i) ? values[at] : 0), 0));
   const all = routes.every((_, i) => isKept(i));
   const top = Math.max(largestOf(whole), ...carried.map(largestOf));
-  const ways = phone.matches ? [["dense"], ["colour"], ["tiny"]] : [["full", "algebra"], ["dense", "algebra"], ["dense"], ["tight"], ["colour"], ["tiny"]];
+  const ways = phone.matches ? ["dense", "colour", "tiny"].map((density) => [density, "algebra"]) : [["full", "algebra"], ["dense", "algebra"], ["tight", "algebra"], ["dense"], ["tight"], ["colour", "algebra"], ["tiny"]];
   const count = ["One route leads", "Two routes lead", "Three routes lead", "Four routes lead"][routes.length - 1] || `${routes.length} routes lead`;
   const title = make("h2", {}, make("b", { class: "backward" }, `${count} `), "from ", formula(boxes[y].name), " back to ", formula(of.name),
     "; what they carry adds up. Point at one to see it in the graph; take one out to see what is missing.");
@@ -93,7 +98,7 @@ function showRoutes(panel) {
     all ? null : missingElement(of, kept, whole));
   fitInto(panel, ways, ([density, algebra]) => {
     const terms = routes.flatMap((route, i) => [...(i ? [termElement({ sign: "+" }, density)] : []), routeElement(route, i, carried[i], density, top)]);
-    terms.push(termElement({ sign: "=" }, density), termElement({ caption: formula(all ? of.slope : "what is left"), name: of.slope, values: kept, shape: of.shape, top, chosen: cell, gradient: true }, density));
+    terms.push(termElement({ sign: "=" }, density), termElement({ caption: all ? formula(of.slope) : "what is left", name: of.slope, values: kept, shape: of.shape, top, chosen: cell, gradient: true }, density));
     return [title, make("div", { class: "row" }, make("div", { class: "line", "data-density": density }, terms), algebra && norm && algebraElement(norm)), said];
   });
 }

@@ -11,7 +11,7 @@ import numpy as np
 from ...engine import ops
 from ...engine.operators import Array
 from ...engine.tensor import Tensor, named
-from ...norm.checks import in_shape
+from ...norm.checks import admit, in_shape
 from ...norm.functional import (
     affine,
     batch_norm,
@@ -21,6 +21,7 @@ from ...norm.functional import (
     moments,
     normalize,
     rms_norm,
+    standardized,
 )
 from ...norm.pattern import parse
 from ..axes import Axes
@@ -96,14 +97,13 @@ class Norm:
 
     def with_statistics(self, x: Tensor, *others: Any) -> Any:
         """The same map, of x, weight and bias if there are any, and of statistics that are given."""
-        shape, _ = self.fitted(x.data)
-        values = in_shape(x, shape)
+        given = admit(x, self.pattern, self.lengths, EPS)
         if self.subtracts:
             *parameters, mean, var = others
-            values = named("x−μ", values - mean)
+            x_hat, _, _ = standardized(given._replace(mean=mean, var=var))
         else:
-            *parameters, var = others
-        x_hat = named("x̂", in_shape(values * ops.rsqrt(var + EPS), x.shape))
+            *parameters, mean_square = others
+            x_hat = named("x̂", in_shape(given.values * ops.rsqrt(mean_square + EPS), x.shape))
         return affine(x_hat, *(self._beside(v, x) for v in parameters))
 
     def _beside(self, v: Any, x: Tensor) -> Any:
@@ -256,8 +256,8 @@ class _PageOfNorm:
             refused = str(error)
             recording = self._run(_over_the_batch, inputs, g)
             text = (
-                f"tn.batch_norm refuses it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one value "
-                "is that value, so x̂ is 0, y is β whatever x is, and dx is 0."
+                f"tn.batch_norm refuses it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one "
+                "value is that value, so x̂ is 0, y is β whatever x is, and dx is 0."
             )
         else:
             recording = self._run(self.norm.call, inputs, g)

@@ -23,9 +23,14 @@ function family() {
 
 const shortName = (scene) => (scene.key === "train" ? data.title : scene.title).replace(/ normalization.*/, "");
 
+function chooseNorm(i) {
+  chooseScene(i);
+  get("panel").querySelector(`[data-norm="${data.scenes[i].key}"]`).focus();
+}
+
 function familyButtons() {
   return make("div", { class: "choice", role: "group", "aria-label": "Norms on the same numbers" }, family().map(([scene, i]) =>
-    make("button", { type: "button", "aria-pressed": String(i === state.scene), "data-norm": scene.key, onclick: () => { chooseScene(i); } }, shortName(scene))));
+    make("button", { type: "button", "aria-pressed": String(i === state.scene), "data-norm": scene.key, onclick: () => chooseNorm(i) }, shortName(scene))));
 }
 
 function countsText({ ids, over, kind }) {
@@ -57,4 +62,4 @@ function showShared(panel) {
   ]);
 }
 
-panels.push({ key: "shared", title: "What shares", show: showShared, isThere: () => now.program.live && Boolean(now.scene.shares) });
+panels.push({ key: "shared", title: "Shared", show: showShared, isThere: () => now.program.live && Boolean(now.scene.shares) });

@@ -34,6 +34,7 @@ function buildStage() {
     const value = matrix(box.name, box.shape, { edit: isInput ? box.v : undefined });
     const isSeed = i === now.stage.y && now.program.live;
     const gradient = box.g === undefined ? null : matrix(box.slope, box.shape, { edit: isSeed ? now.stage.cotangent : undefined, gradient: true });
+    if (box.all) value.element.title = `a corner of ${box.all}`;
     const number = phone.matches || digits ? null : make("small", { class: "number" });
     const made = !number && box.made && box.made !== box.name && fitsBeside(box, w) ? make("small", {}, " = ", formula(inShort(box.made))) : null;
     const title = make("button", { type: "button", class: "title", title: box.whole || (box.made ? `${box.name} = ${box.made}` : box.name), onclick: () => goToBox(i) }, formula(box.name), made, number);
@@ -72,7 +73,6 @@ function fillStage() {
   const changed = now.values !== now.before;
   boxes.forEach((box, i) => {
     const shownBox = shownBoxes[i], chosen = chosenIn(box);
-    if (shownBox.number) shownBox.number.textContent = computed.has(i) ? ` ${shown(now.values[box.v][chosen])}` : "";
     const isTarget = step.kind === "backward" && links[step.link].t === i;
     shownBox.element.classList.toggle("active", i === step.box);
     shownBox.element.classList.toggle("back", step.kind === "backward" || step.kind === "seed");
@@ -80,6 +80,10 @@ function fillStage() {
     if (i === step.box) shownBox.element.setAttribute("aria-current", "step");
     else shownBox.element.removeAttribute("aria-current");
     shownBox.value.fill(now.values[box.v], { top: value.get(box.unit), chosen, decimals: 2, room: 2.95, empty: !computed.has(i), units: unitsOf(box), before: changed ? now.before[box.v] : null });
+    if (shownBox.number) {
+      const { seen } = shownBox.value.element.about;
+      shownBox.number.textContent = [" ", [computed.has(i) ? shown(now.values[box.v][chosen]) : "", seen].filter(Boolean).join(", ")].join("");
+    }
     if (shownBox.gradient) {
       const v = gradients.get(i);
       shownBox.gradient.fill(now.values[v ?? box.g], { top: gradient.get(box.unit), chosen, decimals: 2, room: 2.95, empty: v === undefined, before: changed ? now.before[v ?? box.g] : null });
@@ -104,7 +108,8 @@ function fit() {
   const layout = layoutNow(), room = get("graph");
   const [width, height] = [room.clientWidth - 20, room.clientHeight - 16];
   if (width <= 0 || height <= 0) return;
-  const scale = Math.max(LEAST_SCALE, Math.min(width / layout.w, height / layout.h, MOST_SCALE));
+  const least = panelNow().walks ? LEAST_SCALE : 0; // a panel that is not about steps shows the whole graph
+  const scale = Math.max(least, Math.min(width / layout.w, height / layout.h, MOST_SCALE));
   const step = activeStep();
   const seen = [step.box ?? now.stage.x, ...(step.kind === "backward" ? [now.stage.links[step.link].t] : [])].map((i) => layout.boxes[i]);
   const offset = (size, room, low, high, first) => {

@@ -20,9 +20,11 @@ from ..text import in_words
 from .links import Link
 from .program import in_json, program
 from .recording import Recording
+from .source import source_of
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
+LETTER = 6.2
 COLOUR, COLOUR_LINE = 15, 12
 MINI, MINI_LINE = 10, 8
 MOST_ROWS, MOST_COLUMNS = 16, 24
@@ -97,6 +99,7 @@ def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
             box |= {"shape": shape, "all": in_words(t.shape)}
     links = [_link(recording, link, known) for link, known in zip(recording.links, run["links"], strict=True)]
     x = next(iter(recording.leaves.values()))
+    code = source_of([recording.calls(t) for t in recording.tensors])
     return {
         "boxes": boxes,
         "links": links,
@@ -105,6 +108,7 @@ def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
         "cotangent": run["cotangent"],
         "inputs": [recording.place[t] for t in recording.leaves.values()],
         "epsilons": _epsilons(run["vertices"], recording.epsilon),
+        **({} if code is None else {"code": code}),
         **_layouts(boxes, links),
     }
 
@@ -192,18 +196,25 @@ def _layouts(boxes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, An
     digits = max(rows for rows, _ in sizes) <= TALLEST and max(columns for _, columns in sizes) <= WIDEST
     mini = [_mini(box) for box in boxes]
     tall = _laid_out(boxes, links, mini, "TB", 10, 12)
-    wide = _laid_out(boxes, links, [_with_digits(box) for box in boxes], "LR", 10, 17) if digits else None
+    wide = _with_room(boxes, links) if digits else None
     if wide is None or min(SCREEN[0] / wide["w"], SCREEN[1] / wide["h"]) < LEAST_SCALE:
         wide = _laid_out(boxes, links, [_with_colours(box) for box in boxes], "LR", 10, 17)
         return {"digits": False, "wide": wide, "tall": tall}
     return {"digits": True, "wide": wide, "tall": tall}
 
 
+def _with_room(boxes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the layout with digits; where it is too wide to be drawn in full size, the ranks stand closer."""
+    sizes = [_with_digits(box) for box in boxes]
+    wide = _laid_out(boxes, links, sizes, "LR", 10, 17)
+    return wide if wide["w"] <= SCREEN[0] else _laid_out(boxes, links, sizes, "LR", 10, 12)
+
+
 def _with_digits(box: Mapping[str, Any]) -> tuple[int, int]:
     rows, columns = rows_and_columns(box["shape"])
     halves = 2 if "slope" in box else 1
-    title = 8 * len(box["name"]) + 10
-    return max(columns * CELL + 8, min(title, 190), 58), HEAD + halves * rows * LINE + RIM
+    title = LETTER * len(box["name"]) + 10
+    return max(columns * CELL + 8, round(min(title, 190)), 58), HEAD + halves * rows * LINE + RIM
 
 
 def _with_colours(box: Mapping[str, Any]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 "use strict";
 // What is shown: the scene, the step, the chosen cell, the numbers that were changed. Views read it and redraw.
 
-const state = { scene: 0, step: 0, cell: [], part: "step", without: new Set(), ofGradient: false, changes: new Map(), past: [] };
+const state = { scene: 0, step: 0, cell: [], pin: null, part: "step", without: new Set(), ofGradient: false, changes: new Map(), past: [] };
 // What follows from it: the scene's parts, its steps, the values of every vertex, and what they were before changes.
 const now = { scene: null, stage: null, program: null, steps: [], values: [], before: [], reference: null };
 const views = [];
@@ -32,6 +32,7 @@ function openScene(index) {
   state.without = new Set();
   compute();
   now.before = now.values;
+  state.pin = null;
   const { boxes, x, y } = now.stage;
   now.reference = product(boxes[y].shape) > 1 ? boxes[y] : boxes[x];
   state.cell = clipped(state.cell, now.reference.shape);
@@ -55,8 +56,10 @@ function leavePanel(panel = panelNow()) {
   if (!panel || !panel.walks || panel.leaves) state.part = "step";
 }
 
-function pick(cell, ofGradient = false) {
+/** Choose a cell of the reference; `pin` is a cell of one more box, where the first does not say which. */
+function pick(cell, ofGradient = false, pin = null) {
   state.cell = clipped(cell, now.reference.shape);
+  state.pin = pin;
   state.ofGradient = ofGradient;
   writeHash();
   redraw("cell");
@@ -93,6 +96,7 @@ function changesThatFit(index) {
 
 function writeHash() {
   const parts = [`scene=${encodeURIComponent(now.scene.key)}`, `step=${state.step + 1}`, `cell=${state.cell.join(",")}`];
+  if (state.pin) parts.push(`in=${state.pin.box}:${state.pin.cell.join(",")}`);
   if (state.part !== "step") parts.push(`part=${encodeURIComponent(state.part)}`);
   if (state.without.size) parts.push(`without=${[...state.without].map((i) => i + 1).join(",")}`);
   const hash = `#${[...parts, ...(panelNow()?.address?.() ?? [])].join("&")}`;
@@ -109,6 +113,8 @@ function readHash(hash = location.hash) {
   state.part = asked.get("part") || "step";
   const index = scene < 0 ? state.scene : scene;
   if (now.scene !== data.scenes[index]) openScene(index);
+  const [box, pinned] = (asked.get("in") || "").split(":");
+  state.pin = pinned === undefined ? null : { box: Number(box), cell: pinned.split(",").map(Number) };
   state.cell = clipped(state.cell, now.reference.shape);
   state.step = Math.min(state.step, now.steps.length - 1);
   state.without = new Set((asked.get("without") || "").split(",").map((i) => parseInt(i, 10) - 1).filter((i) => i >= 0 && i < now.stage.routes.length));

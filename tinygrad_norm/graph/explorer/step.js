@@ -18,13 +18,18 @@ function incoming(link) {
   return g.length === 1 ? { from, spread: spread.fill(g[0]) } : { from, spread: null };
 }
 
+const factors = new WeakMap(); // of links, for the values that they follow from
+
 /** The local factor, cell by cell: what the recorded rule makes of ones. */
 function factorOf(link) {
   const { g } = now.stage.boxes[link.t];
-  return evaluated(link.before, [[g, new Float64Array(now.values[g].length).fill(1)]]);
+  if (!factors.has(now.values)) factors.set(now.values, new Map());
+  const known = factors.get(now.values);
+  if (!known.has(link)) known.set(link, evaluated(link.before, [[g, new Float64Array(now.values[g].length).fill(1)]]));
+  return known.get(link);
 }
 
-const isUniform = (factor) => factor.every((x) => Math.abs(x - factor[0]) < 1e-14);
+const isUniform = (factor) => factor.every((x) => Math.abs(x - factor[0]) <= 1e-14 * Math.abs(factor[0]));
 
 /** What had arrived at a step's box before it: a vertex, or null. */
 function previousOf(step) {
@@ -68,9 +73,10 @@ function termsOf(step) {
   const link = links[step.link];
   const { from, spread } = incoming(link);
   const cell = chosenIn(box), at = sourceCell(link, cell), top = gradient.get(box.unit);
+  const summed = summedIn(link.before, at);
   const terms = [];
   const repeated = spread && spread.length !== now.values[from.g].length;
-  terms.push({ caption: [formula(from.slope), repeated ? " repeated" : ""], name: from.slope, values: spread || now.values[from.g], shape: spread ? shape(link.before) : from.shape, top: gradient.get(from.unit), chosen: spread ? at : chosenIn(from) });
+  terms.push({ caption: [formula(from.slope), repeated ? " repeated" : ""], name: from.slope, values: spread || now.values[from.g], shape: spread ? shape(link.before) : from.shape, top: gradient.get(from.unit), chosen: spread ? at : chosenIn(from), used: spread ? null : summed.get(from.g) });
   if (spread) {
     const factor = factorOf(link);
     terms.push({ sign: "⊙" });
@@ -78,9 +84,9 @@ function termsOf(step) {
     else terms.push({ caption: formula(link.factor), name: link.factor, values: factor, shape: shape(link.before), top: largestOf(factor), chosen: at });
     terms.push({ sign: "=" });
   } else {
-    otherOperand(link, from, terms);
+    otherOperand(link, from, summed, terms);
   }
-  terms.push({ caption: "contribution", name: "contribution", values: now.values[link.before], shape: shape(link.before), top, chosen: at });
+  terms.push({ caption: "contribution", name: "contribution", values: now.values[link.before], shape: shape(link.before), top, chosen: at, used: summedIn(link.after, cell).get(link.before) });
   if (link.after !== link.before && (link.over || String(shape(link.after)) !== String(shape(link.before)))) {
     terms.push({ sign: "→", under: link.over ? `Σ over ${link.over}` : link.back });
     terms.push({ caption: formula(previousOf(step) === null ? box.slope : "arrives"), name: "arrives", values: now.values[link.after], shape: box.shape, top, chosen: cell });
@@ -99,13 +105,13 @@ function slopeTerm(box, v) {
 }
 
 /** A rule that is a product of matrices shows the other one, before or after what comes in; any other is an arrow. */
-function otherOperand(link, from, terms) {
+function otherOperand(link, from, summed, terms) {
   const vertex = now.program.vertices[link.before];
   const isProduct = vertex.op === "products" && vertex.in.length === 2 && vertex.in.includes(from.g);
   if (!isProduct) { terms.push({ sign: "→" }); return; }
   const other = vertex.in.find((v) => v !== from.g);
   const values = now.values[other];
-  const term = { caption: formula(link.factor), name: link.factor, values, shape: now.program.vertices[other].shape, top: largestOf(values), chosen: -1 };
+  const term = { caption: formula(link.factor), name: link.factor, values, shape: now.program.vertices[other].shape, top: largestOf(values), chosen: chosenAt(other), used: summed.get(other) };
   if (vertex.in[0] === from.g) terms.push({ sign: "@" }, term);
   else terms.unshift(term, { sign: "@" });
   terms.push({ sign: "=" });
@@ -137,9 +143,10 @@ function operandTerm(v, name, box, isCellwise) {
   const source = own || now.stage.boxes.find((each) => each.name === name);
   const top = source ? scales().value.get(source.unit) : largestOf(values);
   const repeated = source && values.length > product(source.shape);
+  const chosen = isCellwise && values.length === product(box.shape) ? chosenIn(box) : chosenAt(v) ?? (source ? Math.min(chosenIn(source), values.length - 1) : -1);
   return {
     caption: [formula(name), repeated ? " repeated" : ""], name, values, shape: vertices[v].shape, top,
-    chosen: isCellwise && values.length === product(box.shape) ? chosenIn(box) : own ? chosenIn(own) : source ? Math.min(chosenIn(source), values.length - 1) : -1,
+    chosen, used: summedIn(box.v, chosenIn(box)).get(v),
   };
 }
 
@@ -153,10 +160,11 @@ function termElement(term, density) {
   if (term.sign !== undefined) {
     return make("div", { class: term.large ? "sign large" : "sign" }, term.sign, term.under ? make("small", {}, formula(term.under)) : null);
   }
-  const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient });
-  fill(term.values, { top: term.top, units: term.units, chosen: term.chosen, decimals: DECIMALS[density], room: ROOM[density] });
+  const { element, fill } = matrix(term.name, term.shape, { edit: term.edit, gradient: term.gradient, box: term.box });
+  fill(term.values, { top: term.top, units: term.units, chosen: term.chosen, used: term.used, decimals: DECIMALS[density], room: ROOM[density] });
   const number = (density === "colour" || density === "tiny") && term.chosen >= 0 ? make("span", { class: "number" }, shown(term.values[term.chosen])) : null;
-  return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number);
+  const { seen } = element.about;
+  return make("div", { class: "term" }, make("div", { class: "caption" }, term.caption), element, number, seen && make("small", { class: "seen" }, seen));
 }
 
 function headline(step) {
@@ -188,7 +196,7 @@ function jacobian() {
   one[cell] = 1;
   const values = evaluated(of.g, [[cotangent, one]]);
   const caption = ["your cell: ", formula(`∂${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}/∂${of.name}`)];
-  return { caption, of: `${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}`, name: `∂${boxes[y].name}/∂${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
+  return { caption, of: `${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}`, name: `∂${boxes[y].name}/∂${of.name}`, box: of, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
 }
 
 /** How a cell of the first input's gradient depends on that input, by central differences of the evaluator. */
@@ -206,7 +214,7 @@ function gradientByDifferences() {
   });
   const cellName = `${of.slope}[${indexOf(of.shape, cell).join(",")}]`;
   const caption = ["slope of ", formula(cellName), " in ", formula(of.name)];
-  return { caption, of: cellName, name: `slope of ${of.slope} in ${of.name}`, values, shape: of.shape, top: largestOf(values), chosen: cell };
+  return { caption, of: cellName, name: `slope of ${of.slope} in ${of.name}`, box: of, gradient: true, values, shape: of.shape, top: largestOf(values), chosen: cell };
 }
 
 /** The chosen cell of a box, in a frame. */
