@@ -10,18 +10,26 @@ from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).resolve().parent
 SHOWN = {
-    "page-backward.png": ("step=19&cell=1,2", 1366, 657),
-    "page-phone.png": ("step=19&cell=1,2", 390, 844),
+    "page-first.png": ("", 1366, 657, None),
+    "page-backward.png": ("step=19&cell=1,2", 1366, 657, None),
+    "page-routes.png": ("cell=1,2&part=routes", 1366, 657, '[data-route="2"]'),
+    "page-phone.png": ("step=19&cell=1,2", 390, 844, None),
 }
+"""Of each picture the state of the page, the size of the window, and what the pointer is on."""
 
 
 def main():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, (state, width, height) in SHOWN.items():
-            page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.5)
+        for name, (state, width, height, hovered) in SHOWN.items():
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, device_scale_factor=1.5, reduced_motion="reduce"
+            )
             page.goto(f"{(DOCS / 'bn.html').as_uri()}#{state}")
-            page.wait_for_selector("[aria-current=step]")
+            page.wait_for_selector(hovered or "[aria-current=step]")
+            if hovered:
+                page.hover(hovered)
+                page.wait_for_timeout(300)
             page.screenshot(path=DOCS / name)
         browser.close()
 

@@ -100,7 +100,7 @@ def _add_explore(commands: Any) -> None:
     """Declare ``tinygrad-norm explore``."""
     page = commands.add_parser("explore", help="a page that steps through a normalization, or a function of your own")
     known = ", ".join((*norms(), "norms"))
-    page.add_argument("target", metavar="TARGET", help=f"{known} (all four beside each other), or module:function")
+    page.add_argument("target", metavar="TARGET", help=f"{known} (all of them on the same numbers), or module:function")
     page.add_argument("-o", "--out", required=True, metavar="FILE", help="ending in .html")
     page.add_argument(
         "--shape", action="append", type=_shape, metavar="N,C,...", help="of an input; once for each of a function's"

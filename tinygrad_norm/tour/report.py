@@ -12,7 +12,7 @@ from ..table import Table
 TITLE = "Batch normalization on handwritten digits"
 LINKS = {
     "bn.html": "Step through batch norm",
-    "norms.html": "Compare four norms",
+    "norms.html": "Compare the norms",
 }
 """What links to the interactive pages say."""
 

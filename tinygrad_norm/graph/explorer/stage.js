@@ -1,7 +1,7 @@
 "use strict";
 // The graph on its stage: boxes over the curves between them, scaled to fit; a large graph follows the active box.
 
-const LEAST_SCALE = 0.78;
+const LEAST_SCALE = 0.78, LEAST_SCALE_OF_COLOURS = 0.62;
 const MOST_SCALE = 1.3;
 const phone = matchMedia("(max-width: 700px)");
 let shownBoxes = []; // of each box: its element and how to fill its two matrices
@@ -108,7 +108,7 @@ function fit() {
   const layout = layoutNow(), room = get("graph");
   const [width, height] = [room.clientWidth - 20, room.clientHeight - 16];
   if (width <= 0 || height <= 0) return;
-  const least = panelNow().walks ? LEAST_SCALE : 0; // a panel that is not about steps shows the whole graph
+  const least = panelNow().walks ? (phone.matches ? LEAST_SCALE_OF_COLOURS : LEAST_SCALE) : 0; // a panel that is not about steps shows the whole graph
   const scale = Math.max(least, Math.min(width / layout.w, height / layout.h, MOST_SCALE));
   const step = activeStep();
   const seen = [step.box ?? now.stage.x, ...(step.kind === "backward" ? [now.stage.links[step.link].t] : [])].map((i) => layout.boxes[i]);
