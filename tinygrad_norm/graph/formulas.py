@@ -1,8 +1,7 @@
-"""Formulas of operations, as text and as trees of MathML elements: one notation for drawings and for the explorer.
+"""Formulas of operations as text: one notation for drawings and for the explorer.
 
 An elementwise product is ``×``, a matrix product ``@``. Operands are enclosed where the formula would otherwise mean
-something else, so that it can be read back. A tree is ``(tag, child, ...)`` where a child is a tree or a text. The page
-builds elements from it and puts texts in as text, so a name is never markup.
+something else, so that it can be read back.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any, NamedTuple
 
 from .text import shortened
 
-Tree = tuple[Any, ...]
 Words = Mapping[str, Any]
 LONGEST = 30
 
@@ -45,25 +43,16 @@ class Formula(NamedTuple):
     """What a value is called or computed by; ``strength`` says where it needs parentheses."""
 
     text: str
-    tree: Tree
     strength: int = ATOM
 
     @property
     def enclosed(self) -> Formula:
         """The same in parentheses."""
-        return Formula(f"({self.text})", row(sign("("), self.tree, sign(")")))
+        return Formula(f"({self.text})")
 
     def at_least(self, strength: int) -> Formula:
         """Return the same, in parentheses if it holds together less than that."""
         return self if self.strength >= strength else self.enclosed
-
-
-def row(*parts: Any) -> Tree:
-    return ("mrow", *parts)
-
-
-def sign(text: str) -> Tree:
-    return ("mo", text)
 
 
 _WORD = re.compile(r"(?:\d+\.)*[^\W\d](?:[^\W⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵀ]|[̀-ͯ.'′₀₁₂₃₄₅₆₇₈₉])*")
@@ -74,11 +63,11 @@ def name(text: str) -> Formula:
     """Return the formula of something that has a name; one such as ``x−μ`` or ``σ²`` is enclosed where it must be."""
     text = shortened(text)
     if _WORD.fullmatch(text) or re.fullmatch("‖[^‖]*‖", text):
-        return Formula(text, ("mi", text))
+        return Formula(text)
     if _SLOPE.fullmatch(text):
-        return Formula(text, ("mi", text), TIGHT)
+        return Formula(text, TIGHT)
     raised = _WORD.fullmatch(text.rstrip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᵀ"))
-    return Formula(text, ("mi", text), POWER if raised else PHRASE)
+    return Formula(text, POWER if raised else PHRASE)
 
 
 def number(value: Any) -> Formula:
@@ -87,13 +76,12 @@ def number(value: Any) -> Formula:
     text = str(value) if isinstance(value, bool) else str(int(value)) if whole else f"{value:.6g}"
     text = {"0.5": "½", "-0.5": "-½"}.get(text, text)
     text = text.replace("inf", "∞").replace("-", "−", text.startswith("-"))
-    return Formula(text, ("mn", text), NEGATIVE if text.startswith("−") else ATOM)
+    return Formula(text, NEGATIVE if text.startswith("−") else ATOM)
 
 
 def slope(of: Formula) -> Formula:
     """Return ``∂L/∂(...)``."""
-    of = of.at_least(POWER)
-    return Formula(f"∂L/∂{of.text}", ("mfrac", ("mi", "∂L"), row(("mo", "∂"), of.tree)), TIGHT)
+    return Formula(f"∂L/∂{of.at_least(POWER).text}", TIGHT)
 
 
 _NOTHING: Words = {}
@@ -134,10 +122,7 @@ def _infix(kind: str, a: Formula, b: Formula) -> Formula:
         mixed = kind == "matmul" or " @ " in a.text
         a = a.at_least(TIGHT if mixed and not (kind == "matmul" and _is_product(a, "@")) else NEGATIVE)
         b = b if kind == "multiply" and _is_product(b, "×") else b.at_least(TIGHT)
-    found = f"{a.text} {text} {b.text}"
-    if kind == "divide" and b.tree[0] != "mn":
-        return Formula(found, ("mfrac", a.tree, b.tree), level)
-    return Formula(found, row(a.tree, sign(text), b.tree), level)
+    return Formula(f"{a.text} {text} {b.text}", level)
 
 
 def _is_product(x: Formula, sign: str) -> bool:
@@ -149,24 +134,19 @@ def _is_product(x: Formula, sign: str) -> bool:
 def call(called: str, operands: Sequence[Formula], *words: str) -> Formula:
     """Return ``called(operands, words)``."""
     given = [word for word in words if word]
-    inside = ", ".join([*(x.text for x in operands), *given])
-    parts = [*(x.tree for x in operands), *(("mtext", word) for word in given)]
-    trees = [part for tree in parts for part in (sign(","), tree)][1:]
-    return Formula(f"{called}({inside})", row(("mi", called), sign("("), *trees, sign(")")))
+    return Formula(f"{called}({', '.join([*(x.text for x in operands), *given])})")
 
 
 def _phrase(word: str, over: str, x: Formula) -> Formula:
-    head: Tree = ("msub", ("mi", word), ("mtext", over)) if over else ("mi", word)
-    inside = x.at_least(TIGHT)
-    text = f"{word} over {over} of {inside.text}" if over else f"{word} of {inside.text}"
-    return Formula(text, row(head, sign("("), x.tree, sign(")")), PHRASE)
+    head = f"{word} over {over}" if over else word
+    return Formula(f"{head} of {x.at_least(TIGHT).text}", PHRASE)
 
 
 def _power(operands: Sequence[Formula], words: Words) -> Formula:
     a, b = operands[0].at_least(ATOM), operands[1]
     whole = b.text.removeprefix("−").isdecimal()
     raised = b.text.translate(_RAISED) if whole else f"^{b.at_least(ATOM).text}"
-    return Formula(a.text + raised, ("msup", a.tree, b.tree), POWER)
+    return Formula(a.text + raised, POWER)
 
 
 def _square(operands: Sequence[Formula], words: Words) -> Formula:
@@ -176,27 +156,26 @@ def _square(operands: Sequence[Formula], words: Words) -> Formula:
 def _negative(operands: Sequence[Formula], words: Words) -> Formula:
     x = operands[0].at_least(PRODUCT)
     x = x.enclosed if x.text.startswith("−") else x
-    return Formula(f"−{x.text}", row(sign("−"), x.tree), NEGATIVE)
+    return Formula(f"−{x.text}", NEGATIVE)
 
 
 def _root(operands: Sequence[Formula], words: Words) -> Formula:
-    return Formula(f"√{operands[0].at_least(ATOM).text}", ("msqrt", operands[0].tree), POWER)
+    return Formula(f"√{operands[0].at_least(ATOM).text}", POWER)
 
 
 def _rsqrt(operands: Sequence[Formula], words: Words) -> Formula:
-    root = _root(operands, words)
-    return Formula(f"1/{root.text}", ("mfrac", ("mn", "1"), root.tree), PRODUCT)
+    return Formula(f"1/{_root(operands, words).text}", PRODUCT)
 
 
 def _cbrt(operands: Sequence[Formula], words: Words) -> Formula:
-    return Formula(f"∛{operands[0].at_least(ATOM).text}", ("mroot", operands[0].tree, ("mn", "3")), POWER)
+    return Formula(f"∛{operands[0].at_least(ATOM).text}", POWER)
 
 
 def _absolute(operands: Sequence[Formula], words: Words) -> Formula:
     (x,) = operands
     if "|" in x.text:
         return call("abs", operands)
-    return Formula(f"|{x.text}|", row(sign("|"), x.tree, sign("|")))
+    return Formula(f"|{x.text}|")
 
 
 def _log1p(operands: Sequence[Formula], words: Words) -> Formula:
@@ -208,16 +187,13 @@ def _expm1(operands: Sequence[Formula], words: Words) -> Formula:
 
 
 def _transposed(operands: Sequence[Formula], words: Words) -> Formula:
-    x = operands[0]
     if words["axes"]:
         return call("transpose", operands, words["axes"])
-    x = x.at_least(ATOM)
-    return Formula(f"{x.text}ᵀ", ("msup", x.tree, ("mi", "T")), POWER)
+    return Formula(f"{operands[0].at_least(ATOM).text}ᵀ", POWER)
 
 
 def _indexed(operands: Sequence[Formula], words: Words) -> Formula:
-    x, index = operands[0].at_least(ATOM), index_text(operands, words)
-    return Formula(f"{x.text}[{index}]", row(x.tree, ("mtext", f"[{index}]")))
+    return Formula(f"{operands[0].at_least(ATOM).text}[{index_text(operands, words)}]")
 
 
 def index_text(operands: Sequence[Formula], words: Words) -> str:
@@ -238,7 +214,7 @@ def _with(word: str, *keys: str) -> Callable[[Sequence[Formula], Words], Formula
 
 
 def _einsum(operands: Sequence[Formula], words: Words) -> Formula:
-    return call("einsum", [Formula(words["terms"], ("mtext", words["terms"])), *operands])
+    return call("einsum", [Formula(words["terms"]), *operands])
 
 
 def _product(operands: Sequence[Formula], words: Words) -> Formula:
@@ -268,7 +244,7 @@ def rule(formula: str, names: Mapping[str, Formula]) -> Formula:
         return _in_words(formula, names)
     if not comma:
         return found
-    return Formula(f"{found.text}, repeated{words}", row(found.tree, ("mtext", f",\u00a0repeated{words}")), PHRASE)
+    return Formula(f"{found.text}, repeated{words}", PHRASE)
 
 
 def factor(formula: str, names: Mapping[str, Formula]) -> Formula:
@@ -304,8 +280,7 @@ def _without_g(node: ast.expr) -> ast.expr | None:
 def _in_words(text: str, names: Mapping[str, Formula]) -> Formula:
     """Return words with their letters replaced by what these stand for."""
     pieces = [piece for piece in re.split(rf"\b({'|'.join(names)})\b", text) if piece]
-    found = [names.get(piece) or Formula(piece, ("mtext", piece.replace(" ", "\u00a0"))) for piece in pieces]
-    return Formula("".join(part.text for part in found), row(*(part.tree for part in found)), PHRASE)
+    return Formula("".join(names[piece].text if piece in names else piece for piece in pieces), PHRASE)
 
 
 _KINDS: dict[type[ast.operator], str] = {

@@ -16,7 +16,7 @@ from .scopes import place
 
 # Stands in a formula for the one operand that has no name.
 UNNAMED = "•"
-_UNNAMED = Formula(UNNAMED, ("mo", UNNAMED))
+_UNNAMED = Formula(UNNAMED)
 # What a box leaves out: its one operand, and the shape of its result.
 _SHORT = re.compile(rf"(reshape|broadcast)\({UNNAMED}, [^()]*\)|([\w|-]+)\({UNNAMED}\)|([^()]+) of {UNNAMED}")
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")

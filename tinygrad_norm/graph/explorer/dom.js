@@ -2,7 +2,6 @@
 // Elements and numbers as text. Everything on the page is made here: names and numbers get in as text, never as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const MATHML = "http://www.w3.org/1998/Math/MathML";
 const SVG = "http://www.w3.org/2000/svg";
 const get = (id) => document.getElementById(id);
 
@@ -22,21 +21,6 @@ function draw(tag, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
-}
-
-function branch(tree) {
-  if (typeof tree === "string") return document.createTextNode(tree);
-  const element = document.createElementNS(MATHML, tree[0]);
-  element.append(...tree.slice(1).map(branch));
-  return element;
-}
-
-function equation(text, ...trees) {
-  const math = document.createElementNS(MATHML, "math");
-  math.setAttribute("display", "block");
-  math.setAttribute("alttext", text);
-  math.append(branch(["mrow", ...trees]));
-  return make("div", { class: "equation", title: text }, math);
 }
 
 // A formula: letters slanted as in a book, words upright.
@@ -65,6 +49,5 @@ function shown(value, decimals = 3, room = Infinity) {
   return texts.map(minus).find((text) => widthOf(text) <= room) || minus(texts[texts.length - 1]);
 }
 
-const shapeText = (shape) => (shape.length ? shape.join(" × ") : "scalar");
 const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
 const largestOf = (values) => values.reduce((most, v) => (Number.isFinite(v) ? Math.max(most, Math.abs(v)) : most), 0);
