@@ -209,7 +209,7 @@ def _of_epsilon(page: Facts) -> list[Question]:
         ),
         (
             "What is the slope at the variance, as √ and as 1/√?",
-            f"With `{v}` at once: `∂r/∂v = −½ r³`. In two steps, through `σ = √v`: `1/(2σ) · (−1/σ²)`. "
+            f"With `{v}` at once: `∂r/∂v = −½ r³`. In two steps, through `s = √v`: `1/(2s) · (−1/s²)`. "
             "Both are the same number.",
             at(key, "∂L/∂x", "epsilon"),
         ),
