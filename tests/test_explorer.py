@@ -371,3 +371,15 @@ def test_what_has_no_name_is_called_by_its_operation():
     (root,) = (t for t in found.tensors if found.called(t).text == "r")
     assert "ε" in found.computed_by(root).text
     assert "ε" not in names
+
+
+def test_what_a_step_of_the_library_gives_is_called_by_it():
+    def named_in(fn):
+        found = Recording(fn, {"x": np.array([[0.5, 2.0], [1.0, 3.0]])})
+        return [found.called(t).text for t in found.tensors]
+
+    assert "softmax" in named_in(lambda x: tn.ops.softmax(x, axis=1) @ x)
+    twice = named_in(lambda x: tn.ops.softmax(tn.ops.softmax(x, axis=1) * 2, axis=0) + x)
+    assert {"softmax", "softmax (2)"} <= set(twice)
+    assert "log-softmax" in named_in(lambda x: tn.nn.cross_entropy(x, np.array([0, 1])))
+    assert "weights" in named_in(lambda x: tn.named("weights", tn.ops.softmax(x, axis=1)) @ x)

@@ -157,7 +157,7 @@ def test_numbers_in_texts_are_computed(name):
         ("batch_norm", "∂L/∂γ", ("backward", "γ")),
         ("layer_norm", "∂L/∂γ", ("backward", "γ")),
         ("batch_norm", "make the norm the identity", ("forward", "y")),
-        ("batch_norm", "batch of one", ("forward", "x̂")),
+        ("batch_norm", "batch of one", ("backward", "x")),
         ("batch_norm", "test time?", ("backward", "x")),
         ("group_norm", "is added to a whole group", ("backward", "x")),
         ("rms_norm", "Does dx sum to zero", ("forward", "y")),

@@ -220,6 +220,7 @@ def test_as_the_variance_goes_to_0_eps_keeps_the_gradient_finite(open_page):
             """power => { const s = get("squeeze"); s.value = power; s.dispatchEvent(new Event("input")); }""", power
         )
         assert slider.evaluate("s => s.isConnected")  # it is not replaced under the pointer
+        assert float(page.input_value("#squeeze")) == power
         x = leaves["x"].copy()
         x[:, 2] = x[:, 2].mean() + (x[:, 2] - x[:, 2].mean()) * 10.0**power
         changed = type(recording)(norms()["batch_norm"].call, {**leaves, "x": x}, recording.cotangent)
@@ -232,10 +233,57 @@ def test_as_the_variance_goes_to_0_eps_keeps_the_gradient_finite(open_page):
     page.click("#undo")
     assert page.evaluate("state.changes.size") == 0
     assert page.input_value("#squeeze") == "0"
+    page.focus("#squeeze")
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    assert page.input_value("#squeeze") == "-0.5"
+    page.click("#undo")
+    # Where both are 0, the page says so.
+    page.evaluate("goTo('#scene=train&cell=1,2&times=0&eps=0&part=epsilon')")
+    assert "are both 0" in page.text_content("#panel h2")
+    open_part(page, "checks", "scene=train&cell=1,2")
+    assert page.text_content("#panel").count("r is 1/0") == 4
+    open_part(page, "epsilon", "scene=train&cell=1,2")
+    page.click("#reset")
     # The slope at the variance, two ways, at the numbers that are shown.
     r = (leaves["x"][:, 2].var() + 1e-5) ** -0.5
     ends = page.eval_on_selector_all(".slopes tr", "rows => rows.map(r => r.textContent.split(' = ').pop())")
     assert ends[0] == ends[3] == f"{-0.5 * r**3:.3f}".replace("-", "−")
+
+
+def test_what_checks_say_follows_from_the_numbers(open_page):
+    page = open_page(explore_norm("batch_norm").html).page
+    for hash_, words in (
+        ("scene=train&eps=1", ("not 0: ε is not small", "σ² / (σ² + ε): ε is not small")),
+        ("scene=train&eps=1e-5", ("nearly 0", "nearly 1")),
+        ("scene=one", ("0: all values that share the variance are equal",)),
+    ):
+        open_part(page, "checks", hash_)
+        for each in words:
+            assert each in page.text_content("#panel"), (hash_, each)
+
+
+def test_the_last_step_stays_the_last_in_another_scene(open_page):
+    page = open_page(explore_norm("batch_norm").html).page
+    page.keyboard.press("End")
+    for scene in ("rms_norm", "train", "eval"):
+        page.select_option("#scene", str(page.evaluate(f"data.scenes.findIndex(s => s.key === '{scene}')")))
+        assert page.is_disabled("#next")
+
+
+def test_numbers_that_are_none_are_refused_in_sight(open_page):
+    page = open_page(explore_norm("batch_norm").html).page
+    for text in ("-1", "x", ""):
+        page.fill("#epsilon", text)
+        page.press("#epsilon", "Enter")
+        assert page.input_value("#epsilon") == "0.00001"
+    page.dblclick('#boxes [data-array="x"][data-cell="0,0"]')
+    page.keyboard.type("abc")
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#typing", "aria-invalid") == "true"
+    assert "no number" in page.text_content("#status")
+    page.keyboard.press("Escape")
+    assert page.evaluate("state.changes.size") == 0
 
 
 def test_the_address_changes_numbers_too(open_page):

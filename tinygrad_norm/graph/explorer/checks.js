@@ -16,7 +16,9 @@ function byNudging(box) {
   });
 }
 
-const largestDifference = (a, b) => a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
+const NO_NUMBER = "ε and the variance are both 0: r is 1/0";
+const worst = (values) => (values.every(Number.isFinite) ? largestOf(values) : NaN);
+const largestDifference = (a, b) => a.reduce((most, value, i) => (Math.abs(value - b[i]) <= most ? most : Math.abs(value - b[i])), 0);
 
 /** A check: what is looked at, the arithmetic of the chosen unit, what it comes to elsewhere, and why. */
 function sumsCheck(dx, ids, id, isComputed) {
@@ -26,7 +28,7 @@ function sumsCheck(dx, ids, id, isComputed) {
   const why = isComputed
     ? "0: a constant added to all that share a mean moves the mean along, and y stays"
     : "not 0: a constant added to all of them moves y, because the statistics are given and stay";
-  return [`Σ ${of.slope}`, line([], ["sum", ...terms], sums[id]), `largest: ${shown(largestOf(sums))}`, why];
+  return [`Σ ${of.slope}`, line([], ["sum", ...terms], sums[id]), `largest sum: ${shown(worst(sums))}`, terms.every(Number.isFinite) ? why : NO_NUMBER];
 }
 
 function scaleCheck(dx, norm, id) {
@@ -34,15 +36,17 @@ function scaleCheck(dx, norm, id) {
   const along = sumsBy(ids, dx.map((g, i) => g * xHat[i]));
   const formulaText = "ε · r³ · Σ dx̂ · x̂";
   const expected = ["multiply", ["multiply", eps, ["power", r[id], { exact: 3 }]], count * meanAlong[id]];
-  return [`Σ ${of.slope} · x̂ = ${formulaText}`, line([], expected, along[id]), `largest: ${shown(largestOf(along))}`,
-    "nearly 0: a factor for all that share a variance is divided out again, but for ε"];
+  const size = largestOf(dx.map((g, i) => g * xHat[i]));
+  const why = !Number.isFinite(along[id]) ? NO_NUMBER : Math.abs(along[id]) <= 1e-3 * size
+    ? "nearly 0: a factor for all that share a variance is divided out again, but for ε" : "not 0: ε is not small beside the variance, so a factor is not quite divided out";
+  return [`Σ ${of.slope} · x̂ = ${formulaText}`, line([], expected, calculatedExactly(expected)), `added up: ${shown(along[id])}`, why];
 }
 
 function varianceCheck(norm, id) {
   const { ids, xHat, r, count } = norm;
   const squares = sumsBy(ids, xHat.map((a) => a * a)).map((sum) => sum / count);
   return ["mean(x̂²) = σ² · r²", line([], ["multiply", norm.var[id], ["square", r[id]]], squares[id]), `of all: ${shown(Math.min(...squares))} to ${shown(Math.max(...squares))}`,
-    "nearly 1: σ² / (σ² + ε)"];
+    !Number.isFinite(squares[id]) ? NO_NUMBER : squares[id] > 0.99 ? "nearly 1: σ² / (σ² + ε)" : norm.var[id] === 0 ? "0: all values that share the variance are equal" : "σ² / (σ² + ε): ε is not small beside σ²"];
 }
 
 function closedFormCheck(dx, norm, cell) {
@@ -58,7 +62,7 @@ function closedFormCheck(dx, norm, cell) {
 function nudgingCheck(box, cell) {
   const nudged = byNudging(box);
   return [[formula(box.slope), " by nudging"], line([], null, nudged[cell]), `differs by ${shown(largestDifference(nudged, now.values[box.g]))}`,
-    `each number of ${box.name} moved a little up and down: no rule of the gradient is used`];
+    !nudged.every(Number.isFinite) || !now.values[box.g].every(Number.isFinite) ? NO_NUMBER : `each number of ${box.name} moved a little up and down: no rule of the gradient is used`];
 }
 
 const calculatedExactly = (expression) => (Array.isArray(expression) ? calculate(expression[0])(...expression.slice(1).map(calculatedExactly)) : typeof expression === "object" ? expression.exact : expression);

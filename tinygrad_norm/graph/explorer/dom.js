@@ -25,7 +25,7 @@ function draw(tag, attributes = {}, ...children) {
 
 // A formula: letters slanted as in a book, words upright.
 function formula(text) {
-  const parts = text.split(/((?:\p{L}\p{M}*){3,}|[\p{L}_]\w{2,})/u);
+  const parts = text.split(/((?:\p{L}\p{M}*){3,}|[\p{L}_]\w{2,}|\bof\b)/u);
   return make("span", { class: "formula" }, parts.map((part, i) => (i % 2 ? make("span", { class: "word" }, part) : part)));
 }
 
@@ -45,7 +45,7 @@ function shown(value, decimals = 3, room = Infinity) {
   if (size >= 0.5 * 10 ** -decimals && size < 1e5) {
     for (let d = decimals; d >= (size < 10 ? 1 : 0); d--) texts.push(value.toFixed(d));
   }
-  texts.push(value.toExponential(1), value.toExponential(0), size < 1 ? "≈0" : value > 0 ? "≫" : "≪");
+  texts.push(...[1, 0].map((digits) => value.toExponential(digits).replace("e+", "e")), size < 1 ? "≈0" : value > 0 ? "≫" : "≪");
   return texts.map(minus).find((text) => widthOf(text) <= room) || minus(texts[texts.length - 1]);
 }
 

@@ -23,6 +23,8 @@ function setCell(vertex, flat, value) {
   change(vertex, values);
 }
 
+const numberIn = (text) => Number(text.trim().replace("−", "-").replace(",", "."));
+
 /** Type a number into a cell: Enter keeps it, Escape does not. */
 function typeInto(cell, start = null) {
   const { edit, index, shape, name } = about(cell);
@@ -38,13 +40,18 @@ function typeInto(cell, start = null) {
   const close = (keep) => {
     if (done) return;
     done = true;
-    const value = Number(input.value.trim().replace("−", "-").replace(",", "."));
+    const value = numberIn(input.value);
     input.remove();
     if (keep && input.value.trim() !== "") setCell(edit, flat, value);
     focusAt(address);
   };
   input.addEventListener("keydown", (event) => {
     event.stopPropagation();
+    if (event.key === "Enter" && !Number.isFinite(numberIn(input.value))) {
+      input.setAttribute("aria-invalid", "true");
+      get("status").textContent = `${input.value} is no number.`;
+      return;
+    }
     if (event.key === "Enter" || event.key === "Tab") { event.preventDefault(); close(true); }
     if (event.key === "Escape") { event.preventDefault(); close(false); }
   });
@@ -156,8 +163,12 @@ function changeColumn(how) {
 }
 
 function changeEpsilon(text) {
-  const value = Number(text.replace("−", "-").replace(",", "."));
-  if (!(value >= 0) || text.trim() === "" || !Number.isFinite(value)) { showChanges(); return; }
+  const value = numberIn(text);
+  if (!(value >= 0) || text.trim() === "" || !Number.isFinite(value)) {
+    get("epsilon").value = String(now.values[now.stage.epsilons[0]][0]);
+    get("status").textContent = `ε is a number, 0 or larger, not ${text}.`;
+    return;
+  }
   const [first, ...rest] = now.stage.epsilons;
   if (now.values[first][0] === value) return;
   change(first, [value]);
@@ -174,6 +185,7 @@ function showChanges() {
   get("column").replaceChildren(formula(columnOf(boxes[x]).name));
   get("epsilon-label").hidden = epsilons.length === 0;
   if (epsilons.length && document.activeElement !== get("epsilon")) get("epsilon").value = String(now.values[epsilons[0]][0]);
+  get("legend").hidden = state.part === "shared"; // colours say something else there
   get("undo").disabled = state.past.length === 0;
   get("reset").disabled = state.changes.size === 0;
 }

@@ -2,7 +2,13 @@
 // What ε does as σ² goes to 0, and the derivative at the variance: as 1/√ in one step, or as √ and a quotient.
 
 // The values that share a statistic with the chosen cell are moved towards their mean; 1 is where they were.
-const squeeze = { base: null, by: 0 };
+const squeeze = { key: "", base: null, by: 0, result: null };
+
+/** Whether the numbers are still those that the slider made of this unit. */
+function isSqueezed(key) {
+  const values = now.values[now.stage.boxes[now.stage.x].v];
+  return squeeze.key === key && values.every((value, i) => value === squeeze.result[i]);
+}
 
 /** x with the deviations of one unit made smaller by 10 to a power. */
 function squeezed(values, ids, id, power) {
@@ -23,33 +29,35 @@ function steepness(base, id) {
 }
 
 function plot(points, here, norm) {
-  const [width, height, left, bottom] = [330, 118, 44, 24];
+  const [width, height, left, bottom, upper] = [340, 122, 50, 24, 20];
   const log = Math.log10, logs = points.map((p) => [log(p.var), log(p.dx)]).filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b));
   const range = (i, extra) => [Math.min(...logs.map((p) => p[i]), ...extra), Math.max(...logs.map((p) => p[i]), ...extra)];
   const [x0, x1] = range(0, norm.eps > 0 ? [log(norm.eps)] : []), [y0, y1] = range(1, []);
-  const at = (a, b) => [left + (width - left - 8) * (a - x0) / (x1 - x0 || 1), 8 + (height - bottom - 14) * (1 - (b - y0) / (y1 - y0 || 1))];
+  const at = (a, b) => [left + (width - left - 8) * (a - x0) / (x1 - x0 || 1), upper + (height - bottom - upper - 6) * (1 - (b - y0) / (y1 - y0 || 1))];
   const path = logs.map(([a, b], i) => `${i ? "L" : "M"}${at(a, b).map((n) => n.toFixed(1)).join(" ")}`).join("");
   const [px, py] = at(log(here.var), log(here.dx));
   const text = (words, x, y, anchor = "middle") => draw("text", { x, y, "text-anchor": anchor }, words);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "plot", role: "img", "aria-label": `The largest gradient of your unit against its variance: ${result(here.dx)} at ${result(here.var)}` },
-    draw("path", { d: `M${left} 4V${height - bottom}H${width}`, class: "axis" }), draw("path", { d: path, class: "curve now" }));
+    draw("path", { d: `M${left} ${upper - 4}V${height - bottom}H${width}`, class: "axis" }), draw("path", { d: path, class: "curve now" }));
   if (norm.eps > 0) {
     const [ex] = at(log(norm.eps), y0);
-    svg.append(draw("path", { d: `M${ex} 4V${height - bottom}`, class: "mark" }), text("σ² = ε", Math.min(Math.max(ex, left + 22), width - 24), height - 8));
+    svg.append(draw("path", { d: `M${ex} ${upper}V${height - bottom}`, class: "mark" }), text("ε", ex, height - 8));
   }
   if (Number.isFinite(px) && Number.isFinite(py)) svg.append(draw("circle", { cx: px, cy: py, r: 5, class: "here" }));
-  svg.append(text("largest |dx|, log scales", width - 10, 16, "end"), text(shown(10 ** y1, 1), left - 4, 16, "end"), text(shown(10 ** y0, 1), left - 4, height - bottom, "end"), text("σ²", width - 10, height - 8));
+  svg.append(text("largest |dx| against σ², both on log scales", 2, 11, "start"),
+    text(shown(10 ** y1, 1), left - 4, upper + 6, "end"), text(shown(10 ** y0, 1), left - 4, height - bottom, "end"),
+    text(shown(10 ** x0, 1), left, height - 8, "start"), text(`σ² = ${shown(10 ** x1, 1)}`, width - 2, height - 8, "end"));
   return svg;
 }
 
 function squeezeTo(power, id) {
   const { boxes, x } = now.stage, { ids } = now.scene.shares;
   const key = `${state.scene} ${id}`;
-  if (!squeeze.base || squeeze.key !== key || squeeze.result !== now.values[boxes[x].v]) Object.assign(squeeze, { key, base: now.values[boxes[x].v] });
-  else state.changes = state.past.pop(); // one way down the slider is one change to undo
+  if (isSqueezed(key)) state.changes = state.past.pop(); // one way down the slider is one change to undo
+  else Object.assign(squeeze, { key, base: now.values[boxes[x].v] });
   squeeze.by = power;
-  change(boxes[x].v, squeezed(squeeze.base, ids, id, power));
-  squeeze.result = now.values[boxes[x].v];
+  squeeze.result = squeezed(squeeze.base, ids, id, power);
+  change(boxes[x].v, squeeze.result);
 }
 
 /** The slider, once for as long as the same unit is looked at: it must not be replaced under the pointer. */
@@ -70,17 +78,19 @@ const numbersRow = (words, element) => make("tr", {}, make("th", { scope: "row" 
 
 function showEpsilon(panel) {
   const { boxes, x } = now.stage, of = boxes[x], norm = normNow(), id = norm.ids[chosenIn(of)];
-  const key = `${state.scene} ${id}`, isSqueezed = squeeze.key === key && squeeze.result === now.values[of.v];
-  sliderElement(panel, key, isSqueezed ? squeeze.by : 0, id);
+  const key = `${state.scene} ${id}`, base = isSqueezed(key) ? squeeze.base : now.values[of.v];
+  sliderElement(panel, key, isSqueezed(key) ? squeeze.by : 0, id);
   const here = { var: norm.var[id], dx: largestOf(now.values[of.g].filter((_, i) => norm.ids[i] === id)) };
   const r = norm.r[id], deviation = Math.sqrt(here.var + norm.eps), letter = norm.hasMean ? "σ²" : "mean x²";
-  panel.querySelector("h2").replaceChildren("As ", formula(letter), " goes to 0, ", formula("ε"), " keeps ", formula("r = 1/√(σ² + ε)".replace("σ²", letter)), " finite, and with it the gradient. ", cellTag(of));
+  const said = Number.isFinite(r) ? ["As ", formula(letter), " goes to 0, ", formula("ε"), " keeps ", formula("r = 1/√(σ² + ε)".replace("σ²", letter)), " finite, and with it the gradient. "]
+    : [formula(`ε and ${letter}`), " are both 0: ", formula("r"), " is 1/0, and the gradient is not a number. "];
+  panel.querySelector("h2").replaceChildren(...said, cellTag(of));
   panel.querySelector(".here").replaceChildren(make("table", { class: "checks" },
     numbersRow([formula(letter)], line([], null, here.var)),
     numbersRow([formula("r")], line([], ["rsqrt", ["add", here.var, { exact: norm.eps }]], r)),
     numbersRow(["largest ", formula("|dx|")], line([], null, here.dx)),
     numbersRow([formula("1/√ε"), ", the most that ", formula("r"), " can be"], line([], null, norm.eps > 0 ? norm.eps ** -0.5 : Infinity))));
-  panel.querySelector(".plotted").replaceChildren(plot(steepness(isSqueezed ? squeeze.base : now.values[of.v], id), here, norm));
+  panel.querySelector(".plotted").replaceChildren(plot(steepness(base, id), here, norm));
   panel.querySelector(".slopes").replaceChildren(
     make("div", { class: "caption" }, "The slope at the variance, ", formula(`v = ${letter} + ε`), ", two ways"),
     make("table", { class: "checks" },

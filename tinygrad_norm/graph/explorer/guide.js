@@ -17,6 +17,7 @@ function goInGuide(at, chosen = null) {
 
 /** To where the page begins. */
 function leaveGuide() {
+  guide.at = 0;
   showState(`#scene=${encodeURIComponent(data.scenes[0].key)}&step=1&cell=${state.cell.join(",")}`);
   get("next").focus();
 }
@@ -40,7 +41,7 @@ function readGuide(asked) {
 
 function answerButton(answer, i, right) {
   const mark = guide.chosen === null ? "" : i === right ? "✓ " : i === guide.chosen ? "✗ " : "";
-  return make("button", { type: "button", "aria-pressed": String(guide.chosen === i), onclick: () => goInGuide(guide.at, i) }, mark, written(answer));
+  return make("button", { type: "button", class: guide.chosen !== null && i === right ? "right" : null, "aria-pressed": String(guide.chosen === i), onclick: () => goInGuide(guide.at, i) }, mark, written(answer));
 }
 
 function showGuide(panel) {
@@ -51,7 +52,7 @@ function showGuide(panel) {
   const further = make("div", { class: "further" },
     make("button", { type: "button", id: "guide-previous", disabled: at === 0, onclick: () => goInGuide(at - 1) }, "Previous"),
     make("button", { type: "button", id: "guide-next", onclick: () => (isLast ? leaveGuide() : goInGuide(at + 1)) }, isLast ? "Finish" : each.answers ? "Next question" : "Go on"));
-  const numbers = isAnswered(each) && make("div", { class: "arithmetic" }, cellTag(now.stage.boxes[step.box]), changedText(step) ?? cellLines(step));
+  const numbers = isAnswered(each) && state.changes.size > 0 && make("div", { class: "arithmetic" }, cellTag(now.stage.boxes[step.box]), changedText(step));
   // A long sum of numbers is left out where it has no room.
   fitInto(panel, [numbers, null], (said) => [
     make("h2", {}, make("span", { class: "place" }, `${at + 1} of ${run.length}`), " ", written(each.ask)),
@@ -67,5 +68,5 @@ if (run.length) {
 
 function connectGuide() {
   get("start").hidden = run.length === 0;
-  get("start").addEventListener("click", () => goInGuide(0));
+  get("start").addEventListener("click", () => goInGuide(guide.at));
 }

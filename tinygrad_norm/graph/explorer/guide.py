@@ -221,7 +221,8 @@ def _company(page: Facts) -> list[Prediction]:
         found.append((
             f"{page.known[other].title} takes the same numbers. Which cells share a mean there?",
             at(other, "given"), (f"A {own}", f"A {shared}"), 1,
-            f"Statistics are taken over {page.over(other)} there, and over {page.over(key)} before.",
+            f"Statistics are taken over {page.over(other)} there, and over {page.over(key)} before: n counts samples, "
+            f"c {'features' if page.x.ndim == 2 else 'channels'}.",
             at(other, "μ"),
         ))  # fmt: skip
     return found

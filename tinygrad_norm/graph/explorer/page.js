@@ -13,9 +13,10 @@ function showControls() {
 }
 
 function announce() {
-  const panel = panelNow().key === "step" ? get("step") : get("panel");
+  const panel = panelElement();
   const said = [get("count"), panel.querySelector("h2"), panel.querySelector(".verdict"), panel.querySelector(".arithmetic")];
-  get("status").textContent = said.filter(Boolean).map((part) => part.textContent).join(". ");
+  const texts = said.filter(Boolean).map((part) => part.textContent.trim());
+  get("status").textContent = texts.map((text) => (/[.?!]$/.test(text) ? text : `${text}.`)).join(" ");
 }
 
 views.push((what) => {

@@ -8,7 +8,10 @@ const panels = [{ key: "step", title: "Step", isThere: () => true, show: showSte
 
 const panelNow = () => panels.find((panel) => panel.key === state.part);
 
+const panelElement = () => get(state.part === "step" ? "step" : "panel");
+
 function openPart(key) {
+  leavePanel();
   state.part = key;
   writeHash();
   redraw("part");
@@ -27,7 +30,7 @@ function showPanel() {
     button.hidden = !panel.isThere();
     button.setAttribute("aria-pressed", String(panel.key === state.part));
   }
-  panelNow().show(isStep ? get("step") : get("panel"));
+  panelNow().show(panelElement());
 }
 
 function connectPanels() {

@@ -12,7 +12,7 @@ function showState(hash) {
 
 function questionElement({ ask, answer, show }, i) {
   const id = `asked-${i}`;
-  const button = make("button", { type: "button", "aria-describedby": id, onclick: () => { get("asked").close(); showState(show); } }, "Show me");
+  const button = make("button", { type: "button", "aria-describedby": id, onclick: () => { get("asked").close(); showState(show); panelElement().focus(); } }, "Show me");
   return make("li", {}, make("h3", { id }, written(ask)), make("p", {}, written(answer)), button);
 }
 

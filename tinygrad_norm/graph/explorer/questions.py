@@ -90,8 +90,6 @@ def _of_family(page: Facts) -> list[Question]:
     size = page.x.size
     cells, means = [], []
     for other, norm in page.known.items():
-        if norm.name == "rms_norm" != page.norm.name:
-            continue
         count = int(page.shared_in(other).max()) + 1
         each = size // count
         name = norm.title.partition(" ")[0]
@@ -123,7 +121,7 @@ def _of_parameters(page: Facts) -> list[Question]:
         found.append((
             "Where does the sum in ∂L/∂γ come from?",
             f"Each number of γ is used in {copies} cells of y. Going back, what these cells contribute adds up: "
-            "`∂L/∂γ = Σ ∂L/∂y · x̂`.",
+            f"`∂L/∂γ = Σ ∂L/∂{'(x̂ · γ)' if 'β' in page.recording.leaves else 'y'} · x̂`.",
             at(key, "∂L/∂γ"),
         ))  # fmt: skip
     if "identity" in page.scenes:
@@ -182,7 +180,7 @@ def _of_test_time(page: Facts) -> list[Question]:
                 f"and `dx = ∂L/∂y · {gamma}r`.",
                 at("eval", "∂L/∂x"),
             ),
-            ("What if a batch of one is trained on?", page.scenes["one"].text, at("one", "x̂")),
+            ("What if a batch of one is trained on?", page.scenes["one"].text, at("one", "∂L/∂x")),
         ]  # fmt: skip
     if key != "train":
         return []

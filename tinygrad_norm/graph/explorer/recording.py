@@ -6,16 +6,18 @@ contribution is shown as the rule makes it, and as it arrives, summed over the a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...engine.autodiff import grad
+from ...engine.context import Scope
 from ...engine.operators import Array
 from ...engine.origins import examine
 from ...engine.primitive import Node
+from ...engine.recording import Step
 from ...engine.tensor import Tensor, backpropagate, walk
 from ..axes import Axes, names_of_axes
 from ..formulas import Formula
@@ -67,6 +69,7 @@ class Recording(Wording):
         self.cotangent = _cotangent(self.y, cotangent)
         self.epsilon = next((value for t in self._computed if (value := epsilon_of(t))), None)
         self._folded = self._bookkeeping()
+        self._results_of_steps = _results_of_steps(self._computed)
         self.tensors = self._shown()
         if len(self.tensors) > MOST_ARRAYS:
             count = f"{len(self.tensors)} arrays, and explore shows at most {MOST_ARRAYS}"
@@ -151,6 +154,19 @@ class Recording(Wording):
                 found.append(path)
             pending += [[*path, link] for link in reversed(into.get(end, [])) if ways[link.source]]
         return found
+
+
+def _results_of_steps(computed: Sequence[Tensor]) -> dict[Tensor, str]:
+    """Return what leaves a step of the library that has a name, as softmax, by that name."""
+    around = {
+        t: [scope for scope in node_of(t).scope.path if isinstance(scope, Step)] for t in computed if node_of(t).scope
+    }
+    inside: dict[Tensor, list[Scope]] = {}
+    for t in computed:
+        for x in operands_of(t):
+            inside.setdefault(x, []).extend(around.get(t, ()))
+    left = {t: [step for step in steps if step not in inside.get(t, ())] for t, steps in around.items()}
+    return {t: steps[0].name for t, steps in left.items() if steps}
 
 
 def _leaves(inputs: Mapping[str, Any]) -> dict[str, Tensor]:

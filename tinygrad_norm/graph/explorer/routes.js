@@ -63,7 +63,7 @@ const nameOf = (route, i) => (route.term === undefined ? `route ${i + 1}` : NAME
 function routeElement(route, i, values, density, top) {
   const of = now.stage.boxes[now.stage.x];
   const box = make("input", { type: "checkbox", checked: isKept(i), onchange: (event) => keep(i, event.target.checked) });
-  const caption = make("label", { title: route.stations.join(" → ") }, box, " ", nameOf(route, i));
+  const caption = make("label", { title: route.stations.join(" → ") }, now.stage.routes.length > 1 ? [box, " "] : null, nameOf(route, i));
   const element = termElement({ caption, name: nameOf(route, i), box: of, gradient: true, values, shape: of.shape, top, chosen: chosenIn(of) }, density);
   if (route.term !== undefined) element.append(make("div", { class: "caption" }, formula(TERMS[route.term])));
   element.dataset.route = i;
@@ -88,18 +88,22 @@ function showRoutes(panel) {
   const kept = whole.map((_, at) => carried.reduce((sum, values, i) => sum + (isKept(i) ? values[at] : 0), 0));
   const all = routes.every((_, i) => isKept(i));
   const top = Math.max(largestOf(whole), ...carried.map(largestOf));
-  const ways = phone.matches ? ["dense", "colour", "tiny"].map((density) => [density, "algebra"]) : [["full", "algebra"], ["dense", "algebra"], ["tight", "algebra"], ["dense"], ["tight"], ["colour", "algebra"], ["tiny"]];
+  // Numbers in the matrices come before the terms of the cell, and these before the algebra.
+  const sizes = ["dense", "tight", "colour", "tiny"];
+  const ways = phone.matches ? ["dense", "colour", "tiny"].map((density) => [density, true, true])
+    : [["dense", true, true], ["dense", true, false], ["tight", true, true], ["dense", false, true], ...sizes.map((density) => [density, false, false])];
   const count = ["One route leads", "Two routes lead", "Three routes lead", "Four routes lead"][routes.length - 1] || `${routes.length} routes lead`;
   const title = make("h2", {}, make("b", { class: "backward" }, `${count} `), "from ", formula(boxes[y].name), " back to ", formula(of.name),
-    "; what they carry adds up. Point at one to see it in the graph; take one out to see what is missing.");
-  const said = make("div", { class: "arithmetic" }, cellTag(of),
-    norm ? routes.flatMap((route, i) => (route.term < 3 && isKept(i) ? [line([TERMS[route.term]], termAt(norm, route.term, cell), carried[i][cell])] : [])) : null,
+    routes.length > 1 ? `; what they carry adds up. ${phone.matches ? "Touch" : "Point at"} one to see it in the graph; take one out to see what is missing.` : ", and carries all of it.");
+  const terms = norm ? routes.flatMap((route, i) => (route.term < 3 && isKept(i) ? [line([TERMS[route.term]], termAt(norm, route.term, cell), carried[i][cell])] : [])) : [];
+  const said = (isLong) => make("div", { class: "arithmetic" }, cellTag(of), isLong ? terms.map((term) => term.cloneNode(true)) : null,
     line([of.slope], routes.length > 1 ? ["sum", ...carried.map((values, i) => (isKept(i) ? values[cell] : 0))] : null, kept[cell]),
     all ? null : missingElement(of, kept, whole));
-  fitInto(panel, ways, ([density, algebra]) => {
-    const terms = routes.flatMap((route, i) => [...(i ? [termElement({ sign: "+" }, density)] : []), routeElement(route, i, carried[i], density, top)]);
-    terms.push(termElement({ sign: "=" }, density), termElement({ caption: all ? formula(of.slope) : "what is left", name: of.slope, values: kept, shape: of.shape, top, chosen: cell, gradient: true }, density));
-    return [title, make("div", { class: "row" }, make("div", { class: "line", "data-density": density }, terms), algebra && norm && algebraElement(norm)), said];
+  panel.classList.add("back");
+  fitInto(panel, ways, ([density, algebra, isLong]) => {
+    const sum = routes.flatMap((route, i) => [...(i ? [termElement({ sign: "+" }, density)] : []), routeElement(route, i, carried[i], density, top)]);
+    sum.push(termElement({ sign: "=" }, density), termElement({ caption: all ? formula(of.slope) : "what is left", name: of.slope, values: kept, shape: of.shape, top, chosen: cell, gradient: true }, density));
+    return [title, make("div", { class: "row" }, make("div", { class: "line", "data-density": density }, sum), !phone.matches && algebra && norm && algebraElement(norm)), said(isLong), phone.matches && norm && algebraElement(norm)];
   });
 }
 

@@ -53,6 +53,7 @@ function go(step) {
 
 /** To the step, from a panel in which Back, Next and the menu of scenes do not go on. */
 function leavePanel(panel = panelNow()) {
+  if (panel && panel.leaves) reset(); // what a question changed
   if (!panel || !panel.walks || panel.leaves) state.part = "step";
 }
 
@@ -65,7 +66,7 @@ function pick(cell, ofGradient = false, pin = null) {
   redraw("cell");
 }
 
-function chooseScene(index, step = state.step) {
+function chooseScene(index, step = state.step === now.steps.length - 1 ? Infinity : state.step) {
   const kept = changesThatFit(index);
   openScene(index);
   if (kept.size) {

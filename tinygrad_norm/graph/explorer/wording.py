@@ -49,6 +49,7 @@ class Wording:
     epsilon: float | None
     data: dict[str, Array]
     _folded: set[Tensor]
+    _results_of_steps: Mapping[Tensor, str]
     _formulas: dict[Tensor, Formula]
     _names: dict[Tensor, Formula]
 
@@ -78,6 +79,8 @@ class Wording:
             return formulas.number(t.item())
         if self._is_inverse_root(t):
             return formulas.name(self._distinct("r"))
+        if t in self._results_of_steps:
+            return formulas.name(self._distinct(self._results_of_steps[t]))
         found = self._formulas[t]
         longest = formulas.LONGEST if t.dtype.kind == "b" else LONGEST
         return found if len(found.text) <= longest else formulas.name(self._distinct(self._result(t)))
