@@ -71,7 +71,7 @@ def test_attention_follows_rows_and_columns(open_page):
         m = int(np.abs(weights[i] * v[:, j]).argmax())  # the key that contributes most
         d = int(np.abs(q[i] * k[m]).argmax())
         assert cells["y"] == [i, j]
-        assert cells["exp"] == cells["difference"] == cells["exp(difference)"] == [i, m]
+        assert cells["softmax"] == cells["difference"] == cells["exp(difference)"] == [i, m]
         assert (cells["v"], cells["q"], cells["k"]) == ([m, j], [i, d], [m, d])
         rows = [cells[name][0] for name in cells if name.startswith(("max", "Σ", "log"))]
         assert rows == [i] * 3
@@ -151,7 +151,7 @@ def test_a_click_where_the_first_choice_does_not_reach_pins_that_cell(open_page)
     page.evaluate("pick([1, 2])")
     page.click('#boxes [data-box] [data-array="k"][data-cell="0,3"]')
     cells = page.evaluate(CHOSEN)
-    assert (cells["k"], cells["y"], cells["exp"]) == ([0, 3], [1, 2], [1, 0])
+    assert (cells["k"], cells["y"], cells["softmax"]) == ([0, 3], [1, 2], [1, 0])
     assert (cells["q"], cells["v"]) == ([1, 3], [0, 2])
     fragment = page.evaluate("location.hash")
     other = open_page(FUNCTIONS["attention"]().html).page

@@ -24,7 +24,7 @@ from .source import source_of
 
 # Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
-LETTER = 6.8
+LETTER = 6.6
 COLOUR, COLOUR_LINE = 15, 12
 MINI, MINI_LINE = 10, 8
 MOST_ROWS, MOST_COLUMNS = 16, 24
