@@ -125,6 +125,11 @@ def test_the_other_norms_see_the_same_numbers(name, shape):
     expected = {"batch_norm", "layer_norm", "instance_norm", "group_norm", "rms_norm"} - {name}
     if shape in ((4, 3), (2, 4, 2, 2)):  # three channels have groups of one or of all only
         assert expected - {"group_norm" if shape == (4, 3) else ""} <= set(scenes)
+    if shape == (4, 3) and name == "batch_norm":
+        x, group = inputs["x"], norms(1)["group_norm"].call
+        assert "Group norm with one group" in scenes["layer_norm"].text
+        assert_allclose(group(x, inputs["γ"], inputs["β"]), scenes["layer_norm"].recording.y.data, rtol=1e-12)
+        assert "a group for each channel" in scenes["instance_norm"].text
 
 
 def test_the_family_sees_the_same_numbers():

@@ -33,6 +33,8 @@ Function = Callable[..., Any]
 
 SHARES, GIVEN, IDENTITY = "What shares a statistic", "Statistics that are given", "γ and β for the identity"
 """The groups of the page's menu."""
+_LIKE_GROUPS = {"layer_norm": "one group", "instance_norm": "a group for each channel"}
+"""With which groups group norm is another norm: of a prime number of channels there are no others."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ class _PageOfNorm:
                     "Without positions, every value is alone with its mean: x̂ is 0, y is β, and nothing of x is left. "
                     "tn.instance_norm refuses such an input; this is tn.normalize(x, 'n c -> n c')."
                 )
+            if _groups_of(x) == x.shape[1] > 1 and norm.name in _LIKE_GROUPS:
+                text += f" Group norm with {_LIKE_GROUPS[norm.name]} has the same statistics."
             try:
                 recording = self._run(call, {key: self.inputs[key] for key in taken})
             except ValueError:
