@@ -1,19 +1,10 @@
 "use strict";
 // What holds, and why: sums of the gradient, the closed form, and the gradient beside what nudging each number gives.
 
-/** The slope of L in each cell of an input, by central differences of the evaluator: no rule of the gradient is used. */
+/** The slope of L in each cell of an input, by central differences: no rule of the gradient is used. */
 function byNudging(box) {
   const { boxes, y, cotangent } = now.stage, g = now.values[cotangent];
-  return Float64Array.from(now.values[box.v], (value, i) => {
-    const step = 1e-5 * Math.max(1, Math.abs(value));
-    const at = (distance) => {
-      const moved = Float64Array.from(now.values[box.v]);
-      moved[i] += distance;
-      const found = evaluated(boxes[y].v, [[box.v, moved]]);
-      return found.reduce((sum, v, k) => sum + v * g[k], 0);
-    };
-    return (at(step) - at(-step)) / (2 * step);
-  });
+  return byDifferences(box, boxes[y].v, (found) => found.reduce((sum, v, k) => sum + v * g[k], 0));
 }
 
 const NO_NUMBER = "ε and the variance are both 0: r is 1/0";
@@ -67,18 +58,27 @@ function nudgingCheck(box, cell) {
 
 const calculatedExactly = (expression) => (Array.isArray(expression) ? calculate(expression[0])(...expression.slice(1).map(calculatedExactly)) : typeof expression === "object" ? expression.exact : expression);
 
+/** Whether dx is added up over what shares a statistic, or would if it were not given. */
+function hasSums() {
+  const { boxes, x } = now.stage, { shares } = now.scene;
+  return Boolean(shares) && boxes[x].g !== undefined && (isNorm() || !shares.kind);
+}
+
+/** The inputs whose numbers are nudged: of a norm x alone; none that is too large. */
+function nudgedInputs() {
+  const { boxes, x, inputs } = now.stage;
+  return (isNorm() ? [x] : inputs).map((i) => boxes[i]).filter((box) => box.g !== undefined && product(box.shape) <= MOST_EXAMINED);
+}
+
 function checksNow() {
-  const { boxes, x, inputs } = now.stage, of = boxes[x], cell = chosenIn(of), { shares } = now.scene;
+  const { boxes, x } = now.stage, of = boxes[x], cell = chosenIn(of), { shares } = now.scene;
   const norm = normNow(), rows = [];
-  if (shares && of.g !== undefined && (norm || !shares.kind)) {
+  if (hasSums()) {
     const dx = now.values[of.g], id = shares.ids[cell];
     if (!norm || norm.hasMean) rows.push(sumsCheck(dx, shares.ids, id, norm !== null));
     if (norm) rows.push(scaleCheck(dx, norm, id), varianceCheck(norm, id), closedFormCheck(dx, norm, cell));
   }
-  for (const i of norm ? [x] : inputs) {
-    if (boxes[i].g !== undefined && product(boxes[i].shape) <= MOST_EXAMINED) rows.push(nudgingCheck(boxes[i], chosenIn(boxes[i])));
-  }
-  return rows;
+  return [...rows, ...nudgedInputs().map((box) => nudgingCheck(box, chosenIn(box)))];
 }
 
 function showChecks(panel) {
@@ -89,4 +89,4 @@ function showChecks(panel) {
     make("div", { class: "scrolling", tabindex: "0", role: "region", "aria-label": "Table of checks" }, make("table", { class: "checks" }, rows)));
 }
 
-panels.push({ key: "checks", title: "Checks", show: showChecks, isThere: () => now.program.live && checksNow().length > 0 });
+panels.push({ key: "checks", title: "Checks", show: showChecks, isThere: () => now.program.live && (hasSums() || nudgedInputs().length > 0) });

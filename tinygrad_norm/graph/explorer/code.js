@@ -58,14 +58,10 @@ function codeElement() {
 
 /** The step with the code beside it; on a phone, the code and the chosen cell's arithmetic. */
 function showCode(panel) {
-  const step = now.steps[state.step], terms = termsOf(step), box = now.stage.boxes[step.box];
-  panel.classList.toggle("back", step.kind === "backward" || step.kind === "seed");
-  const said = make("div", { class: "arithmetic" }, cellTag(box), cellLines(step), changedText(step));
-  const title = make("h2", { title: box.whole || null }, headline(step));
-  const code = codeElement();
+  const terms = termsOf(now.steps[state.step]), { title, said } = sayStep(panel), code = codeElement();
   fitInto(panel, phone.matches ? [null] : DENSITIES.map(([density]) => density), (density) => [
     make("div", { class: "row beside" },
-      make("div", { class: "walked" }, title, density && make("div", { class: "line", "data-density": density }, terms.map((term) => termElement(term, density))), said),
+      make("div", { class: "walked" }, title, density && lineElementOf(terms, density), said),
       code),
   ]);
 }

@@ -100,4 +100,4 @@ function showEpsilon(panel) {
       numbersRow(["together"], line(["∂s/∂v · ∂r/∂s"], ["multiply", 0.5 / deviation, -1 / deviation ** 2], -0.5 * r ** 3))));
 }
 
-panels.push({ key: "epsilon", title: "ε, √", show: showEpsilon, isThere: () => normNow() !== null && now.scene.shares.ids.length > Math.max(...now.scene.shares.ids) + 1 });
+panels.push({ key: "epsilon", title: "ε, √", show: showEpsilon, isThere: () => isNorm() && now.scene.shares.ids.length > unitCount(now.scene.shares.ids) });

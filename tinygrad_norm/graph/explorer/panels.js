@@ -47,18 +47,24 @@ function fitInto(element, ways, build) {
   }
 }
 
+/** How many units there are of what shares a statistic: `ids` says of each cell which is its own. */
+const unitCount = (ids) => Math.max(...ids) + 1;
+
 /** Add up numbers by which of the chosen units they belong to: `ids` says it of each. */
 function sumsBy(ids, values) {
-  const sums = new Float64Array(Math.max(...ids) + 1);
+  const sums = new Float64Array(unitCount(ids));
   ids.forEach((id, i) => { sums[id] += values[i]; });
   return sums;
 }
 
+/** Whether the scene is a norm of x whose parts are known. */
+const isNorm = () => Boolean(now.stage.norm && now.scene.shares && now.program.live);
+
 /** The parts of a norm in the places of x: statistics, x̂ and its gradient, repeated to every cell; null for other functions. */
 function normNow() {
   const { norm, boxes, epsilons } = now.stage, { shares } = now.scene;
-  if (!norm || !shares || !now.program.live) return null;
-  const { ids } = shares, count = ids.length / (Math.max(...ids) + 1);
+  if (!isNorm()) return null;
+  const { ids } = shares, count = ids.length / unitCount(ids);
   const values = (box) => now.values[boxes[box].v];
   const eps = epsilons.length ? now.values[epsilons[0]][0] : 0;
   const [xHat, slope] = [values(norm.xHat), now.values[boxes[norm.xHat].g]];

@@ -206,7 +206,7 @@ class _PageOfNorm:
             call = norm.call
             text = f"{norm.statistics_in_words} for each {norm.shared}."
             if norm.name == "instance_norm" and x.ndim == 2:
-                call = _each_alone
+                call = _by_pattern("n c -> n c")
                 text = (
                     "Without positions, every value is alone with its mean: x̂ is 0, y is β, and nothing of x is left. "
                     "tn.instance_norm refuses such an input; this is tn.normalize(x, 'n c -> n c')."
@@ -258,7 +258,7 @@ class _PageOfNorm:
             batch_norm(x)
         except ValueError as error:
             refused = str(error)
-            recording = self._run(_over_the_batch, inputs, g)
+            recording = self._run(_by_pattern("n c -> c"), inputs, g)
             text = (
                 f"tn.batch_norm refuses it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one "
                 "value is that value, so x̂ is 0, y is β whatever x is, and dx is 0."
@@ -301,12 +301,9 @@ def _shares(recording: Recording) -> Sharing | None:
     return sharing(recording, next(iter(recording.leaves.values())))
 
 
-def _each_alone(x: Any, *parameters: Any) -> Any:
-    return affine(normalize(x, "n c -> n c", eps=EPS), *parameters)
-
-
-def _over_the_batch(x: Any, *parameters: Any) -> Any:
-    return affine(normalize(x, "n c -> c", eps=EPS), *parameters)
+def _by_pattern(pattern: str) -> Function:
+    """Return a norm of any pattern, of x, weight and bias if there are any."""
+    return lambda x, *parameters: affine(normalize(x, pattern, eps=EPS), *parameters)
 
 
 def _groups_of(x: Array) -> int:

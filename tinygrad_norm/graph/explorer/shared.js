@@ -7,7 +7,7 @@ const MOST_EXAMINED = 64;
 function unitsOf(box) {
   const { shares } = now.scene;
   if (state.part !== "shared" || !shares || !shares.kind) return null;
-  const size = product(box.shape), count = Math.max(...shares.ids) + 1;
+  const size = product(box.shape), count = unitCount(shares.ids);
   if (size === shares.ids.length) return shares.ids;
   return size === count && box.made ? Array.from({ length: count }, (_, i) => i) : null;
 }
@@ -34,7 +34,7 @@ function familyButtons() {
 }
 
 function countsText({ ids, over, kind }) {
-  const count = Math.max(...ids) + 1, each = ids.length / count;
+  const count = unitCount(ids), each = ids.length / count;
   if (!kind) return "The statistics are given, so no cell shares one with another: each output depends on its own input alone.";
   const { norm } = now.stage;
   const one = norm ? (norm.mean === undefined ? ["mean square", "mean squares"] : ["mean and one variance", `means and ${count} variances`]) : [kind, `values of ${kind}`];

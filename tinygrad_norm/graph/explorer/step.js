@@ -199,19 +199,24 @@ function jacobian() {
   return { caption, of: `${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}`, name: `∂${boxes[y].name}/∂${of.name}`, box: of, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
 }
 
+/** The slope, in each cell of a box, of what is read from a vertex: by central differences of the evaluator. */
+function byDifferences(box, vertex, read) {
+  return Float64Array.from(now.values[box.v], (value, i) => {
+    const step = 1e-5 * Math.max(1, Math.abs(value));
+    const at = (distance) => {
+      const moved = Float64Array.from(now.values[box.v]);
+      moved[i] += distance;
+      return read(evaluated(vertex, [[box.v, moved]]));
+    };
+    return (at(step) - at(-step)) / (2 * step);
+  });
+}
+
 /** How a cell of the first input's gradient depends on that input, by central differences of the evaluator. */
 function gradientByDifferences() {
   const { boxes, x } = now.stage, of = boxes[x], cell = chosenIn(of);
   if (!now.program.live || of.g === undefined) return null;
-  const values = Float64Array.from(now.values[of.v], (value, i) => {
-    const step = 1e-5 * Math.max(1, Math.abs(value));
-    const at = (distance) => {
-      const moved = Float64Array.from(now.values[of.v]);
-      moved[i] += distance;
-      return evaluated(of.g, [[of.v, moved]])[cell];
-    };
-    return (at(step) - at(-step)) / (2 * step);
-  });
+  const values = byDifferences(of, of.g, (slopes) => slopes[cell]);
   const cellName = `${of.slope}[${indexOf(of.shape, cell).join(",")}]`;
   const caption = ["slope of ", formula(cellName), " in ", formula(of.name)];
   return { caption, of: cellName, name: `slope of ${of.slope} in ${of.name}`, box: of, gradient: true, values, shape: of.shape, top: largestOf(values), chosen: cell };
@@ -226,17 +231,23 @@ function cellTag(box) {
 /** What a scene is about, beside the numbers that are given. */
 const aboutScene = () => make("div", { class: "side about" }, make("p", {}, now.scene.text));
 
-function showStep(panel) {
-  const step = now.steps[state.step];
-  const terms = termsOf(step);
-  const side = step.kind === "given" ? null : state.ofGradient && product(now.stage.boxes[now.stage.x].shape) <= MOST_EXAMINED ? gradientByDifferences() : jacobian();
-  const box = now.stage.boxes[step.box];
-  const said = make("div", { class: "arithmetic" }, cellTag(box), cellLines(step), changedText(step));
-  const title = make("h2", { title: box.whole || null }, headline(step));
+/** What is said of the current step wherever it is shown: its headline and its arithmetic; its colour on the panel. */
+function sayStep(panel) {
+  const step = now.steps[state.step], box = now.stage.boxes[step.box];
   panel.classList.toggle("back", step.kind === "backward" || step.kind === "seed");
+  return {
+    title: make("h2", { title: box.whole || null }, headline(step)),
+    said: make("div", { class: "arithmetic" }, cellTag(box), cellLines(step), changedText(step)),
+  };
+}
+
+const lineElementOf = (terms, density) => make("div", { class: "line", "data-density": density }, terms.map((term) => termElement(term, density)));
+
+function showStep(panel) {
+  const step = now.steps[state.step], terms = termsOf(step), { title, said } = sayStep(panel);
+  const side = step.kind === "given" ? null : state.ofGradient && product(now.stage.boxes[now.stage.x].shape) <= MOST_EXAMINED ? gradientByDifferences() : jacobian();
   fitInto(panel, phone.matches ? ON_A_PHONE : DENSITIES, ([density, aside]) => {
-    const equation = make("div", { class: "line", "data-density": density }, terms.map((term) => termElement(term, density)));
     const beside = step.kind === "given" ? aboutScene() : side && aside && make("div", { class: "side", "data-density": aside }, termElement(side, aside));
-    return [title, make("div", { class: "row" }, equation, beside), said];
+    return [title, make("div", { class: "row" }, lineElementOf(terms, density), beside), said];
   });
 }
