@@ -38,7 +38,7 @@ class State(NamedTuple):
     ``examined`` says that a checker or an explorer is running the code, so that layers leave their buffers alone, and
     ``origins`` that data, too, keep how they were computed: what needs no gradient, comparisons, indices. ``analytic``
     says that a complex step is being taken, so that what branches does so by the real part. A ``trail`` keeps what is
-    computed, in case an error comes.
+    computed, in case an error comes. A ``fuser`` computes compositions in its own way.
     """
 
     recording: bool = True
@@ -50,6 +50,7 @@ class State(NamedTuple):
     origins: bool = False
     analytic: bool = False
     trail: Any = None
+    fuser: Any = None
 
 
 STATE: ContextVar[State] = ContextVar("tinygrad_norm", default=State())  # noqa: B039 (a State is immutable)

@@ -30,9 +30,14 @@ class Primitive:
         What each rule computes, for people: the contribution to each input, in terms of ``g``, ``y`` and the inputs.
     operands : tuple of str
         What the formulas call the inputs; nothing where there can be any number of them.
+    pullback : callable or None
+        Instead of rules, where the gradients of all inputs are computed together:
+        ``pullback(g, y, *inputs, wanted, **static)`` gives a contribution, or None, for each input that is wanted.
 
-    One without rules makes data, which no gradient reaches; it is not among the `PRIMITIVES`.
+    One without rules is not among the `PRIMITIVES`; without a pullback, too, it makes data, which no gradient reaches.
     """
+
+    pullback: Callable[..., Sequence[Any]] | None = None
 
     def __init__(
         self, name: str, symbol: str, forward: Callable[..., Any], *rules: tuple[str, Callable[..., Any]]

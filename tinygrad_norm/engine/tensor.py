@@ -16,7 +16,7 @@ from warnings import warn
 
 import numpy as np
 
-from .context import STATE, differentiating, record_for
+from .context import STATE, State, differentiating, record_for
 from .operators import FUNCTIONS, Array, Operators, holds_tensors, plain
 from .primitive import Node, Primitive
 
@@ -43,12 +43,18 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
     state = STATE.get()
     if state.origins:
         return FUNCTIONS["remember"](output, primitive, inputs, static, needed and state.recording)  # also of data
+    return recorded(output, primitive, inputs, arrays, static, state) if needed and state.recording else constant(output)
+
+
+def recorded(
+    output: Any, primitive: Primitive, inputs: tuple[Any, ...], arrays: tuple[Any, ...], static: Any, state: State
+) -> Tensor:
+    """Return a Tensor that remembers how it was computed."""
     result = constant(output)
-    if needed and state.recording:
-        result._requires_grad = True
-        result.node = Node(primitive, inputs, arrays, static, state, serial())
-        if state.trail is not None:
-            state.trail.append(result)
+    result._requires_grad = True
+    result.node = Node(primitive, inputs, arrays, static, state, serial())
+    if state.trail is not None:
+        state.trail.append(result)
     return result
 
 
@@ -345,13 +351,21 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
             if y in kept:
                 kept[y] = g
                 borrowed.add(y)
-            rules, static = node.primitive.rules, node.static
+            rules, static, together = node.primitive.rules, node.static, None
             for operand, x in enumerate(node.inputs):
                 if not isinstance(x, Tensor) or not x._requires_grad or (relevant is not None and x not in relevant):
                     continue
                 if create_graph:
                     record_for(node, operand)
-                contribution = rules[operand](g, output, *values, **static)
+                if node.primitive.pullback is None:
+                    contribution = rules[operand](g, output, *values, **static)
+                else:
+                    if together is None:
+                        wanted = tuple([_is_wanted(x, relevant) for x in node.inputs])
+                        together = node.primitive.pullback(g, output, *values, wanted=wanted, **static)
+                    contribution = together[operand]
+                    if contribution is None:
+                        continue
                 if visit is not None:
                     visit(node, operand, contribution)
                 before = cotangents.get(x)
@@ -371,6 +385,10 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
             cotangents[x] = kept[x]
     settle = _distinct if create_graph else _owned
     return {x: settle(g, x in borrowed, x) for x, g in cotangents.items() if x._requires_grad}
+
+
+def _is_wanted(x: Any, relevant: set[Tensor] | None) -> bool:
+    return isinstance(x, Tensor) and x._requires_grad and (relevant is None or x in relevant)
 
 
 def _name_cotangent(g: Tensor, y: Tensor) -> None:

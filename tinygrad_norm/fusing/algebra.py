@@ -1,0 +1,287 @@
+"""Programs are rewritten here so that fewer sweeps over the arrays are needed. Each pass takes a program and returns one.
+
+The one idea is that a sum is linear: ``sum(k * a + b) = k * sum(a) + sum(b)`` where ``k`` does not vary along the sum.
+If ``k`` is itself the result of a sum, the left side needs a sweep more than the right. A centred term ``x - mean`` is
+never taken apart: ``sum(x * g) - mean * sum(g)`` would bring back the cancellation that centring avoids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from .terms import SUMS, Axes, Output, Program, Term, Terms, below
+from .unknown import Unfusable
+
+
+Change: TypeAlias = Callable[[Term, tuple[Term, ...]], Term]
+
+
+@dataclass(frozen=True)
+class Loops:
+    """In which order the loops run.
+
+    Attributes
+    ----------
+    outer : tuple of str
+        The axes that statistics keep: each turn of these loops makes all sweeps over its own part of the arrays.
+    inner : tuple of str
+        The axes that statistics run over.
+    rows : tuple of str
+        Kept axes along which the elements lie side by side: these loops run innermost, and sums are rows of numbers.
+    """
+
+    outer: tuple[str, ...]
+    inner: tuple[str, ...]
+    rows: tuple[str, ...]
+
+    @property
+    def kept(self) -> Axes:
+        return frozenset((*self.outer, *self.rows))
+
+
+def rewritten(program: Program, change: Change) -> Program:
+    """Return a program in which each term is what ``change(term, changed arguments)`` makes of it."""
+    return all_rewritten((program,), change)[0]
+
+
+def all_rewritten(programs: Sequence[Program], change: Change) -> tuple[Program, ...]:
+    """Rewrite programs that share their terms."""
+    new: dict[Term, Term] = {}
+    for term in below(output.term for program in programs for output in program.outputs):
+        new[term] = change(term, tuple(new[a] for a in term.args))
+        programs[0].terms.named(new[term], programs[0].terms.names.get(term))
+    return tuple(replace(p, outputs=tuple(replace(o, term=new[o.term]) for o in p.outputs)) for p in programs)
+
+
+# Which loops.
+
+
+def statistics(outputs: Iterable[Output]) -> list[Term]:
+    """Return the reductions whose result meets again the axes that it ran over: all that need a sweep of their own."""
+    terms = list(below(output.term for output in outputs))
+    wide: dict[Term, set[Term]] = {}  # for each term, the reductions below it that still have an axis to meet
+    found: dict[Term, None] = {}
+    for term in terms:
+        pending = set().union(*(wide[a] for a in term.args))
+        met = {r for r in pending if term.axes & r.reduced and term.op not in SUMS}
+        met |= {r for r in pending if term.op in SUMS and term.args[0].axes & r.reduced}
+        found |= dict.fromkeys(sorted(met, key=lambda r: r.serial))
+        wide[term] = pending - met | ({term} if term.op in SUMS else set())
+    return list(found)
+
+
+def choose_loops(program: Program, like: Axes | None = None) -> Loops:
+    """Choose which axes are kept by the statistics, and the order of the loops; ``like`` are those of the forward pass.
+
+    Raises
+    ------
+    Unfusable
+        If there are statistics over different axes.
+    """
+    kept = {r.axes for r in statistics(program.outputs)}
+    terms = list(below(output.term for output in program.outputs))
+    everything = frozenset().union(*(term.axes for term in terms), *(output.layout for output in program.outputs))
+    if not kept:
+        sums = {term.axes for term in terms if term.op in SUMS}
+        small = {t.axes for t in terms if t.args and t.axes and t.axes != everything and t.op not in SUMS}
+        kept = {max(sums or small or {everything}, key=lambda axes: (len(axes), sorted(axes)))}
+        if like is not None and any(like == axes for axes in sums):
+            kept = {like}
+    if len(kept) > 1:
+        raise Unfusable("it has statistics over different axes")
+    (outside,) = kept
+    order = _memory_order(program, everything)
+    inner = tuple(a for a in order if a not in outside)
+    rows: tuple[str, ...] = ()
+    while inner and order[-1] in outside:
+        rows, order = (order[-1], *rows), order[:-1]
+    return Loops(tuple(a for a in order if a in outside), inner, rows)
+
+
+def _memory_order(program: Program, axes: Axes) -> tuple[str, ...]:
+    """Return the axes in the order in which the elements of the largest array lie."""
+    layouts = [*program.inputs.values(), *(output.layout for output in program.outputs)]
+    order = [a for a in max(layouts, key=len) if a in axes]
+    return (*order, *sorted(axes - set(order)))
+
+
+# float64: the mean of equal values is that value.
+
+
+def with_corrected_means(programs: Sequence[Program]) -> tuple[Program, ...]:
+    """Add to each mean that is subtracted from what it averages the mean of the deviations from it.
+
+    The composition does the same where no wider dtype could hold the sum.
+    """
+    terms = programs[0].terms
+    found = below(output.term for program in programs for output in program.outputs)
+    differences = [t for t in found if t.op == "subtract" and t.args[1].op == "mean"]
+    centring = {t.args[1] for t in differences if t.args[1].args[0] is t.args[0]}
+
+    def change(term: Term, args: tuple[Term, ...]) -> Term:
+        new = terms.again(term, args)
+        if term not in centring:
+            return new
+        name = terms.names.pop(new, "mean")
+        first = terms.named(new, f"first_{name}")
+        rest = terms.reduce("mean", terms.apply("subtract", args[0], first), term.reduced)
+        return terms.named(terms.apply("add", first, terms.apply("finite", rest)), name)
+
+    return all_rewritten(programs, change)
+
+
+# What the backward pass takes over from the forward pass.
+
+
+def saved_statistics(forward: Program, backward: Sequence[Program], kept: Axes) -> list[Term]:
+    """Return what the forward pass hands on: statistics, as large as the kept axes; everything else is computed again."""
+    own = set(below(output.term for output in forward.outputs))
+    from_sums: set[Term] = set()
+    for term in below(own):
+        if term.op in SUMS or any(a in from_sums for a in term.args):
+            from_sums.add(term)
+    found: dict[Term, None] = {}
+    for program in backward:
+        pending, seen = [output.term for output in program.outputs], set[Term]()
+        while pending:
+            term = pending.pop()
+            if term in own & from_sums and term.axes <= kept:
+                found[term] = None
+            elif term not in seen:
+                seen.add(term)
+                pending += term.args
+    return sorted(found, key=lambda term: term.serial)
+
+
+def reading(program: Program, saved: dict[Term, tuple[str, tuple[str, ...]]]) -> Program:
+    """Return a program that reads what was saved, each as an input with a name and axes."""
+    terms = program.terms
+    given = {name: layout for name, layout in saved.values()}
+    found = {term: terms.input(name, layout) for term, (name, layout) in saved.items()}
+    new = rewritten(program, lambda term, args: found[term] if term in found else terms.again(term, args))
+    return replace(new, inputs={**program.inputs, **given})
+
+
+# Sums.
+
+Product = tuple[tuple[Term, ...], tuple[Term, ...]]  # factors, and what they are divided by
+
+
+def _product(term: Term, apart: Callable[[Term], bool]) -> Product:
+    """Return a term as factors and divisors; a term that is not to be taken apart is one factor."""
+    if apart(term) and term.op == "multiply":
+        (a, b), (c, d) = (_product(x, apart) for x in term.args)
+        return (*a, *c), (*b, *d)
+    if apart(term) and term.op == "divide":
+        factors, divisors = _product(term.args[0], apart)
+        return factors, (*divisors, term.args[1])
+    return (term,), ()
+
+
+def _addends(terms: Terms, term: Term, over: Axes) -> list[Product]:
+    """Return a term as a sum of products. What does not vary along ``over`` belongs to what it is added to."""
+    if term.op == "negative":
+        minus = terms.number(-1)
+        return [((minus, *factors), divisors) for factors, divisors in _addends(terms, term.args[0], over)]
+    if term.op in ("add", "subtract") and all(a.axes & over for a in term.args):
+        first, second = (_addends(terms, a, over) for a in term.args)
+        if term.op == "subtract":
+            second = [((terms.number(-1), *factors), divisors) for factors, divisors in second]
+        return first + second
+    factors, divisors = _product(term, lambda x: bool(x.axes & over))
+    if any(divisor.axes & over for divisor in divisors):
+        return [((term,), ())]
+    sums = [factor for factor in factors if factor is not term and len(_addends(terms, factor, over)) > 1]
+    if len(sums) != 1:
+        return [(factors, divisors)]
+    rest = tuple(factor for factor in factors if factor is not sums[0])
+    return [((*rest, *more), (*divisors, *by)) for more, by in _addends(terms, sums[0], over)]
+
+
+def with_linear_sums(program: Program, loops: Loops) -> Program:
+    """Take out of each sum what does not vary along it, and split it where that saves a sweep."""
+    terms = program.terms
+    waits: dict[Term, bool] = {}  # whether it needs a sweep to be finished
+
+    def wait(term: Term) -> bool:
+        for t in below([term]):
+            if t not in waits:
+                waits[t] = t.op in SUMS or any(waits[a] for a in t.args)
+        return waits[term]
+
+    def summed(x: Term, over: Axes) -> Term:
+        """Return the sum of a term: of each addend the constant part times the sum of the rest."""
+        parts = _addends(terms, x, over)
+        ahead = [any(wait(f) and not f.axes & over for f in (*factors, *divisors)) for factors, divisors in parts]
+        if len(parts) > 1 and not any(ahead):
+            parts = [_product(x, lambda t: bool(t.axes & over))]
+        total: Term | None = None
+        for factors, divisors in parts:
+            if any(divisor.axes & over for divisor in divisors):
+                factors, divisors = (terms.product(factors, divisors),), ()  # noqa: PLW2901 (it is kept whole)
+            constant = [f for f in factors if not f.axes & over]
+            varying = terms.product(f for f in factors if f.axes & over)
+            part = terms.product([*constant, inner_sum(varying, over)], divisors)
+            total = part if total is None else terms.apply("add", total, part)
+        return total if total is not None else terms.number(0)
+
+    def inner_sum(x: Term, over: Axes) -> Term:
+        """Return a sum; where a factor does not vary along the innermost loop, that loop is summed first, without it."""
+        innermost = next((a for a in reversed(loops.inner) if a in over), None)
+        if innermost is None or len(over & x.axes) < 2 or loops.rows:
+            return terms.reduce("sum", x, over)
+        factors, _ = _product(x, lambda t: bool(t.axes & over))
+        if all(innermost in f.axes for f in factors):
+            return terms.reduce("sum", x, over)
+        return summed(summed(x, frozenset({innermost})), over - {innermost})
+
+    def change(term: Term, args: tuple[Term, ...]) -> Term:
+        if term.op != "sum":
+            return terms.again(term, args)
+        over, (x,) = term.reduced & args[0].axes, args
+        repeated = term.reduced - over
+        across, along = over & loops.kept, over - loops.kept
+        total = summed(x, along) if along else x
+        total = summed(total, across) if across else total
+        return terms.apply("multiply", terms.count(repeated), total) if repeated else total
+
+    return rewritten(program, change)
+
+
+def with_collected_terms(program: Program, loops: Loops) -> Program:
+    """Write what varies along the inner loops as a sum of products, with what is constant there in front of each."""
+    terms = program.terms
+
+    def collected(term: Term) -> Term:
+        if not term.axes & frozenset(loops.inner):
+            return term
+        gathered: dict[Term, Term] = {}
+        for factors, divisors in _top_addends(terms, term, loops.kept):
+            constant = [f for f in factors if f.axes <= loops.kept]
+            varying = terms.product(f for f in factors if not f.axes <= loops.kept)
+            slow = [d for d in divisors if d.axes <= loops.kept]
+            varying = terms.product([varying], [d for d in divisors if not d.axes <= loops.kept])
+            k = terms.product(constant, slow)
+            gathered[varying] = terms.apply("add", gathered[varying], k) if varying in gathered else k
+        parts = [terms.apply("multiply", k, v) for v, k in gathered.items()]
+        total = parts[0]
+        for part in parts[1:]:
+            total = terms.apply("add", total, part)
+        return total
+
+    return replace(program, outputs=tuple(replace(o, term=collected(o.term)) for o in program.outputs))
+
+
+def _top_addends(terms: Terms, term: Term, kept: Axes) -> list[Product]:
+    if term.axes <= kept:
+        return [((term,), ())]
+    if term.op == "negative":
+        return [((terms.number(-1), *f), d) for f, d in _top_addends(terms, term.args[0], kept)]
+    if term.op in ("add", "subtract"):
+        first, second = (_top_addends(terms, a, kept) for a in term.args)
+        if term.op == "subtract":
+            second = [((terms.number(-1), *f), d) for f, d in second]
+        return first + second
+    return [_product(term, lambda x: not x.axes <= kept)]

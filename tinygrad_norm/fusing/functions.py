@@ -1,0 +1,114 @@
+"""The functions that kernels call. Exponentials are written so that several elements are computed at once."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+# Each dtype: terms of the series of exp, the bits of a fraction, the largest exponent, and where exp is 0 and infinite.
+_SERIES = {"float32": 7, "float64": 13}
+_FRACTION, _BIAS = {"float32": 23, "float64": 52}, {"float32": 127, "float64": 1023}
+_LIMITS = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
+# log(2) in two parts, the first of which times an exponent is exact.
+_LOG_2 = {"float32": (0.693145751953125, 1.428606765330187e-06), "float64": (0.6931471803691238, 1.9082149292705877e-10)}
+
+
+@lru_cache
+def namespace(dtype: str) -> dict[str, Any]:
+    """Return what the names in a kernel of a dtype mean."""
+    import numba
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    real = np.dtype(dtype).type
+    integer = np.int32 if dtype == "float32" else np.int64
+    # Nothing is reassociated here: the parts of log(2) must be subtracted one after the other.
+    exact = numba.njit(fastmath={"contract"}, error_model="numpy", inline="never")
+
+    @intrinsic
+    def as_float(typing: Any, bits: Any) -> Any:
+        """Read the bits of an integer as a floating number."""
+        kind = types.float32 if bits.bitwidth == 32 else types.float64
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], context.get_value_type(kind))
+
+        return kind(bits), generate
+
+    shift, bias = integer(_FRACTION[dtype]), integer(_BIAS[dtype])
+    low, high = map(real, _LIMITS[dtype])
+    log_2, rest = map(real, _LOG_2[dtype])
+    one, zero, half, per_log_2 = real(1), real(0), real(0.5), real(1 / math.log(2))
+    powers = tuple(real(1 / math.factorial(k)) for k in range(_SERIES[dtype], 0, -1))
+    last, others = powers[0], powers[1:]
+
+    @exact
+    def power_of_two(k):  # type: ignore[no-untyped-def]  # compiled
+        return as_float(integer((integer(k) + bias) << shift))
+
+    @exact
+    def reduced(x):  # type: ignore[no-untyped-def]
+        """Return k and r of x = k log(2) + r, and exp(r) - 1."""
+        k = np.floor(x * per_log_2 + half)
+        r = x - k * log_2 - k * rest
+        series = last
+        for c in numba.literal_unroll(others):
+            series = series * r + c
+        return k, series * r
+
+    @exact
+    def exp(x):  # type: ignore[no-untyped-def]
+        x = low if x < low else (high if x > high else x)
+        k, more = reduced(x)
+        k = k if k > low * real(2) else zero  # a NaN has no exponent
+        first = np.floor(k * half)
+        return (more + one) * power_of_two(first) * power_of_two(k - first)
+
+    @exact
+    def tanh(x):  # type: ignore[no-untyped-def]
+        z = real(2) * abs(x)
+        z = real(40) if z > real(40) else z
+        k, more = reduced(z)
+        k = k if k >= zero else zero
+        scale = power_of_two(k)
+        t = scale * more + (scale - one)
+        y = t / (t + real(2))
+        return -y if x < zero else y
+
+    @exact
+    def sigmoid(x):  # type: ignore[no-untyped-def]
+        e = exp(-abs(x))
+        return (one if x >= zero else e) / (one + e)
+
+    @exact
+    def maximum(a, b):  # type: ignore[no-untyped-def]
+        return a if a >= b or a != a else b
+
+    @exact
+    def minimum(a, b):  # type: ignore[no-untyped-def]
+        return a if a <= b or a != a else b
+
+    @exact
+    def sign(x):  # type: ignore[no-untyped-def]
+        return one if x > zero else (-one if x < zero else x)
+
+    @exact
+    def isfinite(x):  # type: ignore[no-untyped-def]
+        return abs(x) < inf
+
+    @exact
+    def isnan(x):  # type: ignore[no-untyped-def]
+        return x != x
+
+    @exact
+    def finite(x):  # type: ignore[no-untyped-def]
+        return x if abs(x) < inf else zero
+
+    inf = real(np.inf)
+    names: dict[str, Any] = {name: getattr(math, name) for name in ("expm1", "log", "log1p", "sin", "cos", "erf")}
+    names |= {"sqrt": np.sqrt, "empty": np.empty, "float32": np.float32, "float64": np.float64, "inf": inf, "one": one}
+    names |= {"exp": exp, "tanh": tanh, "sigmoid": sigmoid, "maximum": maximum, "minimum": minimum, "sign": sign}
+    return names | {"isfinite": isfinite, "isnan": isnan, "finite": finite}

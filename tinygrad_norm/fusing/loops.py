@@ -1,0 +1,367 @@
+"""A schedule is written as Python: loops that a learner reads and numba compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .primitives import ELEMENTWISE, RESERVED
+from .schedule import Schedule, Sweep, depth, in_sweep
+from .terms import SUMS, Output, Term, below
+
+_LEAVES = ("input", "number", "count")
+_IN_PLACE = ("sum", "max", "min")  # results that are found where they were added up
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The text of a function, and what it is called with.
+
+    Attributes
+    ----------
+    name, source : str
+    inputs, outputs : tuple of str
+        The arrays that it reads, then those that it writes.
+    layouts : mapping of str to tuple of str
+        The axes of each.
+    numbers : tuple of float
+        What it is given after the arrays.
+    """
+
+    name: str
+    source: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layouts: Mapping[str, tuple[str, ...]]
+    numbers: tuple[float, ...]
+
+
+def write(schedule: Schedule, dtype: Any, sizes: Mapping[str, int]) -> Kernel:
+    """Write the function that computes a schedule in a dtype; of the sizes only the order of magnitude matters."""
+    return _Writer(schedule, np.dtype(dtype).name, sizes).kernel()
+
+
+# A sum of so many float32 numbers, one after the other or in some 32 lanes at once, keeps all digits but the last.
+_ROWS, _RUN = 256, 65536
+
+
+class _Writer:
+    def __init__(self, schedule: Schedule, dtype: str, sizes: Mapping[str, int]) -> None:
+        self.schedule, self.loops, self.program, self.dtype = schedule, schedule.loops, schedule.program, dtype
+        self.terms = list(below(output.term for output in self.program.outputs))
+        inputs = {t.value for t in self.terms if t.op == "input"}
+        outputs = {o.name: o.layout for o in self.program.outputs}
+        self.layouts = {name: layout for name, layout in self.program.inputs.items() if name in inputs} | outputs
+        self.axes = list(dict.fromkeys(a for layout in self.layouts.values() for a in layout))
+        self.numbers = {t: self.program.numbers[t] for t in self.terms if t in self.program.numbers}
+        self.taken = {*self.layouts, *self.numbers.values(), *self.axes, *map(str.upper, self.axes), *RESERVED}
+        self.text: dict[Term, str] = dict(self.numbers)  # where the value of a term is found
+        self.totals: dict[Term, str] = {}  # where a reduction is added up
+        self.runs: dict[Term, str] = {}  # where it is added up within the innermost loop
+        self.small = self._summed_in_float32(sizes)
+        self.rows: list[str] = []  # the lines that make arrays for what is kept between sweeps
+        self.lines: list[str] = []
+        self.indent = 1
+
+    def kernel(self) -> Kernel:
+        outputs = tuple(output.name for output in self.program.outputs)
+        inputs = tuple(name for name in self.layouts if name not in outputs)
+        self.sizes()
+        self.start_across()
+        start = len(self.lines)
+        with self.loop(self.loops.outer):
+            self.between(0)
+            for number, sweep in enumerate(self.schedule.sweeps, 1):
+                self.sweep(sweep, number)
+                self.between(number)
+        self.lines[start:start] = self.rows
+        self.finish()
+        head = f"def {self.program.name}({', '.join([*inputs, *outputs, *self.numbers.values()])}):"
+        source = "\n".join([head, *self.lines]) + "\n"
+        numbers = tuple(term.value for term in self.numbers)
+        return Kernel(self.program.name, source, inputs, outputs, self.layouts, numbers)
+
+    def _summed_in_float32(self, sizes: Mapping[str, int]) -> set[Term]:
+        """Return the reductions that float32 suffices for, within the innermost loop or, in rows, altogether.
+
+        A mean that is subtracted from its own values is not among them: that of equal values must be that value.
+        """
+        if self.dtype == "float64":
+            return set()
+        loops = self.loops
+        if loops.rows:
+            enough = prod(sizes[a] for a in loops.inner) <= _ROWS
+        else:
+            enough = not loops.inner or sizes[loops.inner[-1]] <= _RUN
+        centring = {t.args[1] for t in self.terms if t.op == "subtract" and t.args[1].args[:1] == t.args[:1]}
+        return {t for t in self.terms if t.op in ("sum", "mean") and enough and t not in centring}
+
+    def has_runs(self, s: Term) -> bool:
+        """Whether a reduction is added up in float32 within the innermost loop, and in float64 across its runs."""
+        innermost = set(self.loops.inner[-1:])
+        return s in self.small and not self.loops.rows and innermost < s.reduced and innermost <= s.args[0].axes
+
+    def is_narrow(self, s: Term) -> bool:
+        return s.op in ("max", "min") or (s in self.small and not self.has_runs(s) and s not in self.across)
+
+    # --- lines and names
+
+    def add(self, line: str) -> None:
+        self.lines.append("    " * self.indent + line)
+
+    @contextmanager
+    def loop(self, axes: Sequence[str]) -> Iterator[None]:
+        """Write loops around what follows; none where nothing follows."""
+        start, indent = len(self.lines), self.indent
+        for a in axes:
+            self.add(f"for {a} in range({a.upper()}):")
+            self.indent += 1
+        yield
+        self.indent = indent
+        if len(self.lines) == start + len(axes):
+            del self.lines[start:]
+
+    def unused(self, wanted: str) -> str:
+        name, number = wanted, 2
+        while name in self.taken:
+            name, number = f"{wanted}{number}", number + 1
+        self.taken.add(name)
+        return name
+
+    def called(self, term: Term) -> str:
+        return self.unused(self.program.terms.names.get(term) or words(term, self.program.terms.names))
+
+    def element(self, name: str, layout: Sequence[str]) -> str:
+        return f"{name}[{', '.join(layout) or '()'}]"
+
+    def span(self, axes: Iterable[str]) -> str:
+        """Write how many elements there are along some axes."""
+        return " * ".join(a.upper() for a in self.axes if a in set(axes))
+
+    def new_row(self, name: str, layout: Sequence[str], dtype: str) -> str:
+        self.rows.append(f"    {name} = empty(({', '.join(map(str.upper, layout))},), {dtype})")
+        return self.element(name, layout)
+
+    # --- expressions
+
+    def expression(self, term: Term, binding: int = 0) -> str:
+        """Write a term, in parentheses where it binds less than what stands around it."""
+        if term in self.text:
+            return self.text[term]
+        if term.op == "input":
+            return self.element(term.value, self.layouts[term.value])
+        if term.op == "number":
+            return self.literal(term.value)
+        if term.op in SUMS:
+            return self.total(term)
+        template, own = ELEMENTWISE[term.op]
+        inside = 0 if "(" in template else max(own, 1) + (own == 2)
+        strict = term.op in ("subtract", "divide", "power")
+        text = template.format(*(self.expression(a, inside + (strict and i > 0)) for i, a in enumerate(term.args)))
+        return f"({text})" if own < binding else text
+
+    def literal(self, value: float) -> str:
+        return repr(value) if self.dtype == "float64" else f"{self.dtype}({value:g})"
+
+    def narrow(self, text: str) -> str:
+        """Write a number of float64 or an integer in the dtype of the arrays."""
+        return text if self.dtype == "float64" else f"{self.dtype}({text})"
+
+    def total(self, s: Term) -> str:
+        """Write the result of a reduction, which is added up in float64."""
+        if s.op == "mean":
+            over = self.span(s.reduced)
+            return self.narrow(f"{self.totals[s]} / {f'({over})' if ' ' in over else over}")
+        return self.totals[s] if self.is_narrow(s) else self.narrow(self.totals[s])
+
+    def start(self, s: Term) -> str:
+        zero = self.literal(0) if self.is_narrow(s) else "0.0"
+        return {"max": "-inf", "min": "inf"}.get(s.op, zero)
+
+    def accumulate(self, s: Term) -> None:
+        total, value = self.runs.get(s, self.totals[s]), self.expression(s.args[0])
+        self.add(f"{total} = {s.op}imum({total}, {value})" if s.op in ("max", "min") else f"{total} += {value}")
+
+    def define(self, terms: Sequence[Term], roots: Sequence[Term], always: Iterable[Term] = ()) -> None:
+        """Give a variable to what is used more than once, or has a name in the graph; all else is written in place."""
+        uses = dict.fromkeys(terms, 0)
+        for t in terms:
+            for a in t.args if t.op not in SUMS else ():
+                if a in uses:
+                    uses[a] += 1
+        for root in set(roots) & set(terms):
+            uses[root] += 1
+        branching = {a for t in terms if t.op == "where" for a in t.args[1:]}
+        results = {o.term for o in self.program.outputs}
+        named = {t for t in self.program.terms.names if t not in results or uses.get(t, 0) > 1} | {*always}
+        for t in terms:
+            wanted = t in branching if t.op == "input" else t.op not in _IN_PLACE and (uses[t] > 1 or t in named)
+            if wanted and t not in self.text:
+                value = self.expression(t)
+                self.text[t] = self.called(t)
+                self.add(f"{self.text[t]} = {value}")
+
+    # --- before the loops, and after them
+
+    def sizes(self) -> None:
+        """Read from the shapes how far the loops run."""
+        known: set[str] = set()
+        for name, layout in sorted(self.layouts.items(), key=lambda each: -len(each[1])):
+            if set(layout) - known:
+                self.add(f"{', '.join(map(str.upper, layout))}{',' * (len(layout) == 1)} = {name}.shape")
+                known |= set(layout)
+        for t in self.terms:
+            if t.op == "count":
+                self.text[t] = self.unused("count")
+                self.add(f"{self.text[t]} = {self.narrow(self.span(t.value))}")
+
+    @property
+    def across(self) -> list[Term]:
+        return [*self.schedule.across, *(s for sweep in self.schedule.sweeps for s in sweep.across)]
+
+    def start_across(self) -> None:
+        """Set to zero what all turns of the kept loops add to: the output itself, where it is that sum."""
+        for s in self.across:
+            own = next((o for o in self.schedule.after if o.term is s and s.op == "sum" and o.layout), None)
+            layout = own.layout if own else tuple(a for a in self.axes if a in s.axes)
+            if own:
+                self.totals[s] = self.element(own.name, layout)
+            else:
+                name = self.unused(total_words(s, self.program.terms.names))
+                self.totals[s] = self.element(name, layout) if layout else name
+                if layout:
+                    self.add(f"{name} = empty(({', '.join(map(str.upper, layout))},), float64)")
+            with self.loop(layout):
+                self.add(f"{self.totals[s]} = {self.literal(0) if own else '0.0'}")
+
+    def finish(self) -> None:
+        """Write what needed all loops."""
+        for o in self.schedule.after:
+            if self.totals.get(o.term) != self.element(o.name, o.layout):
+                with self.loop(o.layout):
+                    self.add(f"{self.element(o.name, o.layout)} = {self.expression(o.term)}")
+
+    # --- between the sweeps
+
+    def between(self, level: int) -> None:
+        """Compute what varies along kept loops only and can be known after so many sweeps."""
+        schedule, last = self.schedule, level == len(self.schedule.sweeps)
+        sweeps = schedule.sweeps[level:]
+        wanted = {t for sweep in sweeps for t in self.taken_by(sweep)}
+        stores = [o for o in schedule.between if schedule.levels[o.term] == level]
+        late = schedule.across if last else ()
+        now = [t for t in wanted if schedule.levels[t] <= level]
+        roots = [*now, *(o.term for o in stores), *(s.args[0] for s in late)]
+        terms = [t for t in below(roots) if t.axes <= self.loops.kept and t.op not in _LEAVES and t not in self.text]
+        scope = dict(self.text)
+        with self.loop(self.loops.rows):
+            held = self.held(terms, wanted, stores)
+            for t in terms:
+                if t in held:
+                    self.define([x for x in below([t]) if x in terms and x not in held], [t])
+                    self.add(f"{held[t]} = {self.expression(t)}")
+                    scope[t] = self.text[t] = held[t]
+            self.define([t for t in terms if t not in held], [*(o.term for o in stores), *wanted], now)
+            for o in stores:
+                if held.get(o.term) != self.element(o.name, o.layout):
+                    self.add(f"{self.element(o.name, o.layout)} = {self.expression(o.term)}")
+            for s in late:
+                self.accumulate(s)
+            if sweeps and self.loops.rows:
+                self.start_sums(sweeps[0])
+        if self.loops.rows:
+            self.text = scope  # the others were of one turn
+
+    def taken_by(self, sweep: Sweep) -> list[Term]:
+        """Return what a sweep takes from before it."""
+        inside = in_sweep(sweep.roots, self.loops, sweep.parts)
+        arguments = [a for t in inside if t.op not in SUMS or t in sweep.parts for a in t.args]
+        return [t for t in (*arguments, *sweep.roots) if t.axes <= self.loops.kept and t.op not in _LEAVES]
+
+    def held(self, terms: Sequence[Term], wanted: Iterable[Term], stores: Sequence[Output]) -> dict[Term, str]:
+        """Return where rows of results are kept for later: in an output, where they are one."""
+        if not self.loops.rows:
+            return {}
+        later = {a for t in self.terms if self.schedule.levels[t] > max(map(self.schedule.levels.get, terms), default=0) for a in t.args}  # type: ignore[arg-type, type-var]
+        found = {}
+        for t in terms:
+            own = next((o for o in stores if o.term is t), None)
+            if own:
+                found[t] = self.element(own.name, own.layout)
+            elif (t in wanted or t in later) and t.op != "sum":
+                found[t] = self.new_row(self.called(t), self.loops.rows, self.dtype)
+        return found
+
+    # --- sweeps
+
+    def start_sums(self, sweep: Sweep) -> None:
+        for s in sweep.sums:
+            name = self.unused(total_words(s, self.program.terms.names))
+            dtype = self.dtype if self.is_narrow(s) else "float64"
+            self.totals[s] = self.new_row(name, self.loops.rows, dtype) if self.loops.rows else name
+            self.add(f"{self.totals[s]} = {self.start(s)}")
+
+    def sweep(self, sweep: Sweep, number: int) -> None:
+        what = [total_words(s, self.program.terms.names) for s in sweep.sums]
+        what += [o.name for o in (*sweep.outputs, *self.schedule.after) if o in sweep.outputs or sweep.across]
+        self.add(f"# Sweep {number} of {len(self.schedule.sweeps)}: {', '.join(what)}.")
+        if not self.loops.rows:
+            self.start_sums(sweep)
+        around, taken = dict(self.text), set(self.taken)
+        self.inside(sweep, in_sweep(sweep.roots, self.loops, sweep.parts), 0)
+        self.text, self.taken = around, taken | {*self.totals.values()}
+
+    def inside(self, sweep: Sweep, terms: Sequence[Term], d: int) -> None:
+        """Write what stands inside the first ``d`` loops of a sweep."""
+        order = (*self.loops.inner, *self.loops.rows)
+        here = [t for t in terms if depth(t, self.loops) == d]
+        parts = [p for p in sweep.parts if depth(p, self.loops) == d]
+        late = {t for t in here if set(below([t])) & set(parts)}
+        roots = [*sweep.roots, *(p.args[0] for p in sweep.parts)]
+        self.define([t for t in here if t not in late], roots)
+        for p in parts:
+            self.totals[p] = self.unused(total_words(p, self.program.terms.names))
+            self.add(f"{self.totals[p]} = {self.start(p)}")
+        if d < len(order):
+            within = [s for s in (*sweep.sums, *sweep.parts, *sweep.across) if d == len(order) - 1 and self.has_runs(s)]
+            for s in within:
+                self.runs[s] = self.unused(total_words(s, self.program.terms.names).replace("sum_", "run_", 1))
+                self.add(f"{self.runs[s]} = {self.literal(0)}")
+            with self.loop(order[d : d + 1]):
+                self.inside(sweep, terms, d + 1)
+            for s in within:
+                self.add(f"{self.totals[s]} += {self.runs.pop(s)}")
+        self.define([t for t in here if t in late], roots)
+        for s in (*sweep.parts, *sweep.sums, *sweep.across):
+            if depth(s.args[0], self.loops) == d:
+                self.accumulate(s)
+        for o in sweep.outputs:
+            if max(i for i, a in enumerate(order, 1) if a in o.layout) == d:
+                self.add(f"{self.element(o.name, o.layout)} = {self.expression(o.term)}")
+
+
+def total_words(s: Term, names: Mapping[Term, str]) -> str:
+    return {"max": "largest_", "min": "smallest_"}.get(s.op, "sum_") + words(s.args[0], names)
+
+
+_SAID = {"exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "sqrt": "root", "finite": "finite"}
+
+
+def words(term: Term, names: Mapping[Term, str], room: int = 2) -> str:
+    """Return a name for what has none in the graph, made of what it is computed from."""
+    if term in names or term.op in ("input", "count"):
+        return names[term] if term in names else "n" if term.op == "count" else str(term.value)
+    if term.op in SUMS:
+        return total_words(term, names)
+    if term.op in _SAID:
+        return f"{_SAID[term.op]}_{words(term.args[0], names, room - 1)}" if room else _SAID[term.op]
+    parts = dict.fromkeys(words(a, names, room - 1) for a in term.args if a.op != "number") if room else {}
+    if len(term.args) == 2 and term.args[0] is term.args[1]:
+        return f"{next(iter(parts), 't')}_squared"
+    text = "_".join(parts)
+    return text if text and len(text) <= 24 else "t"

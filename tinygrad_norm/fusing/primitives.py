@@ -1,0 +1,61 @@
+"""The primitives that are compiled, and how each is written in a kernel. To add one is to add a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CALL = 9
+
+ELEMENTWISE: Mapping[str, tuple[str, int]] = {
+    # What it is written as, and how strongly that binds: as a choice (0), and (1), a comparison (2), a sum (3), a
+    # product (4), a sign (5), a power (6), or a call.
+    "add": ("{0} + {1}", 3),
+    "subtract": ("{0} - {1}", 3),
+    "multiply": ("{0} * {1}", 4),
+    "divide": ("{0} / {1}", 4),
+    "negative": ("-{0}", 5),
+    "power": ("{0} ** {1}", 6),
+    "sqrt": ("sqrt({0})", CALL),
+    "root": ("sqrt({0})", CALL),
+    "rsqrt": ("one / sqrt({0})", 4),
+    "exp": ("exp({0})", CALL),
+    "expm1": ("expm1({0})", CALL),
+    "log": ("log({0})", CALL),
+    "log1p": ("log1p({0})", CALL),
+    "tanh": ("tanh({0})", CALL),
+    "sigmoid": ("sigmoid({0})", CALL),
+    "sin": ("sin({0})", CALL),
+    "cos": ("cos({0})", CALL),
+    "erf": ("erf({0})", CALL),
+    "absolute": ("abs({0})", CALL),
+    "sign": ("sign({0})", CALL),
+    "maximum": ("maximum({0}, {1})", CALL),
+    "minimum": ("minimum({0}, {1})", CALL),
+    "clip": ("minimum(maximum({0}, {1}), {2})", CALL),
+    "finite": ("finite({0})", CALL),
+    "isnan": ("isnan({0})", CALL),
+    "isfinite": ("isfinite({0})", CALL),
+    "where": ("{1} if {0} else {2}", 0),
+    "bitwise_and": ("{0} and {1}", 1),
+    "bitwise_or": ("{0} or {1}", 1),
+    "bitwise_xor": ("{0} != {1}", 2),
+    "logical_and": ("{0} and {1}", 1),
+    "logical_or": ("{0} or {1}", 1),
+    "invert": ("not {0}", 1),
+    "logical_not": ("not {0}", 1),
+    "equal": ("{0} == {1}", 2),
+    "not_equal": ("{0} != {1}", 2),
+    "less": ("{0} < {1}", 2),
+    "less_equal": ("{0} <= {1}", 2),
+    "greater": ("{0} > {1}", 2),
+    "greater_equal": ("{0} >= {1}", 2),
+}
+
+SAME = {"broadcast_to", "reshape", "transpose", "detach"}
+"""What only arranges elements: loops do that without moving them."""
+
+RESERVED = {
+    "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "sin", "cos", "erf", "abs", "sign", "maximum", "minimum",
+    "finite", "isnan", "isfinite", "inf", "one", "empty", "float32", "float64", "range",
+}  # fmt: skip
+"""Names that mean something in a kernel."""

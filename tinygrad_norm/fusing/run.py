@@ -1,0 +1,249 @@
+"""`fuse` for functions: compiled for the shapes that they meet, and recorded as one node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ..engine.autodiff import grad
+from ..engine.context import STATE, State, surrounding
+from ..engine.operators import Array
+from ..engine.primitive import Primitive
+from ..engine.tensor import Tensor, constant, recorded
+from .arguments import numbers_of, parameter_names
+from .build import staged
+from .kernels import Plan
+from .trace import Given, trace
+from .unknown import Unfusable
+
+_MOST_PLANS = 256
+
+
+class Fused:
+    """A function whose composition is compiled, as `tinygrad_norm.fuse` returns it.
+
+    Attributes
+    ----------
+    fallbacks : Counter
+        How often the composition ran instead, by the reason.
+    """
+
+    def __init__(self, fn: Callable[..., Any], threads: int = 1, available: bool = True) -> None:
+        self.fn, self.threads, self.available = fn, threads, available
+        self.fallbacks: Counter[str] = Counter()
+        name = getattr(fn, "__name__", type(fn).__name__)
+        self.__name__ = name if name.isidentifier() else "fused"
+        self.__doc__ = fn.__doc__
+        self._calls: dict[Any, Call | str] = {}
+        self._lock = Lock()
+        self._latest: Call | None = None
+
+    def __repr__(self) -> str:
+        return f"fuse({self.__name__})"
+
+    def __call__(self, *args: Any, out: Any = None, **options: Any) -> Any:
+        key: list[Any] = []
+        arrays: list[Array] = []
+        needed = tensors = False
+        ordered = True
+        for x in (*args, *options.values()) if options else args:
+            if isinstance(x, Tensor):
+                array, tensors = x._array, True
+                needed = needed or x._requires_grad
+            elif type(x) is np.ndarray:
+                array = x
+            else:
+                key.append(x)
+                continue
+            arrays.append(array)
+            key += array.shape, array.dtype
+            ordered = ordered and array.flags.c_contiguous
+        state, key = STATE.get(), (*key, *options) if options else tuple(key)
+        call = self._call_for(key, ordered, state, args, options)
+        if not isinstance(call, Call):
+            return self._composed(call, args, options, out)
+        self._latest = call
+        if out is not None:
+            if tensors:
+                raise TypeError("out= is for arrays: what is recorded owns its array")
+            call.plan.forward(arrays, call.checked(out, arrays))
+            return out
+        made = call.plan.forward(arrays)
+        results: list[Any] = made[: call.count]
+        if needed and state.recording:
+            inputs = tuple([x for x in (*args, *options.values()) if isinstance(x, Tensor) or type(x) is np.ndarray])
+            saved = tuple(made[call.count :])
+            for i, y in enumerate(results):
+                static = {"one": Recorded(self, call, i, saved, state)}
+                results[i] = recorded(y, call.primitive, inputs, tuple(arrays), static, state)
+        elif tensors or call.gives_tensors:
+            results = [constant(y) for y in results]
+        return results[0] if call.sequence is None else call.sequence(results)
+
+    def _call_for(self, key: Any, ordered: bool, state: State, args: Any, options: Any) -> Call | str:
+        """Return what runs, or why the composition does; nothing where that is no fallback."""
+        if state.origins:
+            return ""
+        try:
+            call = self._calls.get(key)
+        except TypeError:
+            return "an argument is neither an array nor a constant that can be looked up"
+        if call is None:
+            call = self._prepared(key, args, options)
+        return call if ordered or isinstance(call, str) else "an array does not lie in C order"
+
+    def _prepared(self, key: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Call | str:
+        """Record the function for the shapes of a call, and keep what came of it."""
+        with self._lock:
+            if key not in self._calls:
+                try:
+                    self._calls[key] = Call(self, args, options)
+                except Unfusable as error:
+                    self._calls[key] = str(error)
+                if len(self._calls) > _MOST_PLANS:
+                    del self._calls[next(iter(self._calls))]
+            return self._calls[key]
+
+    def _composed(self, reason: str, args: Any, options: Any, out: Any) -> Any:
+        if reason:
+            self.fallbacks[reason] += 1
+        result = self.fn(*args, **options)
+        if out is None:
+            return result
+        for target, y in zip(_several(out), _several(result), strict=True):
+            np.copyto(target, y.data if isinstance(y, Tensor) else y)
+        return out
+
+    def latest(self) -> Call:
+        """Return what the latest compiled call was."""
+        if self._latest is None:
+            raise ValueError(f"{self!r} has compiled nothing: {'; '.join(self.fallbacks) or 'call it first'}")
+        return self._latest
+
+
+def _several(x: Any) -> Sequence[Any]:
+    return x if isinstance(x, tuple | list) else (x,)
+
+
+class Call:
+    """A function called with arrays of certain shapes, and with certain constants.
+
+    Raises
+    ------
+    Unfusable
+        If it is not compiled.
+    """
+
+    def __init__(self, fused: Fused, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+        self._fn, self._values, self._count = fused.fn, (*args, *options.values()), len(args)
+        self._options = tuple(options)
+        self._places = [i for i, x in enumerate(self._values) if isinstance(x, Tensor) or type(x) is np.ndarray]
+        names = parameter_names(fused.fn, args, options)
+        given = [Given(names[i], self._values[i].shape, self._values[i].dtype) for i in self._places]
+        _check(given, fused.available)
+        self._values = tuple(None if i in self._places else x for i, x in enumerate(self._values))
+        traced = trace(self.compose, given, fused.__name__, numbers_of(fused.fn, args, options))
+        self.count, self.sequence = len(traced.outputs), traced.sequence
+        self.plan = Plan(fused.__name__, given, staged(traced, given[0].dtype))
+        self.primitive = _primitive(fused.__name__)
+
+    @cached_property
+    def gives_tensors(self) -> bool:
+        """Whether the function returns Tensors where it is given arrays only."""
+        ones = [np.broadcast_to(np.ones((), each.dtype), each.shape) for each in self.plan.given]
+        with surrounding(examined=True, fuser=None), np.errstate(all="ignore"):
+            return isinstance(_several(self.compose(*ones))[0], Tensor)
+
+    def compose(self, *inputs: Any) -> Any:
+        """Call the function with other arrays of the same shapes."""
+        values = list(self._values)
+        for place, x in zip(self._places, inputs, strict=True):
+            values[place] = x
+        return self._fn(*values[: self._count], **dict(zip(self._options, values[self._count :], strict=True)))
+
+    def checked(self, out: Any, inputs: Sequence[Array]) -> Sequence[Array]:
+        """Return the arrays that a caller gives for the results."""
+        given, plan = _several(out), self.plan
+        if len(given) != self.count:
+            raise ValueError(f"out= takes {self.count} arrays, one for each result, not {len(given)}")
+        for target, shape in zip(given, plan.shapes, strict=True):
+            if type(target) is not np.ndarray or target.shape != shape or target.dtype != plan.dtype:
+                raise ValueError(f"out= takes an array of shape {shape} and dtype {plan.dtype}")
+            if not (target.flags.c_contiguous and target.flags.writeable):
+                raise ValueError("out= takes an array in C order that can be written")
+            if any(np.may_share_memory(target, x) for x in inputs):
+                raise ValueError("out= shares memory with an input, which is read again after the first results")
+        return given
+
+
+def _check(given: Sequence[Given], available: bool) -> None:
+    """Refuse, before anything is recorded, what kernels do not take."""
+    if any(each.dtype.kind == "c" for each in given):
+        raise Unfusable("")  # a complex step takes the composition, which is no fallback
+    if not available:
+        raise Unfusable("numba is not installed")
+    if not given:
+        raise Unfusable("it is given no array")
+    for each in given:
+        if each.dtype.str not in (np.dtype(np.float32).str, np.dtype(np.float64).str):
+            raise Unfusable(f"an array is of dtype {each.dtype}, not float32 or float64")
+        if each.dtype != given[0].dtype:
+            raise Unfusable("arrays of float32 and float64 meet")
+        if 0 in each.shape:
+            raise Unfusable("an array has no elements")
+
+
+class Recorded:
+    """One compiled result in a graph: what its gradient needs."""
+
+    __slots__ = ("call", "fused", "index", "saved", "state")
+
+    def __init__(self, fused: Fused, call: Call, index: int, saved: tuple[Array, ...], state: State) -> None:
+        self.fused, self.call, self.index, self.saved, self.state = fused, call, index, saved, state
+
+    def __repr__(self) -> str:
+        return f"result {self.index}"
+
+    def composed(self, inputs: Sequence[Any]) -> Tensor:
+        """Return the same result by the composition, recorded as if it had stood there."""
+        state = self.state
+        fields = {name: getattr(state, name) for name in ("scope", "order", "differentiates", "operand")}
+        with surrounding(recording=True, fuser=None, **fields):
+            result: Tensor = _several(self.call.compose(*inputs))[self.index]
+        return result
+
+    def gradients(self, g: Tensor, inputs: Sequence[Any], wanted: Sequence[bool], create_graph: bool) -> list[Any]:
+        """Return the gradients by the composition."""
+        own = [_alias(x) if is_wanted else x for x, is_wanted in zip(inputs, wanted, strict=True)]
+        y = self.composed(own)
+        found = iter(grad(y, [x for x, is_wanted in zip(own, wanted, strict=True) if is_wanted], g, create_graph))
+        return [next(found) if is_wanted else None for is_wanted in wanted]
+
+
+def _alias(x: Tensor) -> Tensor:
+    """Return the Tensor once more, so that one that is given twice receives two gradients."""
+    with surrounding(recording=True, fuser=None):
+        return x.reshape(x.shape)
+
+
+def _pullback(g: Any, y: Any, *inputs: Any, wanted: tuple[bool, ...], one: Recorded) -> Sequence[Any]:
+    if isinstance(g, Tensor):
+        return one.gradients(g, inputs, wanted, create_graph=True)
+    try:
+        return one.call.plan.backward(one.index, wanted, inputs, one.saved, g)
+    except Unfusable as error:
+        one.fused.fallbacks[f"backward: {error}"] += 1
+        leaves = [Tensor(x, is_wanted) for x, is_wanted in zip(inputs, wanted, strict=True)]
+        return [None if x is None else x.numpy() for x in one.gradients(Tensor(g), leaves, wanted, False)]
+
+
+def _primitive(name: str) -> Primitive:
+    """Return the primitive of a compiled function; it has no rules, and stays out of the table of primitives."""
+    primitive = Primitive(name, name, lambda *arrays, one: one.composed([constant(x) for x in arrays]).data)
+    primitive.pullback = _pullback
+    return primitive

@@ -1,0 +1,157 @@
+"""A program becomes sweeps over the arrays: each finishes the sums whose arguments are known, and the last one writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from .algebra import Loops
+from .terms import SUMS, Axes, Output, Program, Term, below
+from .unknown import Unfusable
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One passage through the inner loops.
+
+    Attributes
+    ----------
+    sums : tuple of Terms
+        Reductions that it finishes, one result for each turn of the kept loops.
+    parts : tuple of Terms
+        Sums over the innermost loops that are finished within it, for the sums around them.
+    across : tuple of Terms
+        Sums to which each turn of the kept loops adds.
+    outputs : tuple of Outputs
+        What it writes.
+    """
+
+    sums: tuple[Term, ...]
+    across: tuple[Term, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    parts: tuple[Term, ...] = ()
+
+    @property
+    def roots(self) -> list[Term]:
+        """What it computes in order to add it up or to write it."""
+        return [*(s.args[0] for s in (*self.sums, *self.across)), *(output.term for output in self.outputs)]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The order in which a program is computed.
+
+    Attributes
+    ----------
+    program : Program
+    loops : Loops
+    sweeps : tuple of Sweeps
+    levels : mapping of Term to int
+        How many sweeps are over before a term can be computed.
+    between : tuple of Outputs
+        What is written between the sweeps, as it varies along kept loops only.
+    across : tuple of Terms
+        Sums over kept loops, of what is known when the sweeps of one turn are over.
+    after : tuple of Outputs
+        What is written when all loops are over: results of sums over kept loops.
+    """
+
+    program: Program
+    loops: Loops
+    sweeps: tuple[Sweep, ...]
+    levels: Mapping[Term, int]
+    between: tuple[Output, ...]
+    across: tuple[Term, ...]
+    after: tuple[Output, ...]
+
+    def reads(self) -> dict[str, int]:
+        """Count for each input how often its elements are read."""
+        counts = dict.fromkeys(self.program.inputs, 0)
+        for sweep in self.sweeps:
+            for term in in_sweep(sweep.roots, self.loops, sweep.parts):
+                if term.op == "input":
+                    counts[term.value] += 1
+        for term in below(output.term for output in (*self.between, *self.after)):
+            if term.op == "input":
+                counts[term.value] = max(counts[term.value], 1)
+        return counts
+
+
+def depth(term: Term, loops: Loops) -> int:
+    """Return how many of the inner loops, and of the rows within, stand around a term."""
+    order = loops.inner if not loops.rows else (*loops.inner, *loops.rows)
+    return 0 if term.axes <= loops.kept else max(i for i, a in enumerate(order, 1) if a in term.axes)
+
+
+def in_sweep(roots: Iterable[Term], loops: Loops, parts: Iterable[Term]) -> list[Term]:
+    """Return what varies along inner loops in the computation of some terms, arguments first."""
+    inner, parts = frozenset(loops.inner), set(parts)
+    found, pending = dict[Term, None](), list(roots)
+    while pending:
+        term = pending.pop()
+        if term not in found and term.axes & inner:
+            found[term] = None
+            pending += term.args if term.op not in SUMS or term in parts else ()
+    return sorted(found, key=lambda term: term.serial)
+
+
+def schedule(program: Program, loops: Loops) -> Schedule:
+    """Put the reductions of a program into sweeps, as early as their arguments allow.
+
+    Raises
+    ------
+    Unfusable
+        If a sum does not fit the loops.
+    """
+    kept, inner = loops.kept, frozenset(loops.inner)
+    terms = list(below(output.term for output in program.outputs))
+    reductions = [term for term in terms if term.op in SUMS]
+    parts = {s for s in reductions if s.axes & inner and s.reduced <= inner}
+    full = [s for s in reductions if not s.axes & inner and s.reduced <= inner]
+    across = [s for s in reductions if s.reduced & kept]
+    levels: dict[Term, int] = {}
+    for term in terms:
+        levels[term] = max((levels[a] for a in term.args), default=0) + (term in full)
+    after = tuple(o for o in program.outputs if set(below([o.term])) & set(across))
+    now = [o for o in program.outputs if o not in after]
+    written = tuple(o for o in now if inner & set(o.layout))
+    swept = tuple(s for s in across if s.args[0].axes & inner)
+    count = max([levels[s] for s in full] + [levels[o.term] + 1 for o in written] + [levels[s] + 1 for s in swept], default=0)
+    sweeps = [Sweep(tuple(s for s in full if levels[s] == number)) for number in range(1, count + 1)]
+
+    def parts_of(roots: Iterable[Term]) -> tuple[Term, ...]:
+        return tuple(t for t in in_sweep(roots, loops, parts) if t in parts)
+
+    # What adds up over kept loops does so in the last sweep, but for what another sweep has the parts of.
+    for s in swept:
+        own = set(parts_of(s.args))
+        sharing = (i for i, sweep in enumerate(sweeps) if own and i >= levels[s] and own <= set(parts_of(sweep.roots)))
+        place = next(sharing, count - 1)
+        sweeps[place] = replace(sweeps[place], across=(*sweeps[place].across, s))
+    if written:
+        sweeps[-1] = replace(sweeps[-1], outputs=written)
+    sweeps = [replace(sweep, parts=parts_of(sweep.roots)) for sweep in sweeps]
+    for s in reductions:
+        _check_place(s, loops, s in parts, s in across)
+    for user in terms:
+        for s in parts & set(user.args):
+            if user.axes & inner != s.axes & inner and user.op not in SUMS:
+                raise Unfusable("a sum over inner loops meets again the loops that it ran over")
+    for o in after:
+        if any(o.term.axes != s.axes for s in set(below([o.term])) & set(across)) or set(o.layout) != o.term.axes:
+            raise Unfusable("a sum over all loops is used again")
+    between = tuple(o for o in now if o not in written)
+    late = tuple(s for s in across if s not in swept)
+    return Schedule(program, loops, tuple(sweeps), levels, between, late, after)
+
+
+def _check_place(s: Term, loops: Loops, is_part: bool, is_across: bool) -> None:
+    """Refuse a sum that the loops would add up too often, or that they cannot hold."""
+    (x,) = s.args
+    around: Axes = frozenset(loops.inner[: depth(x, loops)])
+    if not around <= x.axes:
+        raise Unfusable("a sum runs over a part of the loops only")
+    if is_part and (loops.rows or s.axes & around != frozenset(loops.inner[: len(s.axes & around)])):
+        raise Unfusable("a sum within the loops keeps some that are not the outermost")
+    if is_across and (s.op not in ("sum", "mean") or not loops.kept <= x.axes):
+        raise Unfusable("a sum over kept axes, of what does not vary along all of them")

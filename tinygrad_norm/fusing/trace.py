@@ -1,0 +1,262 @@
+"""A function is recorded once for each set of shapes, forward and backward, and read as terms over loops.
+
+The backward pass is what the engine's own rules record under ``create_graph``: there is no second set of rules.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine.context import surrounding
+from ..engine.primitive import Node
+from ..engine.tensor import Tensor, backpropagate, constant, walk
+from .axes import REDUCTIONS, Layouts, Names, name_loops
+from .primitives import ELEMENTWISE, SAME
+from .terms import Output, Program, Term, Terms
+from .unknown import Unfusable, unknown
+
+
+class Given(NamedTuple):
+    """An array that a function is given: the name of its parameter, its shape and its dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Returned(NamedTuple):
+    """An array that a kernel makes."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What was recorded of a function.
+
+    Attributes
+    ----------
+    forward : Program
+    backward : tuple of Programs
+        For each output: the gradients of the inputs, of those that it depends on, from the cotangent of that output.
+    outputs : tuple of Returned
+    sizes : mapping of str to int
+        How far the loops run.
+    traffic : tuple of int
+        How many arrays as large as the largest one the composition reads and writes, forward, and backward from the
+        first output.
+    sequence : type or None
+        Whether the function returns a tuple or a list.
+    """
+
+    forward: Program
+    backward: tuple[Program, ...]
+    outputs: tuple[Returned, ...]
+    sizes: Mapping[str, int]
+    traffic: tuple[int, int]
+    sequence: type | None
+
+
+def trace(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Mapping[str, float]) -> Traced:
+    """Record ``fn``, which takes Tensors for what is given, and return what it computes.
+
+    Raises
+    ------
+    Unfusable
+        If it cannot be compiled; the message says why. The function's own errors come as they are.
+    """
+    inputs = [_leaf(each.name, each.shape, each.dtype) for each in given]
+    with surrounding(recording=True, examined=True, origins=True, fuser=None, scope=None, order=0, differentiates=None):
+        result = fn(*inputs)
+        outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
+        for y in outputs:
+            if not isinstance(y, Tensor) or y.dtype.kind != "f" or not outputs:
+                raise Unfusable("it returns something else than Tensors of floats")
+        seeds = [_leaf(f"g_{_called(y) or 'y'}", y.shape, y.dtype) for y in outputs]
+        gradients = [
+            backpropagate([(y, g)], inputs, create_graph=True) if y.requires_grad and y.node else {}
+            for y, g in zip(outputs, seeds, strict=True)
+        ]
+    reading = _Reading(inputs, outputs, seeds, gradients, numbers)
+    kept = type(result) if isinstance(result, tuple | list) else None
+    return reading.traced(name, kept)
+
+
+def _leaf(name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    leaf = constant(unknown(shape, dtype), name)
+    leaf._requires_grad = True
+    return leaf
+
+
+class _Reading:
+    """Reads recorded Tensors as terms."""
+
+    def __init__(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], seeds: Sequence[Tensor],
+        gradients: Sequence[Mapping[Tensor, Tensor]], numbers: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        self.inputs, self.outputs, self.seeds, self.gradients = inputs, outputs, seeds, gradients
+        self.called = {value: name for name, value in reversed(numbers.items())}
+        self.terms, self.found, self.numbers = Terms(), dict[Tensor, Term](), dict[Term, str]()
+        results = [*outputs, *(g for each in gradients for g in each.values())]
+        self.order = list(reversed(walk(results)))
+        self.layouts = Layouts()
+        leaves = [x for y in self.order for x in y.node.inputs if isinstance(x, Tensor) and x.node is None]  # type: ignore[union-attr]
+        for y in dict.fromkeys([*inputs, *seeds, *leaves, *self.order, *results]):
+            self.layouts.add(y)
+        pairs = [*zip(outputs, seeds, strict=True), *(pair for found in gradients for pair in found.items())]
+        for x, g in pairs:
+            self.layouts.equate(x, g)
+        for y in self.layouts.dims:
+            self.layouts.find_dependence(y)
+        if any(x.dtype != outputs[0].dtype for x in (*inputs, *outputs)):
+            raise Unfusable("its arrays have several dtypes")
+        reductions = [y for y in self.order if y.node.primitive.name in REDUCTIONS]  # type: ignore[union-attr]
+        largest = max([*inputs, *outputs], key=lambda x: x.ndim if x.size > 1 else -1)
+        whole = [*inputs, *seeds, *results]
+        self.names: Names = name_loops(
+            self.layouts, largest, reductions, whole, [*(x.name or "" for x in inputs), *numbers]
+        )
+
+    def traced(self, name: str, kept: type | None) -> Traced:
+        names = {x: x.name or "x" for x in self.inputs}
+        for x in self.inputs:
+            self.found[x] = self.terms.input(names[x], self._layout(x))
+        outputs = [Output(n, self._term(y), self._layout(y)) for n, y in _distinct(self.outputs, set(names.values()))]
+        taken = {*names.values(), *(output.name for output in outputs)}
+        known = set(self.found)
+        seeds = dict(_distinct(self.seeds, taken))
+        for g_name, g in seeds.items():
+            self.found[g] = self.terms.input(g_name, self._layout(g))
+        inputs = {names[x]: self._layout(x) for x in self.inputs}
+        forward = Program(name, inputs, tuple(outputs), self.terms, self.numbers)
+        backward = []
+        for (g_name, g), found in zip(seeds.items(), self.gradients, strict=True):
+            gradients = [
+                Output(f"g_{names[x]}", self._term(found[x], of_a_rule=True), self._layout(found[x]))
+                for x in self.inputs
+                if found.get(x) is not None
+            ]
+            given = {**inputs, g_name: self._layout(g)}
+            backward.append(Program(f"{name}_backward", given, tuple(gradients), self.terms, self.numbers))
+        returned = tuple(Returned(o.name, y.shape) for o, y in zip(outputs, self.outputs, strict=True))
+        first = set(walk(self.gradients[0].values())) - known
+        traffic = _traffic(known), _traffic(first)
+        return Traced(forward, tuple(backward), returned, self.names.sizes, traffic, kept)
+
+    def _layout(self, y: Tensor) -> tuple[str, ...]:
+        return self.names.each(self.layouts.layout(y))
+
+    def _term(self, y: Tensor, of_a_rule: bool = False) -> Term:
+        """Return a Tensor as a term, and what it is computed from."""
+        for x in [*reversed(walk([y])), y]:
+            if x not in self.found:
+                term = self._computed(x, x.node, of_a_rule) if x.node else self._constant(x, of_a_rule)
+                self.found[x] = self.terms.named(term, _called(x))
+        return self.found[y]
+
+    def _constant(self, x: Tensor, of_a_rule: bool) -> Term:
+        values = x.data
+        # A rule's own arrays are zeros or ones; what a function holds may be another array in the next call.
+        if values.size == 1 or (of_a_rule and not np.ptp(values)):
+            return self.terms.number(float(values.flat[0]))
+        raise Unfusable(f"it reads {x._label()}, which is not among its arguments; pass it as one")
+
+    def _operand(self, x: Any, of_a_rule: bool) -> Term:
+        if isinstance(x, Tensor):
+            return self.found[x] if x in self.found else self.found.setdefault(x, self._constant(x, of_a_rule))
+        if np.ndim(x):
+            return self._constant(constant(np.array(x)), of_a_rule)
+        return self._number(float(x))
+
+    def _number(self, value: float) -> Term:
+        """Return a number: small ones are part of the formula, others may depend on the shape and are given."""
+        term = self.terms.number(value)
+        if value not in _PLAIN_NUMBERS and term not in self.numbers and np.isfinite(value):
+            self.numbers[term] = self.called.get(value, f"k{len(self.numbers) + 1}")
+        return term
+
+    def _computed(self, y: Tensor, node: Node, of_a_rule: bool) -> Term:
+        name = node.primitive.name
+        if name == "multiply" and (count := self._averaged(node)):
+            x = next(x for x in node.inputs if isinstance(x, Tensor))
+            return self.terms.apply("divide", self.found[x], count)
+        operands = [self._operand(x, of_a_rule) for x in node.inputs]
+        if name in ("astype", "sum") and node.arrays[0].dtype.kind == "b":
+            operands[0] = self.terms.apply("where", operands[0], self.terms.number(1), self.terms.number(0))
+        if name in REDUCTIONS:
+            return self.terms.reduce(name, operands[0], self.names.each(self.layouts.reduced(y)))
+        if name in SAME or name == "astype" and (node.arrays[0].dtype.kind != "f" or y.dtype == node.arrays[0].dtype):
+            return operands[0]
+        if name == "square" or name == "power" and operands[1] is self.terms.number(2):
+            return self.terms.apply("multiply", operands[0], operands[0])
+        if name in ELEMENTWISE:
+            return self.terms.apply(name, *operands)
+        raise Unfusable(f"{name} is not among the operations that are compiled")
+
+    def _averaged(self, node: Node) -> Term | None:
+        """Return the count n where the rule of a mean multiplies by 1/n."""
+        mean, share = node.differentiates, next((x for x in node.inputs if type(x) is float), None)
+        if share is None or mean is None or mean.primitive.name != "mean":
+            return None
+        x = mean.inputs[0]
+        dims = [self.layouts.dims[x][i] for i in mean.static["axis"]]
+        n = int(np.prod([x.shape[i] for i in mean.static["axis"]], initial=1))
+        return self.terms.count(self.names.each(_uncut(dims))) if abs(share * n - 1) < 1e-9 else None
+
+
+def _uncut(dims: Iterable[Any]) -> list[Any]:
+    from .axes import uncut
+
+    return uncut(axis for dim in dims for axis in dim)
+
+
+_PLAIN_NUMBERS = {*range(-16, 17), 0.5, -0.5, 0.25, 1.5, -1.5}
+
+_GREEK = {"μ": "mu", "σ²": "var", "x̂": "x_hat", "x−μ": "x_centred", "mean x²": "mean_square", "γ": "gamma", "β": "beta"}
+
+
+def _called(y: Tensor) -> str | None:
+    """Return the name of a Tensor as Python writes names."""
+    name, gradient = y.name, False
+    if name is None:
+        return "rstd" if y.node is not None and y.node.primitive.name == "rsqrt" else None
+    if match := re.fullmatch(r"dL/d\(?(.*?)\)?", name):
+        name, gradient = match[1], True
+    name = _GREEK.get(name, name)
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"\W+", "_", plain).strip("_")
+    if not plain or not plain.isidentifier():
+        return None
+    return f"g_{plain}" if gradient else plain
+
+
+def _distinct(tensors: Sequence[Tensor], taken: set[str]) -> list[tuple[str, Tensor]]:
+    """Name outputs, each differently."""
+    found: dict[str, Tensor] = {}
+    for y in tensors:
+        name = stem = _called(y) or "y"
+        number = 2
+        while name in taken or name in found:
+            name, number = f"{stem}{number}", number + 1
+        found[name] = y
+    return list(found.items())
+
+
+def _traffic(tensors: Iterable[Tensor]) -> int:
+    """Count the arrays of full size that operations read and write; views are neither."""
+    computed = [y for y in tensors if y.node and y.node.primitive.name not in SAME]
+    full = max((y.size for y in computed), default=0)
+    operands = [x for y in computed for x in y.node.inputs if isinstance(x, Tensor)]  # type: ignore[union-attr]
+    return sum(x.size == full and not _repeats(x) for x in operands) + sum(y.size == full for y in computed)
+
+
+def _repeats(x: Tensor) -> bool:
+    return x.node is not None and x.node.primitive.name == "broadcast_to"
