@@ -11,6 +11,7 @@ from .engine import ops
 from .engine.autodiff import grad, hvp, jacobian, vjp
 from .engine.recording import is_recording, no_grad, scope
 from .engine.tensor import Tensor, named, tensor
+from .fusing import fuse
 from .graph import draw, draw_jacobian, draw_pattern, explore
 from .nn import fold_batch_norm, load, observe, optim, recalibrate, save
 from .norm.functional import (
@@ -43,6 +44,7 @@ __all__ = [
     "draw_pattern",
     "explore",
     "fold_batch_norm",
+    "fuse",
     "grad",
     "graph",
     "group_norm",

@@ -60,16 +60,18 @@ def grad(
     if not hasattr(cotangents, "__len__") or len(cotangents) != len(ys):
         raise ValueError(f"{len(ys)} outputs need as many cotangents, one for each")
     for i, x in enumerate(xs):
-        if not x.requires_grad:
+        if not x._requires_grad:
             raise ValueError(f"input {i}, {x._label()}, does not require a gradient; create it with requires_grad=True")
     seeds = [(y, _seed(y, g, create_graph)) for y, g in zip(ys, cotangents, strict=True)]
-    found = backpropagate([(y, g) for y, g in seeds if y.requires_grad], xs, create_graph)
-    gradients = tuple(_gradient(x, found.get(x)) for x in xs)
+    found = backpropagate([each for each in seeds if each[0]._requires_grad], xs, create_graph)
+    gradients = tuple([_gradient(x, found.get(x)) for x in xs])
     return gradients[0] if isinstance(inputs, Tensor) else gradients
 
 
 def _tensors(what: str, given: Any) -> tuple[Tensor, ...]:
-    tensors = tuple(given) if isinstance(given, Iterable) and not isinstance(given, Tensor) else (given,)
+    if isinstance(given, Tensor):
+        return (given,)
+    tensors = tuple(given) if isinstance(given, Iterable) else (given,)
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             raise TypeError(f"{what} {i} is not a Tensor but {type(x).__name__}")

@@ -33,11 +33,14 @@ class Primitive:
     pullback : callable or None
         Instead of rules, where the gradients of all inputs are computed together:
         ``pullback(g, y, *inputs, wanted, **static)`` gives a contribution, or None, for each input that is wanted.
+    composition : callable or None
+        Of one that stands for several others: ``composition(node)`` returns its result as they compute it.
 
     One without rules is not among the `PRIMITIVES`; without a pullback, too, it makes data, which no gradient reaches.
     """
 
     pullback: Callable[..., Sequence[Any]] | None = None
+    composition: Callable[[Node], Any] | None = None
 
     def __init__(
         self, name: str, symbol: str, forward: Callable[..., Any], *rules: tuple[str, Callable[..., Any]]

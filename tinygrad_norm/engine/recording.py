@@ -23,6 +23,26 @@ def is_examined() -> bool:
     return STATE.get().examined
 
 
+def composition(function: Function) -> Function:
+    """Decorate a function that is written with primitives: where a fuser is at work, it takes the call up."""
+
+    @wraps(function)
+    def composed(*args: Any, **kwargs: Any) -> Any:
+        fuser = STATE.get().fuser
+        return function(*args, **kwargs) if fuser is None else fuser(composed, args, kwargs)
+
+    return composed  # type: ignore[return-value]
+
+
+def once_known(action: Callable[[], None]) -> None:
+    """Do something with values that a fuser may not have computed yet: now, or when it has."""
+    fuser = STATE.get().fuser
+    if fuser is None:
+        action()
+    else:
+        fuser.later(action)
+
+
 class Step(Scope):
     """An operation that is composed of others and has a name of its own, as softmax: a picture shows it as one box.
 

@@ -286,6 +286,10 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str 
 _new = Tensor.__new__
 
 
+_AS_IT_IS = nullcontext()
+_serial_of = attrgetter("node.serial")
+
+
 def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
     """Return every computed Tensor that the outputs depend on, each once, newest first."""
     seen = {tensor for tensor in outputs if tensor.node is not None}
@@ -296,7 +300,7 @@ def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
             if isinstance(x, Tensor) and x.node is not None and x not in seen:
                 seen.add(x)
                 pending.append(x)
-    return sorted(pending, key=attrgetter("node.serial"), reverse=True)
+    return sorted(pending, key=_serial_of, reverse=True) if len(pending) > 1 else pending
 
 
 def seed(y: Tensor, cotangent: Any) -> Any:
@@ -305,6 +309,8 @@ def seed(y: Tensor, cotangent: Any) -> Any:
         if y.size != 1:
             raise ValueError(f"{y._label()} has {y.size} elements: its gradient needs a cotangent of that shape, dL/dy")
         return np.ones(y.shape, y.dtype)
+    if type(cotangent) is np.ndarray and cotangent.dtype is y._array.dtype and cotangent.shape == y._array.shape:
+        return cotangent
     g = np.asarray(plain(cotangent))
     if isinstance(cotangent, np.ma.MaskedArray) or g.dtype.kind not in "biuf" + y.dtype.kind:
         raise TypeError(f"a cotangent holds real numbers, not {type(cotangent).__name__} of dtype {g.dtype}")
@@ -336,7 +342,7 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
     order = walk(cotangents)
     relevant = None if inputs is None else _leading_to(inputs, order)
     kept = dict.fromkeys(inputs or ())
-    with np.errstate(all="ignore"), differentiating(order) if create_graph else nullcontext():
+    with np.errstate(all="ignore"), differentiating(order) if create_graph else _AS_IT_IS:
         for y in order:
             g = cotangents.pop(y, None)
             if g is None:
@@ -406,8 +412,10 @@ def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor
     """Return the inputs and every Tensor computed from them."""
     found = set(inputs)
     for y in reversed(order):
-        if any(isinstance(x, Tensor) and x in found for x in y.node.inputs):  # type: ignore[union-attr]
-            found.add(y)
+        for x in y.node.inputs:  # type: ignore[union-attr]
+            if isinstance(x, Tensor) and x in found:
+                found.add(y)
+                break
     return found
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from keyword import iskeyword
 from typing import Any
 
+import numpy as np
+
+from ..norm import functional
 from .primitives import RESERVED
 
 
@@ -44,3 +47,18 @@ def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:
         return list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):
         return []
+
+
+def example(fn: Callable[..., Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Return the arguments of a typical call of a norm: images, or rows of features."""
+    images, rows, c = (np.broadcast_to(np.float32(0), shape) for shape in ((4, 6, 5, 5), (4, 6), (6,)))
+    affine = {"weight": c, "bias": c}
+    calls: dict[Any, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        functional.batch_norm: ((images,), affine),
+        functional.instance_norm: ((images,), affine),
+        functional.group_norm: ((images, 2), affine),
+        functional.layer_norm: ((rows, 6), affine),
+        functional.rms_norm: ((rows, 6), {"weight": c, "eps": 1e-5}),
+        functional.normalize: ((images, "n c h w -> c"), {}),
+    }
+    return calls.get(fn)

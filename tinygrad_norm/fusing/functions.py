@@ -38,6 +38,16 @@ def namespace(dtype: str) -> dict[str, Any]:
 
         return kind(bits), generate
 
+    @intrinsic
+    def as_integer(typing: Any, number: Any) -> Any:
+        """Read the bits of a floating number as an integer."""
+        kind = types.int32 if number.bitwidth == 32 else types.int64
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], context.get_value_type(kind))
+
+        return kind(number), generate
+
     shift, bias = integer(_FRACTION[dtype]), integer(_BIAS[dtype])
     low, high = map(real, _LIMITS[dtype])
     log_2, rest = map(real, _LOG_2[dtype])
@@ -91,6 +101,27 @@ def namespace(dtype: str) -> dict[str, Any]:
     def minimum(a, b):  # type: ignore[no-untyped-def]
         return a if a <= b or a != a else b
 
+    # Integers in the order of floating numbers: the largest of integers is found several at a time.
+    sign_place, all_but_sign = integer(8 * np.dtype(dtype).itemsize - 1), integer(np.iinfo(integer).max)
+    lowest = integer(np.iinfo(integer).min)
+
+    @exact
+    def ordered(x):  # type: ignore[no-untyped-def]
+        bits = as_integer(x)
+        return integer(bits ^ ((bits >> sign_place) & all_but_sign))
+
+    @exact
+    def ordered_up(x):  # type: ignore[no-untyped-def]
+        return all_but_sign if x != x else ordered(x)
+
+    @exact
+    def ordered_down(x):  # type: ignore[no-untyped-def]
+        return lowest if x != x else ordered(x)
+
+    @exact
+    def number(bits):  # type: ignore[no-untyped-def]
+        return as_float(integer(bits ^ ((bits >> sign_place) & all_but_sign)))
+
     @exact
     def sign(x):  # type: ignore[no-untyped-def]
         return one if x > zero else (-one if x < zero else x)
@@ -111,4 +142,5 @@ def namespace(dtype: str) -> dict[str, Any]:
     names: dict[str, Any] = {name: getattr(math, name) for name in ("expm1", "log", "log1p", "sin", "cos", "erf")}
     names |= {"sqrt": np.sqrt, "empty": np.empty, "float32": np.float32, "float64": np.float64, "inf": inf, "one": one}
     names |= {"exp": exp, "tanh": tanh, "sigmoid": sigmoid, "maximum": maximum, "minimum": minimum, "sign": sign}
+    names |= {"ordered_up": ordered_up, "ordered_down": ordered_down, "number": number}
     return names | {"isfinite": isfinite, "isnan": isnan, "finite": finite}

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from math import prod
+from os import getpid
 from threading import Lock
 from typing import Any
 
@@ -17,6 +22,7 @@ from .schedule import Schedule
 from .trace import Given
 
 _made: dict[Any, Callable[..., None]] = {}
+_WORTH_SHARING = 65536  # elements; for fewer, threads take longer to start than the work takes
 _compiling = Lock()  # numba's compiler is not safe to enter twice
 
 
@@ -34,65 +40,111 @@ def compiled(kernel: Kernel, dtype: np.dtype[Any]) -> Callable[..., None]:
             number = numba.from_dtype(dtype)
             reads = [types.Array(number, len(kernel.layouts[name]), "C", readonly=True) for name in kernel.inputs]
             writes = [types.Array(number, len(kernel.layouts[name]), "C") for name in kernel.outputs]
-            signature = types.void(*reads, *writes, *[number] * len(kernel.numbers))
+            ends = [types.uint64] * 2 if kernel.shared else []  # which no index from the end can be
+            signature = types.void(*reads, *writes, *[number] * len(kernel.numbers), *ends)
             # These two flags change no NaN and no infinity; the other ones do.
             options: dict[str, Any] = {"fastmath": {"reassoc", "contract"}, "error_model": "numpy", "nogil": True}
-            try:
-                _made[key] = numba.njit(signature, **options)(names[kernel.name])
-            except Exception:
-                print(kernel.source); raise
+            _made[key] = numba.njit(signature, **options)(names[kernel.name])
         return _made[key]
 
 
 class Launch:
-    """A kernel with the views in which it takes arrays of certain shapes, and the shapes of what it makes."""
+    """A kernel with the views in which it takes arrays of certain shapes, and the shapes of what it makes.
+
+    ``places`` say where in the list of arrays each input is.
+    """
 
     def __init__(
         self, kernel: Kernel, dtype: np.dtype[Any], sizes: Mapping[str, int],
-        places: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]],
+        places: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]], threads: int = 1,
     ) -> None:  # fmt: skip
         def view(name: str) -> tuple[int, ...] | None:
             own = tuple(sizes[a] for a in kernel.layouts[name])
             return None if own == shapes[name] else own
 
         self.kernel, self.dtype, self._function = kernel, dtype, compiled(kernel, dtype)
-        self._takes = [(places[name], view(name)) for name in kernel.inputs]
-        self._makes = [(shapes[name], view(name)) for name in kernel.outputs]
-        self._numbers = [dtype.type(value) for value in kernel.numbers]
+        self._takes = tuple(places[name] for name in kernel.inputs)
+        self._makes = [shapes[name] for name in kernel.outputs]
+        self._views = [(i, shape) for i, name in enumerate((*kernel.inputs, *kernel.outputs)) if (shape := view(name))]
+        self._numbers = tuple(dtype.type(value) for value in kernel.numbers)
+        self._parts = _parts(sizes, kernel.shared, threads)
+        self._partial = [len(kernel.inputs) + kernel.outputs.index(name) for name in kernel.partial]
 
     def __call__(self, arrays: Sequence[Array], out: Sequence[Array] = ()) -> list[Array]:
         """Run it on arrays and return what it makes; ``out`` are the first of its results."""
-        dtype, made = self.dtype, list(out)
-        for shape, _ in self._makes[len(made) :]:
-            made.append(np.empty(shape, dtype))  # noqa: PERF401 (the fastest way)
-        self._function(
-            *[arrays[i] if shape is None else arrays[i].reshape(shape) for i, shape in self._takes],
-            *[y if shape is None else y.reshape(shape) for y, (_, shape) in zip(made, self._makes)],  # noqa: B905
-            *self._numbers,
-        )
+        dtype = self.dtype
+        made = [*out, *[np.empty(shape, dtype) for shape in self._makes[len(out) :]]]
+        given = [arrays[i] for i in self._takes] + made
+        for i, shape in self._views:
+            given[i] = given[i].reshape(shape)
+        if self._parts:
+            self._share_out(given)
+        else:
+            self._function(*given, *self._numbers)
         return made
+
+    def _share_out(self, given: Sequence[Array]) -> None:
+        """Run each part in a thread, and add up what all of them add to."""
+        (start, stop), *others = self._parts
+        parts = []
+        for ends in others:
+            own = list(given)
+            for i in self._partial:
+                own[i] = np.empty_like(given[i])
+            parts.append((own, pool(len(others)).submit(self._function, *own, *self._numbers, *ends)))
+        self._function(*given, *self._numbers, start, stop)
+        for own, running in parts:
+            running.result()
+            for i in self._partial:
+                given[i] += own[i]  # type: ignore[index]
+
+
+def _parts(sizes: Mapping[str, int], shared: str | None, threads: int) -> list[tuple[int, int]]:
+    """Cut the shared loop into a part for each thread; one part where there is little to do."""
+    if shared is None:
+        return []
+    count = min(threads, sizes[shared]) if prod(sizes.values()) >= _WORTH_SHARING else 1
+    ends = [sizes[shared] * i // count for i in range(count + 1)]
+    return list(pairwise(ends))
+
+
+@lru_cache
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, "tinygrad_norm")
+
+
+def pool(workers: int) -> ThreadPoolExecutor:
+    """Return the threads of this process: those of a parent are not there after a fork."""
+    return _pool(workers, getpid())
 
 
 class Plan:
     """What is run for arrays of certain shapes: a kernel forward and, once they are needed, others backward."""
 
-    def __init__(self, name: str, given: Sequence[Given], stages: Stages) -> None:
-        self.given, self.stages, self.dtype = given, stages, given[0].dtype
+    def __init__(self, given: Sequence[Given], stages: Stages, threads: int) -> None:
+        self.given, self.stages, self.dtype, self.threads = given, stages, given[0].dtype, threads
         self.shapes = [y.shape for y in stages.traced.outputs]
         sizes = stages.traced.sizes
         self._shapes = {each.name: each.shape for each in given}
         self._shapes |= {o.name: tuple(sizes[a] for a in o.layout) for o in stages.saved}
         # In an argument list: the inputs, what was saved, the cotangent.
         self._places = {name: i for i, name in enumerate(self._shapes)}
-        saved = {f"saved_{o.name}": self._shapes[o.name] for o in stages.saved}
-        results = {y.name: y.shape for y in stages.traced.outputs}
-        self.forward = self._launch(stages.forward, {**self._shapes, **results, **saved})
         self._backward: dict[tuple[int, tuple[bool, ...]], tuple[Launch | None, list[int | None]]] = {}
+
+    @cached_property
+    def forward(self) -> Launch:
+        """The kernel that makes the results, and then what is saved."""
+        saved = {f"saved_{o.name}": self._shapes[o.name] for o in self.stages.saved}
+        results = {y.name: y.shape for y in self.stages.traced.outputs}
+        return self._launch(self.stages.forward, {**self._shapes, **results, **saved})
 
     def _launch(self, schedule: Schedule, shapes: Mapping[str, tuple[int, ...]], *more: str) -> Launch:
         places = self._places | {name: len(self._places) + i for i, name in enumerate(more)}
-        sizes = self.stages.traced.sizes
-        return Launch(write(schedule, self.dtype, sizes), self.dtype, sizes, places, shapes)
+        return Launch(self.written(schedule), self.dtype, self.stages.traced.sizes, places, shapes, self.threads)
+
+    def written(self, schedule: Schedule) -> Kernel:
+        """Write a schedule for the sizes and threads of this plan."""
+        return write(schedule, self.dtype, self.stages.traced.sizes, self.threads)
 
     def schedule_backward(self, index: int, wanted: Sequence[bool]) -> Schedule | None:
         """Schedule the gradients of some inputs from one output; None if it depends on none of them."""

@@ -15,7 +15,8 @@ from .schedule import Schedule, Sweep, depth, in_sweep
 from .terms import SUMS, Output, Term, below
 
 _LEAVES = ("input", "number", "count")
-_IN_PLACE = ("sum", "max", "min")  # results that are found where they were added up
+_EXTREMES = {"max": "ordered_up", "min": "ordered_down"}  # as integers, a NaN is beyond all numbers
+_IN_PLACE = ("sum",)  # results that are found where they were added up
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Kernel:
         The axes of each.
     numbers : tuple of float
         What it is given after the arrays.
+    shared : str or None
+        The loop that threads share out: it is given the part's ends, too.
+    partial : tuple of str
+        The outputs that each part of that loop adds to.
     """
 
     name: str
@@ -39,11 +44,24 @@ class Kernel:
     outputs: tuple[str, ...]
     layouts: Mapping[str, tuple[str, ...]]
     numbers: tuple[float, ...]
+    shared: str | None = None
+    partial: tuple[str, ...] = ()
 
 
-def write(schedule: Schedule, dtype: Any, sizes: Mapping[str, int]) -> Kernel:
-    """Write the function that computes a schedule in a dtype; of the sizes only the order of magnitude matters."""
-    return _Writer(schedule, np.dtype(dtype).name, sizes).kernel()
+def write(schedule: Schedule, dtype: Any, sizes: Mapping[str, int], threads: int = 1) -> Kernel:
+    """Write the function that computes a schedule in a dtype; of the sizes only the order of magnitude matters.
+
+    For several threads it is given a part of one kept loop, ``start`` to ``stop``, if there is one to share out.
+    """
+    return _Writer(schedule, np.dtype(dtype).name, sizes, _shared_loop(schedule) if threads > 1 else None).kernel()
+
+
+def _shared_loop(schedule: Schedule) -> str | None:
+    """Return the kept loop whose turns threads can share, where what each adds up can be added up in the end."""
+    loops = schedule.loops
+    if any(output.term.op not in ("sum", "mean") for output in schedule.after):
+        return None
+    return next(iter(loops.outer), None) or (loops.rows[0] if len(loops.rows) == 1 else None)
 
 
 # A sum of so many float32 numbers, one after the other or in some 32 lanes at once, keeps all digits but the last.
@@ -51,7 +69,8 @@ _ROWS, _RUN = 256, 65536
 
 
 class _Writer:
-    def __init__(self, schedule: Schedule, dtype: str, sizes: Mapping[str, int]) -> None:
+    def __init__(self, schedule: Schedule, dtype: str, sizes: Mapping[str, int], shared: str | None) -> None:
+        self.shared = shared
         self.schedule, self.loops, self.program, self.dtype = schedule, schedule.loops, schedule.program, dtype
         self.terms = list(below(output.term for output in self.program.outputs))
         inputs = {t.value for t in self.terms if t.op == "input"}
@@ -59,7 +78,7 @@ class _Writer:
         self.layouts = {name: layout for name, layout in self.program.inputs.items() if name in inputs} | outputs
         self.axes = list(dict.fromkeys(a for layout in self.layouts.values() for a in layout))
         self.numbers = {t: self.program.numbers[t] for t in self.terms if t in self.program.numbers}
-        self.taken = {*self.layouts, *self.numbers.values(), *self.axes, *map(str.upper, self.axes), *RESERVED}
+        self.taken = {*self.layouts, *self.numbers.values(), *self.axes, *map(str.upper, self.axes), *RESERVED, "start", "stop"}
         self.text: dict[Term, str] = dict(self.numbers)  # where the value of a term is found
         self.totals: dict[Term, str] = {}  # where a reduction is added up
         self.runs: dict[Term, str] = {}  # where it is added up within the innermost loop
@@ -81,10 +100,12 @@ class _Writer:
                 self.between(number)
         self.lines[start:start] = self.rows
         self.finish()
-        head = f"def {self.program.name}({', '.join([*inputs, *outputs, *self.numbers.values()])}):"
+        ends = ["start", "stop"] if self.shared else []
+        head = f"def {self.program.name}({', '.join([*inputs, *outputs, *self.numbers.values(), *ends])}):"
         source = "\n".join([head, *self.lines]) + "\n"
         numbers = tuple(term.value for term in self.numbers)
-        return Kernel(self.program.name, source, inputs, outputs, self.layouts, numbers)
+        partial = tuple(o.name for o in self.schedule.after if self.shared not in o.term.axes)
+        return Kernel(self.program.name, source, inputs, outputs, self.layouts, numbers, self.shared, partial)
 
     def _summed_in_float32(self, sizes: Mapping[str, int]) -> set[Term]:
         """Return the reductions that float32 suffices for, within the innermost loop or, in rows, altogether.
@@ -119,7 +140,7 @@ class _Writer:
         """Write loops around what follows; none where nothing follows."""
         start, indent = len(self.lines), self.indent
         for a in axes:
-            self.add(f"for {a} in range({a.upper()}):")
+            self.add(f"for {a} in range({'start, stop' if a == self.shared else a.upper()}):")
             self.indent += 1
         yield
         self.indent = indent
@@ -177,15 +198,24 @@ class _Writer:
         if s.op == "mean":
             over = self.span(s.reduced)
             return self.narrow(f"{self.totals[s]} / {f'({over})' if ' ' in over else over}")
+        if s.op in _EXTREMES and not self.loops.rows:
+            return f"number({self.totals[s]})"
         return self.totals[s] if self.is_narrow(s) else self.narrow(self.totals[s])
 
     def start(self, s: Term) -> str:
-        zero = self.literal(0) if self.is_narrow(s) else "0.0"
-        return {"max": "-inf", "min": "inf"}.get(s.op, zero)
+        if s.op in _EXTREMES:
+            none = "-inf" if s.op == "max" else "inf"
+            return none if self.loops.rows else f"{_EXTREMES[s.op]}({none})"
+        return self.literal(0) if self.is_narrow(s) else "0.0"
 
     def accumulate(self, s: Term) -> None:
         total, value = self.runs.get(s, self.totals[s]), self.expression(s.args[0])
-        self.add(f"{total} = {s.op}imum({total}, {value})" if s.op in ("max", "min") else f"{total} += {value}")
+        if s.op not in _EXTREMES:
+            self.add(f"{total} += {value}")
+        elif self.loops.rows:
+            self.add(f"{total} = {s.op}imum({total}, {value})")
+        else:
+            self.add(f"{total} = {s.op}({total}, {_EXTREMES[s.op]}({value}))")
 
     def define(self, terms: Sequence[Term], roots: Sequence[Term], always: Iterable[Term] = ()) -> None:
         """Give a variable to what is used more than once, or has a name in the graph; all else is written in place."""

@@ -14,10 +14,12 @@ from ..engine.autodiff import grad
 from ..engine.context import STATE, State, surrounding
 from ..engine.operators import Array
 from ..engine.primitive import Primitive
+from ..engine.recording import step
 from ..engine.tensor import Tensor, constant, recorded
-from .arguments import numbers_of, parameter_names
+from .arguments import example, numbers_of, parameter_names
 from .build import staged
 from .kernels import Plan
+from .sweeps import Sweeps, counted
 from .trace import Given, trace
 from .unknown import Unfusable
 
@@ -120,10 +122,26 @@ class Fused:
         return out
 
     def latest(self) -> Call:
-        """Return what the latest compiled call was."""
+        """Return what the latest compiled call was; of a norm that has not been called, a typical call."""
+        if self._latest is None and not self.fallbacks and (typical := example(self.fn)):
+            self._latest = Call(self, *typical, runs=False)
         if self._latest is None:
             raise ValueError(f"{self!r} has compiled nothing: {'; '.join(self.fallbacks) or 'call it first'}")
         return self._latest
+
+    @property
+    def source(self) -> str:
+        """The kernels of the latest call as Python: forward, and backward from the first result to all inputs."""
+        plan = self.latest().plan
+        backward = plan.schedule_backward(0, [True] * len(plan.given))
+        kernels = [plan.written(each) for each in (plan.stages.forward, backward) if each]
+        return "\n\n".join(kernel.source for kernel in kernels)
+
+    @property
+    def sweeps(self) -> Sweeps:
+        """How often the latest call reads and writes each array, forward and backward."""
+        plan = self.latest().plan
+        return counted(plan.stages, plan.schedule_backward(0, [True] * len(plan.given)))
 
 
 def _several(x: Any) -> Sequence[Any]:
@@ -139,17 +157,17 @@ class Call:
         If it is not compiled.
     """
 
-    def __init__(self, fused: Fused, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+    def __init__(self, fused: Fused, args: Sequence[Any], options: Mapping[str, Any], runs: bool = True) -> None:
         self._fn, self._values, self._count = fused.fn, (*args, *options.values()), len(args)
         self._options = tuple(options)
         self._places = [i for i, x in enumerate(self._values) if isinstance(x, Tensor) or type(x) is np.ndarray]
         names = parameter_names(fused.fn, args, options)
         given = [Given(names[i], self._values[i].shape, self._values[i].dtype) for i in self._places]
-        _check(given, fused.available)
+        _check(given, fused.available or not runs)
         self._values = tuple(None if i in self._places else x for i, x in enumerate(self._values))
         traced = trace(self.compose, given, fused.__name__, numbers_of(fused.fn, args, options))
         self.count, self.sequence = len(traced.outputs), traced.sequence
-        self.plan = Plan(fused.__name__, given, staged(traced, given[0].dtype))
+        self.plan = Plan(given, staged(traced, given[0].dtype), fused.threads)
         self.primitive = _primitive(fused.__name__)
 
     @cached_property
@@ -201,34 +219,35 @@ def _check(given: Sequence[Given], available: bool) -> None:
 class Recorded:
     """One compiled result in a graph: what its gradient needs."""
 
-    __slots__ = ("call", "fused", "index", "saved", "state")
+    __slots__ = ("_composed", "call", "fused", "index", "saved", "state")
 
     def __init__(self, fused: Fused, call: Call, index: int, saved: tuple[Array, ...], state: State) -> None:
         self.fused, self.call, self.index, self.saved, self.state = fused, call, index, saved, state
+        self._composed: tuple[Sequence[Any], Tensor] | None = None
 
     def __repr__(self) -> str:
         return f"result {self.index}"
 
-    def composed(self, inputs: Sequence[Any]) -> Tensor:
-        """Return the same result by the composition, recorded as if it had stood there."""
-        state = self.state
-        fields = {name: getattr(state, name) for name in ("scope", "order", "differentiates", "operand")}
-        with surrounding(recording=True, fuser=None, **fields):
-            result: Tensor = _several(self.call.compose(*inputs))[self.index]
-        return result
+    def composed(self, inputs: Sequence[Any]) -> tuple[Sequence[Any], Tensor]:
+        """Return the same result by the composition, recorded as if it had stood there, and what it was given."""
+        if self._composed is None:
+            leaves = [x for x in inputs if isinstance(x, Tensor) and x.node is None]
+            with surrounding(**(self.state._asdict() | {"recording": True, "fuser": None})):
+                with step(f"fused {self.fused.__name__}", *inputs):
+                    # If one depends on another, or is given twice, each receives its own gradient.
+                    own = inputs if len({*leaves}) == len(inputs) else [*map(_alias, inputs)]
+                    self._composed = own, _several(self.call.compose(*own))[self.index]
+        return self._composed
 
     def gradients(self, g: Tensor, inputs: Sequence[Any], wanted: Sequence[bool], create_graph: bool) -> list[Any]:
         """Return the gradients by the composition."""
-        own = [_alias(x) if is_wanted else x for x, is_wanted in zip(inputs, wanted, strict=True)]
-        y = self.composed(own)
+        own, y = self.composed(inputs)
         found = iter(grad(y, [x for x, is_wanted in zip(own, wanted, strict=True) if is_wanted], g, create_graph))
         return [next(found) if is_wanted else None for is_wanted in wanted]
 
 
-def _alias(x: Tensor) -> Tensor:
-    """Return the Tensor once more, so that one that is given twice receives two gradients."""
-    with surrounding(recording=True, fuser=None):
-        return x.reshape(x.shape)
+def _alias(x: Any) -> Any:
+    return x.reshape(x.shape) if isinstance(x, Tensor) else x
 
 
 def _pullback(g: Any, y: Any, *inputs: Any, wanted: tuple[bool, ...], one: Recorded) -> Sequence[Any]:
@@ -238,12 +257,14 @@ def _pullback(g: Any, y: Any, *inputs: Any, wanted: tuple[bool, ...], one: Recor
         return one.call.plan.backward(one.index, wanted, inputs, one.saved, g)
     except Unfusable as error:
         one.fused.fallbacks[f"backward: {error}"] += 1
-        leaves = [Tensor(x, is_wanted) for x, is_wanted in zip(inputs, wanted, strict=True)]
-        return [None if x is None else x.numpy() for x in one.gradients(Tensor(g), leaves, wanted, False)]
+    leaves = [Tensor(x, is_wanted) for x, is_wanted in zip(inputs, wanted, strict=True)]
+    apart = Recorded(one.fused, one.call, one.index, (), one.state)
+    return [None if x is None else x.numpy() for x in apart.gradients(Tensor(g), leaves, wanted, create_graph=False)]
 
 
 def _primitive(name: str) -> Primitive:
     """Return the primitive of a compiled function; it has no rules, and stays out of the table of primitives."""
-    primitive = Primitive(name, name, lambda *arrays, one: one.composed([constant(x) for x in arrays]).data)
+    primitive = Primitive(name, name, lambda *arrays, one: _several(one.call.compose(*arrays))[one.index])
     primitive.pullback = _pullback
+    primitive.composition = lambda node: node.static["one"].composed(node.inputs)[1]
     return primitive

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -72,8 +72,7 @@ def trace(
     if refusal is not None:
         asked_for += [x for x in refusal.operands if isinstance(x, Tensor)]
     tracing = _Tracing(values, gradients or {}, names_of_axes(axes, asked_for, partial))
-    for y in reversed(walk(asked_for)):
-        tracing.add(y)
+    tracing.add_all(asked_for)
     for y in asked_for:
         if y not in tracing.ids:
             tracing.place(y)
@@ -115,10 +114,19 @@ class _Tracing:
             )
         )
 
+    def add_all(self, outputs: Iterable[Tensor]) -> None:
+        """Add everything that the outputs were computed from, and that is not there yet."""
+        for y in reversed(walk(outputs)):
+            if y not in self.ids:
+                self.add(y)
+
     def add(self, tensor: Tensor) -> None:
         """Add what a Tensor was computed by, with the leaves and the arrays that it was computed from."""
         node = tensor.node
         assert node is not None  # a walk visits computed Tensors only
+        if node.primitive.composition is not None:
+            self.add_composition(tensor, node.primitive.composition(node))
+            return
         path, source = self.path_of(node.scope), node.differentiates
         # What only a gradient uses, as its seed, belongs to the gradient.
         around = {"order": node.order, "scope": path} if node.order else {}
@@ -144,6 +152,12 @@ class _Tracing:
         i = self.ids[tensor]
         self.made_by.setdefault(node, i)
         self.edges += [Edge(self.ids[x], i, operand, shape=x.shape) for operand, x in enumerate(operands)]
+
+    def add_composition(self, tensor: Tensor, composed: Tensor) -> None:
+        """Add what a Tensor stands for."""
+        composed.name = composed.name or tensor.name
+        self.add_all([composed])
+        self.ids[tensor] = self.ids[composed]
 
     def add_refused(self, refusal: Refusal) -> int:
         """Add an operation that made nothing, and return its vertex."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.operators import Array
+from ..engine.recording import once_known
 from ..engine.tensor import Tensor
 from ..norm.checks import finite, finite_eps, parameter_dtype, positive, sizes, statistics_dtype
 from ..norm.functional import (
@@ -41,7 +42,8 @@ class BatchNorm(ChannelNorm):
             return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
         y, mean, var = batch_norm(x, return_statistics=True, **affine, **options)
         if self.moves_running_stats and x.size:
-            self.track(mean.data, unbiased(var, x.size // self.num_features))
+            count = x.size // self.num_features
+            once_known(lambda: self.track(mean.data, unbiased(var, count)))
         return y
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import ops
-from ..engine.recording import scope
+from ..engine.recording import composition, scope
 from ..engine.tensor import named
 from .checks import (
     Admitted,
@@ -73,6 +73,7 @@ def _empty(given: Admitted) -> Any:
 # The norms.
 
 
+@composition
 def normalize(x: Any, pattern: str, /, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int) -> Any:
     """Subtract the mean and divide by the standard deviation of whatever a pattern names.
 
@@ -151,6 +152,7 @@ def moments(x: Any, pattern: str, /, *, stats_dtype: Any = None, **axis_lengths:
     return mean, var
 
 
+@composition
 def batch_norm(
     x: Any,
     *,
@@ -223,6 +225,7 @@ def batch_norm(
     return (y, mean, var) if return_statistics else y
 
 
+@composition
 def layer_norm(
     x: Any,
     normalized_shape: int | Sequence[int],
@@ -280,6 +283,7 @@ def layer_norm(
         return affine(x_hat, given.weight, given.bias, given.beside)
 
 
+@composition
 def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 1e-5, stats_dtype: Any = None) -> Any:
     """Normalize each channel of each sample over space: pattern ``n c ... -> n c``.
 
@@ -330,6 +334,7 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
         return affine(x_hat, given.weight, given.bias, given.beside)
 
 
+@composition
 def group_norm(
     x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, stats_dtype: Any = None
 ) -> Any:
@@ -380,6 +385,7 @@ def group_norm(
         return affine(x_hat, given.weight, given.bias, given.beside)
 
 
+@composition
 def rms_norm(
     x: Any,
     normalized_shape: int | Sequence[int],

@@ -10,7 +10,7 @@ import numpy as np
 from ..context import STATE
 from ..operators import FUNCTIONS, Axis
 from ..primitive import Primitive
-from ..recording import no_grad, step
+from ..recording import composition, no_grad, step
 from ..tensor import record
 from .core import astype, axes_of, count_over, operand, square, sum, tanh, where
 from .core import mean as mean_of
@@ -111,6 +111,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
         return total if keepdims else total.squeeze(axis)
 
 
+@composition
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
     """Return the logarithm of `softmax`. The largest value is subtracted first, and never added back."""
     with step("log-softmax", x, axis=axis):
@@ -123,6 +124,7 @@ def _log_shares(x: Any, axis: Axis) -> tuple[Any, Any]:
     return shifted - log(sum(exp(shifted), axis=axis, keepdims=True)), dtype
 
 
+@composition
 def softmax(x: Any, axis: Axis = -1) -> Any:
     """Return ``exp(x) / sum(exp(x))`` along an axis, without overflow."""
     with step("softmax", x, axis=axis):
@@ -130,6 +132,7 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
         return astype(exp(log_shares), dtype)
 
 
+@composition
 def relu(x: Any) -> Any:
     """Return ``where(x <= 0, 0, x)``: 0 at 0, with gradient 0 there; NaN stays NaN."""
     with step("ReLU", x):
@@ -137,6 +140,7 @@ def relu(x: Any) -> Any:
         return where(np.real(x) <= 0, 0, x)
 
 
+@composition
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """Return ``x`` where positive, else ``negative_slope * x``."""
     with step("leaky ReLU", x, slope=negative_slope):
@@ -144,12 +148,14 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
         return where(np.real(x) <= 0, x * negative_slope, x)
 
 
+@composition
 def silu(x: Any) -> Any:
     """Return ``x * sigmoid(x)``, also called swish."""
     with step("SiLU", x):
         return x * sigmoid(x)
 
 
+@composition
 def gelu(x: Any, approximate: str = "none") -> Any:
     """Return ``x * Phi(x)``, Phi the normal distribution function (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
@@ -168,6 +174,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
         return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
+@composition
 def softplus(x: Any) -> Any:
     """Return ``log(1 + exp(x))`` without overflow, right in every derivative at 0 too."""
     with step("softplus", x):

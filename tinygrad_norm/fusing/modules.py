@@ -1,0 +1,282 @@
+"""`fuse` for modules: the normalizations inside, with the elementwise steps around them, are compiled as they are called.
+
+The module's own code runs. A norm in it gives a `Pending`, a Tensor whose values are computed when they are looked at;
+activations and sums that follow make it longer. So it is known, when it is compiled, what follows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter as Argument
+from inspect import Signature
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from ..engine.context import STATE, State, surrounding
+from ..engine.operators import FUNCTIONS, Operators
+from ..engine.tensor import Tensor
+from ..nn.module import Module
+from .arguments import parameter_names
+from .run import Fused
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One function of a chain, with what it is given: Tensors and constants, or places of earlier results."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Stands for a result of an earlier step: of which one, and which of several."""
+
+    step: int
+    part: int | None
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Stands for an array that a chain is given."""
+
+    number: int
+
+
+class Chain:
+    """The steps of a chain as one function of the arrays that they are given."""
+
+    def __init__(self, steps: Sequence[Step], results: Sequence[Place]) -> None:
+        self.steps, self.results = tuple(steps), tuple(results)
+        self.leaves: list[Any] = []
+        names: list[str] = []
+        key: list[Any] = [self.results]
+        self._steps = []
+        for step in self.steps:
+            called = parameter_names(step.function, step.args, step.options)
+            values = []
+            for name, x in zip(called, (*step.args, *step.options.values()), strict=True):
+                is_leaf = isinstance(x, Tensor) or type(x) is np.ndarray
+                values.append(Leaf(len(self.leaves)) if is_leaf else x)
+                if is_leaf:
+                    self.leaves.append(x)
+                    names.append(name if name not in names else f"{name}{len(names)}")
+            options = dict(zip(step.options, values[len(step.args) :], strict=True))
+            self._steps.append((step.function, tuple(values[: len(step.args)]), options))
+            key.append((step.function, *values, *step.options))
+        self.key = tuple(key)
+        self.steps = ()  # they hold the arrays of this call
+        self.__name__ = "_".join(function.__name__ for function, _, _ in self._steps)
+        self.__signature__ = Signature([Argument(name, Argument.POSITIONAL_OR_KEYWORD) for name in names])
+
+    def __call__(self, *leaves: Any) -> Any:
+        made: list[Any] = []
+
+        def value(x: Any) -> Any:
+            if isinstance(x, Leaf):
+                return leaves[x.number]
+            if isinstance(x, Place):
+                return made[x.step] if x.part is None else made[x.step][x.part]
+            return x
+
+        for function, args, options in self._steps:
+            made.append(function(*map(value, args), **{name: value(x) for name, x in options.items()}))
+        results = tuple(map(value, self.results))
+        return results if len(results) != 1 else results[0]
+
+
+def _operator(ufunc: np.ufunc, reflected: bool = False) -> Callable[..., Any]:
+    def operator(self: Pending, *other: Any) -> Any:
+        return self._extended(FUNCTIONS[ufunc], (*other, self) if reflected else (self, *other))
+
+    return operator
+
+
+class Pending(Tensor):
+    """A Tensor that is computed when it is looked at, and is a Tensor as any other then."""
+
+    __slots__ = ()
+
+    def _computed(slot: str) -> Any:  # noqa: N805 (it makes the properties of this class)
+        def look(self: Pending) -> Any:
+            compute(self)
+            return getattr(self, slot)
+
+        return property(look)
+
+    _array = _computed("_array")
+    _requires_grad = _computed("_requires_grad")
+    node = _computed("node")
+
+    __add__, __radd__ = _operator(np.add), _operator(np.add, reflected=True)
+    __sub__, __rsub__ = _operator(np.subtract), _operator(np.subtract, reflected=True)
+    __mul__, __rmul__ = _operator(np.multiply), _operator(np.multiply, reflected=True)
+    __truediv__, __rtruediv__ = _operator(np.divide), _operator(np.divide, reflected=True)
+    __neg__ = _operator(np.negative)
+
+    def _extended(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        waiting = _waiting(self)
+        if STATE.get().fuser is waiting.run:
+            return waiting.run.extended(waiting, function, args, {})
+        compute(self)
+        return function(*args)
+
+
+@dataclass(eq=False)
+class Waiting:
+    """What a Pending will be: a result of the last of some steps, computed as things stood when it was made."""
+
+    run: Run
+    steps: tuple[Step, ...]
+    place: Place
+    state: State
+    beside: tuple[ref[Pending], ...] = ()
+
+
+def _waiting(x: Pending) -> Waiting:
+    return Operators.node.__get__(x)  # type: ignore[attr-defined, no-any-return]
+
+
+def _pending(waiting: Waiting) -> Pending:
+    result = Tensor.__new__(Pending)
+    Operators.node.__set__(result, waiting)  # type: ignore[attr-defined]
+    result._grad = result.name = None
+    return result
+
+
+def compute(x: Pending) -> None:
+    """Compute a Pending, and beside it what else its norm gives and somebody holds, as the statistics."""
+    waiting = _waiting(x)
+    others = [other for each in waiting.beside if type(other := each()) is Pending and other is not x]
+    chain = Chain(waiting.steps, [waiting.place, *(_waiting(other).place for other in others)])
+    with surrounding(**(waiting.state._asdict() | {"fuser": None})):
+        made = waiting.run.fuser.function(chain)(*chain.leaves)
+    for pending, y in zip((x, *others), made if others else (made,), strict=True):
+        y = y if isinstance(y, Tensor) else Tensor(y)  # noqa: PLW2901
+        pending.__class__ = Tensor  # type: ignore[assignment]
+        pending._array, pending._requires_grad, pending.node = y._array, y._requires_grad, y.node
+
+
+class Run:
+    """One call of a fused module: at most one chain waits, and what must follow it."""
+
+    def __init__(self, fuser: Fuser) -> None:
+        self.fuser = fuser
+        self._latest: ref[Pending] | None = None
+        self._later: list[Callable[[], None]] = []
+
+    def __call__(self, function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Take up a composition: it continues the chain that waits, if that is one of its arguments."""
+        state = STATE.get()
+        if state.origins:
+            return function(*args, **options)
+        pending = next((x for x in (*args, *options.values()) if type(x) is Pending), None)
+        if pending is not None and not options.get("return_statistics"):
+            return self.extended(_waiting(pending), function, args, options)
+        self.settle()
+        return self._started(function, args, options, state)
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Do something once the chain that waits is computed."""
+        self._later.append(action)
+
+    def settle(self) -> None:
+        """Compute what waits, and do what was to follow."""
+        latest = self._latest and self._latest()
+        if type(latest) is Pending:
+            compute(latest)
+        self._latest, actions, self._later = None, self._later, []
+        for action in actions:
+            action()
+
+    def _started(self, function: Any, args: tuple[Any, ...], options: Mapping[str, Any], state: State) -> Any:
+        step = Step(function, _settled(args), dict(zip(options, _settled(options.values()), strict=True)))
+        parts: list[int | None] = [0, 1, 2] if options.get("return_statistics") else [None]
+        made = [_pending(Waiting(self, (step,), Place(0, part), state)) for part in parts]
+        for each in made:
+            _waiting(each).beside = tuple(map(ref, made[1:]))
+        self._latest = ref(made[0])
+        return made[0] if len(made) == 1 else tuple(made)
+
+    def extended(self, waiting: Waiting, function: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Add a function to a chain; other chains among its arguments are computed first."""
+        steps = waiting.steps
+
+        def given(x: Any) -> Any:
+            if type(x) is Pending and _waiting(x).steps == steps[: len(_waiting(x).steps)]:
+                return _waiting(x).place
+            return _settled((x,))[0]
+
+        step = Step(function, tuple(map(given, args)), {name: given(x) for name, x in options.items()})
+        longer = Waiting(self, (*steps, step), Place(len(steps), None), STATE.get(), waiting.beside)
+        result = _pending(longer)
+        self._latest = ref(result)
+        return result
+
+
+def _settled(values: Any) -> tuple[Any, ...]:
+    for x in values:
+        if type(x) is Pending:
+            compute(x)
+    return tuple(values)
+
+
+class Fuser:
+    """The compiled functions of one fused module."""
+
+    def __init__(self, threads: int, available: bool) -> None:
+        self.threads, self.available = threads, available
+        self.functions: dict[Any, Fused] = {}
+        self.fallbacks: Counter[str] = Counter()
+
+    def function(self, chain: Chain) -> Fused:
+        try:
+            found = self.functions.get(chain.key)
+        except TypeError:
+            return Fused(chain, self.threads, self.available)
+        if found is None:
+            found = self.functions[chain.key] = Fused(chain, self.threads, self.available)
+            found.fallbacks = self.fallbacks
+        return found
+
+
+class FusedModule(Module):
+    """What fused modules add to their class."""
+
+    fuser: Fuser
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        state = STATE.get()
+        if state.fuser is not None or state.origins:
+            return super().__call__(*inputs, **options)
+        run = Run(self.fuser)
+        with surrounding(fuser=run):
+            y = super().__call__(*inputs, **options)
+            run.settle()
+        return y
+
+    @property
+    def fallbacks(self) -> Counter[str]:
+        """How often a composition ran instead, by the reason."""
+        return self.fuser.fallbacks
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        own = object.__new__(type(self).__mro__[2])
+        own.__dict__ = self.__dict__
+        return fused_module, (own, self.fuser.threads, self.fuser.available)
+
+    def __repr__(self) -> str:
+        return f"fuse({super().__repr__()})"
+
+
+def fused_module(module: Module, threads: int, available: bool) -> Module:
+    """Return a module that shares everything with another, and whose normalizations are compiled."""
+    own = type(module)
+    fused: Module = object.__new__(type(own.__name__, (FusedModule, own), {"fuser": Fuser(threads, available)}))
+    fused.__dict__ = module.__dict__
+    return fused

@@ -1,0 +1,84 @@
+"""How often arrays are read and written: by the kernels, by the composition, and at least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .build import Stages
+from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One direction.
+
+    Attributes
+    ----------
+    sweeps : int
+        Passages over the arrays.
+    reads, writes : mapping of str to int
+        How often each array of full size is read, and written.
+    composition : int
+        How many such reads and writes the composition makes.
+    """
+
+    sweeps: int
+    reads: Mapping[str, int]
+    writes: Mapping[str, int]
+    composition: int
+
+    @property
+    def fused(self) -> int:
+        """All reads and writes."""
+        return sum(self.reads.values()) + sum(self.writes.values())
+
+    @property
+    def least(self) -> int:
+        """How many there must be: each array is read, or written, once."""
+        return len(self.reads) + len(self.writes)
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """Both directions. ``backward`` is None where no gradient can be asked for."""
+
+    forward: Pass
+    backward: Pass | None
+
+    def __str__(self) -> str:
+        named = [("forward", self.forward), *([("backward", self.backward)] if self.backward else [])]
+        head = ["", "sweeps", "reads", "writes", "fused", "composition", "least"]
+        rows = [
+            [name, str(p.sweeps), _listed(p.reads), _listed(p.writes), str(p.fused), str(p.composition), str(p.least)]
+            for name, p in named
+        ]
+        return _table([head, *rows])
+
+
+def counted(stages: Stages, backward: Schedule | None) -> Sweeps:
+    """Count what the kernels of a function and the function itself read and write."""
+    forward, back = stages.traced.traffic
+    return Sweeps(_pass(stages.forward, forward), _pass(backward, back) if backward else None)
+
+
+def _pass(schedule: Schedule, composition: int) -> Pass:
+    program = schedule.program
+    layouts = {**program.inputs, **{output.name: output.layout for output in program.outputs}}
+    full = max(map(len, layouts.values()))
+    reads = {name: times for name, times in schedule.reads().items() if len(layouts[name]) == full and times}
+    writes = {output.name: 1 for output in program.outputs if len(output.layout) == full}
+    return Pass(max(len(schedule.sweeps), 1), reads, writes, composition)
+
+
+def _listed(times: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in times.items()) or "none"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in _pairs(row, widths)).rstrip() for row in rows)
+
+
+def _pairs(row: Sequence[str], widths: Sequence[int]) -> Iterable[tuple[str, int]]:
+    return zip(row, widths, strict=True)
