@@ -53,10 +53,8 @@ def grad(
     (12.0, 12.0)
     """
     ys, xs = _tensors("output", outputs), _tensors("input", inputs)
-    if isinstance(outputs, Tensor):
-        cotangents = (cotangents,)
-    elif cotangents is None:
-        cotangents = (None,) * len(ys)
+    if isinstance(outputs, Tensor) or cotangents is None:
+        cotangents = (cotangents,) * len(ys)
     if not hasattr(cotangents, "__len__") or len(cotangents) != len(ys):
         raise ValueError(f"{len(ys)} outputs need as many cotangents, one for each")
     for i, x in enumerate(xs):
@@ -69,9 +67,7 @@ def grad(
 
 
 def _tensors(what: str, given: Any) -> tuple[Tensor, ...]:
-    if isinstance(given, Tensor):
-        return (given,)
-    tensors = tuple(given) if isinstance(given, Iterable) else (given,)
+    tensors = (given,) if isinstance(given, Tensor) or not isinstance(given, Iterable) else tuple(given)
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             raise TypeError(f"{what} {i} is not a Tensor but {type(x).__name__}")

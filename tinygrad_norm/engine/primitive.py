@@ -31,15 +31,15 @@ class Primitive:
     operands : tuple of str
         What the formulas call the inputs; nothing where there can be any number of them.
     pullback : callable or None
-        Instead of rules, where the gradients of all inputs are computed together:
-        ``pullback(g, y, *inputs, wanted, **static)`` gives a contribution, or None, for each input that is wanted.
+        ``pullback(node, g, y, reached)`` returns the rules for one node whose inputs' gradients are computed together;
+        ``reached`` are the Tensors that gradients are wanted for or pass through, None where all are.
     composition : callable or None
-        Of one that stands for several others: ``composition(node)`` returns its result as they compute it.
+        Of one that stands for several others: ``composition(node)`` returns the same Tensor as they compute it.
 
     One without rules is not among the `PRIMITIVES`; without a pullback, too, it makes data, which no gradient reaches.
     """
 
-    pullback: Callable[..., Sequence[Any]] | None = None
+    pullback: Callable[[Node, Any, Any, Any], Sequence[Callable[..., Any]]] | None = None
     composition: Callable[[Node], Any] | None = None
 
     def __init__(

@@ -16,7 +16,7 @@ from warnings import warn
 
 import numpy as np
 
-from .context import STATE, State, differentiating, record_for
+from .context import STATE, differentiating, record_for
 from .operators import FUNCTIONS, Array, Operators, holds_tensors, plain
 from .primitive import Node, Primitive
 
@@ -31,30 +31,23 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
         return primitive.forward(inputs[0], **static)
     arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
     output = primitive.forward(*arrays, **static)
-    found = needed = False
+    needed = None
     for x in inputs:
         if isinstance(x, Tensor):
-            found = True
-            if x._requires_grad:
-                needed = True
+            needed = x._requires_grad
+            if needed:
                 break
-    if not found:
+    if needed is None:
         return output
     state = STATE.get()
     if state.origins:
         return FUNCTIONS["remember"](output, primitive, inputs, static, needed and state.recording)  # also of data
-    return recorded(output, primitive, inputs, arrays, static, state) if needed and state.recording else constant(output)
-
-
-def recorded(
-    output: Any, primitive: Primitive, inputs: tuple[Any, ...], arrays: tuple[Any, ...], static: Any, state: State
-) -> Tensor:
-    """Return a Tensor that remembers how it was computed."""
     result = constant(output)
-    result._requires_grad = True
-    result.node = Node(primitive, inputs, arrays, static, state, serial())
-    if state.trail is not None:
-        state.trail.append(result)
+    if needed and state.recording:
+        result._requires_grad = True
+        result.node = Node(primitive, inputs, arrays, static, state, serial())
+        if state.trail is not None:
+            state.trail.append(result)
     return result
 
 
@@ -357,21 +350,15 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
             if y in kept:
                 kept[y] = g
                 borrowed.add(y)
-            rules, static, together = node.primitive.rules, node.static, None
+            rules, static = node.primitive.rules, node.static
+            if node.primitive.pullback is not None:
+                rules = node.primitive.pullback(node, g, output, relevant)
             for operand, x in enumerate(node.inputs):
                 if not isinstance(x, Tensor) or not x._requires_grad or (relevant is not None and x not in relevant):
                     continue
                 if create_graph:
                     record_for(node, operand)
-                if node.primitive.pullback is None:
-                    contribution = rules[operand](g, output, *values, **static)
-                else:
-                    if together is None:
-                        wanted = tuple([_is_wanted(x, relevant) for x in node.inputs])
-                        together = node.primitive.pullback(g, output, *values, wanted=wanted, **static)
-                    contribution = together[operand]
-                    if contribution is None:
-                        continue
+                contribution = rules[operand](g, output, *values, **static)
                 if visit is not None:
                     visit(node, operand, contribution)
                 before = cotangents.get(x)
@@ -386,15 +373,9 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
                         record_for(x.node, None)
                     cotangents[x] = before + contribution
                     borrowed.discard(x)
-    for x in kept:
-        if x.node is not None and kept[x] is not None:
-            cotangents[x] = kept[x]
+    cotangents |= {x: g for x, g in kept.items() if x.node is not None and g is not None}
     settle = _distinct if create_graph else _owned
     return {x: settle(g, x in borrowed, x) for x, g in cotangents.items() if x._requires_grad}
-
-
-def _is_wanted(x: Any, relevant: set[Tensor] | None) -> bool:
-    return isinstance(x, Tensor) and x._requires_grad and (relevant is None or x in relevant)
 
 
 def _name_cotangent(g: Tensor, y: Tensor) -> None:

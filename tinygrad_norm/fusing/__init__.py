@@ -1,4 +1,4 @@
-"""Compositions, compiled: `fuse` records a function and its gradient, and writes them as a few sweeps over the arrays."""
+"""Compositions, compiled: a function and its gradient are recorded, and written as a few sweeps over the arrays."""
 
 from .api import fuse
 

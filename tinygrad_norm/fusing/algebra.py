@@ -1,4 +1,4 @@
-"""Programs are rewritten here so that fewer sweeps over the arrays are needed. Each pass takes a program and returns one.
+"""Programs are rewritten here so that fewer sweeps are needed. Each pass takes a program and returns one.
 
 The one idea is that a sum is linear: ``sum(k * a + b) = k * sum(a) + sum(b)`` where ``k`` does not vary along the sum.
 If ``k`` is itself the result of a sum, the left side needs a sweep more than the right. A centred term ``x - mean`` is
@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from .terms import SUMS, Axes, Output, Program, Term, Terms, below
-from .unknown import Unfusable
-
+from .unknown import UnfusableError
 
 Change: TypeAlias = Callable[[Term, tuple[Term, ...]], Term]
 
@@ -77,7 +76,7 @@ def choose_loops(program: Program, like: Axes | None = None) -> Loops:
 
     Raises
     ------
-    Unfusable
+    UnfusableError
         If there are statistics over different axes.
     """
     kept = {r.axes for r in statistics(program.outputs)}
@@ -90,7 +89,7 @@ def choose_loops(program: Program, like: Axes | None = None) -> Loops:
         if like is not None and any(like == axes for axes in sums):
             kept = {like}
     if len(kept) > 1:
-        raise Unfusable("it has statistics over different axes")
+        raise UnfusableError("it has statistics over different axes")
     (outside,) = kept
     order = _memory_order(program, everything)
     inner = tuple(a for a in order if a not in outside)
@@ -136,7 +135,7 @@ def with_corrected_means(programs: Sequence[Program]) -> tuple[Program, ...]:
 
 
 def saved_statistics(forward: Program, backward: Sequence[Program], kept: Axes) -> list[Term]:
-    """Return what the forward pass hands on: statistics, as large as the kept axes; everything else is computed again."""
+    """Return what the forward pass hands on: statistics, as large as the kept axes. All else is computed again."""
     own = set(below(output.term for output in forward.outputs))
     from_sums: set[Term] = set()
     for term in below(own):
@@ -158,7 +157,7 @@ def saved_statistics(forward: Program, backward: Sequence[Program], kept: Axes) 
 def reading(program: Program, saved: dict[Term, tuple[str, tuple[str, ...]]]) -> Program:
     """Return a program that reads what was saved, each as an input with a name and axes."""
     terms = program.terms
-    given = {name: layout for name, layout in saved.values()}
+    given = dict(saved.values())
     found = {term: terms.input(name, layout) for term, (name, layout) in saved.items()}
     new = rewritten(program, lambda term, args: found[term] if term in found else terms.again(term, args))
     return replace(new, inputs={**program.inputs, **given})
@@ -228,7 +227,7 @@ def with_linear_sums(program: Program, loops: Loops) -> Program:
         return total if total is not None else terms.number(0)
 
     def inner_sum(x: Term, over: Axes) -> Term:
-        """Return a sum; where a factor does not vary along the innermost loop, that loop is summed first, without it."""
+        """Return a sum; a factor that does not vary along the innermost loop is multiplied by that loop's sum."""
         innermost = next((a for a in reversed(loops.inner) if a in over), None)
         if innermost is None or len(over & x.axes) < 2 or loops.rows:
             return terms.reduce("sum", x, over)

@@ -1,7 +1,7 @@
 """Over which axes each recorded array varies: the loops of a kernel are found here.
 
-Every axis of every array gets an `Axis`. What an operation makes equal is *unified*; a reshape may cut an axis, as group
-norm's cuts the channels into groups, and then it is cut wherever it stands. An axis of size 1 is none, and so
+Every axis of every array gets an `Axis`. What an operation makes equal is *unified*; a reshape may cut an axis, as
+group norm's cuts the channels into groups, and then it is cut wherever it stands. An axis of size 1 is none, and so
 broadcasts vanish. In the end axes that stand side by side everywhere become one.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 from typing import Any
 
 from ..engine.tensor import Tensor
-from .unknown import Unfusable
+from .unknown import UnfusableError
 
 REDUCTIONS = ("sum", "mean", "max", "min")
 
@@ -54,7 +55,7 @@ def unify(first: Iterable[Axis], second: Iterable[Axis]) -> None:
         else:
             large, small = (x, y) if x.size > y.size else (y, x)
             if large.size % small.size:
-                raise Unfusable(f"a reshape cuts an axis of {large.size} into parts that {small.size} does not fit")
+                raise UnfusableError(f"a reshape cuts an axis of {large.size} into parts of {small.size}")
             large.parts = (Axis(large.size // small.size), Axis(small.size))
             a, b = uncut([*a, x]), uncut([*b, y])
 
@@ -126,7 +127,7 @@ class Layouts:
         """Return the axes of a Tensor in the order in which its elements lie."""
         found = uncut(_flat(self.dims[y]))
         if len(set(found)) < len(found):
-            raise Unfusable(f"an array of shape {y.shape} meets itself along two axes")
+            raise UnfusableError(f"an array of shape {y.shape} meets itself along two axes")
         return found
 
 
@@ -157,7 +158,7 @@ def name_loops(
     sets = [(set(layouts.reduced(y)), set(layouts.layout(y.node.inputs[0]))) for y in reductions]  # type: ignore[union-attr]
     everything = list(dict.fromkeys(axis for row in [layouts.layout(first), *rows] for axis in row))
     groups = [[axis] for axis in everything]
-    for a, b in zip(everything, everything[1:], strict=False):
+    for a, b in pairwise(everything):
         together = all((a in s) == (b in s) or not {a, b} <= among for s, among in sets)
         if together and all(_side_by_side(a, b, row) for row in rows):
             left = next(group for group in groups if a in group)

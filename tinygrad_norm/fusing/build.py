@@ -63,6 +63,6 @@ def staged(traced: Traced, dtype: Any) -> Stages:
 
 
 def scheduled_backward(program: Program, kept: Axes) -> Schedule:
-    """Schedule a backward pass in as few sweeps as linear sums allow; ``kept`` are the axes of the forward statistics."""
+    """Schedule a backward pass in as few sweeps as linear sums allow; ``kept`` are the axes of the statistics."""
     loops = choose_loops(program, kept)
     return schedule(with_collected_terms(with_linear_sums(program, loops), loops), loops)

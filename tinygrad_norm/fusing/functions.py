@@ -13,22 +13,26 @@ _SERIES = {"float32": 7, "float64": 13}
 _FRACTION, _BIAS = {"float32": 23, "float64": 52}, {"float32": 127, "float64": 1023}
 _LIMITS = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
 # log(2) in two parts, the first of which times an exponent is exact.
-_LOG_2 = {"float32": (0.693145751953125, 1.428606765330187e-06), "float64": (0.6931471803691238, 1.9082149292705877e-10)}
+_LOG_2 = {
+    "float32": (0.693145751953125, 1.428606765330187e-06),
+    "float64": (0.6931471803691238, 1.9082149292705877e-10),
+}
 
 
 @lru_cache
-def namespace(dtype: str) -> dict[str, Any]:
+def namespace(dtype: str) -> dict[str, Any]:  # noqa: PLR0915 (all share the constants of the dtype)
     """Return what the names in a kernel of a dtype mean."""
     import numba
     from numba.core import types
-    from numba.extending import intrinsic
+    from numba.extending import intrinsic as _intrinsic
 
+    intrinsic: Any = _intrinsic
     real = np.dtype(dtype).type
     integer = np.int32 if dtype == "float32" else np.int64
     # Nothing is reassociated here: the parts of log(2) must be subtracted one after the other.
-    exact = numba.njit(fastmath={"contract"}, error_model="numpy", inline="never")
+    exact: Any = numba.njit(fastmath={"contract"}, error_model="numpy", inline="never")
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def as_float(typing: Any, bits: Any) -> Any:
         """Read the bits of an integer as a floating number."""
         kind = types.float32 if bits.bitwidth == 32 else types.float64
@@ -38,7 +42,7 @@ def namespace(dtype: str) -> dict[str, Any]:
 
         return kind(bits), generate
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def as_integer(typing: Any, number: Any) -> Any:
         """Read the bits of a floating number as an integer."""
         kind = types.int32 if number.bitwidth == 32 else types.int64
@@ -53,6 +57,7 @@ def namespace(dtype: str) -> dict[str, Any]:
     log_2, rest = map(real, _LOG_2[dtype])
     one, zero, half, per_log_2 = real(1), real(0), real(0.5), real(1 / math.log(2))
     powers = tuple(real(1 / math.factorial(k)) for k in range(_SERIES[dtype], 0, -1))
+    inf = real(np.inf)
     last, others = powers[0], powers[1:]
 
     @exact
@@ -94,12 +99,16 @@ def namespace(dtype: str) -> dict[str, Any]:
         return (one if x >= zero else e) / (one + e)
 
     @exact
+    def isnan(x):  # type: ignore[no-untyped-def]
+        return not abs(x) <= inf
+
+    @exact
     def maximum(a, b):  # type: ignore[no-untyped-def]
-        return a if a >= b or a != a else b
+        return a if a >= b or isnan(a) else b
 
     @exact
     def minimum(a, b):  # type: ignore[no-untyped-def]
-        return a if a <= b or a != a else b
+        return a if a <= b or isnan(a) else b
 
     # Integers in the order of floating numbers: the largest of integers is found several at a time.
     sign_place, all_but_sign = integer(8 * np.dtype(dtype).itemsize - 1), integer(np.iinfo(integer).max)
@@ -112,11 +121,11 @@ def namespace(dtype: str) -> dict[str, Any]:
 
     @exact
     def ordered_up(x):  # type: ignore[no-untyped-def]
-        return all_but_sign if x != x else ordered(x)
+        return all_but_sign if isnan(x) else ordered(x)
 
     @exact
     def ordered_down(x):  # type: ignore[no-untyped-def]
-        return lowest if x != x else ordered(x)
+        return lowest if isnan(x) else ordered(x)
 
     @exact
     def number(bits):  # type: ignore[no-untyped-def]
@@ -131,14 +140,9 @@ def namespace(dtype: str) -> dict[str, Any]:
         return abs(x) < inf
 
     @exact
-    def isnan(x):  # type: ignore[no-untyped-def]
-        return x != x
-
-    @exact
     def finite(x):  # type: ignore[no-untyped-def]
         return x if abs(x) < inf else zero
 
-    inf = real(np.inf)
     names: dict[str, Any] = {name: getattr(math, name) for name in ("expm1", "log", "log1p", "sin", "cos", "erf")}
     names |= {"sqrt": np.sqrt, "empty": np.empty, "float32": np.float32, "float64": np.float64, "inf": inf, "one": one}
     names |= {"exp": exp, "tanh": tanh, "sigmoid": sigmoid, "maximum": maximum, "minimum": minimum, "sign": sign}

@@ -96,7 +96,7 @@ class Launch:
         for own, running in parts:
             running.result()
             for i in self._partial:
-                given[i] += own[i]  # type: ignore[index]
+                given[i] += own[i]
 
 
 def _parts(sizes: Mapping[str, int], shared: str | None, threads: int) -> list[tuple[int, int]]:
@@ -163,13 +163,16 @@ class Plan:
             found = self._backward[index, wanted] = self._prepared(index, wanted)
         launch, order = found
         made = launch([*arrays, *saved, np.asarray(g, order="C")]) if launch else []
-        return [None if i is None else made[i] for i in order]
+        # What the output does not depend on has gradient 0.
+        return [made[i] if i is not None else self._zeros(operand, wanted) for operand, i in enumerate(order)]
+
+    def _zeros(self, operand: int, wanted: Sequence[bool]) -> Array | None:
+        return np.zeros(self.given[operand].shape, self.dtype) if wanted[operand] else None
 
     def _prepared(self, index: int, wanted: tuple[bool, ...]) -> tuple[Launch | None, list[int | None]]:
         scheduled = self.schedule_backward(index, wanted)
         if scheduled is None:
             return None, [None] * len(wanted)
-        cotangent = f"g_{self.stages.traced.outputs[index].name}"
         gradients = {f"g_{each.name}": each.shape for each in self.given}
         cotangents = {name: self.shapes[index] for name in scheduled.program.inputs if name not in self._shapes}
         launch = self._launch(scheduled, {**self._shapes, **gradients, **cotangents}, *cotangents)

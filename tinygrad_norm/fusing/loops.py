@@ -78,7 +78,15 @@ class _Writer:
         self.layouts = {name: layout for name, layout in self.program.inputs.items() if name in inputs} | outputs
         self.axes = list(dict.fromkeys(a for layout in self.layouts.values() for a in layout))
         self.numbers = {t: self.program.numbers[t] for t in self.terms if t in self.program.numbers}
-        self.taken = {*self.layouts, *self.numbers.values(), *self.axes, *map(str.upper, self.axes), *RESERVED, "start", "stop"}
+        self.taken = {
+            *self.layouts,
+            *self.numbers.values(),
+            *self.axes,
+            *map(str.upper, self.axes),
+            *RESERVED,
+            "start",
+            "stop",
+        }
         self.text: dict[Term, str] = dict(self.numbers)  # where the value of a term is found
         self.totals: dict[Term, str] = {}  # where a reduction is added up
         self.runs: dict[Term, str] = {}  # where it is added up within the innermost loop
@@ -317,7 +325,8 @@ class _Writer:
         """Return where rows of results are kept for later: in an output, where they are one."""
         if not self.loops.rows:
             return {}
-        later = {a for t in self.terms if self.schedule.levels[t] > max(map(self.schedule.levels.get, terms), default=0) for a in t.args}  # type: ignore[arg-type, type-var]
+        now = max((self.schedule.levels[t] for t in terms), default=0)
+        later = {a for t in self.terms if self.schedule.levels[t] > now for a in t.args}
         found = {}
         for t in terms:
             own = next((o for o in stores if o.term is t), None)

@@ -1,4 +1,4 @@
-"""`fuse` for modules: the normalizations inside, with the elementwise steps around them, are compiled as they are called.
+"""`fuse` for modules: the normalizations inside, with the elementwise steps that follow, are compiled.
 
 The module's own code runs. A norm in it gives a `Pending`, a Tensor whose values are computed when they are looked at;
 activations and sums that follow make it longer. So it is known, when it is compiled, what follows.
@@ -97,21 +97,20 @@ def _operator(ufunc: np.ufunc, reflected: bool = False) -> Callable[..., Any]:
     return operator
 
 
+def _once_computed(slot: str) -> Any:
+    def look(self: Pending) -> Any:
+        compute(self)
+        return getattr(self, slot)
+
+    return property(look)
+
+
 class Pending(Tensor):
     """A Tensor that is computed when it is looked at, and is a Tensor as any other then."""
 
     __slots__ = ()
 
-    def _computed(slot: str) -> Any:  # noqa: N805 (it makes the properties of this class)
-        def look(self: Pending) -> Any:
-            compute(self)
-            return getattr(self, slot)
-
-        return property(look)
-
-    _array = _computed("_array")
-    _requires_grad = _computed("_requires_grad")
-    node = _computed("node")
+    _array, _requires_grad, node = map(_once_computed, ("_array", "_requires_grad", "node"))
 
     __add__, __radd__ = _operator(np.add), _operator(np.add, reflected=True)
     __sub__, __rsub__ = _operator(np.subtract), _operator(np.subtract, reflected=True)
@@ -138,13 +137,16 @@ class Waiting:
     beside: tuple[ref[Pending], ...] = ()
 
 
+_slot = vars(Operators)["node"]  # where a Tensor has its node, a Pending keeps what it waits for
+
+
 def _waiting(x: Pending) -> Waiting:
-    return Operators.node.__get__(x)  # type: ignore[attr-defined, no-any-return]
+    return _slot.__get__(x)  # type: ignore[no-any-return]
 
 
 def _pending(waiting: Waiting) -> Pending:
     result = Tensor.__new__(Pending)
-    Operators.node.__set__(result, waiting)  # type: ignore[attr-defined]
+    _slot.__set__(result, waiting)
     result._grad = result.name = None
     return result
 
@@ -266,7 +268,7 @@ class FusedModule(Module):
         return self.fuser.fallbacks
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        own = object.__new__(type(self).__mro__[2])
+        own: Any = object.__new__(type(self).__mro__[2])
         own.__dict__ = self.__dict__
         return fused_module, (own, self.fuser.threads, self.fuser.available)
 

@@ -13,15 +13,15 @@ import numpy as np
 from ..engine.autodiff import grad
 from ..engine.context import STATE, State, surrounding
 from ..engine.operators import Array
-from ..engine.primitive import Primitive
+from ..engine.primitive import Node, Primitive
 from ..engine.recording import step
-from ..engine.tensor import Tensor, constant, recorded
+from ..engine.tensor import Tensor, constant, frozen, serial
 from .arguments import example, numbers_of, parameter_names
 from .build import staged
 from .kernels import Plan
 from .sweeps import Sweeps, counted
 from .trace import Given, trace
-from .unknown import Unfusable
+from .unknown import UnfusableError
 
 _MOST_PLANS = 256
 
@@ -60,13 +60,13 @@ class Fused:
             elif type(x) is np.ndarray:
                 array = x
             else:
-                key.append(x)
+                key += type(x), x
                 continue
             arrays.append(array)
             key += array.shape, array.dtype
             ordered = ordered and array.flags.c_contiguous
-        state, key = STATE.get(), (*key, *options) if options else tuple(key)
-        call = self._call_for(key, ordered, state, args, options)
+        state = STATE.get()
+        call = self._call_for((*key, *options), ordered, state, args, options)
         if not isinstance(call, Call):
             return self._composed(call, args, options, out)
         self._latest = call
@@ -78,11 +78,16 @@ class Fused:
         made = call.plan.forward(arrays)
         results: list[Any] = made[: call.count]
         if needed and state.recording:
-            inputs = tuple([x for x in (*args, *options.values()) if isinstance(x, Tensor) or type(x) is np.ndarray])
+            given = [x for x in (*args, *options.values()) if isinstance(x, Tensor) or type(x) is np.ndarray]
+            # What is not a Tensor may be changed by whoever gave it.
+            inputs = tuple([x if isinstance(x, Tensor) else frozen(x) for x in given])
+            values = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
             saved = tuple(made[call.count :])
+            results = [constant(y) for y in results]
             for i, y in enumerate(results):
+                y._requires_grad = True
                 static = {"one": Recorded(self, call, i, saved, state)}
-                results[i] = recorded(y, call.primitive, inputs, tuple(arrays), static, state)
+                y.node = Node(call.primitive, inputs, values, static, state, serial())
         elif tensors or call.gives_tensors:
             results = [constant(y) for y in results]
         return results[0] if call.sequence is None else call.sequence(results)
@@ -105,7 +110,7 @@ class Fused:
             if key not in self._calls:
                 try:
                     self._calls[key] = Call(self, args, options)
-                except Unfusable as error:
+                except UnfusableError as error:
                     self._calls[key] = str(error)
                 if len(self._calls) > _MOST_PLANS:
                     del self._calls[next(iter(self._calls))]
@@ -153,7 +158,7 @@ class Call:
 
     Raises
     ------
-    Unfusable
+    UnfusableError
         If it is not compiled.
     """
 
@@ -202,18 +207,18 @@ class Call:
 def _check(given: Sequence[Given], available: bool) -> None:
     """Refuse, before anything is recorded, what kernels do not take."""
     if any(each.dtype.kind == "c" for each in given):
-        raise Unfusable("")  # a complex step takes the composition, which is no fallback
+        raise UnfusableError("")  # a complex step takes the composition, which is no fallback
     if not available:
-        raise Unfusable("numba is not installed")
+        raise UnfusableError("numba is not installed")
     if not given:
-        raise Unfusable("it is given no array")
+        raise UnfusableError("it is given no array")
     for each in given:
         if each.dtype.str not in (np.dtype(np.float32).str, np.dtype(np.float64).str):
-            raise Unfusable(f"an array is of dtype {each.dtype}, not float32 or float64")
+            raise UnfusableError(f"an array is of dtype {each.dtype}, not float32 or float64")
         if each.dtype != given[0].dtype:
-            raise Unfusable("arrays of float32 and float64 meet")
+            raise UnfusableError("arrays of float32 and float64 meet")
         if 0 in each.shape:
-            raise Unfusable("an array has no elements")
+            raise UnfusableError("an array has no elements")
 
 
 class Recorded:
@@ -232,11 +237,11 @@ class Recorded:
         """Return the same result by the composition, recorded as if it had stood there, and what it was given."""
         if self._composed is None:
             leaves = [x for x in inputs if isinstance(x, Tensor) and x.node is None]
-            with surrounding(**(self.state._asdict() | {"recording": True, "fuser": None})):
-                with step(f"fused {self.fused.__name__}", *inputs):
-                    # If one depends on another, or is given twice, each receives its own gradient.
-                    own = inputs if len({*leaves}) == len(inputs) else [*map(_alias, inputs)]
-                    self._composed = own, _several(self.call.compose(*own))[self.index]
+            around = surrounding(**(self.state._asdict() | {"recording": True, "fuser": None}))
+            with around, step(f"fused {self.fused.__name__}", *inputs):
+                # If one depends on another, or is given twice, each receives its own gradient.
+                own = inputs if len({*leaves}) == len(inputs) else [*map(_alias, inputs)]
+                self._composed = own, _several(self.call.compose(*own))[self.index]
         return self._composed
 
     def gradients(self, g: Tensor, inputs: Sequence[Any], wanted: Sequence[bool], create_graph: bool) -> list[Any]:
@@ -245,21 +250,34 @@ class Recorded:
         found = iter(grad(y, [x for x, is_wanted in zip(own, wanted, strict=True) if is_wanted], g, create_graph))
         return [next(found) if is_wanted else None for is_wanted in wanted]
 
+    def plain_gradients(self, g: Array, arrays: Sequence[Array], wanted: tuple[bool, ...]) -> list[Any]:
+        """Return the gradients by the kernel; by the composition, if there is none."""
+        try:
+            return self.call.plan.backward(self.index, wanted, arrays, self.saved, g)
+        except UnfusableError as error:
+            self.fused.fallbacks[f"backward: {error}"] += 1
+        leaves = [Tensor(x, is_wanted) for x, is_wanted in zip(arrays, wanted, strict=True)]
+        apart = Recorded(self.fused, self.call, self.index, (), self.state)
+        return [
+            None if x is None else x.numpy() for x in apart.gradients(Tensor(g), leaves, wanted, create_graph=False)
+        ]
+
 
 def _alias(x: Any) -> Any:
     return x.reshape(x.shape) if isinstance(x, Tensor) else x
 
 
-def _pullback(g: Any, y: Any, *inputs: Any, wanted: tuple[bool, ...], one: Recorded) -> Sequence[Any]:
+def _pullback(node: Node, g: Any, y: Any, reached: Any) -> list[Callable[..., Any]]:
+    """Compute all gradients of a compiled result at once, and return rules that give them."""
+    one: Recorded = node.static["one"]
+    wanted = tuple(
+        [isinstance(x, Tensor) and x._requires_grad and (reached is None or x in reached) for x in node.inputs]
+    )
     if isinstance(g, Tensor):
-        return one.gradients(g, inputs, wanted, create_graph=True)
-    try:
-        return one.call.plan.backward(one.index, wanted, inputs, one.saved, g)
-    except Unfusable as error:
-        one.fused.fallbacks[f"backward: {error}"] += 1
-    leaves = [Tensor(x, is_wanted) for x, is_wanted in zip(inputs, wanted, strict=True)]
-    apart = Recorded(one.fused, one.call, one.index, (), one.state)
-    return [None if x is None else x.numpy() for x in apart.gradients(Tensor(g), leaves, wanted, create_graph=False)]
+        found = one.gradients(g, node.inputs, wanted, create_graph=True)
+    else:
+        found = one.plain_gradients(g, node.arrays, wanted)
+    return [lambda *_, x=x, **__: x for x in found]
 
 
 def _primitive(name: str) -> Primitive:

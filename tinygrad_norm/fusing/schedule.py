@@ -1,4 +1,4 @@
-"""A program becomes sweeps over the arrays: each finishes the sums whose arguments are known, and the last one writes."""
+"""A program becomes sweeps: each finishes the sums whose arguments are known, and the last one writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .algebra import Loops
 from .terms import SUMS, Axes, Output, Program, Term, below
-from .unknown import Unfusable
+from .unknown import UnfusableError
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def schedule(program: Program, loops: Loops) -> Schedule:
 
     Raises
     ------
-    Unfusable
+    UnfusableError
         If a sum does not fit the loops.
     """
     kept, inner = loops.kept, frozenset(loops.inner)
@@ -116,7 +116,9 @@ def schedule(program: Program, loops: Loops) -> Schedule:
     now = [o for o in program.outputs if o not in after]
     written = tuple(o for o in now if inner & set(o.layout))
     swept = tuple(s for s in across if s.args[0].axes & inner)
-    count = max([levels[s] for s in full] + [levels[o.term] + 1 for o in written] + [levels[s] + 1 for s in swept], default=0)
+    count = max(
+        [levels[s] for s in full] + [levels[o.term] + 1 for o in written] + [levels[s] + 1 for s in swept], default=0
+    )
     sweeps = [Sweep(tuple(s for s in full if levels[s] == number)) for number in range(1, count + 1)]
 
     def parts_of(roots: Iterable[Term]) -> tuple[Term, ...]:
@@ -136,10 +138,10 @@ def schedule(program: Program, loops: Loops) -> Schedule:
     for user in terms:
         for s in parts & set(user.args):
             if user.axes & inner != s.axes & inner and user.op not in SUMS:
-                raise Unfusable("a sum over inner loops meets again the loops that it ran over")
+                raise UnfusableError("a sum over inner loops meets again the loops that it ran over")
     for o in after:
         if any(o.term.axes != s.axes for s in set(below([o.term])) & set(across)) or set(o.layout) != o.term.axes:
-            raise Unfusable("a sum over all loops is used again")
+            raise UnfusableError("a sum over all loops is used again")
     between = tuple(o for o in now if o not in written)
     late = tuple(s for s in across if s not in swept)
     return Schedule(program, loops, tuple(sweeps), levels, between, late, after)
@@ -150,8 +152,8 @@ def _check_place(s: Term, loops: Loops, is_part: bool, is_across: bool) -> None:
     (x,) = s.args
     around: Axes = frozenset(loops.inner[: depth(x, loops)])
     if not around <= x.axes:
-        raise Unfusable("a sum runs over a part of the loops only")
+        raise UnfusableError("a sum runs over a part of the loops only")
     if is_part and (loops.rows or s.axes & around != frozenset(loops.inner[: len(s.axes & around)])):
-        raise Unfusable("a sum within the loops keeps some that are not the outermost")
+        raise UnfusableError("a sum within the loops keeps some that are not the outermost")
     if is_across and (s.op not in ("sum", "mean") or not loops.kept <= x.axes):
-        raise Unfusable("a sum over kept axes, of what does not vary along all of them")
+        raise UnfusableError("a sum over kept axes, of what does not vary along all of them")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -96,9 +96,9 @@ class Terms:
         a, b = args[0], args[-1]
         if op in _ARITHMETIC and all(x.op == "number" for x in args):
             return self.number(_ARITHMETIC[op](*(x.value for x in args)))
-        if op in ("add", "subtract") and _is(b, 0) or op in ("multiply", "divide") and _is(b, 1):
+        if (op in ("add", "subtract") and _is(b, 0)) or (op in ("multiply", "divide") and _is(b, 1)):
             return a
-        if op == "add" and _is(a, 0) or op == "multiply" and _is(a, 1):
+        if (op == "add" and _is(a, 0)) or (op == "multiply" and _is(a, 1)):
             return b
         if op == "multiply" and (_is(a, -1) or _is(b, -1)):
             return self.apply("negative", b if _is(a, -1) else a)
@@ -123,7 +123,7 @@ class Terms:
         return self.apply("multiply", self.count(repeated), y) if op == "sum" and repeated else y
 
 
-_ARITHMETIC = {
+_ARITHMETIC: Mapping[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,

@@ -16,10 +16,10 @@ import numpy as np
 from ..engine.context import surrounding
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, backpropagate, constant, walk
-from .axes import REDUCTIONS, Layouts, Names, name_loops
+from .axes import REDUCTIONS, Layouts, Names, name_loops, uncut
 from .primitives import ELEMENTWISE, SAME
 from .terms import Output, Program, Term, Terms
-from .unknown import Unfusable, unknown
+from .unknown import UnfusableError, unknown
 
 
 class Given(NamedTuple):
@@ -69,7 +69,7 @@ def trace(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Ma
 
     Raises
     ------
-    Unfusable
+    UnfusableError
         If it cannot be compiled; the message says why. The function's own errors come as they are.
     """
     inputs = [_leaf(each.name, each.shape, each.dtype) for each in given]
@@ -77,11 +77,15 @@ def trace(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Ma
         result = fn(*inputs)
         outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
         for y in outputs:
-            if not isinstance(y, Tensor) or y.dtype.kind != "f" or not outputs:
-                raise Unfusable("it returns something else than Tensors of floats")
+            if not isinstance(y, Tensor) or y.dtype.kind != "f":
+                raise UnfusableError("it returns something else than Tensors of floats")
+            if y.node is None:
+                raise UnfusableError("it returns an argument or a constant as it is")
+        if not outputs:
+            raise UnfusableError("it returns nothing")
         seeds = [_leaf(f"g_{_called(y) or 'y'}", y.shape, y.dtype) for y in outputs]
         gradients = [
-            backpropagate([(y, g)], inputs, create_graph=True) if y.requires_grad and y.node else {}
+            backpropagate([(y, g)], inputs, create_graph=True) if y.requires_grad else {}
             for y, g in zip(outputs, seeds, strict=True)
         ]
     reading = _Reading(inputs, outputs, seeds, gradients, numbers)
@@ -103,7 +107,7 @@ class _Reading:
         gradients: Sequence[Mapping[Tensor, Tensor]], numbers: Mapping[str, float],
     ) -> None:  # fmt: skip
         self.inputs, self.outputs, self.seeds, self.gradients = inputs, outputs, seeds, gradients
-        self.called = {value: name for name, value in reversed(numbers.items())}
+        self.called = {value: name for name, value in reversed([*numbers.items()])}
         self.terms, self.found, self.numbers = Terms(), dict[Tensor, Term](), dict[Term, str]()
         results = [*outputs, *(g for each in gradients for g in each.values())]
         self.order = list(reversed(walk(results)))
@@ -117,7 +121,7 @@ class _Reading:
         for y in self.layouts.dims:
             self.layouts.find_dependence(y)
         if any(x.dtype != outputs[0].dtype for x in (*inputs, *outputs)):
-            raise Unfusable("its arrays have several dtypes")
+            raise UnfusableError("its arrays have several dtypes")
         reductions = [y for y in self.order if y.node.primitive.name in REDUCTIONS]  # type: ignore[union-attr]
         largest = max([*inputs, *outputs], key=lambda x: x.ndim if x.size > 1 else -1)
         whole = [*inputs, *seeds, *results]
@@ -163,11 +167,10 @@ class _Reading:
         return self.found[y]
 
     def _constant(self, x: Tensor, of_a_rule: bool) -> Term:
-        values = x.data
         # A rule's own arrays are zeros or ones; what a function holds may be another array in the next call.
-        if values.size == 1 or (of_a_rule and not np.ptp(values)):
-            return self.terms.number(float(values.flat[0]))
-        raise Unfusable(f"it reads {x._label()}, which is not among its arguments; pass it as one")
+        if of_a_rule and not np.ptp(x.data):
+            return self.terms.number(float(x.data.flat[0]))
+        raise UnfusableError(f"it reads {x._label()}, which is not among its arguments; pass it as one")
 
     def _operand(self, x: Any, of_a_rule: bool) -> Term:
         if isinstance(x, Tensor):
@@ -193,13 +196,13 @@ class _Reading:
             operands[0] = self.terms.apply("where", operands[0], self.terms.number(1), self.terms.number(0))
         if name in REDUCTIONS:
             return self.terms.reduce(name, operands[0], self.names.each(self.layouts.reduced(y)))
-        if name in SAME or name == "astype" and (node.arrays[0].dtype.kind != "f" or y.dtype == node.arrays[0].dtype):
+        if name in SAME or (name == "astype" and node.arrays[0].dtype in (y.dtype, np.bool_, np.int64)):
             return operands[0]
-        if name == "square" or name == "power" and operands[1] is self.terms.number(2):
+        if name == "square" or (name == "power" and operands[1] is self.terms.number(2)):
             return self.terms.apply("multiply", operands[0], operands[0])
         if name in ELEMENTWISE:
             return self.terms.apply(name, *operands)
-        raise Unfusable(f"{name} is not among the operations that are compiled")
+        raise UnfusableError(f"{name} is not among the operations that are compiled")
 
     def _averaged(self, node: Node) -> Term | None:
         """Return the count n where the rule of a mean multiplies by 1/n."""
@@ -209,13 +212,8 @@ class _Reading:
         x = mean.inputs[0]
         dims = [self.layouts.dims[x][i] for i in mean.static["axis"]]
         n = int(np.prod([x.shape[i] for i in mean.static["axis"]], initial=1))
-        return self.terms.count(self.names.each(_uncut(dims))) if abs(share * n - 1) < 1e-9 else None
-
-
-def _uncut(dims: Iterable[Any]) -> list[Any]:
-    from .axes import uncut
-
-    return uncut(axis for dim in dims for axis in dim)
+        averaged = uncut(axis for dim in dims for axis in dim)
+        return self.terms.count(self.names.each(averaged)) if abs(share * n - 1) < 1e-9 else None
 
 
 _PLAIN_NUMBERS = {*range(-16, 17), 0.5, -0.5, 0.25, 1.5, -1.5}

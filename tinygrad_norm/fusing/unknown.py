@@ -6,10 +6,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..engine.operators import Array
 
-
-class Unfusable(Exception):
+class UnfusableError(Exception):
     """Says why a function is not compiled: its composition runs then."""
 
 
@@ -22,11 +20,11 @@ def unknown(shape: tuple[int, ...], dtype: Any) -> Unknown:
 class Unknown(np.ndarray[Any, np.dtype[Any]]):
     """What elementwise functions and reductions make of it has no values either; whoever asks for some is refused."""
 
-    base = property(lambda self: None)  # type: ignore[assignment]  # it is nobody's view
+    base = property(lambda self: None)  # it is nobody's view
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if ufunc.signature is not None or method not in ("__call__", "reduce") or options.get("out") is not None:
-            raise Unfusable(f"{ufunc.__name__} is neither elementwise nor a sum or a maximum")
+            raise UnfusableError(f"{ufunc.__name__} is neither elementwise nor a sum or a maximum")
         if method == "reduce":
             return _reduced(ufunc, inputs[0], **options)
         return _elementwise(ufunc, *inputs, **options)
@@ -47,9 +45,6 @@ class Unknown(np.ndarray[Any, np.dtype[Any]]):
         # Whether it is an array or a number is known.
         return super().__getitem__(index) if index == () else _refuse("an index")
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        return _refuse("np.array")
-
     def __bool__(self) -> bool:
         return _refuse("an if")
 
@@ -65,11 +60,10 @@ class Unknown(np.ndarray[Any, np.dtype[Any]]):
         return _refuse("a question about its values, an if or a float(),")
 
     tolist = item
-    copy = item
 
 
 def _refuse(what: str) -> NoReturn:
-    raise Unfusable(f"{what} needs the values of an array, or is not compiled")
+    raise UnfusableError(f"{what} needs the values of an array, or is not compiled")
 
 
 def _sample(x: Any) -> Any:

@@ -167,12 +167,8 @@ def _refitted(primitive: Primitive, x: Any, static: Mapping[str, Any]) -> Any:
     return y
 
 
-_astype = Primitive(
-    "astype",
-    "cast",
-    lambda x, *, dtype: x.astype(dtype),
-    ("g.astype(x.dtype)", lambda g, y, x, *, dtype: g.astype(x.dtype)),
-)
+_astype_rule = ("g.astype(x.dtype)", lambda g, y, x, *, dtype: g.astype(x.dtype))
+_astype = Primitive("astype", "cast", lambda x, *, dtype: x.astype(dtype), _astype_rule)
 
 
 def astype(x: Any, dtype: Any) -> Any:
@@ -342,12 +338,8 @@ def as_shape(shape: Any) -> tuple[int, ...]:
     return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
 
 
-_reshape = Primitive(
-    "reshape",
-    "reshape",
-    lambda x, *, shape: x.reshape(shape),
-    ("g reshaped to the shape of x", lambda g, y, x, *, shape: g.reshape(x.shape)),
-)
+_reshape_rule = ("g reshaped to the shape of x", lambda g, y, x, *, shape: g.reshape(x.shape))
+_reshape = Primitive("reshape", "reshape", lambda x, *, shape: x.reshape(shape), _reshape_rule)
 
 
 def reshape(x: Any, shape: Any) -> Any:
