@@ -77,16 +77,9 @@ class _Writer:
         outputs = {o.name: o.layout for o in self.program.outputs}
         self.layouts = {name: layout for name, layout in self.program.inputs.items() if name in inputs} | outputs
         self.axes = list(dict.fromkeys(a for layout in self.layouts.values() for a in layout))
-        self.numbers = {t: self.program.numbers[t] for t in self.terms if t in self.program.numbers}
-        self.taken = {
-            *self.layouts,
-            *self.numbers.values(),
-            *self.axes,
-            *map(str.upper, self.axes),
-            *RESERVED,
-            "start",
-            "stop",
-        }
+        self.taken = {*self.layouts, *self.axes, *map(str.upper, self.axes), *RESERVED}
+        numbers = self.program.numbers
+        self.numbers = {t: self.unused(numbers[t]) for t in self.terms if t in numbers}
         self.text: dict[Term, str] = dict(self.numbers)  # where the value of a term is found
         self.totals: dict[Term, str] = {}  # where a reduction is added up
         self.runs: dict[Term, str] = {}  # where it is added up within the innermost loop

@@ -57,6 +57,7 @@ SAME = {"broadcast_to", "reshape", "transpose", "detach"}
 RESERVED = {
     "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "sin", "cos", "erf", "abs", "sign", "maximum", "minimum",
     "finite", "isnan", "isfinite", "ordered_up", "ordered_down", "number", "min",
-    "max", "inf", "one", "empty", "float32", "float64", "range",
+    "max", "inf", "one", "empty", "float32", "float64", "range", "start",
+    "stop",
 }  # fmt: skip
 """Names that mean something in a kernel."""

@@ -134,7 +134,7 @@ class _Reading:
         for x in self.inputs:
             self.found[x] = self.terms.input(names[x], self._layout(x))
         outputs = [Output(n, self._term(y), self._layout(y)) for n, y in _distinct(self.outputs, set(names.values()))]
-        taken = {*names.values(), *(output.name for output in outputs)}
+        taken = {*names.values(), *(f"g_{name}" for name in names.values()), *(output.name for output in outputs)}
         known = set(self.found)
         seeds = dict(_distinct(self.seeds, taken))
         for g_name, g in seeds.items():
@@ -216,7 +216,7 @@ class _Reading:
         return self.terms.count(self.names.each(averaged)) if abs(share * n - 1) < 1e-9 else None
 
 
-_PLAIN_NUMBERS = {*range(-16, 17), 0.5, -0.5, 0.25, 1.5, -1.5}
+_PLAIN_NUMBERS = {-2, -1, -0.5, 0, 0.5, 1, 2}
 
 _GREEK = {"μ": "mu", "σ²": "var", "x̂": "x_hat", "x−μ": "x_centred", "mean x²": "mean_square", "γ": "gamma", "β": "beta"}
 
