@@ -147,16 +147,16 @@ class Names:
 
 
 def name_loops(
-    layouts: Layouts, first: Tensor, reductions: Iterable[Tensor], whole: Iterable[Tensor], taken: Iterable[str]
+    layouts: Layouts, first: Tensor, reductions: Sequence[Tensor], whole: Iterable[Tensor], taken: Iterable[str]
 ) -> Names:
     """Merge axes that are everywhere side by side, and name the loops after the axes of the first input.
 
     ``whole`` are the Tensors that are read or written, with the axes along which they only repeat.
     """
     rows = [[a for a in layouts.layout(y) if a in varies] for y, varies in layouts.varies.items()]
-    rows += [layouts.layout(y) for y in whole]
+    rows += [layouts.layout(y) for y in (*whole, *(y.node.inputs[0] for y in reductions))]  # type: ignore[union-attr]
     sets = [(set(layouts.reduced(y)), set(layouts.layout(y.node.inputs[0]))) for y in reductions]  # type: ignore[union-attr]
-    everything = list(dict.fromkeys(axis for row in [layouts.layout(first), *rows] for axis in row))
+    everything = list(dict.fromkeys(axis for y in (first, *layouts.dims) for axis in layouts.layout(y)))
     groups = [[axis] for axis in everything]
     for a, b in pairwise(everything):
         together = all((a in s) == (b in s) or not {a, b} <= among for s, among in sets)

@@ -65,7 +65,8 @@ class Launch:
         self.kernel, self.dtype, self._function = kernel, dtype, compiled(kernel, dtype)
         self._takes = tuple(places[name] for name in kernel.inputs)
         self._makes = [shapes[name] for name in kernel.outputs]
-        self._views = [(i, shape) for i, name in enumerate((*kernel.inputs, *kernel.outputs)) if (shape := view(name))]
+        views = [(i, view(name)) for i, name in enumerate((*kernel.inputs, *kernel.outputs))]
+        self._views = [(i, shape) for i, shape in views if shape is not None]
         self._numbers = tuple(dtype.type(value) for value in kernel.numbers)
         self._parts = _parts(sizes, kernel.shared, threads)
         self._partial = [len(kernel.inputs) + kernel.outputs.index(name) for name in kernel.partial]

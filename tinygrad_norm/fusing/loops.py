@@ -77,6 +77,10 @@ class _Writer:
         outputs = {o.name: o.layout for o in self.program.outputs}
         self.layouts = {name: layout for name, layout in self.program.inputs.items() if name in inputs} | outputs
         self.axes = list(dict.fromkeys(a for layout in self.layouts.values() for a in layout))
+        counted = sorted(a for t in self.terms if t.op == "count" for a in t.value if a not in self.axes)
+        self.absent = {a: sizes[a] for a in counted}  # along which no array of this kernel varies
+        self.axes += self.absent
+        self.past: set[str] = set()  # names inside the sweeps so far, which another sweep may use again
         self.taken = {*self.layouts, *self.axes, *map(str.upper, self.axes), *RESERVED}
         numbers = self.program.numbers
         self.numbers = {t: self.unused(numbers[t]) for t in self.terms if t in numbers}
@@ -150,7 +154,7 @@ class _Writer:
 
     def unused(self, wanted: str) -> str:
         name, number = wanted, 2
-        while name in self.taken:
+        while name in self.taken or name in self.past:
             name, number = f"{wanted}{number}", number + 1
         self.taken.add(name)
         return name
@@ -246,6 +250,8 @@ class _Writer:
             if set(layout) - known:
                 self.add(f"{', '.join(map(str.upper, layout))}{',' * (len(layout) == 1)} = {name}.shape")
                 known |= set(layout)
+        for a, size in self.absent.items():
+            self.add(f"{a.upper()} = {size}")
         for t in self.terms:
             if t.op == "count":
                 self.text[t] = self.unused("count")
@@ -271,7 +277,8 @@ class _Writer:
                 self.add(f"{self.totals[s]} = {self.literal(0) if own else '0.0'}")
 
     def finish(self) -> None:
-        """Write what needed all loops."""
+        """Write what needed all loops; what was known inside them is not known here."""
+        self.text = {t: text for t, text in self.text.items() if t in self.numbers or t.op == "count"}
         for o in self.schedule.after:
             if self.totals.get(o.term) != self.element(o.name, o.layout):
                 with self.loop(o.layout):
@@ -344,9 +351,10 @@ class _Writer:
         self.add(f"# Sweep {number} of {len(self.schedule.sweeps)}: {', '.join(what)}.")
         if not self.loops.rows:
             self.start_sums(sweep)
-        around, taken = dict(self.text), set(self.taken)
+        around, taken, past, self.past = dict(self.text), set(self.taken), self.past, set[str]()
         self.inside(sweep, in_sweep(sweep.roots, self.loops, sweep.parts), 0)
-        self.text, self.taken = around, taken | {*self.totals.values()}
+        self.past = past | self.taken - taken
+        self.text, self.taken = around, taken
 
     def inside(self, sweep: Sweep, terms: Sequence[Term], d: int) -> None:
         """Write what stands inside the first ``d`` loops of a sweep."""

@@ -140,11 +140,24 @@ def schedule(program: Program, loops: Loops) -> Schedule:
             if user.axes & inner != s.axes & inner and user.op not in SUMS:
                 raise UnfusableError("a sum over inner loops meets again the loops that it ran over")
     for o in after:
+        if any(t.op in SUMS and t not in across for t in _without_arguments([o.term], across)):
+            raise UnfusableError("a sum over all loops meets a statistic again")
         if any(o.term.axes != s.axes for s in set(below([o.term])) & set(across)) or set(o.layout) != o.term.axes:
             raise UnfusableError("a sum over all loops is used again")
     between = tuple(o for o in now if o not in written)
     late = tuple(s for s in across if s not in swept)
     return Schedule(program, loops, tuple(sweeps), levels, between, late, after)
+
+
+def _without_arguments(roots: Iterable[Term], ends: Iterable[Term]) -> list[Term]:
+    """Return what terms are computed from, but not what the ends among it are computed from."""
+    ends, found, pending = set(ends), dict[Term, None](), list(roots)
+    while pending:
+        term = pending.pop()
+        if term not in found:
+            found[term] = None
+            pending += term.args if term not in ends else ()
+    return list(found)
 
 
 def _check_place(s: Term, loops: Loops, is_part: bool, is_across: bool) -> None:
