@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import tinygrad_norm as tn
+from tests.fused_cases import CASES, IMAGES, ROWS, C, Case, inputs_for
 from tinygrad_norm.engine.tensor import backpropagate
 from tinygrad_norm.fusing.run import Fused
-
-from tests.fused_cases import CASES, IMAGES, ROWS, C, Case, inputs_for
 
 pytest.importorskip("numba", reason="fuse compiles with numba, which the extra `compile` installs")
 

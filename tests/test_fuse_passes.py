@@ -123,7 +123,9 @@ def test_sums_over_what_only_repeats() -> None:
 
 def _program(t: Terms, **outputs: tuple[Any, str]) -> Program:
     written = tuple(Output(name, term, tuple(layout)) for name, (term, layout) in outputs.items())
-    layouts = {t.value: tuple(sorted(t.axes, key="ncs".index)) for t in below(o.term for o in written) if t.op == "input"}
+    layouts = {
+        t.value: tuple(sorted(t.axes, key="ncs".index)) for t in below(o.term for o in written) if t.op == "input"
+    }
     return Program("f", layouts, written, t, {})
 
 
@@ -247,34 +249,46 @@ def disagreements() -> Iterator[str]:
 
 MUTANTS: dict[str, tuple[Any, str, str]] = {
     "a difference is added": (
-        algebra._addends, "second = [((terms.number(-1), *factors), divisors)", "second = [(factors, divisors)"
+        algebra._addends,
+        "second = [((terms.number(-1), *factors), divisors)",
+        "second = [(factors, divisors)",
     ),
     "centred terms are split": (algebra._addends, "all(a.axes & over for a in term.args)", "term.axes & over"),
     "an addend is lost": (algebra.with_linear_sums, 'terms.apply("add", total, part)', "part"),
     "a divisor is lost": (
-        algebra.with_linear_sums, "terms.product([*constant, inner_sum(varying, over)], divisors)",
+        algebra.with_linear_sums,
+        "terms.product([*constant, inner_sum(varying, over)], divisors)",
         "terms.product([*constant, inner_sum(varying, over)])",
     ),
     "a factor is lost": (
-        algebra.with_collected_terms, 'terms.apply("add", gathered[varying], k) if varying in gathered else k', "k"
+        algebra.with_collected_terms,
+        'terms.apply("add", gathered[varying], k) if varying in gathered else k',
+        "k",
     ),
     "a level too early": (schedule.schedule, "+ (term in full)", "+ 0"),
     "all in the first sweep": (schedule.schedule, "place = next(sharing, count - 1)", "place = 0"),
     "a transposition is forgotten": (
-        axes.Layouts.add, 'self.dims[operands[0]][i] for i in node.static["axes"]', "self.dims[operands[0]]"
+        axes.Layouts.add,
+        'self.dims[operands[0]][i] for i in node.static["axes"]',
+        "self.dims[operands[0]]",
     ),
     "a repetition is not counted": (terms.Terms.reduce, 'op == "sum" and repeated', "False"),
     "a statistic of another call": (
-        run.Fused.__call__, "saved = tuple(made[call.count :])",
+        run.Fused.__call__,
+        "saved = tuple(made[call.count :])",
         'saved = self.__dict__.setdefault("stale", tuple(made[call.count :]))',
     ),
     "a statistic is saved too early": (
-        build.staged, "reading(program, saved)", "reading(program, dict(zip(saved, [*saved.values()][::-1])))"
+        build.staged,
+        "reading(program, saved)",
+        "reading(program, dict(zip(saved, [*saved.values()][::-1])))",
     ),
     "means are not corrected": (algebra.with_corrected_means, "if term not in centring:", "if True:"),
     "means are added up in float32": (loops._Writer._summed_in_float32, "and t not in centring", ""),
     "sums across start anywhere": (
-        loops._Writer.start_across, "{self.literal(0) if own else '0.0'}", "{self.literal(7) if own else '7.0'}"
+        loops._Writer.start_across,
+        "{self.literal(0) if own else '0.0'}",
+        "{self.literal(7) if own else '7.0'}",
     ),
     "1/n of other axes": (trace._Reading._averaged, "self.names.each(averaged)", "self.names.sizes"),
     "a mean is a sum": (loops._Writer.total, "/ {f'({over})' if ' ' in over else over}", ""),
@@ -295,6 +309,10 @@ def test_a_broken_pass_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(right) == 1
     made: dict[str, Any] = {}
-    exec(compile(f"from __future__ import annotations\n{source.replace(right, wrong)}", name, "exec"), function.__globals__, made)
+    exec(
+        compile(f"from __future__ import annotations\n{source.replace(right, wrong)}", name, "exec"),
+        function.__globals__,
+        made,
+    )
     monkeypatch.setattr(function, "__code__", made[function.__name__].__code__)
     assert next(disagreements(), None) is not None

@@ -22,6 +22,7 @@ from ..engine.tensor import Tensor
 from ..nn.module import Module
 from .arguments import parameter_names
 from .run import Fused
+from .sweeps import Sweeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,8 @@ def compute(x: Pending) -> None:
     others = [other for each in waiting.beside if type(other := each()) is Pending and other is not x]
     chain = Chain(waiting.steps, [waiting.place, *(_waiting(other).place for other in others)])
     with surrounding(**(waiting.state._asdict() | {"fuser": None})):
-        made = waiting.run.fuser.function(chain)(*chain.leaves)
+        leaves, chain.leaves = chain.leaves, []  # the chain is kept, for others like it
+        made = waiting.run.fuser.function(chain)(*leaves)
     for pending, y in zip((x, *others), made if others else (made,), strict=True):
         y = y if isinstance(y, Tensor) else Tensor(y)  # noqa: PLW2901
         pending.__class__ = Tensor  # type: ignore[assignment]
@@ -221,11 +223,19 @@ class Run:
         return result
 
 
+def _compute_inside(x: Any) -> None:
+    """Compute what waits in a structure."""
+    if type(x) is Pending:
+        compute(x)
+    elif isinstance(x, dict | list | tuple):
+        for part in x.values() if isinstance(x, dict) else x:
+            _compute_inside(part)
+
+
 def _settled(values: Any) -> tuple[Any, ...]:
-    for x in values:
-        if type(x) is Pending:
-            compute(x)
-    return tuple(values)
+    found = tuple(values)
+    _compute_inside(found)
+    return found
 
 
 class Fuser:
@@ -259,6 +269,7 @@ class FusedModule(Module):
         run = Run(self.fuser)
         with surrounding(fuser=run):
             y = super().__call__(*inputs, **options)
+            _compute_inside(y)
             run.settle()
         return y
 
@@ -266,6 +277,16 @@ class FusedModule(Module):
     def fallbacks(self) -> Counter[str]:
         """How often a composition ran instead, by the reason."""
         return self.fuser.fallbacks
+
+    @property
+    def source(self) -> str:
+        """The kernels of the latest calls as Python."""
+        return "\n\n".join(function.source for function in self.fuser.functions.values() if function.compiled)
+
+    @property
+    def sweeps(self) -> Mapping[str, Sweeps]:
+        """How often the kernels read and write each array, by their names."""
+        return {function.__name__: function.sweeps for function in self.fuser.functions.values() if function.compiled}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         own: Any = object.__new__(type(self).__mro__[2])

@@ -15,7 +15,7 @@ from ..engine.context import STATE, State, surrounding
 from ..engine.operators import Array
 from ..engine.primitive import Node, Primitive
 from ..engine.recording import step
-from ..engine.tensor import Tensor, constant, frozen, serial
+from ..engine.tensor import Tensor, constant, frozen, serial, walk
 from .arguments import example, numbers_of, parameter_names
 from .build import staged
 from .kernels import Plan
@@ -135,6 +135,11 @@ class Fused:
         return self._latest
 
     @property
+    def compiled(self) -> bool:
+        """Whether any call was."""
+        return self._latest is not None
+
+    @property
     def source(self) -> str:
         """The kernels of the latest call as Python: forward, and backward from the first result to all inputs."""
         plan = self.latest().plan
@@ -236,11 +241,10 @@ class Recorded:
     def composed(self, inputs: Sequence[Any]) -> tuple[Sequence[Any], Tensor]:
         """Return the same result by the composition, recorded as if it had stood there, and what it was given."""
         if self._composed is None:
-            leaves = [x for x in inputs if isinstance(x, Tensor) and x.node is None]
             around = surrounding(**(self.state._asdict() | {"recording": True, "fuser": None}))
             with around, step(f"fused {self.fused.__name__}", *inputs):
                 # If one depends on another, or is given twice, each receives its own gradient.
-                own = inputs if len({*leaves}) == len(inputs) else [*map(_alias, inputs)]
+                own = inputs if _independent(inputs) else [*map(_alias, inputs)]
                 self._composed = own, _several(self.call.compose(*own))[self.index]
         return self._composed
 
@@ -261,6 +265,13 @@ class Recorded:
         return [
             None if x is None else x.numpy() for x in apart.gradients(Tensor(g), leaves, wanted, create_graph=False)
         ]
+
+
+def _independent(inputs: Sequence[Any]) -> bool:
+    """Return whether no Tensor is given twice, and none is computed from another."""
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    before = {x for y in walk(tensors) for x in y.node.inputs if isinstance(x, Tensor)}  # type: ignore[union-attr]
+    return len({*tensors}) == len(tensors) and not before.intersection(tensors)
 
 
 def _alias(x: Any) -> Any:
