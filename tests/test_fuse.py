@@ -330,9 +330,9 @@ FALLBACKS: dict[str, tuple[Callable[..., Any], Callable[[], list[Any]], str]] = 
     "no array": (lambda x: np.float64(x) * 2, lambda: [2.0], "given no array"),
     "a list": (lambda x: np.asarray(x) * 2, lambda: [[1.0, 2.0]], "neither an array nor a constant"),
     "an argument as it is": (lambda x: x, lambda: [np.ones((4, 6))], "as it is"),
-    "steps": (lambda x: np.floor(x), lambda: [np.ones((4, 6))], "floor is not among"),
+    "steps": (np.floor, lambda: [np.ones((4, 6))], "floor is not among"),
     "a cast": (lambda x: tn.ops.astype(x, np.float64) * 2, lambda: [np.ones(4, np.float32)], "several dtypes"),
-    "sorting": (lambda x: np.sort(x), lambda: [np.ones(4, np.float32)], "sort"),
+    "sorting": (np.sort, lambda: [np.ones(4, np.float32)], "sort"),
 }
 
 
@@ -347,7 +347,7 @@ def test_fallbacks_are_right_and_counted(name: str) -> None:
     ((why, times),) = fused.fallbacks.items()
     assert reason in why
     assert times == 2
-    with pytest.raises(ValueError, match="has compiled nothing: .*"):
+    with pytest.raises(ValueError, match="has compiled nothing"):
         fused.source
 
 
@@ -363,16 +363,14 @@ def test_a_fallback_has_the_gradients_of_the_composition() -> None:
 
 def test_what_a_function_holds_may_change() -> None:
     """So it is no part of a kernel: neither Tensors nor arrays, even of one element."""
-    for holder in ([tn.tensor(2.0, requires_grad=True)], [np.full(1, 2.0)], [tn.tensor([[2.0]])]):
-        fused = tn.fuse(lambda x, holder=tuple(holder): x * now[0])
-        now = holder
-        x = np.ones(3)
-        close(
-            np.asarray(fused(x)).reshape(-1) if isinstance(fused(x), np.ndarray) else fused(x).data.reshape(-1), 2 * x
-        )
-        now = [h * 3 for h in holder]
-        result = fused(x)
-        close(np.asarray(result.data if isinstance(result, tn.Tensor) else result).reshape(-1), 6 * x)
+    held: list[Any] = []
+    fused, x = tn.fuse(lambda x: x * held[0]), np.ones(3)
+    for value in (tn.tensor(2.0, requires_grad=True), np.full(1, 2.0), tn.tensor([[2.0]])):
+        for times in (1, 3):
+            held[:] = [value * times]
+            result = fused(x)
+            found = result.data if isinstance(result, tn.Tensor) else result
+            np.testing.assert_array_equal(found.reshape(-1), 2.0 * times * x)
 
 
 def test_a_function_that_cannot_be_compiled_backward_falls_back_there(monkeypatch: pytest.MonkeyPatch) -> None:

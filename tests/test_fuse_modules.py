@@ -208,10 +208,10 @@ def test_what_waits_is_a_tensor_in_every_respect() -> None:
     x = tn.tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3) ** 2, requires_grad=True)
     plain = tn.layer_norm(x, 3)
     for ask in (
-        lambda y: y.shape, lambda y: str(y.dtype), lambda y: y.ndim, lambda y: y.size, lambda y: len(y), lambda y: y.T.data,
+        lambda y: y.shape, lambda y: str(y.dtype), lambda y: y.ndim, lambda y: y.size, len, lambda y: y.T.data,
         lambda y: y[0].data, lambda y: (y > 0), lambda y: np.exp(y).data, lambda y: y.sum().item(), lambda y: y.data,
         lambda y: [row.data for row in y], lambda y: y.detach().data, lambda y: y.requires_grad, lambda y: y.tolist(),
-        lambda y: np.stack([y, 2 * y]).data, lambda y: (y @ y.T).data, lambda y: repr(y), lambda y: y.numpy(),
+        lambda y: np.stack([y, 2 * y]).data, lambda y: (y @ y.T).data, repr, lambda y: y.numpy(),
         lambda y: bool((y + 1).sum() > 0), lambda y: np.where(y > 0, y, 0).data, lambda y: (3 / (2 - y)).data,
         lambda y: (y * y + y).data, lambda y: (-y - 1).data, lambda y: y.mean(axis=1, keepdims=True).data,
         lambda y: tn.grad(y, x, np.ones((2, 3), np.float32)).data, lambda y: np.concatenate([y, x]).data,

@@ -23,7 +23,7 @@ _exactly = np.vectorize(mpmath.mpf, otypes=[object])
 
 # Each norm: the function, the axes that its statistics run over, and whether it subtracts the mean.
 NORMS: dict[str, tuple[Callable[..., Any], tuple[int, ...], bool]] = {
-    "batch": (lambda x: tn.batch_norm(x), (0, 2), True),
+    "batch": (tn.batch_norm, (0, 2), True),
     "layer": (lambda x: tn.normalize(x, "n c s -> n"), (1, 2), True),
     "instance": (lambda x: tn.normalize(x, "n c s -> n c"), (2,), True),
     "channels": (lambda x: tn.normalize(x, "n c s -> s"), (0, 1), True),
@@ -157,7 +157,7 @@ def test_functions_that_compute_several_elements_at_once(name: str, limit: float
     x = np.concatenate([*parts, [0.0, -0.0, np.inf, -np.inf, np.nan, *edges]]).astype(dtype)
     function = getattr(tn.ops, name)
     with np.errstate(all="ignore"):
-        ours = tn.fuse(lambda x: function(x))(x)
+        ours = tn.fuse(function)(x)
         wide = x.astype(np.longdouble)
         wanted = {"exp": np.exp, "tanh": np.tanh, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}[name](wide)
         rounded = wanted.astype(dtype)
