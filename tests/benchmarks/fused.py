@@ -308,7 +308,7 @@ def contenders(row: Row, threads: int, only: Sequence[str]) -> tuple[dict[str, S
 def medians(steps: dict[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
     """Return each contender's median time in seconds, over interleaved rounds."""
     names, times = list(steps), {name: [] for name in steps}
-    number = {name: 1 for name in names}
+    number = dict.fromkeys(names, 1)
     for name in names:
         start = time.perf_counter()
         while time.perf_counter() - start < min(0.2, seconds):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def grad(
 
 
 def _tensors(what: str, given: Any) -> tuple[Tensor, ...]:
-    tensors = (given,) if isinstance(given, Tensor) or not isinstance(given, Iterable) else tuple(given)
+    tensors = (given,) if isinstance(given, Tensor) or not hasattr(given, "__iter__") else tuple(given)
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             raise TypeError(f"{what} {i} is not a Tensor but {type(x).__name__}")

@@ -335,7 +335,9 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
     order = walk(cotangents)
     relevant = None if inputs is None else _leading_to(inputs, order)
     kept = dict.fromkeys(inputs or ())
-    with np.errstate(all="ignore"), differentiating(order) if create_graph else _AS_IT_IS:
+    has_rules = any(y.node.primitive.pullback is None for y in order)  # type: ignore[union-attr]
+    quiet = np.errstate(all="ignore") if has_rules else _AS_IT_IS
+    with quiet, differentiating(order) if create_graph else _AS_IT_IS:
         for y in order:
             g = cotangents.pop(y, None)
             if g is None:

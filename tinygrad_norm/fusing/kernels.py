@@ -73,8 +73,8 @@ class Launch:
 
     def __call__(self, arrays: Sequence[Array], out: Sequence[Array] = ()) -> list[Array]:
         """Run it on arrays and return what it makes; ``out`` are the first of its results."""
-        dtype = self.dtype
-        made = [*out, *[np.empty(shape, dtype) for shape in self._makes[len(out) :]]]
+        dtype, empty = self.dtype, np.empty
+        made = [*out, *[empty(shape, dtype) for shape in (self._makes[len(out) :] if out else self._makes)]]
         given = [arrays[i] for i in self._takes] + made
         for i, shape in self._views:
             given[i] = given[i].reshape(shape)

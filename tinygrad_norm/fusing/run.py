@@ -50,6 +50,7 @@ class Fused:
 
     def __call__(self, *args: Any, out: Any = None, **options: Any) -> Any:
         key: list[Any] = []
+        inputs: list[Any] = []
         arrays: list[Array] = []
         needed = tensors = False
         ordered = True
@@ -62,8 +63,10 @@ class Fused:
             else:
                 key += type(x), x
                 continue
+            inputs.append(x)
             arrays.append(array)
-            key += array.shape, array.dtype
+            key.append(array.shape)
+            key.append(array.dtype)
             ordered = ordered and array.flags.c_contiguous
         state = STATE.get()
         call = self._call_for((*key, *options), ordered, state, args, options)
@@ -78,16 +81,15 @@ class Fused:
         made = call.plan.forward(arrays)
         results: list[Any] = made[: call.count]
         if needed and state.recording:
-            given = [x for x in (*args, *options.values()) if isinstance(x, Tensor) or type(x) is np.ndarray]
             # What is not a Tensor may be changed by whoever gave it.
-            inputs = tuple([x if isinstance(x, Tensor) else frozen(x) for x in given])
-            values = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
+            own = tuple([x if isinstance(x, Tensor) else frozen(x) for x in inputs])
+            values = tuple([x._array if isinstance(x, Tensor) else x for x in own])
             saved = tuple(made[call.count :])
             results = [constant(y) for y in results]
             for i, y in enumerate(results):
                 y._requires_grad = True
                 static = {"one": Recorded(self, call, i, saved, state)}
-                y.node = Node(call.primitive, inputs, values, static, state, serial())
+                y.node = Node(call.primitive, own, values, static, state, serial())
         elif tensors or call.gives_tensors:
             results = [constant(y) for y in results]
         return results[0] if call.sequence is None else call.sequence(results)
