@@ -1,0 +1,62 @@
+"""What each pass makes of a function, as formulas to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .algebra import choose_loops, with_collected_terms, with_linear_sums
+from .loops import words
+from .primitives import ELEMENTWISE
+from .run import Fused
+from .terms import SUMS, Program, Term, below
+
+
+def stages(fused: Fused) -> Iterator[tuple[str, str]]:
+    """Yield a title and formulas for each pass of the latest call: what was recorded, and what became of it."""
+    made = fused.latest().plan.stages
+    (backward, *_), kept = made.backward, made.forward.loops.kept
+    yield "recorded forward", formulas(made.traced.forward)
+    yield "recorded backward", formulas(made.traced.backward[0])
+    yield "statistics saved", formulas(backward)
+    loops = choose_loops(backward, kept)
+    split = with_linear_sums(backward, loops)
+    yield "sums are linear", formulas(split)
+    yield "constants in front", formulas(with_collected_terms(split, loops))
+
+
+def formulas(program: Program) -> str:
+    """Write a program as one line for each result, each sum, and each term that has a name or is used twice."""
+    terms = list(below(output.term for output in program.outputs))
+    uses = [a for t in terms for a in t.args]
+    text: dict[Term, str] = dict(program.numbers)
+    results = {output.term: output.name for output in program.outputs}
+    lines = []
+
+    def written(term: Term, binding: int = 0) -> str:
+        if term in text:
+            return text[term]
+        if term.op in ("input", "number"):
+            return str(term.value) if term.op == "input" else f"{term.value:g}"
+        if term.op == "count":
+            line = " * ".join(a.upper() for a in sorted(term.value, key="ncshw".find))
+            return f"({line})" if " " in line else line
+        if term.op in SUMS:
+            over = ", ".join(sorted(term.reduced, key="ncshw".find))
+            return f"{term.op}[{over}]({written(term.args[0])})"
+        template, own = ELEMENTWISE[term.op]
+        inside = 0 if "(" in template else own
+        later = term.op in ("subtract", "divide")
+        line = template.format(*(written(a, inside + (later and i > 0)) for i, a in enumerate(term.args)))
+        return f"({line})" if own < binding else line
+
+    for t in terms:
+        name = results.get(t) or program.terms.names.get(t)
+        if not name and t.args and (t.op in SUMS or uses.count(t) > 1):
+            name = words(t, program.terms.names)
+        if name and t.op not in ("input", "number", "count"):
+            line = written(t)
+            while name in text.values():
+                name += "_"
+            lines.append(f"{name} = {line}")
+            text[t] = name
+    return "\n".join(lines).replace("one /", "1 /")
