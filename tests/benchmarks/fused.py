@@ -193,6 +193,7 @@ def pytorch(row: Row, compiled: bool) -> Steps:
     }
     fn = kernels[row.kind]
     if compiled:
+        torch._dynamo.reset()  # it compiles one function for eight rows at most
         fn = torch.compile(lambda *args: formula(row.kind, lib, *args), dynamic=False)
     *arrays, g = (torch.from_numpy(a.copy()) for a in inputs(row))
     places = wanted(row, len(arrays))

@@ -43,6 +43,13 @@ def once_known(action: Callable[[], None]) -> None:
         fuser.later(action)
 
 
+def settle() -> None:
+    """Let a fuser compute what waits, and do what was to follow."""
+    fuser = STATE.get().fuser
+    if fuser is not None:
+        fuser.settle()
+
+
 class Step(Scope):
     """An operation that is composed of others and has a name of its own, as softmax: a picture shows it as one box.
 

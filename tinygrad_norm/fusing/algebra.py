@@ -165,6 +165,7 @@ def reading(program: Program, saved: dict[Term, tuple[str, tuple[str, ...]]]) ->
 
 # Sums.
 
+_MOST_ADDENDS = 32
 Product = tuple[tuple[Term, ...], tuple[Term, ...]]  # factors, and what they are divided by
 
 
@@ -173,30 +174,38 @@ def _product(term: Term, apart: Callable[[Term], bool]) -> Product:
     if apart(term) and term.op == "multiply":
         (a, b), (c, d) = (_product(x, apart) for x in term.args)
         return (*a, *c), (*b, *d)
-    if apart(term) and term.op == "divide":
+    if apart(term) and term.op == "divide" and term.args[1].op in ("count", "number"):
+        # By what may be 0 each element is divided: 0 / 0 is no number, a sum over 0 may be infinite.
         factors, divisors = _product(term.args[0], apart)
         return factors, (*divisors, term.args[1])
     return (term,), ()
 
 
-def _addends(terms: Terms, term: Term, over: Axes) -> list[Product]:
+def _addends(terms: Terms, term: Term, over: Axes, known: dict[Term, list[Product]]) -> list[Product]:
     """Return a term as a sum of products. What does not vary along ``over`` belongs to what it is added to."""
+    if term not in known:
+        found = _expanded(terms, term, over, known)
+        known[term] = found if len(found) <= _MOST_ADDENDS else [((term,), ())]
+    return known[term]
+
+
+def _expanded(terms: Terms, term: Term, over: Axes, known: dict[Term, list[Product]]) -> list[Product]:
     if term.op == "negative":
         minus = terms.number(-1)
-        return [((minus, *factors), divisors) for factors, divisors in _addends(terms, term.args[0], over)]
+        return [((minus, *factors), divisors) for factors, divisors in _addends(terms, term.args[0], over, known)]
     if term.op in ("add", "subtract") and all(a.axes & over for a in term.args):
-        first, second = (_addends(terms, a, over) for a in term.args)
+        first, second = (_addends(terms, a, over, known) for a in term.args)
         if term.op == "subtract":
             second = [((terms.number(-1), *factors), divisors) for factors, divisors in second]
         return first + second
     factors, divisors = _product(term, lambda x: bool(x.axes & over))
     if any(divisor.axes & over for divisor in divisors):
         return [((term,), ())]
-    sums = [factor for factor in factors if factor is not term and len(_addends(terms, factor, over)) > 1]
+    sums = [factor for factor in factors if factor is not term and len(_addends(terms, factor, over, known)) > 1]
     if len(sums) != 1:
         return [(factors, divisors)]
     rest = tuple(factor for factor in factors if factor is not sums[0])
-    return [((*rest, *more), (*divisors, *by)) for more, by in _addends(terms, sums[0], over)]
+    return [((*rest, *more), (*divisors, *by)) for more, by in _addends(terms, sums[0], over, known)]
 
 
 def with_linear_sums(program: Program, loops: Loops) -> Program:
@@ -205,14 +214,13 @@ def with_linear_sums(program: Program, loops: Loops) -> Program:
     waits: dict[Term, bool] = {}  # whether it needs a sweep to be finished
 
     def wait(term: Term) -> bool:
-        for t in below([term]):
-            if t not in waits:
-                waits[t] = t.op in SUMS or any(waits[a] for a in t.args)
+        if term not in waits:
+            waits[term] = term.op in SUMS or any(map(wait, term.args))
         return waits[term]
 
     def summed(x: Term, over: Axes) -> Term:
         """Return the sum of a term: of each addend the constant part times the sum of the rest."""
-        parts = _addends(terms, x, over)
+        parts = _addends(terms, x, over, {})
         ahead = [any(wait(f) and not f.axes & over for f in (*factors, *divisors)) for factors, divisors in parts]
         if len(parts) > 1 and not any(ahead):
             parts = [_product(x, lambda t: bool(t.axes & over))]

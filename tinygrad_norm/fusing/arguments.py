@@ -1,15 +1,21 @@
-"""What a function calls its arguments."""
+"""What a function is given: names for its arguments, constants, and what it reads from elsewhere."""
 
 from __future__ import annotations
 
+import dis
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from keyword import iskeyword
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
 
+from ..engine.operators import Array
+from ..engine.tensor import Tensor
 from .primitives import RESERVED
+from .unknown import UnfusableError
 
 
 def parameter_names(fn: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
@@ -62,3 +68,130 @@ def example(fn: Callable[..., Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | 
     }
     is_norm = getattr(fn, "__module__", "").endswith(".norm.functional")
     return calls.get(fn.__name__) if is_norm else None
+
+
+# Constants.
+
+_PLAIN = (NoneType, bool, int, str, bytes, type)
+
+
+def constant_key(x: Any) -> Any:
+    """Return what tells a constant from others, 0.0 from -0.0 and 1 from True; None for what may change."""
+    kind = type(x)
+    if kind in _PLAIN or isinstance(x, np.dtype):
+        return kind, x
+    if kind is float or isinstance(x, np.generic):
+        return kind, repr(x)
+    if kind in (tuple, list, dict, slice):
+        inside = x.items() if kind is dict else x if kind is not slice else (x.start, x.stop, x.step)
+        parts = [constant_key(part) for part in inside]
+        return None if any(part is None for part in parts) else (kind, *parts)
+    return None
+
+
+# What a function reads that it is not given.
+
+
+def outside(fn: Callable[..., Any]) -> tuple[Callable[[], tuple[Any, ...]], str]:
+    """Return a function that gives the constants which another one reads from elsewhere; and why that is impossible.
+
+    Numbers may be bound anew, so they are looked at in each call. Whatever else may change is refused.
+    """
+    try:
+        places = list(_places(fn, set()))
+    except UnfusableError as error:
+        return tuple, str(error)
+    return lambda: tuple([constant_key(look()) for look in places]), ""
+
+
+def _places(fn: Any, seen: set[Any]) -> Iterator[Callable[[], Any]]:
+    if isinstance(fn, partial):
+        for value in (*fn.args, *fn.keywords.values()):
+            yield from _place("an argument of a partial", partial(_same, value), seen)
+        yield from _places(fn.func, seen)
+        return
+    if _is_known(fn):
+        return
+    if not isinstance(fn, FunctionType):
+        raise UnfusableError("it is a method or an object, whose attributes may change")
+    if fn in seen:
+        return
+    seen.add(fn)
+    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+        yield from _place(name, partial(_content, cell), seen)
+    for name in _globals(fn.__code__):
+        if name in fn.__globals__:
+            yield from _place(name, partial(fn.__globals__.get, name), seen)
+    for value in (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()):
+        yield from _place("a default", partial(_same, value), seen)
+
+
+def _is_known(value: Any) -> bool:
+    """Return whether it is a module, a class, or a function of NumPy's or of this package."""
+    if isinstance(value, ModuleType | BuiltinFunctionType | np.ufunc | type):
+        return True
+    return callable(value) and (getattr(value, "__module__", None) or "").startswith(_KNOWN)
+
+
+_KNOWN = ("tinygrad_norm.engine", "tinygrad_norm.norm", "numpy")
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is not bound yet
+        return None
+
+
+def _globals(code: CodeType) -> set[str]:
+    """Return the global names that a function and those written inside it read."""
+    inside = [part for part in code.co_consts if isinstance(part, CodeType)]
+    own = {step.argval for step in dis.get_instructions(code) if step.opname.startswith("LOAD_GLOBAL")}
+    return own.union(*map(_globals, inside))
+
+
+def _place(name: str, look: Callable[[], Any], seen: set[Any]) -> Iterator[Callable[[], Any]]:
+    value = look()
+    if _is_known(value):
+        return
+    if isinstance(value, FunctionType | partial):
+        yield from _places(value, seen)
+        return
+    if constant_key(value) is None:
+        raise UnfusableError(f"it reads {name}, which is not among its arguments and may change; pass it as one")
+    yield look
+
+
+# Results.
+
+
+def several(x: Any) -> Sequence[Any]:
+    """Return one or several results as a sequence."""
+    return x if isinstance(x, tuple | list) else (x,)
+
+
+def kernel_name(name: str) -> str:
+    """Return a name for a kernel, which no function that it calls has."""
+    return f"{name}_" if name in RESERVED else name
+
+
+def checked(out: Any, inputs: Sequence[Any], shapes: Sequence[tuple[int, ...]], *dtypes: Any) -> Sequence[Array]:
+    """Return the arrays that a caller gives for results, which must fit."""
+    given = several(out)
+    if any(isinstance(x, Tensor) for x in inputs):
+        raise TypeError("out= is for arrays: what is recorded owns its array")
+    if len(given) != len(shapes):
+        raise ValueError(f"out= takes {len(shapes)} arrays, one for each result, not {len(given)}")
+    for i, (target, shape) in enumerate(zip(given, shapes, strict=True)):
+        if type(target) is not np.ndarray or target.shape != shape or target.dtype not in dtypes:
+            raise ValueError(f"out= takes an array of shape {shape} and dtype {dtypes[0]}")
+        if not (target.flags.c_contiguous and target.flags.writeable):
+            raise ValueError("out= takes an array in C order that can be written")
+        others = [x for x in (*inputs, *given[:i]) if isinstance(x, np.ndarray)]
+        if any(np.may_share_memory(target, x) for x in others):
+            raise ValueError("out= shares memory with an input, which is read again, or with another result")
+    return given

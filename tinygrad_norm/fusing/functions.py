@@ -144,7 +144,15 @@ def namespace(dtype: str) -> dict[str, Any]:  # noqa: PLR0915 (all share the con
         return x if abs(x) < inf else zero
 
     names: dict[str, Any] = {name: getattr(math, name) for name in ("expm1", "log", "log1p", "sin", "cos", "erf")}
-    names |= {"sqrt": np.sqrt, "empty": np.empty, "float32": np.float32, "float64": np.float64, "inf": inf, "one": one}
+    names |= {
+        "sqrt": np.sqrt,
+        "empty": np.empty,
+        "float32": np.float32,
+        "float64": np.float64,
+        "inf": inf,
+        "nan": real(np.nan),
+        "one": one,
+    }
     names |= {"exp": exp, "tanh": tanh, "sigmoid": sigmoid, "maximum": maximum, "minimum": minimum, "sign": sign}
     names |= {"ordered_up": ordered_up, "ordered_down": ordered_down, "number": number}
     return names | {"isfinite": isfinite, "isnan": isnan, "finite": finite}

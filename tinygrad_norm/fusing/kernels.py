@@ -20,6 +20,7 @@ from .functions import namespace
 from .loops import Kernel, write
 from .schedule import Schedule
 from .trace import Given
+from .unknown import UnfusableError
 
 _made: dict[Any, Callable[..., None]] = {}
 _WORTH_SHARING = 65536  # elements; for fewer, threads take longer to start than the work takes
@@ -44,7 +45,10 @@ def compiled(kernel: Kernel, dtype: np.dtype[Any]) -> Callable[..., None]:
             signature = types.void(*reads, *writes, *[number] * len(kernel.numbers), *ends)
             # These two flags change no NaN and no infinity; the other ones do.
             options: dict[str, Any] = {"fastmath": {"reassoc", "contract"}, "error_model": "numpy", "nogil": True}
-            _made[key] = numba.njit(signature, **options)(names[kernel.name])
+            try:
+                _made[key] = numba.njit(signature, **options)(names[kernel.name])
+            except Exception as error:
+                raise UnfusableError(f"numba refuses it: {str(error).splitlines()[0]}") from error
         return _made[key]
 
 

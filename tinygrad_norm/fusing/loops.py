@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .primitives import ELEMENTWISE, RESERVED
 from .schedule import Schedule, Sweep, depth, in_sweep
 from .terms import SUMS, Output, Term, below
 
+_SIGN = 5  # how strongly a sign binds
 _LEAVES = ("input", "number", "count")
 _EXTREMES = {"max": "ordered_up", "min": "ordered_down"}  # as integers, a NaN is beyond all numbers
 _IN_PLACE = ("sum",)  # results that are found where they were added up
@@ -182,7 +184,8 @@ class _Writer:
         if term.op == "input":
             return self.element(term.value, self.layouts[term.value])
         if term.op == "number":
-            return self.literal(term.value)
+            text = self.literal(term.value)
+            return f"({text})" if text.startswith("-") and binding > _SIGN else text
         if term.op in SUMS:
             return self.total(term)
         template, own = ELEMENTWISE[term.op]
@@ -192,7 +195,9 @@ class _Writer:
         return f"({text})" if own < binding else text
 
     def literal(self, value: float) -> str:
-        return repr(value) if self.dtype == "float64" else f"{self.dtype}({value:g})"
+        if not math.isfinite(value):
+            return f"{value}"
+        return repr(value) if self.dtype == "float64" else f"{self.dtype}({value:g})".replace("(-0)", "(-0.0)")
 
     def narrow(self, text: str) -> str:
         """Write a number of float64 or an integer in the dtype of the arrays."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import Parameter as Argument
 from inspect import Signature
@@ -20,7 +21,7 @@ from ..engine.context import STATE, State, surrounding
 from ..engine.operators import FUNCTIONS, Operators
 from ..engine.tensor import Tensor
 from ..nn.module import Module
-from .arguments import parameter_names
+from .arguments import constant_key, parameter_names
 from .run import Fused
 from .sweeps import Sweeps
 
@@ -32,6 +33,12 @@ class Step:
     function: Callable[..., Any]
     args: tuple[Any, ...]
     options: Mapping[str, Any]
+
+    def given(self) -> list[Any]:
+        return [*self.args, *self.options.values()]
+
+    def replacing(self, new: Callable[[Any], Any]) -> Step:
+        return Step(self.function, tuple(map(new, self.args)), {name: new(x) for name, x in self.options.items()})
 
 
 @dataclass(frozen=True)
@@ -49,16 +56,20 @@ class Leaf:
     number: int
 
 
+def _told(x: Any) -> Any:
+    return x if isinstance(x, Leaf | Place) else constant_key(x)
+
+
 class Chain:
     """The steps of a chain as one function of the arrays that they are given."""
 
     def __init__(self, steps: Sequence[Step], results: Sequence[Place]) -> None:
-        self.steps, self.results = tuple(steps), tuple(results)
+        self.results = tuple(results)
         self.leaves: list[Any] = []
         names: list[str] = []
         key: list[Any] = [self.results]
         self._steps = []
-        for step in self.steps:
+        for step in steps:
             called = parameter_names(step.function, step.args, step.options)
             values = []
             for name, x in zip(called, (*step.args, *step.options.values()), strict=True):
@@ -69,9 +80,8 @@ class Chain:
                     names.append(name if name not in names else f"{name}{len(names)}")
             options = dict(zip(step.options, values[len(step.args) :], strict=True))
             self._steps.append((step.function, tuple(values[: len(step.args)]), options))
-            key.append((step.function, *values, *step.options))
+            key.append((step.function, *map(_told, values), *step.options))
         self.key = tuple(key)
-        self.steps = ()  # they hold the arrays of this call
         self.__name__ = "_".join(function.__name__ for function, _, _ in self._steps)
         self.__signature__ = Signature([Argument(name, Argument.POSITIONAL_OR_KEYWORD) for name in names])
 
@@ -120,22 +130,26 @@ class Pending(Tensor):
     __neg__ = _operator(np.negative)
 
     def _extended(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        waiting = _waiting(self)
-        if STATE.get().fuser is waiting.run:
-            return waiting.run.extended(waiting, function, args, {})
+        run = _waiting(self).run
+        if STATE.get().fuser is run:
+            return run.extended(self, function, args, {})
         compute(self)
         return function(*args)
 
 
 @dataclass(eq=False)
 class Waiting:
-    """What a Pending will be: a result of the last of some steps, computed as things stood when it was made."""
+    """What a Pending will be: a result of the last of some steps, computed as things stood when it was made.
+
+    ``made`` are the Pendings that the steps have given, by place, ``arrays`` what was in the Tensors that they take.
+    """
 
     run: Run
     steps: tuple[Step, ...]
     place: Place
     state: State
-    beside: tuple[ref[Pending], ...] = ()
+    made: Mapping[Place, ref[Pending]]
+    arrays: Mapping[Tensor, Any]
 
 
 _slot = vars(Operators)["node"]  # where a Tensor has its node, a Pending keeps what it waits for
@@ -155,15 +169,50 @@ def _pending(waiting: Waiting) -> Pending:
 def compute(x: Pending) -> None:
     """Compute a Pending, and beside it what else its norm gives and somebody holds, as the statistics."""
     waiting = _waiting(x)
-    others = [other for each in waiting.beside if type(other := each()) is Pending and other is not x]
-    chain = Chain(waiting.steps, [waiting.place, *(_waiting(other).place for other in others)])
-    with surrounding(**(waiting.state._asdict() | {"fuser": None})):
-        leaves, chain.leaves = chain.leaves, []  # the chain is kept, for others like it
-        made = waiting.run.fuser.function(chain)(*leaves)
-    for pending, y in zip((x, *others), made if others else (made,), strict=True):
+    steps, place = _from_what_is_held(waiting)
+    # Its statistics, if somebody holds them.
+    places = [each for each in waiting.made if each.step == 0 and each.part and len(steps) == len(waiting.steps)]
+    others = {each: other for each in places if type(other := waiting.made[each]()) is Pending and other is not x}
+    chain = Chain(steps, [place, *others])
+    now = {leaf: leaf._array for leaf, array in waiting.arrays.items() if leaf._array is not array}
+    leaves, chain.leaves = chain.leaves, []  # the chain is kept, for others like it
+    try:
+        for leaf in now:  # it was given new data since
+            leaf._array = waiting.arrays[leaf]
+        with surrounding(**(waiting.state._asdict() | {"fuser": None})):
+            made = waiting.run.fuser.function(chain)(*leaves)
+    finally:
+        for leaf, array in now.items():
+            leaf._array = array
+    for pending, y in zip((x, *others.values()), made if others else (made,), strict=True):
         y = y if isinstance(y, Tensor) else Tensor(y)  # noqa: PLW2901
         pending.__class__ = Tensor  # type: ignore[assignment]
         pending._array, pending._requires_grad, pending.node = y._array, y._requires_grad, y.node
+        pending.name = pending.name or y.name
+
+
+def _from_what_is_held(waiting: Waiting) -> tuple[list[Step], Place]:
+    """Return the steps that are left if what somebody holds of their results is computed first.
+
+    Somebody may ask for the gradient by it.
+    """
+    used = {x for step in waiting.steps for x in step.given() if isinstance(x, Place)}
+    held = {place: y for place, each in waiting.made.items() if place in used and (y := each()) is not None}
+    for y in held.values():
+        if type(y) is Pending:
+            compute(y)
+    needed, pending = set[int](), [waiting.place.step]
+    while pending:
+        i = pending.pop()
+        if i not in needed:
+            needed.add(i)
+            pending += [p.step for p in waiting.steps[i].given() if isinstance(p, Place) and p not in held]
+    number = {old: new for new, old in enumerate(sorted(needed))}
+
+    def left(x: Any) -> Any:
+        return x if not isinstance(x, Place) else held[x] if x in held else Place(number[x.step], x.part)
+
+    return [waiting.steps[i].replacing(left) for i in sorted(needed)], left(waiting.place)
 
 
 class Run:
@@ -181,7 +230,7 @@ class Run:
             return function(*args, **options)
         pending = next((x for x in (*args, *options.values()) if type(x) is Pending), None)
         if pending is not None and not options.get("return_statistics"):
-            return self.extended(_waiting(pending), function, args, options)
+            return self.extended(pending, function, args, options)
         self.settle()
         return self._started(function, args, options, state)
 
@@ -201,15 +250,19 @@ class Run:
     def _started(self, function: Any, args: tuple[Any, ...], options: Mapping[str, Any], state: State) -> Any:
         step = Step(function, _settled(args), dict(zip(options, _settled(options.values()), strict=True)))
         parts: list[int | None] = [0, 1, 2] if options.get("return_statistics") else [None]
-        made = [_pending(Waiting(self, (step,), Place(0, part), state)) for part in parts]
-        for each in made:
-            _waiting(each).beside = tuple(map(ref, made[1:]))
+        arrays, refs = _arrays_of(step), dict[Place, ref[Pending]]()
+        made = [_pending(Waiting(self, (step,), Place(0, part), state, refs, arrays)) for part in parts]
+        refs |= {Place(0, part): ref(each) for part, each in zip(parts, made, strict=True)}
         self._latest = ref(made[0])
         return made[0] if len(made) == 1 else tuple(made)
 
-    def extended(self, waiting: Waiting, function: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+    def extended(self, pending: Pending, function: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         """Add a function to a chain; other chains among its arguments are computed first."""
-        steps = waiting.steps
+        waiting = _waiting(pending)
+        steps, state = waiting.steps, STATE.get()
+        if state.recording != waiting.state.recording:
+            compute(pending)
+            return function(*args, **options)
 
         def given(x: Any) -> Any:
             if type(x) is Pending and _waiting(x).steps == steps[: len(_waiting(x).steps)]:
@@ -217,10 +270,15 @@ class Run:
             return _settled((x,))[0]
 
         step = Step(function, tuple(map(given, args)), {name: given(x) for name, x in options.items()})
-        longer = Waiting(self, (*steps, step), Place(len(steps), None), STATE.get(), waiting.beside)
+        place, made = Place(len(steps), None), dict(waiting.made)
+        longer = Waiting(self, (*steps, step), place, state, made, {**_arrays_of(step), **waiting.arrays})
         result = _pending(longer)
-        self._latest = ref(result)
+        made[place] = self._latest = ref(result)
         return result
+
+
+def _arrays_of(step: Step) -> dict[Tensor, Any]:
+    return {x: x._array for x in step.given() if isinstance(x, Tensor)}
 
 
 def _compute_inside(x: Any) -> None:
@@ -247,14 +305,15 @@ class Fuser:
         self.fallbacks: Counter[str] = Counter()
 
     def function(self, chain: Chain) -> Fused:
-        try:
-            found = self.functions.get(chain.key)
-        except TypeError:
-            return Fused(chain, self.threads, self.available)
+        found = self.functions.get(chain.key)
         if found is None:
-            found = self.functions[chain.key] = Fused(chain, self.threads, self.available)
-            found.fallbacks = self.fallbacks
+            found = self.functions[chain.key] = Fused(chain, self.threads, self.available, self.fallbacks)
+            if len(self.functions) > _MOST_FUNCTIONS:
+                del self.functions[next(iter(self.functions))]
         return found
+
+
+_MOST_FUNCTIONS = 256
 
 
 class FusedModule(Module):
@@ -268,8 +327,13 @@ class FusedModule(Module):
             return super().__call__(*inputs, **options)
         run = Run(self.fuser)
         with surrounding(fuser=run):
-            y = super().__call__(*inputs, **options)
-            _compute_inside(y)
+            try:
+                y = super().__call__(*inputs, **options)
+                _compute_inside(y)
+            except BaseException:
+                with suppress(Exception):
+                    run.settle()
+                raise
             run.settle()
         return y
 

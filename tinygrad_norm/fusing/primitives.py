@@ -36,13 +36,13 @@ ELEMENTWISE: Mapping[str, tuple[str, int]] = {
     "isnan": ("isnan({0})", CALL),
     "isfinite": ("isfinite({0})", CALL),
     "where": ("{1} if {0} else {2}", 0),
-    "bitwise_and": ("{0} and {1}", 1),
-    "bitwise_or": ("{0} or {1}", 1),
+    "bitwise_and": ("(({0}) and ({1}))", CALL),
+    "bitwise_or": ("(({0}) or ({1}))", CALL),
     "bitwise_xor": ("{0} != {1}", 2),
-    "logical_and": ("{0} and {1}", 1),
-    "logical_or": ("{0} or {1}", 1),
-    "invert": ("not {0}", 1),
-    "logical_not": ("not {0}", 1),
+    "logical_and": ("(({0}) and ({1}))", CALL),
+    "logical_or": ("(({0}) or ({1}))", CALL),
+    "invert": ("(not ({0}))", CALL),
+    "logical_not": ("(not ({0}))", CALL),
     "equal": ("{0} == {1}", 2),
     "not_equal": ("{0} != {1}", 2),
     "less": ("{0} < {1}", 2),
@@ -51,13 +51,16 @@ ELEMENTWISE: Mapping[str, tuple[str, int]] = {
     "greater_equal": ("{0} >= {1}", 2),
 }
 
+OF_BOOLEANS = {name for name in ELEMENTWISE if name.startswith(("bitwise", "logical", "invert"))}
+"""What takes conditions; of all else only a choice does, and a sum."""
+
 SAME = {"broadcast_to", "reshape", "transpose", "detach"}
 """What only arranges elements: loops do that without moving them."""
 
 RESERVED = {
     "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "sin", "cos", "erf", "abs", "sign", "maximum", "minimum",
     "finite", "isnan", "isfinite", "ordered_up", "ordered_down", "number", "min",
-    "max", "inf", "one", "empty", "float32", "float64", "range", "start",
+    "max", "inf", "nan", "one", "empty", "float32", "float64", "range", "start",
     "stop",
 }  # fmt: skip
 """Names that mean something in a kernel."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from keyword import iskeyword
 from threading import Lock
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..engine.operators import Array
 from ..engine.primitive import Node, Primitive
 from ..engine.recording import step
 from ..engine.tensor import Tensor, constant, frozen, serial, walk
-from .arguments import example, numbers_of, parameter_names
+from .arguments import checked, constant_key, example, kernel_name, numbers_of, outside, parameter_names, several
 from .build import staged
 from .kernels import Plan
 from .sweeps import Sweeps, counted
@@ -35,12 +36,15 @@ class Fused:
         How often the composition ran instead, by the reason.
     """
 
-    def __init__(self, fn: Callable[..., Any], threads: int = 1, available: bool = True) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], threads: int = 1, available: bool = True, fallbacks: Counter[str] | None = None
+    ) -> None:
         self.fn, self.threads, self.available = fn, threads, available
-        self.fallbacks: Counter[str] = Counter()
-        name = getattr(fn, "__name__", type(fn).__name__)
-        self.__name__ = name if name.isidentifier() else "fused"
+        self.fallbacks: Counter[str] = Counter() if fallbacks is None else fallbacks
+        name = getattr(fn, "__name__", "fused")
+        self.__name__ = name if name.isidentifier() and not iskeyword(name) else "fused"
         self.__doc__ = fn.__doc__
+        self._outside, self._refused = (lambda: (), "") if fallbacks is not None else outside(fn)
         self._calls: dict[Any, Call | str] = {}
         self._lock = Lock()
         self._latest: Call | None = None
@@ -48,12 +52,14 @@ class Fused:
     def __repr__(self) -> str:
         return f"fuse({self.__name__})"
 
+    def __reduce__(self) -> Any:
+        return Fused, (self.fn, self.threads, self.available)
+
     def __call__(self, *args: Any, out: Any = None, **options: Any) -> Any:
         key: list[Any] = []
         inputs: list[Any] = []
         arrays: list[Array] = []
-        needed = tensors = False
-        ordered = True
+        tensors, needed, ordered, plain = False, False, True, True
         for x in (*args, *options.values()) if options else args:
             if isinstance(x, Tensor):
                 array, tensors = x._array, True
@@ -61,7 +67,8 @@ class Fused:
             elif type(x) is np.ndarray:
                 array = x
             else:
-                key += type(x), x
+                key.append(constant_key(x))
+                plain = plain and key[-1] is not None
                 continue
             inputs.append(x)
             arrays.append(array)
@@ -69,51 +76,65 @@ class Fused:
             key.append(array.dtype)
             ordered = ordered and array.flags.c_contiguous
         state = STATE.get()
-        call = self._call_for((*key, *options), ordered, state, args, options)
+        # Which inputs are Tensors, and need a gradient, the function may ask.
+        key.append(tuple([x._requires_grad if isinstance(x, Tensor) else None for x in inputs]) if tensors else None)
+        call = self._call_for(key if plain else None, ordered, state, args, options)
         if not isinstance(call, Call):
             return self._composed(call, args, options, out)
         self._latest = call
         if out is not None:
-            if tensors:
-                raise TypeError("out= is for arrays: what is recorded owns its array")
-            call.plan.forward(arrays, call.checked(out, arrays))
+            call.plan.forward(arrays, checked(out, inputs, call.plan.shapes, call.plan.dtype))
             return out
         made = call.plan.forward(arrays)
         results: list[Any] = made[: call.count]
+        if tensors or call.gives_tensors:
+            results = [constant(y, label) for y, label in zip(results, call.labels, strict=True)]
+        elif call.gives_numbers:
+            results = [y if y.ndim else y[()] for y in results]
         if needed and state.recording:
-            # What is not a Tensor may be changed by whoever gave it.
-            own = tuple([x if isinstance(x, Tensor) else frozen(x) for x in inputs])
-            values = tuple([x._array if isinstance(x, Tensor) else x for x in own])
-            saved = tuple(made[call.count :])
-            results = [constant(y) for y in results]
-            for i, y in enumerate(results):
+            self._record(call, results, inputs, tuple(made[call.count :]), state)
+        return results[0] if call.sequence is None else call.sequence(results)
+
+    def _record(
+        self, call: Call, results: Sequence[Tensor], inputs: Sequence[Any], saved: tuple[Array, ...], state: State
+    ) -> None:
+        """Let each result know how it was computed."""
+        # What is not a Tensor may be changed by whoever gave it.
+        own = tuple([x if isinstance(x, Tensor) else frozen(x) for x in inputs])
+        values = tuple([x._array if isinstance(x, Tensor) else x for x in own])
+        for i, (y, is_needed) in enumerate(zip(results, call.needed, strict=True)):
+            if is_needed:
                 y._requires_grad = True
                 static = {"one": Recorded(self, call, i, saved, state)}
                 y.node = Node(call.primitive, own, values, static, state, serial())
-        elif tensors or call.gives_tensors:
-            results = [constant(y) for y in results]
-        return results[0] if call.sequence is None else call.sequence(results)
 
-    def _call_for(self, key: Any, ordered: bool, state: State, args: Any, options: Any) -> Call | str:
+    def _call_for(self, key: list[Any] | None, ordered: bool, state: State, args: Any, options: Any) -> Call | str:
         """Return what runs, or why the composition does; nothing where that is no fallback."""
         if state.origins:
             return ""
-        try:
-            call = self._calls.get(key)
-        except TypeError:
-            return "an argument is neither an array nor a constant that can be looked up"
+        if key is None:
+            return "an argument is neither an array nor a plain constant"
+        if self._refused:
+            return self._refused
+        whole = (*key, *options, *self._outside())
+        call = self._calls.get(whole)
         if call is None:
-            call = self._prepared(key, args, options)
+            call = self._prepared(whole, args, options, key[-1])
         return call if ordered or isinstance(call, str) else "an array does not lie in C order"
 
-    def _prepared(self, key: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Call | str:
+    def _prepared(self, key: Any, args: Sequence[Any], options: Mapping[str, Any], needed: Any) -> Call | str:
         """Record the function for the shapes of a call, and keep what came of it."""
         with self._lock:
             if key not in self._calls:
                 try:
-                    self._calls[key] = Call(self, args, options)
+                    self._calls[key] = call = Call(self, args, options, needed)
+                    if needed is None and not call.gives_tensors and not call.as_numpy:
+                        raise UnfusableError("NumPy gives another shape or dtype for arrays")
+                    call.plan.forward  # noqa: B018 (it is compiled here, so that what fails there falls back)
                 except UnfusableError as error:
                     self._calls[key] = str(error)
+                except RecursionError:
+                    self._calls[key] = "it is too long"
                 if len(self._calls) > _MOST_PLANS:
                     del self._calls[next(iter(self._calls))]
             return self._calls[key]
@@ -124,14 +145,17 @@ class Fused:
         result = self.fn(*args, **options)
         if out is None:
             return result
-        for target, y in zip(_several(out), _several(result), strict=True):
-            np.copyto(target, y.data if isinstance(y, Tensor) else y)
+        found = [y.data if isinstance(y, Tensor) else np.asarray(y) for y in several(result)]
+        shapes, dtypes = [y.shape for y in found], {y.dtype for y in found}
+        targets = checked(out, [*args, *options.values()], shapes, *dtypes)
+        for target, y in zip(targets, found, strict=True):
+            target[...] = y
         return out
 
     def latest(self) -> Call:
         """Return what the latest compiled call was; of a norm that has not been called, a typical call."""
         if self._latest is None and not self.fallbacks and (typical := example(self.fn)):
-            self._latest = Call(self, *typical, runs=False)
+            self._latest = Call(self, *typical, needed=None, runs=False)
         if self._latest is None:
             raise ValueError(f"{self!r} has compiled nothing: {'; '.join(self.fallbacks) or 'call it first'}")
         return self._latest
@@ -156,10 +180,6 @@ class Fused:
         return counted(plan.stages, plan.schedule_backward(0, [True] * len(plan.given)))
 
 
-def _several(x: Any) -> Sequence[Any]:
-    return x if isinstance(x, tuple | list) else (x,)
-
-
 class Call:
     """A function called with arrays of certain shapes, and with certain constants.
 
@@ -169,25 +189,49 @@ class Call:
         If it is not compiled.
     """
 
-    def __init__(self, fused: Fused, args: Sequence[Any], options: Mapping[str, Any], runs: bool = True) -> None:
+    def __init__(
+        self, fused: Fused, args: Sequence[Any], options: Mapping[str, Any], needed: Any, runs: bool = True
+    ) -> None:
         self._fn, self._values, self._count = fused.fn, (*args, *options.values()), len(args)
         self._options = tuple(options)
         self._places = [i for i, x in enumerate(self._values) if isinstance(x, Tensor) or type(x) is np.ndarray]
         names = parameter_names(fused.fn, args, options)
-        given = [Given(names[i], self._values[i].shape, self._values[i].dtype) for i in self._places]
+        flags = [True] * len(self._places) if needed is None else map(bool, needed)
+        given = [
+            Given(names[i], self._values[i].shape, self._values[i].dtype, flag)
+            for i, flag in zip(self._places, flags, strict=True)
+        ]
         _check(given, fused.available or not runs)
         self._values = tuple(None if i in self._places else x for i, x in enumerate(self._values))
-        traced = trace(self.compose, given, fused.__name__, numbers_of(fused.fn, args, options))
+        traced = trace(self.compose, given, kernel_name(fused.__name__), numbers_of(fused.fn, args, options))
         self.count, self.sequence = len(traced.outputs), traced.sequence
+        self.labels = [y.label for y in traced.outputs]
+        self.needed = [y.needed for y in traced.outputs]
         self.plan = Plan(given, staged(traced, given[0].dtype), fused.threads)
         self.primitive = _primitive(fused.__name__)
 
     @cached_property
-    def gives_tensors(self) -> bool:
-        """Whether the function returns Tensors where it is given arrays only."""
+    def _plain(self) -> Sequence[Any]:
+        """What the function returns where it is given arrays only."""
         ones = [np.broadcast_to(np.ones((), each.dtype), each.shape) for each in self.plan.given]
         with surrounding(examined=True, fuser=None), np.errstate(all="ignore"):
-            return isinstance(_several(self.compose(*ones))[0], Tensor)
+            return several(self.compose(*ones))
+
+    @cached_property
+    def gives_tensors(self) -> bool:
+        """Whether it returns Tensors where it is given arrays only."""
+        return isinstance(self._plain[0], Tensor)
+
+    @cached_property
+    def gives_numbers(self) -> bool:
+        """Whether it returns NumPy's numbers for results without axes."""
+        return any(isinstance(y, np.generic) for y in self._plain)
+
+    @cached_property
+    def as_numpy(self) -> bool:
+        """Whether it returns the same for arrays as for Tensors; NumPy's own numbers may give another dtype."""
+        found = [(np.shape(y), y.dtype) for y in self._plain]
+        return found == [(shape, self.plan.dtype) for shape in self.plan.shapes]
 
     def compose(self, *inputs: Any) -> Any:
         """Call the function with other arrays of the same shapes."""
@@ -195,20 +239,6 @@ class Call:
         for place, x in zip(self._places, inputs, strict=True):
             values[place] = x
         return self._fn(*values[: self._count], **dict(zip(self._options, values[self._count :], strict=True)))
-
-    def checked(self, out: Any, inputs: Sequence[Array]) -> Sequence[Array]:
-        """Return the arrays that a caller gives for the results."""
-        given, plan = _several(out), self.plan
-        if len(given) != self.count:
-            raise ValueError(f"out= takes {self.count} arrays, one for each result, not {len(given)}")
-        for target, shape in zip(given, plan.shapes, strict=True):
-            if type(target) is not np.ndarray or target.shape != shape or target.dtype != plan.dtype:
-                raise ValueError(f"out= takes an array of shape {shape} and dtype {plan.dtype}")
-            if not (target.flags.c_contiguous and target.flags.writeable):
-                raise ValueError("out= takes an array in C order that can be written")
-            if any(np.may_share_memory(target, x) for x in inputs):
-                raise ValueError("out= shares memory with an input, which is read again after the first results")
-        return given
 
 
 def _check(given: Sequence[Given], available: bool) -> None:
@@ -247,7 +277,7 @@ class Recorded:
             with around, step(f"fused {self.fused.__name__}", *inputs):
                 # If one depends on another, or is given twice, each receives its own gradient.
                 own = inputs if _independent(inputs) else [*map(_alias, inputs)]
-                self._composed = own, _several(self.call.compose(*own))[self.index]
+                self._composed = own, several(self.call.compose(*own))[self.index]
         return self._composed
 
     def gradients(self, g: Tensor, inputs: Sequence[Any], wanted: Sequence[bool], create_graph: bool) -> list[Any]:
@@ -295,7 +325,7 @@ def _pullback(node: Node, g: Any, y: Any, reached: Any) -> list[Callable[..., An
 
 def _primitive(name: str) -> Primitive:
     """Return the primitive of a compiled function; it has no rules, and stays out of the table of primitives."""
-    primitive = Primitive(name, name, lambda *arrays, one: _several(one.call.compose(*arrays))[one.index])
+    primitive = Primitive(name, name, lambda *arrays, one: several(one.call.compose(*arrays))[one.index])
     primitive.pullback = _pullback
     primitive.composition = lambda node: node.static["one"].composed(node.inputs)[1]
     return primitive

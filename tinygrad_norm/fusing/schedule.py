@@ -139,6 +139,9 @@ def schedule(program: Program, loops: Loops) -> Schedule:
         for s in parts & set(user.args):
             if user.axes & inner != s.axes & inner and user.op not in SUMS:
                 raise UnfusableError("a sum over inner loops meets again the loops that it ran over")
+    for o in written:
+        if any(set(o.layout) & s.reduced for s in parts.intersection(_without_arguments([o.term], full))):
+            raise UnfusableError("a sum over inner loops is repeated along them")
     for o in after:
         if any(t.op in SUMS and t not in across for t in _without_arguments([o.term], across)):
             raise UnfusableError("a sum over all loops meets a statistic again")

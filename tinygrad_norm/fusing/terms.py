@@ -53,7 +53,9 @@ class Terms:
 
     def _make(self, op: str, args: tuple[Term, ...], axes: Axes, value: Any = None) -> Term:
         commutes = op in ("add", "multiply")
-        key = (op, frozenset(args) if commutes else args, len(args), axes, value)
+        # 0.0 and -0.0 are equal, and a NaN is not equal to itself: their texts tell them apart.
+        told = repr(value) if op == "number" else value
+        key = (op, frozenset(args) if commutes else args, len(args), axes, told)
         if key not in self._made:
             self._made[key] = Term(op, args, axes, value, len(self._made))
         return self._made[key]
@@ -96,9 +98,11 @@ class Terms:
         a, b = args[0], args[-1]
         if op in _ARITHMETIC and all(x.op == "number" for x in args):
             return self.number(_ARITHMETIC[op](*(x.value for x in args)))
-        if (op in ("add", "subtract") and _is(b, 0)) or (op in ("multiply", "divide") and _is(b, 1)):
+        if (op == "subtract" and _is(b, 0.0)) or (op == "add" and _is(b, -0.0)):
             return a
-        if (op == "add" and _is(a, 0)) or (op == "multiply" and _is(a, 1)):
+        if op in ("multiply", "divide") and _is(b, 1):
+            return a
+        if (op == "add" and _is(a, -0.0)) or (op == "multiply" and _is(a, 1)):
             return b
         if op == "multiply" and (_is(a, -1) or _is(b, -1)):
             return self.apply("negative", b if _is(a, -1) else a)
@@ -132,7 +136,7 @@ _ARITHMETIC: Mapping[str, Callable[..., float]] = {
 
 
 def _is(term: Term, value: float) -> bool:
-    return term.op == "number" and bool(term.value == value)
+    return term.op == "number" and repr(term.value) == repr(float(value))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,24 +18,27 @@ from ..engine.context import surrounding
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, backpropagate, constant, walk
 from .axes import REDUCTIONS, Layouts, Names, name_loops, uncut
-from .primitives import ELEMENTWISE, SAME
-from .terms import Output, Program, Term, Terms
-from .unknown import UnfusableError, unknown
+from .primitives import ELEMENTWISE, OF_BOOLEANS, RESERVED, SAME
+from .terms import Output, Program, Term, Terms, below
+from .unknown import FILL, UnfusableError, unknown
 
 
 class Given(NamedTuple):
-    """An array that a function is given: the name of its parameter, its shape and its dtype."""
+    """An array that a function is given: the name of its parameter, shape, dtype, and whether it needs a gradient."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    needed: bool = True
 
 
 class Returned(NamedTuple):
-    """An array that a kernel makes."""
+    """An array that a kernel makes: its name, its shape, the name of the Tensor, and whether that needs a gradient."""
 
     name: str
     shape: tuple[int, ...]
+    label: str | None = None
+    needed: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class Traced:
     traffic : tuple of int
         How many arrays as large as the largest one the composition reads and writes, forward, and backward from the
         first output.
-    sequence : type or None
-        Whether the function returns a tuple or a list.
+    sequence : callable or None
+        What makes of several results the tuple or list that the function returns.
     """
 
     forward: Program
@@ -61,18 +65,47 @@ class Traced:
     outputs: tuple[Returned, ...]
     sizes: Mapping[str, int]
     traffic: tuple[int, int]
-    sequence: type | None
+    sequence: Callable[..., Any] | None
 
 
 def trace(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Mapping[str, float]) -> Traced:
     """Record ``fn``, which takes Tensors for what is given, and return what it computes.
+
+    It is recorded twice. If it comes to depend on anything but its arguments, on values that it found a way to, on
+    random numbers or on a count of its calls, the two differ.
 
     Raises
     ------
     UnfusableError
         If it cannot be compiled; the message says why. The function's own errors come as they are.
     """
-    inputs = [_leaf(each.name, each.shape, each.dtype) for each in given]
+    found = []
+    for fill in (0.8125, -3.5):
+        token = FILL.set(fill)
+        try:
+            found.append(_traced_once(fn, given, name, numbers))
+        finally:
+            FILL.reset(token)
+    first, second = found
+    if _signature(first) != _signature(second):
+        raise UnfusableError("it gives another result each time, or looks at values")
+    return first
+
+
+def _signature(traced: Traced) -> list[Any]:
+    """Return what was recorded, comparable."""
+    programs = (traced.forward, *traced.backward)
+    terms = list(below(output.term for program in programs for output in program.outputs))
+    place = {term: i for i, term in enumerate(terms)}
+    computed = [
+        (t.op, [place[a] for a in t.args], t.axes, repr(t.value) if t.op == "number" else t.value) for t in terms
+    ]
+    written = [[(o.name, place[o.term], o.layout) for o in program.outputs] for program in programs]
+    return [computed, written, traced.outputs, traced.sizes]
+
+
+def _traced_once(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Mapping[str, float]) -> Traced:
+    inputs = [_leaf(each.name, each.shape, each.dtype, each.needed) for each in given]
     with surrounding(recording=True, examined=True, origins=True, fuser=None, scope=None, order=0, differentiates=None):
         result = fn(*inputs)
         outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
@@ -83,19 +116,19 @@ def trace(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Ma
                 raise UnfusableError("it returns an argument or a constant as it is")
         if not outputs:
             raise UnfusableError("it returns nothing")
-        seeds = [_leaf(f"g_{_called(y) or 'y'}", y.shape, y.dtype) for y in outputs]
+        seeds = [_leaf(f"g_{_called(y) or 'y'}", y.shape, y.dtype, True) for y in outputs]
         gradients = [
             backpropagate([(y, g)], inputs, create_graph=True) if y.requires_grad else {}
             for y, g in zip(outputs, seeds, strict=True)
         ]
     reading = _Reading(inputs, outputs, seeds, gradients, numbers)
-    kept = type(result) if isinstance(result, tuple | list) else None
-    return reading.traced(name, kept)
+    kept: Any = type(result) if isinstance(result, tuple | list) else None
+    return reading.traced(name, getattr(kept, "_make", kept))
 
 
-def _leaf(name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
+def _leaf(name: str, shape: tuple[int, ...], dtype: Any, needed: bool) -> Tensor:
     leaf = constant(unknown(shape, dtype), name)
-    leaf._requires_grad = True
+    leaf._requires_grad = needed
     return leaf
 
 
@@ -111,6 +144,8 @@ class _Reading:
         self.terms, self.found, self.numbers = Terms(), dict[Tensor, Term](), dict[Term, str]()
         results = [*outputs, *(g for each in gradients for g in each.values())]
         self.order = list(reversed(walk(results)))
+        if len(self.order) > _MOST_OPERATIONS:
+            raise UnfusableError(f"it has more than {_MOST_OPERATIONS} operations, forward and backward")
         self.layouts = Layouts()
         leaves = [x for y in self.order for x in y.node.inputs if isinstance(x, Tensor) and x.node is None]  # type: ignore[union-attr]
         for y in dict.fromkeys([*inputs, *seeds, *leaves, *self.order, *results]):
@@ -126,10 +161,10 @@ class _Reading:
         largest = max([*inputs, *outputs], key=lambda x: x.ndim if x.size > 1 else -1)
         whole = [*inputs, *seeds, *results]
         self.names: Names = name_loops(
-            self.layouts, largest, reductions, whole, [*(x.name or "" for x in inputs), *numbers]
+            self.layouts, largest, reductions, whole, [*(_called(x) or "" for x in (*inputs, *outputs)), *numbers]
         )
 
-    def traced(self, name: str, kept: type | None) -> Traced:
+    def traced(self, name: str, kept: Callable[..., Any] | None) -> Traced:
         names = {x: x.name or "x" for x in self.inputs}
         for x in self.inputs:
             self.found[x] = self.terms.input(names[x], self._layout(x))
@@ -150,7 +185,9 @@ class _Reading:
             ]
             given = {**inputs, g_name: self._layout(g)}
             backward.append(Program(f"{name}_backward", given, tuple(gradients), self.terms, self.numbers))
-        returned = tuple(Returned(o.name, y.shape) for o, y in zip(outputs, self.outputs, strict=True))
+        returned = tuple(
+            Returned(o.name, y.shape, y.name, y.requires_grad) for o, y in zip(outputs, self.outputs, strict=True)
+        )
         first = set(walk(self.gradients[0].values())) - known
         traffic = _traffic(known), _traffic(first)
         return Traced(forward, tuple(backward), returned, self.names.sizes, traffic, kept)
@@ -192,6 +229,7 @@ class _Reading:
             x = next(x for x in node.inputs if isinstance(x, Tensor))
             return self.terms.apply("divide", self.found[x], count)
         operands = [self._operand(x, of_a_rule) for x in node.inputs]
+        _check_operands(name, node.arrays)
         if name in ("astype", "sum") and node.arrays[0].dtype.kind == "b":
             operands[0] = self.terms.apply("where", operands[0], self.terms.number(1), self.terms.number(0))
         if name in REDUCTIONS:
@@ -216,6 +254,20 @@ class _Reading:
         return self.terms.count(self.names.each(averaged)) if abs(share * n - 1) < 1e-9 else None
 
 
+def _check_operands(name: str, arrays: Sequence[Any]) -> None:
+    """Refuse conditions as numbers, and constants that are none, but where they are only chosen or compared."""
+    values = arrays[1:] if name == "where" else arrays
+    are_compared = name in OF_BOOLEANS or name in ("equal", "not_equal")
+    conditions = any(getattr(x, "dtype", None) == np.bool_ for x in values)
+    if conditions and not (are_compared or name in SAME or name in ("astype", "sum")):
+        raise UnfusableError(f"{name} of conditions")
+    if name in ("add", "subtract", "multiply", "divide", "power") and any(
+        isinstance(x, float) and not np.isfinite(x) for x in values
+    ):
+        raise UnfusableError(f"{name} with a constant that is infinite or no number")
+
+
+_MOST_OPERATIONS = 400
 _PLAIN_NUMBERS = {-2, -1, -0.5, 0, 0.5, 1, 2}
 
 _GREEK = {"μ": "mu", "σ²": "var", "x̂": "x_hat", "x−μ": "x_centred", "mean x²": "mean_square", "γ": "gamma", "β": "beta"}
@@ -231,7 +283,7 @@ def _called(y: Tensor) -> str | None:
     name = _GREEK.get(name, name)
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = re.sub(r"\W+", "_", plain).strip("_")
-    if not plain or not plain.isidentifier():
+    if not plain.isidentifier() or iskeyword(plain) or plain in RESERVED:
         return None
     return f"g_{plain}" if gradient else plain
 

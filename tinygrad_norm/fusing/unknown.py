@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import numpy as np
 
+FILL: ContextVar[float] = ContextVar("fill", default=1.0)
+"""What stands in the memory of an array without values. Whoever finds a way to it sees another one in a second run."""
 
-class UnfusableError(Exception):
+
+class UnfusableError(BaseException):  # so that a function that catches exceptions does not catch it
     """Says why a function is not compiled: its composition runs then."""
 
 
 def unknown(shape: tuple[int, ...], dtype: Any) -> Unknown:
     """Return an array without values: one element, seen everywhere."""
-    dtype = np.dtype(dtype)
-    return np.ndarray.__new__(Unknown, shape, dtype, np.ones(1, dtype), 0, (0,) * len(shape))
+    element = np.full(1, FILL.get(), dtype)
+    return np.ndarray.__new__(Unknown, shape, element.dtype, element, 0, (0,) * len(shape))
 
 
 class Unknown(np.ndarray[Any, np.dtype[Any]]):
@@ -54,12 +58,19 @@ class Unknown(np.ndarray[Any, np.dtype[Any]]):
     def __int__(self) -> int:
         return _refuse("int()")
 
-    __index__ = __int__
+    __index__ = __complex__ = __int__
 
     def item(self, *args: Any) -> Any:
         return _refuse("a question about its values, an if or a float(),")
 
-    tolist = item
+    flat = property(lambda self: self.item())
+
+
+for _name in (
+    "tolist", "tobytes", "view", "argmax", "argmin", "argsort", "argpartition", "nonzero", "searchsorted", "dot",
+    "trace", "take", "compress", "choose", "cumsum", "cumprod", "diagonal", "repeat", "any", "all",
+):  # fmt: skip
+    setattr(Unknown, _name, Unknown.item)
 
 
 def _refuse(what: str) -> NoReturn:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engine.context import Scope
 from ..engine.operators import Array, plain
-from ..engine.recording import ModuleScope, scope
+from ..engine.recording import ModuleScope, scope, settle
 from ..engine.tensor import Tensor, frozen
 
 
@@ -162,6 +162,7 @@ class Module:
         if buffers is None:
             raise AttributeError(f"{type(self).__name__} has no {name!r}; does its __init__ call super().__init__()?")
         if name in buffers:
+            settle()  # what moves it may be waiting
             return buffers[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
