@@ -155,10 +155,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "graph": {"engine", "norm", "check"},
     "check": {"engine"},
     "nn": {"engine", "norm", "table"},
+    "fusing": {"engine", "nn"},
     "tour": {*PARTS, ""},
     "cli": {*PARTS, "tour", ""},
     "__main__": {"cli"},
-    "": {*PARTS, "tour"},
+    "": {*PARTS, "fusing", "tour"},
 }
 """For each part of the package, the parts it stands on; "" is the package itself."""
 

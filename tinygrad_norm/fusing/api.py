@@ -49,8 +49,9 @@ def fuse(target: Any, threads: int = 1, missing: str = "raise") -> Any:
 
     Notes
     -----
-    Numbers that the function reads from elsewhere are those of the first call with the same shapes and constants.
-    Arrays and Tensors from elsewhere are never compiled in: pass them as arguments.
+    What the function reads from elsewhere is looked at in each call, if it is a number or another constant. A function
+    that reads arrays, Tensors or objects which are not among its arguments runs as it is, and so does one that gives
+    another result each time.
 
     *Gradient.* That of the composition: the linearity of sums is used to save sweeps, but centred terms stay whole.
 
