@@ -165,6 +165,11 @@ def test_values_are_not_looked_at(look: Callable[[Any], float]) -> None:
     assert fused.fallbacks
 
 
+def test_what_only_arrays_with_values_can_do() -> None:
+    fused = tn.fuse(lambda x: x * getattr(x, "ctypes", x).shape[0])
+    np.testing.assert_array_equal(fused(X), X * X.ctypes.shape[0])
+
+
 def test_a_function_that_catches_exceptions() -> None:
     def guarded(x: Any) -> Any:
         try:

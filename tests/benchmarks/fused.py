@@ -5,7 +5,8 @@ and gradients are compared before anything is timed. All allocate their results,
 into arrays that stand ready. The formula is the same for all who compile it; PyTorch's own kernels are called as users
 call them. The process runs on one core, and with ``--threads 2`` on both; memory is kept by the allocator, for all.
 
-``--write`` renews docs/fusing-figures.md and the plot of how time grows, ``--quick`` only sees that everything runs.
+``--write`` renews docs/fusing-figures.md and the plot of how time grows, or with ``--threads 2``
+docs/fusing-figures-threads.md; ``--quick`` only sees that everything runs.
 """
 
 from __future__ import annotations
@@ -515,7 +516,9 @@ def main() -> None:
         ]
     )  # fmt: skip
     print(tables)
-    if given_options.write:
+    if given_options.write and given_options.threads > 1:
+        (DOCS / "fusing-figures-threads.md").write_text(tables + "\n", encoding="utf-8")
+    elif given_options.write:
         grown = measure([Row("LN", shape) for shape in SIZES], given_options.threads, seconds / 2, CONTENDERS)
         plot(grown)
         more = "## How time grows\n\n![Time of layer norm over the number of elements](fusing-sizes.svg)\n"

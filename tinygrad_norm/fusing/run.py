@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from keyword import iskeyword
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Fused:
         self.__doc__ = fn.__doc__
         self._outside, self._refused = (lambda: (), "") if fallbacks is not None else outside(fn)
         self._calls: dict[Any, Call | str] = {}
-        self._lock = Lock()
+        self._lock = RLock()
         self._latest: Call | None = None
 
     def __repr__(self) -> str:
@@ -135,14 +135,17 @@ class Fused:
                     self._calls[key] = str(error)
                 except RecursionError:
                     self._calls[key] = "it is too long"
+                except Exception as error:
+                    # Its own error, which comes again where it runs, or one that only arrays without values raise.
+                    self._calls[key] = f"without values it raises {type(error).__name__}"
                 if len(self._calls) > _MOST_PLANS:
                     del self._calls[next(iter(self._calls))]
             return self._calls[key]
 
     def _composed(self, reason: str, args: Any, options: Any, out: Any) -> Any:
+        result = self.fn(*args, **options)
         if reason:
             self.fallbacks[reason] += 1
-        result = self.fn(*args, **options)
         if out is None:
             return result
         found = [y.data if isinstance(y, Tensor) else np.asarray(y) for y in several(result)]
