@@ -296,11 +296,10 @@ def contenders(row: Row, threads: int, only: Sequence[str]) -> tuple[dict[str, S
         ready[name] = time.perf_counter() - start
         expected = results if expected is None else expected
         for what, a, b in zip(("y", "dx", "dγ", "dβ", "dr"), results, expected, strict=False):
-            error = abs(a - b).max() / abs(b).max()
+            # Of the lengths: where a ReLU bends, rounding may decide on which side a single element is.
+            error = np.linalg.norm((a - b).ravel()) / np.linalg.norm(b.ravel())
             if not error <= (2e-3 if row.dtype == "float32" else 1e-10):
-                raise AssertionError(
-                    f"{row.title}: {name} disagrees about {what} by {error:.1e} of the largest element"
-                )
+                raise AssertionError(f"{row.title}: {name} disagrees about {what} by {error:.1e} of its length")
         found[name] = steps
     return found, ready
 
