@@ -13,6 +13,7 @@ import pytest
 
 import tinygrad_norm as tn
 from tinygrad_norm import nn
+from tinygrad_norm.datasets import load_digits
 from tinygrad_norm.fusing.modules import Pending
 
 pytest.importorskip("numba", reason="fuse compiles with numba, which the extra `compile` installs")
@@ -238,6 +239,30 @@ def test_errors_are_the_modules_and_leave_nothing_behind() -> None:
     assert fused[1].num_batches_tracked == 1
     outside = tn.layer_norm(np.ones((2, 3), np.float32), 3)
     assert type(outside) is np.ndarray
+
+
+def test_training_on_the_digits_has_the_same_losses() -> None:
+    """A hundred steps in float64: what differs by rounding stays small."""
+    pictures, labels = (part[:64] for part in load_digits())
+    images, losses = pictures[:, None] / 16.0, []
+
+    def network() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1, dtype=np.float64), nn.BatchNorm2d(4, dtype=np.float64), nn.ReLU(),
+            nn.Flatten(), nn.Linear(256, 10, dtype=np.float64), nn.LayerNorm(10, dtype=np.float64),
+        )  # fmt: skip
+
+    for model in pair(network):
+        optimizer, found = tn.optim.SGD(model.parameters(), lr=0.05), []
+        for _ in range(100):
+            model.zero_grad()
+            loss = nn.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        losses.append(found)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-9)
+    assert losses[0][-1] < losses[0][0]
 
 
 def test_no_gradients_and_frozen_parameters() -> None:

@@ -15,7 +15,7 @@ from .algebra import (
     with_corrected_means,
     with_linear_sums,
 )
-from .loops import words
+from .names import words
 from .schedule import Schedule, schedule
 from .terms import Axes, Output, Program, Term
 from .trace import Traced

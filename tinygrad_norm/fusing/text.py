@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .algebra import choose_loops, with_collected_terms, with_linear_sums
-from .loops import words
+from .names import words
 from .primitives import ELEMENTWISE
 from .run import Fused
 from .terms import SUMS, Program, Term, below
