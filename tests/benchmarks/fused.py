@@ -367,7 +367,10 @@ def measure(rows: Sequence[Row], threads: int, seconds: float, only: Sequence[st
 
 def markdown(found: Sequence[dict[str, Any]], direction: str) -> str:
     """Return a table of milliseconds."""
-    head = ["", *CONTENDERS, *(["fused / PyTorch", "goal", "of the bandwidth"] if direction == "both" else [])]
+    shown = [name for name in CONTENDERS if any(name in each[direction] for each in found)]
+    has_share = any(each["share"] for each in found)  # goals and the bandwidth are those of one thread
+    more_heads = ["fused / PyTorch", *(["goal", "of the bandwidth"] if has_share else [])]
+    head = ["", *shown, *(more_heads if direction == "both" else [])]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for each in found:
         times, row = each[direction], each["row"]
@@ -375,8 +378,8 @@ def markdown(found: Sequence[dict[str, Any]], direction: str) -> str:
         if direction == "both":
             ratio = times["fused"] / times["PyTorch"] if "PyTorch" in times else None
             met = "" if row.goal is None or ratio is None else f"{row.goal}{'' if ratio <= row.goal else ', missed'}"
-            more = [cells(ratio, 1), met, "" if each["share"] is None else f"{each['share']:.0%}"]
-        lines.append("| " + " | ".join([row.title, *(cells(times.get(name)) for name in CONTENDERS), *more]) + " |")
+            more = [cells(ratio, 1), *([met, f"{each['share']:.0%}"] if has_share else [])]
+        lines.append("| " + " | ".join([row.title, *(cells(times.get(name)) for name in shown), *more]) + " |")
     return "\n".join(lines)
 
 
@@ -504,7 +507,8 @@ def main() -> None:
         return
     tables = "\n\n".join(
         [
-            "# Figures of fuse", f"`python -m tests.benchmarks.fused --write` made this page. {text}",
+            "# Figures of fuse" + (" on two cores" if given_options.threads > 1 else ""),
+            f"`python -m tests.benchmarks.fused {' '.join(sys.argv[1:])}` made this page. {text}",
             "Milliseconds, medians over interleaved rounds. *given*: our kernels alone, into arrays that stand ready. "
             "*torch.compile* and *JAX* compile the same formula as *composition*. The last column is the share of the "
             "bandwidth that one thread measures in `a = b + s * c` at that size, if each of x, dL/dy, y and dL/dx were "

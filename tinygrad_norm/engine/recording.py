@@ -34,6 +34,10 @@ def composition(function: Function) -> Function:
     return composed  # type: ignore[return-value]
 
 
+COMPOSED: Any = composition(is_recording).__code__
+"""The code of what a decorated composition is called through: no step of the reader's."""
+
+
 def once_known(action: Callable[[], None]) -> None:
     """Do something with values that a fuser may not have computed yet: now, or when it has."""
     fuser = STATE.get().fuser

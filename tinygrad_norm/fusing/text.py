@@ -41,8 +41,8 @@ def formulas(program: Program) -> str:
             line = " * ".join(a.upper() for a in sorted(term.value, key="ncshw".find))
             return f"({line})" if " " in line else line
         if term.op in SUMS:
-            over = ", ".join(sorted(term.reduced, key="ncshw".find))
-            return f"{term.op}[{over}]({written(term.args[0])})"
+            over = "".join(sorted(term.reduced, key="ncshw".find))
+            return f"{term.op}_{over}({written(term.args[0])})"
         template, own = ELEMENTWISE[term.op]
         inside = 0 if "(" in template else own
         later = term.op in ("subtract", "divide")

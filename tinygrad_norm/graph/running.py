@@ -15,6 +15,7 @@ from ..check.leaves import parts
 from ..engine.context import STATE
 from ..engine.origins import Data, Failed, Trail, examine
 from ..engine.primitive import PRIMITIVES, Primitive
+from ..engine.recording import COMPOSED
 from ..engine.tensor import Tensor, constant
 from .model import Refusal
 from .text import in_words
@@ -99,7 +100,8 @@ def _frames(error: Exception) -> list[FrameType]:
     """Return what was running inside `run`, outermost first."""
     frames, step = [], error.__traceback__
     while step is not None:
-        frames.append(step.tb_frame)
+        if step.tb_frame.f_code is not COMPOSED:
+            frames.append(step.tb_frame)
         step = step.tb_next
     ours = [i for i, frame in enumerate(frames) if frame.f_code.co_filename == __file__]
     return frames[max(ours, default=-1) + 1 :]

@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ...engine.origins import Trail, examine
+from ...engine.recording import COMPOSED
 
 Call = tuple[CodeType, int]
 """A piece of code, and the instruction at which it stood."""
@@ -49,7 +50,8 @@ def _frames() -> list[FrameType]:
     found = []
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code is not examine.__code__:
-        found.append(frame)
+        if frame.f_code is not COMPOSED:
+            found.append(frame)
         frame = frame.f_back
     found.reverse()
     rooms = [_room(frame.f_code.co_filename) for frame in found]
