@@ -178,3 +178,19 @@ def test_the_same_inputs_give_the_same_bits() -> None:
             y = fused(*leaves)
             runs.append(b"".join(a.data.tobytes() for a in (y, *tn.grad(y, leaves, x))))
         assert len(set(runs)) == 1
+
+
+def test_products_of_constants_keep_all_digits() -> None:
+    """Factors that the passes multiply with each other are written into the text of a kernel."""
+
+    def fn(x: Any) -> Any:
+        return 0.1234567 * (0.7654321 * x.mean(axis=0) + 0.8123456 * x)
+
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((7, 6)).astype(np.float32) for _ in range(2))
+    fused = tn.fuse(fn)
+    leaf = tn.tensor(x, requires_grad=True)
+    exact_leaf = tn.tensor(x.astype(np.float64), requires_grad=True)
+    wanted = tn.grad(fn(exact_leaf), exact_leaf, g.astype(np.float64)).data
+    assert abs(tn.grad(fused(leaf), leaf, g).data - wanted).max() < 3e-7 * abs(wanted).max()
+    assert not fused.fallbacks

@@ -198,7 +198,8 @@ class _Writer:
     def literal(self, value: float) -> str:
         if not math.isfinite(value):
             return f"{value}"
-        return repr(value) if self.dtype == "float64" else f"{self.dtype}({value:g})".replace("(-0)", "(-0.0)")
+        whole = self.dtype != "float64" and repr(value) != "-0.0"
+        return self.narrow(repr(value).removesuffix(".0") if whole else repr(value))
 
     def narrow(self, text: str) -> str:
         """Write a number of float64 or an integer in the dtype of the arrays."""
