@@ -63,6 +63,8 @@ SAME: dict[str, tuple[Callable[..., Any], Any]] = {
     "sum of conditions": (lambda x: np.where(((x > 0) + (x > -1)) == (x > -0.5), x, 2 * x), X),
     "largest of conditions": (lambda x: np.where((x > 0).max(axis=1, keepdims=True), x, 2 * x), X),
     "negative base": (lambda x: (-2.0) ** x, np.array([2.0, 4.0])),
+    "a power of a power": (lambda x: (abs(x) ** 1.3) ** 0.7, X),
+    "a power of powers": (lambda x: (x**x) ** (x**0.5), abs(X) + 1),
     "by minus zero": (lambda x: x / -0.0, X),
     "plus zero": (lambda x: 1 / (x + 0.0), EDGES),
     "a constant that is no number": (lambda x: np.where(x > 0, x, np.nan), X),

@@ -27,6 +27,7 @@ UNARY: dict[str, Function] = {
     "negative": lambda a: -a,
     "square": lambda a: a * a,
     "power": lambda a: a**3 / 4,
+    "root": lambda a: (a * a + 0.5) ** 0.25,
     "tanh": np.tanh,
     "exp": lambda a: np.exp(-abs(a)),
     "log": lambda a: np.log(1 + a * a),

@@ -190,8 +190,9 @@ class _Writer:
         if term.op in SUMS:
             return self.total(term)
         template, own = ELEMENTWISE[term.op]
-        inside = 0 if "(" in template else max(own, 1) + (own == 2)
-        strict = term.op in ("subtract", "divide", "power")
+        # A choice, a comparison and a power stand in parentheses within another of their kind.
+        inside = 0 if "(" in template else own + (own in (0, 2, 6))
+        strict = term.op in ("subtract", "divide")
         text = template.format(*(self.expression(a, inside + (strict and i > 0)) for i, a in enumerate(term.args)))
         return f"({text})" if own < binding else text
 
