@@ -43,7 +43,7 @@ def compiled(kernel: Kernel, dtype: np.dtype[Any]) -> Callable[..., None]:
             writes = [types.Array(number, len(kernel.layouts[name]), "C") for name in kernel.outputs]
             ends = [types.uint64] * 2 if kernel.shared else []  # which no index from the end can be
             signature = types.void(*reads, *writes, *[number] * len(kernel.numbers), *ends)
-            # These two flags change no NaN and no infinity; the other ones do.
+            # These two flags change a NaN or an infinity only where products overflow; the other ones ignore both.
             options: dict[str, Any] = {"fastmath": {"reassoc", "contract"}, "error_model": "numpy", "nogil": True}
             try:
                 _made[key] = numba.njit(signature, **options)(names[kernel.name])
