@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_norm as tn
+from tinygrad_norm.fusing.functions import namespace
+from tinygrad_norm.fusing.loops import Kernel
 
 Shape = tuple[int, ...]
 
@@ -84,3 +86,12 @@ def inputs_for(case: Case, dtype: Any, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     xs = [rng.standard_normal(shape) + (1.5 if len(shape) == 1 else 0.3) for shape in case.shapes]
     return [x.astype(dtype) for x in xs]
+
+
+def interpreted(kernel: Kernel, dtype: Any) -> Callable[..., None]:
+    """Run the text of a kernel as Python."""
+    names = dict(namespace(np.dtype(dtype).name))
+    # As numba reads it: 0.0 is of float64, and so is what is added to it.
+    exec(kernel.source.replace(" = 0.0\n", " = float64(0.0)\n"), names)
+    function: Callable[..., None] = names[kernel.name]
+    return function

@@ -155,7 +155,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "graph": {"engine", "norm", "check"},
     "check": {"engine"},
     "nn": {"engine", "norm", "table"},
-    "fusing": {"engine", "nn"},
+    "fusing": {"engine", "nn", "table"},
     "tour": {*PARTS, ""},
     "cli": {*PARTS, "tour", ""},
     "__main__": {"cli"},

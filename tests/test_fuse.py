@@ -104,7 +104,9 @@ def test_higher_derivatives_are_the_compositions(case: Case) -> None:
 
 
 def test_third_derivatives_and_hessians() -> None:
-    fn = lambda x: (tn.layer_norm(x, 3) ** 3).sum()  # noqa: E731
+    def fn(x: Any) -> Any:
+        return (tn.layer_norm(x, 3) ** 3).sum()
+
     x, v = np.random.default_rng(0).standard_normal((2, 2, 3))
     close(tn.hvp(tn.fuse(fn), x, v), tn.hvp(fn, x, v))
     close(tn.jacobian(tn.fuse(tn.ops.softmax), x), tn.jacobian(tn.ops.softmax, x))
@@ -152,7 +154,9 @@ def test_only_what_is_wanted_is_computed() -> None:
 
 
 def test_one_tensor_given_twice_and_inputs_that_depend_on_each_other() -> None:
-    fn = lambda a, b: tn.layer_norm(a * b, 6) + b  # noqa: E731
+    def fn(a: Any, b: Any) -> Any:
+        return tn.layer_norm(a * b, 6) + b
+
     fused, x = tn.fuse(fn), tn.tensor(inputs_for(Case(fn, (ROWS,), 0, 0), "float64")[0], requires_grad=True)
     for second in (x, np.tanh(x)):
         y, z = fused(x, second), fn(x, second)

@@ -15,9 +15,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import tinygrad_norm as tn
+from tests.fused_cases import interpreted
 from tinygrad_norm.fusing import kernels
-from tinygrad_norm.fusing.functions import namespace
-from tinygrad_norm.fusing.loops import Kernel
 from tinygrad_norm.fusing.run import Fused
 
 pytest.importorskip("numba", reason="fuse compiles with numba, which the extra `compile` installs")
@@ -105,27 +104,19 @@ def _normalized(a: Any, axis: tuple[int, ...]) -> Any:
     return centred / np.sqrt((centred * centred).mean(axis, keepdims=True) + 1e-3)
 
 
-def interpreted(kernel: Kernel, dtype: Any) -> Callable[..., None]:
-    """Run the text of a kernel as Python."""
-    names = dict(namespace(np.dtype(dtype).name))
-    exec(kernel.source, names)
-    return names[kernel.name]  # type: ignore[no-any-return]
-
-
-def differs(function: Function, shapes: list[tuple[int, ...]], seed: int = 0) -> str | None:
-    """Return where the compiled function differs from the composition; and why it fell back, in ``fallbacks``."""
+def difference(function: Function, shapes: list[tuple[int, ...]], seed: int = 0) -> tuple[str | None, Counter[str]]:
+    """Return where the compiled function differs from the composition, and why it fell back."""
     rng = np.random.default_rng(seed)
     leaves = [tn.tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes]
-    fused = Fused(function, fallbacks=Counter())  # which does not ask what the function reads from elsewhere
+    fused = Fused(function, closed=True)  # all that the function reads from elsewhere are its own steps
     with np.errstate(all="ignore"):
         y, z = fused(*leaves), function(*leaves)
         g = rng.standard_normal(z.shape)
         ours, theirs = ([out, *tn.grad(out, leaves, g)] for out in (y, z))
     for name, a, b in zip(["y", *map(str, range(len(leaves)))], ours, theirs, strict=True):
         if a.shape != b.shape or not np.allclose(a.data, b.data, rtol=1e-9, atol=1e-9, equal_nan=True):
-            return f"{name}: {a.data.ravel()[:5]} for {b.data.ravel()[:5]}"
-    differs.fallbacks = fused.fallbacks  # type: ignore[attr-defined]
-    return None
+            return f"{name}: {a.data.ravel()[:5]} for {b.data.ravel()[:5]}", fused.fallbacks
+    return None, fused.fallbacks
 
 
 EXPECTED = (
@@ -140,8 +131,7 @@ def test_random_compositions_are_what_they_were(program: tuple[Function, list[tu
     function, shapes, text = program
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "compiled", interpreted)
-        found = differs(function, shapes)
+        found, reasons = difference(function, shapes)
     assert found is None, f"{found} in {text}"
-    reasons: Counter[str] = differs.fallbacks  # type: ignore[attr-defined]
     assert all(any(known in reason for known in EXPECTED) for reason in reasons), (reasons, text)
     event("fell back" if reasons else "compiled")

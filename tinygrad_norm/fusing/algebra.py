@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeAlias
 
 from .terms import SUMS, Axes, Output, Program, Term, Terms, below
@@ -64,8 +65,7 @@ def statistics(outputs: Iterable[Output]) -> list[Term]:
     found: dict[Term, None] = {}
     for term in terms:
         pending = set().union(*(wide[a] for a in term.args))
-        met = {r for r in pending if term.axes & r.reduced and term.op not in SUMS}
-        met |= {r for r in pending if term.op in SUMS and term.args[0].axes & r.reduced}
+        met = {r for r in pending if r.reduced & (term.args[0] if term.op in SUMS else term).axes}
         found |= dict.fromkeys(sorted(met, key=lambda r: r.serial))
         wide[term] = pending - met | ({term} if term.op in SUMS else set())
     return list(found)
@@ -136,22 +136,13 @@ def with_corrected_means(programs: Sequence[Program]) -> tuple[Program, ...]:
 
 def saved_statistics(forward: Program, backward: Sequence[Program], kept: Axes) -> list[Term]:
     """Return what the forward pass hands on: statistics, as large as the kept axes. All else is computed again."""
-    own = set(below(output.term for output in forward.outputs))
     from_sums: set[Term] = set()
-    for term in below(own):
+    for term in below(output.term for output in forward.outputs):
         if term.op in SUMS or any(a in from_sums for a in term.args):
             from_sums.add(term)
-    found: dict[Term, None] = {}
-    for program in backward:
-        pending, seen = [output.term for output in program.outputs], set[Term]()
-        while pending:
-            term = pending.pop()
-            if term in own & from_sums and term.axes <= kept:
-                found[term] = None
-            elif term not in seen:
-                seen.add(term)
-                pending += term.args
-    return sorted(found, key=lambda term: term.serial)
+    known = {term for term in from_sums if term.axes <= kept}
+    wanted = below((o.term for program in backward for o in program.outputs), lambda term: term not in known)
+    return [term for term in wanted if term in known]
 
 
 def reading(program: Program, saved: dict[Term, tuple[str, tuple[str, ...]]]) -> Program:
@@ -190,22 +181,22 @@ def _addends(terms: Terms, term: Term, over: Axes, known: dict[Term, list[Produc
 
 
 def _expanded(terms: Terms, term: Term, over: Axes, known: dict[Term, list[Product]]) -> list[Product]:
-    if term.op == "negative":
-        minus = terms.number(-1)
-        return [((minus, *factors), divisors) for factors, divisors in _addends(terms, term.args[0], over, known)]
-    if term.op in ("add", "subtract") and all(a.axes & over for a in term.args):
-        first, second = (_addends(terms, a, over, known) for a in term.args)
-        if term.op == "subtract":
-            second = [((terms.number(-1), *factors), divisors) for factors, divisors in second]
-        return first + second
+    if term.op == "negative" or (term.op in ("add", "subtract") and all(a.axes & over for a in term.args)):
+        return _added(terms, term.op, [_addends(terms, a, over, known) for a in term.args])
     factors, divisors = _product(term, lambda x: bool(x.axes & over))
-    if any(divisor.axes & over for divisor in divisors):
-        return [((term,), ())]
     sums = [factor for factor in factors if factor is not term and len(_addends(terms, factor, over, known)) > 1]
     if len(sums) != 1:
         return [(factors, divisors)]
     rest = tuple(factor for factor in factors if factor is not sums[0])
     return [((*rest, *more), (*divisors, *by)) for more, by in _addends(terms, sums[0], over, known)]
+
+
+def _added(terms: Terms, op: str, args: Sequence[list[Product]]) -> list[Product]:
+    """Return a sum, a difference or a negative of sums of products as one sum of products."""
+    *first, last = args
+    if op != "add":
+        last = [((terms.number(-1), *factors), divisors) for factors, divisors in last]
+    return [*chain(*first), *last]
 
 
 def with_linear_sums(program: Program, loops: Loops) -> Program:
@@ -220,19 +211,15 @@ def with_linear_sums(program: Program, loops: Loops) -> Program:
 
     def summed(x: Term, over: Axes) -> Term:
         """Return the sum of a term: of each addend the constant part times the sum of the rest."""
-        parts = _addends(terms, x, over, {})
-        ahead = [any(wait(f) and not f.axes & over for f in (*factors, *divisors)) for factors, divisors in parts]
-        if len(parts) > 1 and not any(ahead):
-            parts = [_product(x, lambda t: bool(t.axes & over))]
-        total: Term | None = None
-        for factors, divisors in parts:
-            if any(divisor.axes & over for divisor in divisors):
-                factors, divisors = (terms.product(factors, divisors),), ()  # noqa: PLW2901 (it is kept whole)
+        addends = _addends(terms, x, over, {})
+        if len(addends) > 1 and not any(wait(f) and not f.axes & over for factors, _ in addends for f in factors):
+            addends = [_product(x, lambda t: bool(t.axes & over))]
+        parts = []
+        for factors, divisors in addends:
             constant = [f for f in factors if not f.axes & over]
             varying = terms.product(f for f in factors if f.axes & over)
-            part = terms.product([*constant, inner_sum(varying, over)], divisors)
-            total = part if total is None else terms.apply("add", total, part)
-        return total if total is not None else terms.number(0)
+            parts.append(terms.product([*constant, inner_sum(varying, over)], divisors))
+        return terms.total(parts)
 
     def inner_sum(x: Term, over: Axes) -> Term:
         """Return a sum; a factor that does not vary along the innermost loop is multiplied by that loop's sum."""
@@ -268,15 +255,9 @@ def with_collected_terms(program: Program, loops: Loops) -> Program:
         for factors, divisors in _top_addends(terms, term, loops.kept):
             constant = [f for f in factors if f.axes <= loops.kept]
             varying = terms.product(f for f in factors if not f.axes <= loops.kept)
-            slow = [d for d in divisors if d.axes <= loops.kept]
-            varying = terms.product([varying], [d for d in divisors if not d.axes <= loops.kept])
-            k = terms.product(constant, slow)
+            k = terms.product(constant, divisors)
             gathered[varying] = terms.apply("add", gathered[varying], k) if varying in gathered else k
-        parts = [terms.apply("multiply", k, v) for v, k in gathered.items()]
-        total = parts[0]
-        for part in parts[1:]:
-            total = terms.apply("add", total, part)
-        return total
+        return terms.total(terms.apply("multiply", k, v) for v, k in gathered.items())
 
     return replace(program, outputs=tuple(replace(o, term=collected(o.term)) for o in program.outputs))
 
@@ -284,11 +265,6 @@ def with_collected_terms(program: Program, loops: Loops) -> Program:
 def _top_addends(terms: Terms, term: Term, kept: Axes) -> list[Product]:
     if term.axes <= kept:
         return [((term,), ())]
-    if term.op == "negative":
-        return [((terms.number(-1), *f), d) for f, d in _top_addends(terms, term.args[0], kept)]
-    if term.op in ("add", "subtract"):
-        first, second = (_top_addends(terms, a, kept) for a in term.args)
-        if term.op == "subtract":
-            second = [((terms.number(-1), *f), d) for f, d in second]
-        return first + second
+    if term.op in ("negative", "add", "subtract"):
+        return _added(terms, term.op, [_top_addends(terms, a, kept) for a in term.args])
     return [_product(term, lambda x: not x.axes <= kept)]

@@ -95,7 +95,7 @@ def constant_key(x: Any) -> Any:
 def outside(fn: Callable[..., Any]) -> tuple[Callable[[], tuple[Any, ...]], str]:
     """Return a function that gives the constants which another one reads from elsewhere; and why that is impossible.
 
-    Numbers may be bound anew, so they are looked at in each call. Whatever else may change is refused.
+    Numbers are looked up in each call, because they may change. Anything else that may change is refused.
     """
     try:
         places = list(_places(fn, set()))

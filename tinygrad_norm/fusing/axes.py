@@ -14,9 +14,8 @@ from math import prod
 from typing import Any
 
 from ..engine.tensor import Tensor
+from .terms import SUMS
 from .unknown import UnfusableError
-
-REDUCTIONS = ("sum", "mean", "max", "min")
 
 
 class Axis:
@@ -85,7 +84,7 @@ class Layouts:
             unify(_flat(self.dims[operands[0]]), _flat(self.dims[y]))
         elif node.primitive.name == "transpose":
             self.dims[y] = tuple(self.dims[operands[0]][i] for i in node.static["axes"])
-        elif node.primitive.name in REDUCTIONS:
+        elif node.primitive.name in SUMS:
             axes, keepdims = node.static["axis"], node.static["keepdims"]
             kept = [() if i in axes else dim for i, dim in enumerate(self.dims[operands[0]])]
             self.dims[y] = tuple(dim for i, dim in enumerate(kept) if keepdims or i not in axes)
@@ -115,7 +114,7 @@ class Layouts:
             return
         operands = [x for x in node.inputs if isinstance(x, Tensor)]
         self.varies[y] = set().union(*(self.varies[x] for x in operands))
-        if node.primitive.name in REDUCTIONS:
+        if node.primitive.name in SUMS:
             self.varies[y] -= set(self.reduced(y))
 
     def reduced(self, y: Tensor) -> list[Axis]:

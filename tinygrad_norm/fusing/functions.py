@@ -32,26 +32,22 @@ def namespace(dtype: str) -> dict[str, Any]:  # noqa: PLR0915 (all share the con
     # Nothing is reassociated here: the parts of log(2) must be subtracted one after the other.
     exact: Any = numba.njit(fastmath={"contract"}, error_model="numpy", inline="never")
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def as_float(typing: Any, bits: Any) -> Any:
-        """Read the bits of an integer as a floating number."""
-        kind = types.float32 if bits.bitwidth == 32 else types.float64
+    def reads_bits_as(*kinds: Any) -> Any:
+        """Return a function that reads the bits of a number as those of the kind of the same width."""
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], context.get_value_type(kind))
+        @intrinsic  # type: ignore[untyped-decorator]
+        def read(typing: Any, x: Any) -> Any:
+            (kind,) = (kind for kind in kinds if kind.bitwidth == x.bitwidth)
 
-        return kind(bits), generate
+            def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return builder.bitcast(args[0], context.get_value_type(kind))
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def as_integer(typing: Any, number: Any) -> Any:
-        """Read the bits of a floating number as an integer."""
-        kind = types.int32 if number.bitwidth == 32 else types.int64
+            return kind(x), generate
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], context.get_value_type(kind))
+        return read
 
-        return kind(number), generate
-
+    as_float = reads_bits_as(types.float32, types.float64)
+    as_integer = reads_bits_as(types.int32, types.int64)
     shift, bias = integer(_FRACTION[dtype]), integer(_BIAS[dtype])
     low, high = map(real, _LIMITS[dtype])
     log_2, rest = map(real, _LOG_2[dtype])

@@ -96,7 +96,7 @@ class Launch:
             own = list(given)
             for i in self._partial:
                 own[i] = np.empty_like(given[i])
-            parts.append((own, pool(len(others)).submit(self._function, *own, *self._numbers, *ends)))
+            parts.append((own, pool(len(others), getpid()).submit(self._function, *own, *self._numbers, *ends)))
         self._function(*given, *self._numbers, start, stop)
         for own, running in parts:
             running.result()
@@ -114,13 +114,9 @@ def _parts(sizes: Mapping[str, int], shared: str | None, threads: int) -> list[t
 
 
 @lru_cache
-def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+def pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process: those of a parent are not there after a fork."""
     return ThreadPoolExecutor(workers, "tinygrad_norm")
-
-
-def pool(workers: int) -> ThreadPoolExecutor:
-    """Return the threads of this process: those of a parent are not there after a fork."""
-    return _pool(workers, getpid())
 
 
 class Plan:

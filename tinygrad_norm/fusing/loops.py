@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .names import total_words, words
-from .primitives import ELEMENTWISE, RESERVED
+from .primitives import RESERVED, written
 from .schedule import Schedule, Sweep, depth, in_sweep
 from .terms import SUMS, Output, Term, below
 
@@ -189,12 +189,7 @@ class _Writer:
             return f"({text})" if text.startswith("-") and binding > _SIGN else text
         if term.op in SUMS:
             return self.total(term)
-        template, own = ELEMENTWISE[term.op]
-        # A choice, a comparison and a power stand in parentheses within another of their kind.
-        inside = 0 if "(" in template else own + (own in (0, 2, 6))
-        strict = term.op in ("subtract", "divide")
-        text = template.format(*(self.expression(a, inside + (strict and i > 0)) for i, a in enumerate(term.args)))
-        return f"({text})" if own < binding else text
+        return written(term.op, term.args, binding, self.expression)
 
     def literal(self, value: float) -> str:
         if not math.isfinite(value):

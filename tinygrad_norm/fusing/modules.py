@@ -307,7 +307,7 @@ class Fuser:
     def function(self, chain: Chain) -> Fused:
         found = self.functions.get(chain.key)
         if found is None:
-            found = self.functions[chain.key] = Fused(chain, self.threads, self.available, self.fallbacks)
+            found = self.functions[chain.key] = Fused(chain, self.threads, self.available, self.fallbacks, closed=True)
             if len(self.functions) > _MOST_FUNCTIONS:
                 del self.functions[next(iter(self.functions))]
         return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 CALL = 9
 
@@ -50,6 +51,17 @@ ELEMENTWISE: Mapping[str, tuple[str, int]] = {
     "greater": ("{0} > {1}", 2),
     "greater_equal": ("{0} >= {1}", 2),
 }
+
+
+def written(op: str, args: Sequence[Any], binding: int, write: Callable[[Any, int], str]) -> str:
+    """Write an operation, in parentheses where it binds less than what stands around it; ``write`` its arguments."""
+    template, own = ELEMENTWISE[op]
+    # A choice, a comparison and a power stand in parentheses within another of their kind.
+    inside = 0 if "(" in template else own + (own in (0, 2, 6))
+    later = op in ("subtract", "divide")
+    text = template.format(*(write(a, inside + (later and i > 0)) for i, a in enumerate(args)))
+    return f"({text})" if own < binding else text
+
 
 OF_BOOLEANS = {name for name in ELEMENTWISE if name.startswith(("bitwise", "logical", "invert"))}
 """What takes conditions; of all else only a choice does, and a sum."""

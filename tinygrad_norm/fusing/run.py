@@ -37,14 +37,16 @@ class Fused:
     """
 
     def __init__(
-        self, fn: Callable[..., Any], threads: int = 1, available: bool = True, fallbacks: Counter[str] | None = None
-    ) -> None:
+        self, fn: Callable[..., Any], threads: int = 1, available: bool = True,
+        fallbacks: Counter[str] | None = None, closed: bool = False,
+    ) -> None:  # fmt: skip
+        """Take a function, and where fallbacks are counted; a ``closed`` one reads only what it is given."""
         self.fn, self.threads, self.available = fn, threads, available
         self.fallbacks: Counter[str] = Counter() if fallbacks is None else fallbacks
         name = getattr(fn, "__name__", "fused")
         self.__name__ = name if name.isidentifier() and not iskeyword(name) else "fused"
         self.__doc__ = fn.__doc__
-        self._outside, self._refused = (lambda: (), "") if fallbacks is not None else outside(fn)
+        self._outside, self._refused = (tuple, "") if closed else outside(fn)
         self._calls: dict[Any, Call | str] = {}
         self._lock = RLock()
         self._latest: Call | None = None
@@ -59,13 +61,15 @@ class Fused:
         key: list[Any] = []
         inputs: list[Any] = []
         arrays: list[Array] = []
-        tensors, needed, ordered, plain = False, False, True, True
+        needed: list[bool | None] = []  # whether each needs a gradient, which the function may ask; None for arrays
+        tensors, ordered, plain = False, True, True
         for x in (*args, *options.values()) if options else args:
             if isinstance(x, Tensor):
                 array, tensors = x._array, True
-                needed = needed or x._requires_grad
+                needed.append(x._requires_grad)
             elif type(x) is np.ndarray:
                 array = x
+                needed.append(None)
             else:
                 key.append(constant_key(x))
                 plain = plain and key[-1] is not None
@@ -76,8 +80,7 @@ class Fused:
             key.append(array.dtype)
             ordered = ordered and array.flags.c_contiguous
         state = STATE.get()
-        # Which inputs are Tensors, and need a gradient, the function may ask.
-        key.append(tuple([x._requires_grad if isinstance(x, Tensor) else None for x in inputs]) if tensors else None)
+        key.append(tuple(needed) if tensors else None)
         call = self._call_for(key if plain else None, ordered, state, args, options)
         if not isinstance(call, Call):
             return self._composed(call, args, options, out)
@@ -91,7 +94,7 @@ class Fused:
             results = [constant(y, label) for y, label in zip(results, call.labels, strict=True)]
         elif call.gives_numbers:
             results = [y if y.ndim else y[()] for y in results]
-        if needed and state.recording:
+        if True in needed and state.recording:
             self._record(call, results, inputs, tuple(made[call.count :]), state)
         return results[0] if call.sequence is None else call.sequence(results)
 

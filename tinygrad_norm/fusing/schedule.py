@@ -86,13 +86,8 @@ def depth(term: Term, loops: Loops) -> int:
 def in_sweep(roots: Iterable[Term], loops: Loops, parts: Iterable[Term]) -> list[Term]:
     """Return what varies along inner loops in the computation of some terms, arguments first."""
     inner, parts = frozenset(loops.inner), set(parts)
-    found, pending = dict[Term, None](), list(roots)
-    while pending:
-        term = pending.pop()
-        if term not in found and term.axes & inner:
-            found[term] = None
-            pending += term.args if term.op not in SUMS or term in parts else ()
-    return sorted(found, key=lambda term: term.serial)
+    found = below(roots, lambda term: term.axes & inner and (term.op not in SUMS or term in parts))
+    return [term for term in found if term.axes & inner]
 
 
 def schedule(program: Program, loops: Loops) -> Schedule:
@@ -140,27 +135,16 @@ def schedule(program: Program, loops: Loops) -> Schedule:
             if user.axes & inner != s.axes & inner and user.op not in SUMS:
                 raise UnfusableError("a sum over inner loops meets again the loops that it ran over")
     for o in written:
-        if any(set(o.layout) & s.reduced for s in parts.intersection(_without_arguments([o.term], full))):
+        if any(set(o.layout) & s.reduced for s in parts.intersection(below([o.term], lambda term: term not in full))):
             raise UnfusableError("a sum over inner loops is repeated along them")
     for o in after:
-        if any(t.op in SUMS and t not in across for t in _without_arguments([o.term], across)):
+        if any(t.op in SUMS and t not in across for t in below([o.term], lambda term: term not in across)):
             raise UnfusableError("a sum over all loops meets a statistic again")
         if any(o.term.axes != s.axes for s in set(below([o.term])) & set(across)) or set(o.layout) != o.term.axes:
             raise UnfusableError("a sum over all loops is used again")
     between = tuple(o for o in now if o not in written)
     late = tuple(s for s in across if s not in swept)
     return Schedule(program, loops, tuple(sweeps), levels, between, late, after)
-
-
-def _without_arguments(roots: Iterable[Term], ends: Iterable[Term]) -> list[Term]:
-    """Return what terms are computed from, but not what the ends among it are computed from."""
-    ends, found, pending = set(ends), dict[Term, None](), list(roots)
-    while pending:
-        term = pending.pop()
-        if term not in found:
-            found[term] = None
-            pending += term.args if term not in ends else ()
-    return list(found)
 
 
 def _check_place(s: Term, loops: Loops, is_part: bool, is_across: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..table import Table
 from .build import Stages
 from .schedule import Schedule
 
@@ -48,12 +49,12 @@ class Sweeps:
 
     def __str__(self) -> str:
         named = [("forward", self.forward), *([("backward", self.backward)] if self.backward else [])]
-        head = ["", "sweeps", "reads", "writes", "fused", "composition", "least"]
+        head = ("", "sweeps", "reads", "writes", "fused", "composition", "least")
         rows = [
             [name, str(p.sweeps), _listed(p.reads), _listed(p.writes), str(p.fused), str(p.composition), str(p.least)]
             for name, p in named
         ]
-        return _table([head, *rows])
+        return Table("", head, rows).text().removeprefix("\n")
 
 
 def counted(stages: Stages, backward: Schedule | None) -> Sweeps:
@@ -73,12 +74,3 @@ def _pass(schedule: Schedule, composition: int) -> Pass:
 
 def _listed(times: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in times.items()) or "none"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in _pairs(row, widths)).rstrip() for row in rows)
-
-
-def _pairs(row: Sequence[str], widths: Sequence[int]) -> Iterable[tuple[str, int]]:
-    return zip(row, widths, strict=True)

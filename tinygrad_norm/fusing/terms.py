@@ -87,6 +87,13 @@ class Terms:
             result = self.apply("divide", result, divisor)
         return result
 
+    def total(self, parts: Iterable[Term]) -> Term:
+        """Return the sum of terms, of which there is at least one."""
+        result, *others = parts
+        for part in others:
+            result = self.apply("add", result, part)
+        return result
+
     def again(self, term: Term, args: tuple[Term, ...]) -> Term:
         """Return the same operation on other arguments."""
         if args == term.args:
@@ -170,13 +177,16 @@ class Program:
     numbers: Mapping[Term, str]
 
 
-def below(terms: Iterable[Term]) -> Iterator[Term]:
-    """Yield the terms and all that they are computed from, each once, arguments first."""
+def below(terms: Iterable[Term], through: Callable[[Term], object] = lambda _: True) -> Iterator[Term]:
+    """Yield the terms and all that they are computed from, each once, arguments first.
+
+    Where ``through`` is false for a term, its arguments are not followed.
+    """
     found: dict[Term, None] = {}
     pending = list(terms)
     while pending:
         term = pending.pop()
         if term not in found:
             found[term] = None
-            pending += term.args
+            pending += term.args if through(term) else ()
     yield from sorted(found, key=lambda term: term.serial)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .algebra import choose_loops, with_collected_terms, with_linear_sums
 from .names import words
-from .primitives import ELEMENTWISE
+from .primitives import written
 from .run import Fused
 from .terms import SUMS, Program, Term, below
 
@@ -32,7 +32,7 @@ def formulas(program: Program) -> str:
     results = {output.term: output.name for output in program.outputs}
     lines = []
 
-    def written(term: Term, binding: int = 0) -> str:
+    def expression(term: Term, binding: int = 0) -> str:
         if term in text:
             return text[term]
         if term.op in ("input", "number"):
@@ -42,19 +42,15 @@ def formulas(program: Program) -> str:
             return f"({line})" if " " in line else line
         if term.op in SUMS:
             over = "".join(sorted(term.reduced, key="ncshw".find))
-            return f"{term.op}_{over}({written(term.args[0])})"
-        template, own = ELEMENTWISE[term.op]
-        inside = 0 if "(" in template else own
-        later = term.op in ("subtract", "divide")
-        line = template.format(*(written(a, inside + (later and i > 0)) for i, a in enumerate(term.args)))
-        return f"({line})" if own < binding else line
+            return f"{term.op}_{over}({expression(term.args[0])})"
+        return written(term.op, term.args, binding, expression)
 
     for t in terms:
         name = results.get(t) or program.terms.names.get(t)
         if not name and t.args and (t.op in SUMS or uses.count(t) > 1):
             name = words(t, program.terms.names)
         if name and t.op not in ("input", "number", "count"):
-            line = written(t)
+            line = expression(t)
             while name in text.values():
                 name += "_"
             lines.append(f"{name} = {line}")

@@ -17,9 +17,9 @@ import numpy as np
 from ..engine.context import surrounding
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, backpropagate, constant, walk
-from .axes import REDUCTIONS, Layouts, Names, name_loops, uncut
+from .axes import Layouts, Names, name_loops, uncut
 from .primitives import ELEMENTWISE, OF_BOOLEANS, RESERVED, SAME
-from .terms import Output, Program, Term, Terms, below
+from .terms import SUMS, Output, Program, Term, Terms, below
 from .unknown import FILL, UnfusableError, unknown
 
 
@@ -157,7 +157,7 @@ class _Reading:
             self.layouts.find_dependence(y)
         if any(x.dtype != outputs[0].dtype for x in (*inputs, *outputs)):
             raise UnfusableError("its arrays have several dtypes")
-        reductions = [y for y in self.order if y.node.primitive.name in REDUCTIONS]  # type: ignore[union-attr]
+        reductions = [y for y in self.order if y.node.primitive.name in SUMS]  # type: ignore[union-attr]
         largest = max([*inputs, *outputs], key=lambda x: x.ndim if x.size > 1 else -1)
         whole = [*inputs, *seeds, *results]
         self.names: Names = name_loops(
@@ -232,7 +232,7 @@ class _Reading:
         _check_operands(name, node.arrays)
         if name in ("astype", "sum") and node.arrays[0].dtype.kind == "b":
             operands[0] = self.terms.apply("where", operands[0], self.terms.number(1), self.terms.number(0))
-        if name in REDUCTIONS:
+        if name in SUMS:
             return self.terms.reduce(name, operands[0], self.names.each(self.layouts.reduced(y)))
         if name in SAME or (name == "astype" and node.arrays[0].dtype in (y.dtype, np.bool_, np.int64)):
             return operands[0]
