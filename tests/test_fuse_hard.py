@@ -91,6 +91,24 @@ def test_functions(name: str) -> None:
     assert_same(fn, x)
 
 
+LARGEST: dict[str, tuple[Callable[..., Any], bool]] = {
+    "of an argument": (lambda x: x.max(axis=0) * x, True),
+    "of what is exact": (lambda x: x / abs(x).max(axis=1, keepdims=True), True),
+    "of a product": (lambda x: (x * (x - x.mean(axis=1, keepdims=True)) / 3).max(axis=1), False),
+    "smallest of a norm": (lambda x: tn.layer_norm(x, 6).min(axis=1, keepdims=True) * x, False),
+    "as a mask": (lambda x: np.where(x / 3 >= (x / 3).max(axis=1, keepdims=True), x, 0), False),
+    "as a distance": (lambda x: abs(x / 3 - (x / 3).max(axis=1, keepdims=True)), False),
+    "subtracted alone": (lambda x: tn.ops.log_softmax(x / 3, axis=1), True),
+}
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_no_value_is_compared_with_the_largest_of_rounded_ones(name: str) -> None:
+    """Computed again in the backward pass, a value need not have the bits of the largest that was saved."""
+    fn, compiled = LARGEST[name]
+    assert_same(fn, X, compiled=compiled)
+
+
 def exp(x: Any) -> Any:
     return np.exp(x) * 2
 

@@ -122,6 +122,7 @@ def difference(function: Function, shapes: list[tuple[int, ...]], seed: int = 0)
 EXPECTED = (
     "statistics over different axes", "a sum runs over a part", "a sum over kept axes", "is used again", "as it is",
     "meets again the loops", "keeps some that are not", "meets itself", "a reshape cuts",
+    "of what is computed",
 )  # fmt: skip
 """What the loops cannot hold; any other reason would be a gap."""
 

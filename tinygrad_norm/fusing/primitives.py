@@ -66,6 +66,13 @@ def written(op: str, args: Sequence[Any], binding: int, write: Callable[[Any, in
 OF_BOOLEANS = {name for name in ELEMENTWISE if name.startswith(("bitwise", "logical", "invert"))}
 """What takes conditions; of all else only a choice does, and a sum."""
 
+COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+
+EXACT = {
+    "absolute", "clip", "finite", "isfinite", "isnan", "max", "maximum", "min", "minimum", "negative", "sign", "where",
+}  # fmt: skip
+"""What rounds nothing: computed again from the same arguments, it is the same number wherever it stands."""
+
 SAME = {"broadcast_to", "reshape", "transpose", "detach"}
 """What only arranges elements: loops do that without moving them."""
 

@@ -18,7 +18,7 @@ from ..engine.context import surrounding
 from ..engine.primitive import Node
 from ..engine.tensor import Tensor, backpropagate, constant, walk
 from .axes import Layouts, Names, name_loops, uncut
-from .primitives import ELEMENTWISE, OF_BOOLEANS, RESERVED, SAME
+from .primitives import COMPARISONS, ELEMENTWISE, EXACT, OF_BOOLEANS, RESERVED, SAME
 from .terms import SUMS, Output, Program, Term, Terms, below
 from .unknown import FILL, UnfusableError, unknown
 
@@ -238,6 +238,8 @@ class _Reading:
             return operands[0]
         if name == "square" or (name == "power" and operands[1] is self.terms.number(2)):
             return self.terms.apply("multiply", operands[0], operands[0])
+        if name in COMPARISONS or name == "sign":
+            _check_extremes(operands)
         if name in ELEMENTWISE:
             return self.terms.apply(name, *operands)
         raise UnfusableError(f"{name} is not among the operations that are compiled")
@@ -265,6 +267,16 @@ def _check_operands(name: str, arrays: Sequence[Any]) -> None:
         isinstance(x, float) and not np.isfinite(x) for x in values
     ):
         raise UnfusableError(f"{name} with a constant that is infinite or no number")
+
+
+def _check_extremes(compared: Sequence[Term]) -> None:
+    """Refuse to look for the largest of values that are rounded: computed again, they may miss it by a bit."""
+    exact = {"input", "number", *EXACT, *COMPARISONS, *OF_BOOLEANS}
+    for term in below(compared, lambda t: t.op in ("add", "subtract", "negative")):
+        if term.op in ("max", "min") and any(t.op not in exact for t in below(term.args)):
+            raise UnfusableError(
+                f"it compares with the {term.op} of what is computed, which may be rounded differently"
+            )
 
 
 _MOST_OPERATIONS = 400
