@@ -181,6 +181,14 @@ def test_parts_of_sums_within_a_sweep() -> None:
     assert not last.parts + last.sums
 
 
+def test_sums_over_kept_loops_run_in_the_first_sweep_that_reads_their_arrays() -> None:
+    for name, number in (("layer norm, sequences", 2), ("rms norm", 1)):
+        case = CASES[name]
+        stages = build.staged(_traced(case.fn, *case.shapes), "f4")
+        first, last = build.scheduled_backward(stages.backward[0], stages.forward.loops.kept).sweeps
+        assert (len(first.across), len(last.across)) == (number, 0)
+
+
 # With a pass broken, the comparison sees it.
 
 
@@ -256,7 +264,7 @@ MUTANTS: dict[str, tuple[Any, str, str]] = {
         "k",
     ),
     "a level too early": (schedule.schedule, "+ (term in full)", "+ 0"),
-    "all in the first sweep": (schedule.schedule, "place = next(sharing, count - 1)", "place = 0"),
+    "all in the first sweep": (schedule.schedule, "place = next(fitting, count - 1)", "place = 0"),
     "a transposition is forgotten": (
         axes.Layouts.add,
         'self.dims[operands[0]][i] for i in node.static["axes"]',

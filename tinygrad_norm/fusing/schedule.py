@@ -119,14 +119,18 @@ def schedule(program: Program, loops: Loops) -> Schedule:
     def parts_of(roots: Iterable[Term]) -> tuple[Term, ...]:
         return tuple(t for t in in_sweep(roots, loops, parts) if t in parts)
 
-    # What adds up over kept loops does so in the last sweep, but for what another sweep has the parts of.
-    for s in swept:
-        own = set(parts_of(s.args))
-        sharing = (i for i, sweep in enumerate(sweeps) if own and i >= levels[s] and own <= set(parts_of(sweep.roots)))
-        place = next(sharing, count - 1)
-        sweeps[place] = replace(sweeps[place], across=(*sweeps[place].across, s))
     if written:
         sweeps[-1] = replace(sweeps[-1], outputs=written)
+
+    def needs(roots: Iterable[Term]) -> set[Term]:
+        return {t for t in in_sweep(roots, loops, parts) if t.op == "input" or t in parts}
+
+    # What adds up over kept loops does so in the first sweep that has all it needs anyway: there it costs least,
+    # as the first sweep waits for memory.
+    for s in swept:
+        fitting = (i for i in range(levels[s], count) if needs(s.args) <= needs(sweeps[i].roots))
+        place = next(fitting, count - 1)
+        sweeps[place] = replace(sweeps[place], across=(*sweeps[place].across, s))
     sweeps = [replace(sweep, parts=parts_of(sweep.roots)) for sweep in sweeps]
     for s in reductions:
         _check_place(s, loops, s in parts, s in across)
