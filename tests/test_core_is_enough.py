@@ -156,10 +156,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "check": {"engine"},
     "nn": {"engine", "norm", "table"},
     "fusing": {"engine", "nn", "table"},
+    "distributed": {"engine", "norm", "nn"},
     "tour": {*PARTS, ""},
     "cli": {*PARTS, "tour", ""},
     "__main__": {"cli"},
-    "": {*PARTS, "fusing", "tour"},
+    "": {*PARTS, "fusing", "distributed", "tour"},
 }
 """For each part of the package, the parts it stands on; "" is the package itself."""
 

@@ -1,4 +1,4 @@
-from . import check, graph, nn, norm
+from . import check, distributed, graph, nn, norm
 from .check import (
     GradientMismatch,
     GradientReport,
@@ -39,6 +39,7 @@ __all__ = [
     "check_gradients",
     "check_module",
     "describe",
+    "distributed",
     "draw",
     "draw_jacobian",
     "draw_pattern",

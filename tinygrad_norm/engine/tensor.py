@@ -256,11 +256,7 @@ class Tensor(Operators):
         """
         if self.node is None or not self._requires_grad:
             raise RuntimeError(f"nothing was recorded for {self._label()}: no input requires a gradient, or no_grad()")
-        gradients = backpropagate([(self, seed(self, cotangent))])
-        with _accumulating:  # other threads may reach the same leaves
-            for leaf, gradient in gradients.items():
-                before = leaf._grad
-                leaf._grad = constant(gradient if before is None else before._array + gradient)
+        accumulate([(self, seed(self, cotangent))])
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> Tensor:
@@ -378,6 +374,13 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
     cotangents |= {x: g for x, g in kept.items() if x.node is not None and g is not None}
     settle = _distinct if create_graph else _owned
     return {x: settle(g, x in borrowed, x) for x, g in cotangents.items() if x._requires_grad}
+
+
+def accumulate(seeds: Iterable[tuple[Tensor, Any]]) -> None:
+    """Add the gradients from outputs with their cotangents to ``.grad`` of every leaf."""
+    for leaf, g in backpropagate(seeds).items():
+        with _accumulating:  # other threads may reach the same leaf
+            leaf._grad = constant(g if leaf._grad is None else leaf._grad._array + g)
 
 
 def _name_cotangent(g: Tensor, y: Tensor) -> None:

@@ -198,5 +198,6 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "width": _pairs,
     "value": lambda value: f"with {_pairs(value)}" if np.any(value) else "",
     "size": in_words,
+    "over": str,
     "stride": lambda stride: f"stride {in_words(stride)}",
 }

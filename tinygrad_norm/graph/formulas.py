@@ -35,6 +35,7 @@ _CALLED = {
 }  # fmt: skip
 _OVER = {
     "sum": "Σ", "mean": "mean", "max": "max", "min": "min", "cumsum": "cumulative Σ", "cumprod": "cumulative Π",
+    "allreduce_sum": "Σ",
 }  # fmt: skip
 _RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 

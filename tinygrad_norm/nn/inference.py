@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from graphlib import CycleError, TopologicalSorter
@@ -25,7 +25,6 @@ from .running import Running
 _FOLDED = {Linear: BatchNorm1d, Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
 
 
-@no_grad()
 def recalibrate(model: Module, batches: Iterable[Any]) -> None:
     """Set the statistics of every batch norm in a model to the exact ones of a data set.
 
@@ -63,17 +62,26 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
     >>> layer.running_mean, layer.running_var
     (array([2.]), array([4.]))
     """
-    as_model("recalibrate", model)
+    recalibrate_together(as_model("recalibrate", model), several(batches), lambda sums: sums)
+
+
+def several(batches: Iterable[Any]) -> list[Any]:
+    """Return batches as a list, and refuse one array."""
     if isinstance(batches, np.ndarray | Tensor):
         raise TypeError(f"batches must be several inputs, as a list, and not one array of shape {batches.shape}")
-    batches = list(batches)
-    if not batches:
+    return list(batches)
+
+
+@no_grad()
+def recalibrate_together(model: Module, batches: list[Any], added_up: Callable[[Array], Array]) -> None:
+    """Recalibrate by the batches of all that take part; ``added_up`` returns the sum of an array over all of them."""
+    if not added_up(np.array([len(batches)])):
         raise ValueError("recalibrate needs at least one batch")
     with _in_eval_mode(model):
-        layers = _in_running_order(model, batches)
+        layers = _in_running_order(model, batches, added_up)
         with _unchanged_after_an_error(layers):
             for layer in layers:
-                _set_statistics(model, layer, batches)
+                _set_statistics(model, layer, batches, added_up)
 
 
 @contextmanager
@@ -98,29 +106,34 @@ def _unchanged_after_an_error(layers: list[Running]) -> Iterator[None]:
         raise
 
 
-def _in_running_order(model: Module, batches: list[Any]) -> list[Running]:
+def _in_running_order(model: Module, batches: list[Any], added_up: Callable[[Array], Array]) -> list[Running]:
     """Return the layers that pool, each after those that run before it for any batch."""
     layers = [m for m in model.modules() if isinstance(m, Running) and m.pools]
-    before: dict[Running, set[Running]] = {}
+    place = {layer: i for i, layer in enumerate(layers)}
+    follows = np.zeros((len(layers), len(layers)))  # whether one ran right after another; at itself, whether it ran
     called: dict[Running, None] = {}
     with _observing(layers, lambda layer, inputs, y: called.setdefault(layer)):
         for batch in batches:
             called.clear()
             _run(model, batch)
-            order = list(called)
-            for i, layer in enumerate(order):
-                before.setdefault(layer, set()).update(order[max(i - 1, 0) : i])
+            order = [place[layer] for layer in called]
+            for i, j in zip(order, [*order[:1], *order[:-1]], strict=True):
+                follows[i, [i, j]] = 1
+    follows = added_up(follows)
+    ran = [i for i in range(len(layers)) if follows[i, i]]
+    before = {layers[i]: [layers[j] for j in ran if follows[i, j] and i != j] for i in ran}
     try:
         return list(TopologicalSorter(before).static_order())
     except CycleError:
         raise ValueError("recalibrate needs layers that run in one order, and here it differs by batch") from None
 
 
-def _set_statistics(model: Module, layer: Running, batches: list[Any]) -> None:
+def _set_statistics(model: Module, layer: Running, batches: list[Any], added_up: Callable[[Array], Array]) -> None:
     zero = np.zeros(layer.running_mean.shape)
     count, mean, squares = 0, zero, zero
     for values in _arriving(model, layer, batches):
         count, mean, squares = _merged(count, mean, squares, values)
+    count, mean, squares = _merged_with_others(count, mean, squares, added_up)
     if count < 2:
         raise ValueError(f"recalibrate needs at least two values per channel, and a layer received {count}")
     layer.running_mean = mean.astype(layer.running_mean.dtype)
@@ -164,6 +177,15 @@ def _merged(count: int, mean: Array, squares: Array, values: Array) -> tuple[int
         mean + distance * (added / total),
         squares + np.square(values - own_mean).sum(axis=0) + np.square(distance) * (count * added / total),
     )
+
+
+def _merged_with_others(
+    count: int, mean: Array, squares: Array, added_up: Callable[[Array], Array]
+) -> tuple[int, Array, Array]:
+    """Add what all that take part have; their means, weighted, must be known before the deviations from the whole."""
+    total, *sums = added_up(np.concatenate([[count], count * mean.reshape(-1)]))
+    whole = np.reshape(sums, mean.shape) / max(total, 1)
+    return int(total), whole, added_up(squares + count * np.square(mean - whole))
 
 
 def fold_batch_norm(model: Module) -> Module:

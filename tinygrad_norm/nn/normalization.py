@@ -40,11 +40,14 @@ class BatchNorm(ChannelNorm):
         options: dict[str, Any] = {"eps": self.eps, "stats_dtype": self.stats_dtype}
         if self.uses_running_stats:
             return batch_norm(x, mean=self.running_mean, var=self.running_var, **affine, **options)
-        y, mean, var = batch_norm(x, return_statistics=True, **affine, **options)
-        if self.moves_running_stats and x.size:
-            count = x.size // self.num_features
+        y, mean, var, count = self.by_batch(x, **affine, **options)
+        if self.moves_running_stats and count:
             once_known(lambda: self.track(mean.data, unbiased(var, count)))
         return y
+
+    def by_batch(self, x: Any, **options: Any) -> tuple[Any, Any, Any, int]:
+        """Normalize with the statistics of the batch; return also these, and how many values each is of."""
+        return (*batch_norm(x, return_statistics=True, **options), x.size // self.num_features)
 
 
 class _InstanceNorm(ChannelNorm):

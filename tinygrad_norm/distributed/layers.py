@@ -1,0 +1,117 @@
+"""Batch norm as a layer that shares its statistics with other ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..nn.module import Module, as_model
+from ..nn.normalization import BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d
+from ..nn.running import ANY_RANK
+from .comm import Comm
+from .norms import sync_batch_norm
+
+
+class SyncBatchNorm(BatchNorm):
+    """Batch normalization of (N, C) or (N, C, ...) whose batch is spread over ranks: pattern ``n c ... -> c``.
+
+    In training the statistics are those of all ranks' samples, so every rank calls the layer together with the others,
+    also with no samples. The running statistics are equal on every rank, bit for bit. In eval mode it is `BatchNorm1d`
+    or one of its sisters, and ranks may do as they like.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype
+        As in `tinygrad_norm.nn.BatchNorm1d`, and so is the state.
+    comm : Comm
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `tinygrad_norm.nn.BatchNorm1d`; one value per channel is too few only if it is so for all ranks together.
+    CollectiveError
+        If ranks call different collectives, or one does not come.
+
+    Notes
+    -----
+    *Gradient.* See `sync_batch_norm`. Take it by ``comm.backward(loss)``.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> def rank(comm):
+    ...     layer = SyncBatchNorm(1, comm=comm)
+    ...     y = layer(np.full((1, 1), 2.0 * comm.rank, np.float32))
+    ...     return layer.running_mean.item(), layer.running_var.item()
+    >>> tn.distributed.ThreadComm.run(2, rank)
+    [(0.10000000149011612, 1.100000023841858), (0.10000000149011612, 1.100000023841858)]
+    """
+
+    ranks = ANY_RANK
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+        track_running_stats: bool = True, bias: bool = True, dtype: Any = np.float32, *, stats_dtype: Any = None,
+        comm: Comm,
+    ) -> None:  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype=stats_dtype)
+        self.comm = comm
+
+    def by_batch(self, x: Any, **options: Any) -> tuple[Any, Any, Any, int]:
+        y, mean, var, count = sync_batch_norm(x, self.comm, return_statistics=True, **options)
+        return y, mean, var, count
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, over {self.comm}"
+
+
+def convert_sync_batch_norm(model: Module, comm: Comm) -> Module:
+    """Put a `SyncBatchNorm` where a model has a `BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d`.
+
+    Parameters
+    ----------
+    model : Module
+        Changed. Its parameters stay the same ones, so an optimizer that has them goes on; subclasses of the three are
+        left alone, since they may do something else.
+    comm : Comm
+
+    Returns
+    -------
+    Module
+        The model; or the new layer, if the model itself is a batch norm.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is not a Module.
+
+    Examples
+    --------
+    >>> import tinygrad_norm as tn
+    >>> model = tn.nn.Sequential(tn.nn.Linear(3, 2, rng=0), tn.nn.BatchNorm1d(2))
+    >>> convert_sync_batch_norm(model, tn.distributed.SelfComm())[1]
+    SyncBatchNorm(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, over 1 process)
+    """
+    as_model("convert_sync_batch_norm", model)
+    new: dict[Module, SyncBatchNorm] = {}  # a layer that stands in two places stays one
+    for module in list(model.modules()):
+        if type(module) in (BatchNorm1d, BatchNorm2d, BatchNorm3d):
+            new[module] = _synchronized(module, comm)
+    for module in list(model.modules()):
+        for name, child in list(module.children()):
+            if child in new:
+                setattr(module, name, new[child])
+    return new.get(model, model)
+
+
+def _synchronized(layer: Any, comm: Comm) -> SyncBatchNorm:
+    """Return a layer with the same parameters and the same statistics."""
+    found = SyncBatchNorm(
+        layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats,
+        stats_dtype=layer.stats_dtype, comm=comm,
+    )  # fmt: skip
+    found.weight, found.bias, found.training = layer.weight, layer.bias, layer.training
+    for name, values in layer._buffers.items():
+        setattr(found, name, values)
+    return found

@@ -1,0 +1,98 @@
+"""Real processes, by MPI."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+
+from ..engine.operators import Array
+from .comm import CollectiveError, Comm
+from .threads import check_alike
+
+_TAG = 20_931  # of the messages that say what a rank calls
+_LENGTH = 256
+# Where there are more processes than cores, whoever waits must make room; sleeping takes ten times as long as a sum.
+_let_others_run = getattr(os, "sched_yield", partial(sleep, 0))
+
+
+class MPIComm(Comm):
+    """A process that MPI has started.
+
+    Start a program with ``mpiexec -n 4 python -m mpi4py train.py``. Without ``-m mpi4py``, a process that raises leaves
+    the others waiting. Started without ``mpiexec``, it is one process alone.
+
+    Parameters
+    ----------
+    comm : mpi4py communicator, optional
+        By default the one of all processes.
+    check : bool
+        Tell each other what is being called, before every collective, so that a mismatch is an error that names both
+        sides. It costs a message to each other rank.
+    timeout : float
+        Seconds to wait for the other ranks in one collective.
+
+    Raises
+    ------
+    ImportError
+        Without mpi4py or an MPI library.
+    """
+
+    def __init__(self, comm: Any = None, *, check: bool = False, timeout: float = 300.0) -> None:
+        super().__init__()
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            advice = "python -m pip install 'tinygrad_norm[mpi]'"
+            raise ImportError(f"MPIComm needs mpi4py and an MPI library: {advice}") from error
+        self._mpi, self._comm = MPI, MPI.COMM_WORLD if comm is None else comm
+        self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
+        self.check, self.timeout = check, timeout
+        self._number = 0
+        self._last = ["it has called none"] * self.size
+
+    def allreduce(self, buffer: Array, what: str = "allreduce") -> Array:
+        self._number += 1
+        called = f"{what}, {buffer.size} numbers"
+        if self.check:
+            self._compare(called)
+        total = np.empty(buffer.size)
+        try:
+            request = self._comm.Iallreduce(np.ascontiguousarray(buffer, np.float64), total)
+            self._wait([request], called)
+        except self._mpi.Exception as error:
+            advice = "MPIComm(check=True) says which"
+            raise CollectiveError(f"rank {self.rank} in {called}: ranks may differ; {advice}") from error
+        return total
+
+    def _compare(self, called: str) -> None:
+        """Send every other rank what this one calls, and compare with what they call."""
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        text = called.encode()[:_LENGTH]
+        own = np.frombuffer(text.ljust(_LENGTH), np.uint8)
+        theirs = np.zeros((self.size, _LENGTH), np.uint8)
+        theirs[self.rank] = own
+        arriving = [self._comm.Irecv(theirs[rank], rank, _TAG) for rank in others]
+        leaving = [self._comm.Isend(own, rank, _TAG) for rank in others]
+        self._wait(arriving, called, others)
+        self._wait(leaving, called)
+        texts = [bytes(row).rstrip().decode(errors="replace") for row in theirs]
+        self._last = [f"its last was collective {self._number}, {text}" for text in texts]
+        check_alike(self._number, texts)
+
+    def _wait(self, requests: list[Any], called: str, ranks: list[int] | None = None) -> None:
+        """Wait until all requests are done; where they are messages of ranks, say whose has not come."""
+        until = monotonic() + self.timeout
+        while not self._mpi.Request.Testall(requests):
+            if monotonic() > until:
+                late = [rank for rank, request in zip(ranks or (), requests, strict=False) if not request.Test()]
+                who = f"rank {late[0]}" if late else "a rank"
+                did = f"; {self._last[late[0]]}" if late else "; MPIComm(check=True) says which"
+                raise CollectiveError(
+                    f"rank {self.rank} waits in collective {self._number}, {called}; {who} did not come in "
+                    f"{self.timeout} s{did}"
+                )
+            _let_others_run()

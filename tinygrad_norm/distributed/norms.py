@@ -1,0 +1,165 @@
+"""Normalization with the statistics of all ranks: the compositions of `norm`, with another average in them."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..engine import ops
+from ..engine.operators import plain
+from ..engine.recording import scope
+from ..engine.tensor import named
+from ..norm.checks import Admitted, admit, admit_channels, in_shape
+from ..norm.functional import affine
+from ..norm.pattern import ELLIPSIS, among, parse
+from .collective import allreduce_sum
+from .comm import Comm
+
+
+def standardized(given: Admitted, comm: Comm) -> tuple[Any, Any, Any, int]:
+    """Return ``x̂ = (x - mean) / sqrt(var + eps)``, the mean and the variance, and how many values each is of."""
+    mean_of = SharedMean(comm)
+    mean = named("μ", mean_of(given.values, given.axes))
+    centred = named("x−μ", given.values - mean)
+    var = named("σ²", mean_of(ops.square(centred), given.axes))
+    x_hat = centred * ops.rsqrt(var + given.eps)
+    return named("x̂", in_shape(ops.astype(x_hat, given.x.dtype), given.shape)), mean, var, mean_of.count
+
+
+class SharedMean:
+    """The mean over the values of all ranks: the sum of their sums, divided by the sum of their counts.
+
+    Sums and counts are float64. The first call adds up both, in one buffer; later calls know the count.
+
+    Attributes
+    ----------
+    count : int
+        How many values share a mean, on all ranks together.
+    """
+
+    count: int = -1
+
+    def __init__(self, comm: Comm) -> None:
+        self.comm = comm
+
+    def __call__(self, values: Any, axes: tuple[int, ...]) -> Any:
+        sums = ops.sum(ops.astype(values, np.float64), axes, keepdims=True)
+        if self.count < 0:
+            own = np.array([prod(values.shape[i] for i in axes)], np.float64)
+            packed = allreduce_sum(ops.concatenate([ops.reshape(sums, -1), own]), self.comm)
+            total, self.count = ops.reshape(packed[:-1], sums.shape), int(plain(packed)[-1].real)
+            if self.count == 1:
+                raise ValueError(f"a variance needs more than one value for each mean: {self.comm} have one in all")
+        else:
+            total = allreduce_sum(sums, self.comm)
+        return ops.astype(total / max(self.count, 1), values.dtype)
+
+
+def sync_normalize(
+    x: Any, pattern: str, comm: Comm, /, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int
+) -> Any:
+    """Normalize with statistics of all ranks, which hold parts of the first axis.
+
+    Like `tinygrad_norm.normalize` of what all ranks hold together, and its gradient is that one's.
+
+    Parameters
+    ----------
+    x : Tensor or array, floating
+        This rank's part; any number of samples, also none.
+    pattern : str
+        One that keeps nothing of the first axis, as ``"n c ... -> c"``. With any other, each rank has all that its
+        statistics need, and there is nothing to share.
+    comm : Comm
+    eps, stats_dtype, **axis_lengths
+        As in `tinygrad_norm.normalize`.
+
+    Returns
+    -------
+    Tensor or array
+        Of the shape and dtype of ``x``.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is not floating.
+    ValueError
+        If the pattern keeps the first axis or does not fit, or all ranks together have one value for each mean.
+    CollectiveError
+        If ranks call different collectives, or one does not come.
+    """
+    parsed = parse(pattern)
+    first = parsed.input_axes[0] if parsed.input_axes else ()
+    for name in first:
+        if among(name, parsed.kept) or (name == ELLIPSIS and ELLIPSIS in parsed.kept):
+            parsed.fail(f"axis {name!r} is kept: each sample has statistics of its own, so ranks share nothing", name)
+    with scope("sync_normalize"):
+        x_hat, _, _, _ = standardized(admit(x, pattern, axis_lengths, eps, stats_dtype), comm)
+    return x_hat
+
+
+def sync_batch_norm(
+    x: Any,
+    comm: Comm,
+    *,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    stats_dtype: Any = None,
+    return_statistics: bool = False,
+) -> Any:
+    """Normalize each channel over the batch of all ranks and space.
+
+    Like `tinygrad_norm.batch_norm` of the parts of all ranks together. Every rank calls it.
+
+    Parameters
+    ----------
+    x : Tensor or array, floating
+        This rank's part of the batch, of shape ``(N, C)`` or ``(N, C, ...)``; N may differ by rank, and be 0 or 1.
+    comm : Comm
+    weight, bias : Tensor or array of shape (C,), optional
+        The scale γ and the shift β, equal on all ranks.
+    eps, stats_dtype
+        As in `tinygrad_norm.batch_norm`.
+    return_statistics : bool
+        Return also the mean and the biased variance of the whole batch, of shape ``(1, C, 1, ...)``, and how many
+        values each is of.
+
+    Returns
+    -------
+    Tensor or array
+        Shape of ``x``; its dtype, promoted with ``weight`` and ``bias``.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is not floating.
+    ValueError
+        If all ranks together have one value per channel, or shapes or ``eps`` do not fit.
+    CollectiveError
+        If ranks call different collectives, or one does not come.
+
+    Notes
+    -----
+    Two sums over ranks forward, of C + 1 and of C numbers: the sums of the values with their count, and the sums of
+    squared deviations. Two more backward, since both statistics have gradients on every rank.
+
+    *Gradient.* That of batch norm over the whole batch, with the sum of the ranks' losses as the objective. Those of
+    ``weight`` and ``bias`` are this rank's part: `allreduce_gradients` adds them up, once, with all other parameters.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_norm as tn
+    >>> x = np.array([[1.0], [2.0], [6.0]])
+    >>> run = tn.distributed.ThreadComm.run
+    >>> run(2, lambda comm: sync_batch_norm(tn.distributed.shard(x, comm), comm).round(3).tolist())
+    [[[-0.926]], [[-0.463], [1.389]]]
+    >>> tn.batch_norm(x).round(3).tolist()
+    [[-0.926], [-0.463], [1.389]]
+    """
+    with scope("sync_batch_norm"):
+        given = admit_channels("sync_batch_norm", x, "n c ... -> c", weight, bias, eps, stats_dtype)
+        x_hat, mean, var, count = standardized(given, comm)
+        y = affine(x_hat, given.weight, given.bias, given.beside)
+    return (y, mean, var, count) if return_statistics else y

@@ -1,0 +1,127 @@
+"""Threads that play the ranks: what is written for several processes runs in one, for tests and for learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import Any, NoReturn, TypeVar
+
+from ..engine.operators import Array
+from ..norm.checks import positive
+from .comm import CollectiveError, Comm
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Group:
+    """What the ranks share: who has come to which collective, and who has ended."""
+
+    size: int
+    timeout: float
+    changed: Condition = field(default_factory=Condition)
+    rounds: dict[int, dict[int, tuple[str, Array]]] = field(default_factory=dict)
+    last: dict[int, str] = field(default_factory=dict)
+    ended: dict[int, BaseException | None] = field(default_factory=dict)
+
+
+class ThreadComm(Comm):
+    """A rank that is a thread. `ThreadComm.run` makes them.
+
+    Sums are taken in the order of the ranks, so results do not depend on which thread comes first. What each rank calls
+    is compared in every collective, and a rank that waits for one that has ended, or longer than the time-out, raises.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ThreadComm.run(3, lambda comm: comm.allreduce(np.array([comm.rank + 1.0])).item())
+    [6.0, 6.0, 6.0]
+    """
+
+    def __init__(self, rank: int, group: _Group) -> None:
+        super().__init__()
+        self.rank, self.size = rank, group.size
+        self._group, self._number = group, 0
+
+    @staticmethod
+    def run(size: int, fn: Callable[[ThreadComm], Result], *, timeout: float = 60.0) -> list[Result]:
+        """Call ``fn(comm)`` in a thread for each rank, and return the results in the order of the ranks.
+
+        Parameters
+        ----------
+        size : int
+            How many ranks.
+        fn : callable
+            Takes the `ThreadComm` of its rank.
+        timeout : float
+            Seconds that a rank waits for the others in one collective.
+
+        Raises
+        ------
+        CollectiveError
+            If ranks call different collectives, or one does not come.
+        Exception
+            What a rank raises; that of the lowest rank, if several do by themselves.
+        """
+        group = _Group(positive("size", size), timeout)
+
+        def one(rank: int) -> Result:
+            error = None
+            try:
+                return fn(ThreadComm(rank, group))
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                with group.changed:
+                    group.ended[rank] = error
+                    group.changed.notify_all()
+
+        with ThreadPoolExecutor(size, "rank") as pool:
+            runs = [pool.submit(copy_context().run, one, rank) for rank in range(size)]
+        errors = [error for run in runs if (error := run.exception())]
+        own = [error for error in errors if not isinstance(error, CollectiveError)]
+        for error in own or errors:
+            raise error
+        return [run.result() for run in runs]
+
+    def allreduce(self, buffer: Array, what: str = "allreduce") -> Array:
+        group, self._number = self._group, self._number + 1
+        called = f"{what}, {buffer.size} numbers"
+        with group.changed:
+            here = group.rounds.setdefault(self._number, {})
+            here[self.rank] = called, buffer.copy()
+            group.last[self.rank] = f"collective {self._number}, {called}"
+            group.changed.notify_all()
+            group.changed.wait_for(lambda: len(here) == self.size or group.ended.keys() - here.keys(), group.timeout)
+            if len(here) < self.size:
+                self._fail(group.last[self.rank], here)
+        check_alike(self._number, [here[rank][0] for rank in range(self.size)])
+        total = here[0][1].copy()
+        for rank in range(1, self.size):
+            total += here[rank][1]
+        with group.changed:
+            group.rounds.pop(self._number - 1, None)  # all have read it, since all have come here
+        return total
+
+    def _fail(self, called: str, here: Any) -> NoReturn:
+        """Say who waits for whom."""
+        group = self._group
+        absent = min(set(range(self.size)) - here.keys(), key=lambda rank: (rank not in group.ended, rank))
+        did = f"its last was {group.last[absent]}" if absent in group.last else "it has called none"
+        error = group.ended.get(absent)
+        how = f"did not come in {group.timeout} s" if absent not in group.ended else "has returned"
+        how = how if error is None else f"raised {type(error).__name__}: {error}"
+        raise CollectiveError(f"rank {self.rank} waits in {called}; rank {absent} {how}; {did}") from error
+
+
+def check_alike(number: int, called: list[str]) -> None:
+    """Refuse a collective that ranks understand differently; the error names both sides."""
+    for rank, other in enumerate(called):
+        if other != called[0]:
+            raise CollectiveError(
+                f"ranks differ in collective {number}: rank 0 calls {called[0]}; rank {rank} calls {other}"
+            )
