@@ -89,9 +89,9 @@ class Comm(ABC):
             ``dL/dloss``, needed unless the loss has one element.
         """
         own = [] if loss is None or not loss.requires_grad else [(loss, seed(loss, cotangent))]
-        unused = [(y, np.zeros(y.shape, y.dtype)) for y in self._recorded.values()]
+        sums = [(y, np.zeros(y.shape, y.dtype)) for y in self._recorded.values()]
         self._recorded.clear()
-        accumulate([*own, *unused])
+        accumulate([*own, *sums])
 
     def grad(
         self, outputs: Tensor | Sequence[Tensor], inputs: Any, cotangents: Any = None, create_graph: bool = False
@@ -101,14 +101,16 @@ class Comm(ABC):
         As in `backward`, every recorded sum over ranks is visited. Under ``create_graph`` they stay recorded, together
         with those of the gradient: `backward` or another `grad` goes through all of them.
         """
-        ys = [outputs] if isinstance(outputs, Tensor) else [*outputs]
+        ys, xs = ([x] if isinstance(x, Tensor) else [*x] for x in (outputs, inputs))
         if isinstance(outputs, Tensor) or cotangents is None:
             cotangents = [cotangents] * len(ys)
-        unused = [*self._recorded.values()]
+        sums = [*self._recorded.values()]
         if not create_graph:
             self._recorded.clear()
-        zeros = [np.zeros(y.shape, y.dtype) for y in unused]
-        return grad([*ys, *unused], inputs, [*cotangents, *zeros], create_graph)
+        zeros = [np.zeros(y.shape, y.dtype) for y in sums]
+        # Other ranks' inputs depend on every sum, so a gradient is wanted for each.
+        found = grad([*ys, *sums], [*xs, *sums], [*cotangents, *zeros], create_graph)[: len(xs)]
+        return found[0] if isinstance(inputs, Tensor) else found
 
     def _remember(self, y: Tensor, node: Node) -> None:
         self._recorded[node] = y

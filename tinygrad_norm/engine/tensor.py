@@ -423,9 +423,12 @@ def _owned(g: Any, borrowed: bool, x: Tensor) -> Array:
 
 
 def _distinct(g: Tensor, borrowed: bool, x: Tensor) -> Tensor:
-    """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node."""
+    """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node.
+
+    A leaf has no node, and one with a pullback is visited once: there an equal Tensor is computed.
+    """
     if borrowed or g._array.base is not None:
-        same = g.reshape(g.shape) if g.node is None and g._requires_grad else g
+        same = g.reshape(g.shape) if g._requires_grad and (g.node is None or g.node.primitive.pullback) else g
         g = constant(np.array(same._array))
         g._requires_grad, g.node = same._requires_grad, same.node
     _name_cotangent(g, x)
