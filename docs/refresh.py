@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygrad_norm as tn
+from tinygrad_norm.distributed import ThreadComm, shard, sync_batch_norm
 from tinygrad_norm.engine.operators import FUNCTIONS
 from tinygrad_norm.engine.ops.advice import ADVICE, advice, qualified
 from tinygrad_norm.engine.ops.numpy_functions import _PLAIN
@@ -145,6 +146,31 @@ def quoted(story, findings):
     return re.sub(r"(?m)^> \*\*(\w)\.\*\* .*$", lambda line: f"> **{line[1]}.** {numbers[line[1]]}", story)
 
 
+def on_two_ranks(**options):
+    """Return drawings of batch norm over two ranks, one of each rank."""
+    x = np.random.default_rng(0).normal(size=(5, 3))
+
+    def rank(comm):
+        part = tn.tensor(shard(x, comm), requires_grad=True, name="x")
+        with tn.scope(f"rank {comm.rank}"):
+            y = sync_batch_norm(part, comm)
+        return tn.draw(y, **options)
+
+    return ThreadComm.run(2, rank)
+
+
+def side_by_side(drawings):
+    """Return a drawing of both, in which a dashed line joins the sums that are one exchange."""
+    left, _ = drawings
+    parts = [re.sub(r"(?<!\\)\b(n|cluster_)(?=\d)", rf"\g<1>{i}_", d.source).strip() for i, d in enumerate(drawings)]
+    sums = [[v.id for v in d.graph.vertices if v.operation == "allreduce_sum"] for d in drawings]
+    for a, b in zip(*sums, strict=True):
+        line = '[dir=both style=dashed penwidth=2 color="#1f5aa6" constraint=false]'
+        parts[1] = parts[1][:-1] + f"n0_{a} -> n1_{b} {line}\n{{rank=same; n0_{a}; n1_{b}}}\n}}"
+    left.source = parts[0][:-1] + parts[1].partition("{")[2]
+    return left
+
+
 def rewrite(path, change):
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
 
@@ -160,6 +186,8 @@ def main():
             shutil.copy(Path(folder) / name, DOCS / name)
         shutil.copy(Path(folder) / "report.md", DOCS / "tour-report.md")
     x = np.random.default_rng(1).normal(size=(4, 3))
+    side_by_side(on_two_ranks()).save(DOCS / "two_ranks.svg")
+    on_two_ranks(backward=True)[0].save(DOCS / "one_rank_backward.svg")
     draw_jacobian(tn.batch_norm, x).save(DOCS / "jacobian_batch_norm.svg")
     draw_jacobian(lambda x: tn.layer_norm(x, 3), x, title="dy/dx of layer_norm").save(DOCS / "jacobian_layer_norm.svg")
 

@@ -118,6 +118,12 @@ def test_large_offsets_cancel_no_more_than_in_one_process(offset: float) -> None
     assert abs(y - exact).max() <= 2 * abs(tn.batch_norm(x) - exact).max() + 1e-6
 
 
+def test_any_layout_in_memory() -> None:
+    given, sizes = draws((8, 3, 4)), [3, 5]
+    turned = {name: np.asfortranarray(a) if name in "xg" else a[::-1][::-1] for name, a in given.items()}
+    assert difference(in_one_process(given), on_ranks(turned, sizes)) < EXACT
+
+
 # Other patterns.
 
 

@@ -92,7 +92,10 @@ def test_the_numbers_of_the_story_are_those_of_the_report():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run_and_are_short(path, tmp_path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+    on_processes = path.stem == "several_processes"
+    if on_processes:
+        pytest.importorskip("mpi4py", reason="it needs the extra `mpi`")
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= (60 if on_processes else 40)
     done = subprocess.run(
         [sys.executable, str(path), str(tmp_path)],
         cwd=tmp_path,

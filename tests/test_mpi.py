@@ -68,6 +68,14 @@ def test_without_check_other_lengths_do_not_hang() -> None:
     assert any(results(2, "unlike"))
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_the_example_learns_the_same_on_several_processes(size: int) -> None:
+    alone, several = (run(n, str(ROOT / "examples" / "several_processes.py")).stdout.splitlines() for n in (1, size))
+    assert len(several) == len(alone) == 6
+    assert [line.replace(f"{size} processes", "1 process") for line in several] == alone
+    assert int(several[-1].split()[0]) > 340
+
+
 def test_a_rank_that_raises_ends_all() -> None:
     start = monotonic()
     done = run(3, str(ROOT / "tests" / "mpi_program.py"), "raising", timeout=60)

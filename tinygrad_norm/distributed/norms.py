@@ -10,7 +10,7 @@ import numpy as np
 from ..engine import ops
 from ..engine.operators import plain
 from ..engine.recording import scope
-from ..engine.tensor import named
+from ..engine.tensor import Tensor, constant, named
 from ..norm.checks import Admitted, admit, admit_channels, in_shape
 from ..norm.functional import affine
 from ..norm.pattern import ELLIPSIS, among, parse
@@ -48,7 +48,8 @@ class SharedMean:
         sums = ops.sum(ops.astype(values, np.float64), axes, keepdims=True)
         if self.count < 0:
             own = np.array([prod(values.shape[i] for i in axes)], np.float64)
-            packed = allreduce_sum(ops.concatenate([ops.reshape(sums, -1), own]), self.comm)
+            counted = constant(own, "n") if isinstance(sums, Tensor) else own
+            packed = allreduce_sum(ops.concatenate([ops.reshape(sums, -1), counted]), self.comm)
             total, self.count = ops.reshape(packed[:-1], sums.shape), int(plain(packed)[-1].real)
             if self.count == 1:
                 raise ValueError(f"a variance needs more than one value for each mean: {self.comm} have one in all")
