@@ -146,15 +146,24 @@ def quoted(story, findings):
     return re.sub(r"(?m)^> \*\*(\w)\.\*\* .*$", lambda line: f"> **{line[1]}.** {numbers[line[1]]}", story)
 
 
+EXCHANGE = "#1d7a3a"
+
+
 def on_two_ranks(**options):
-    """Return drawings of batch norm over two ranks, one of each rank."""
-    x = np.random.default_rng(0).normal(size=(5, 3))
+    """Return drawings of batch norm over two ranks, one of each rank, with the exchanges in green."""
+    x = np.random.default_rng(0).normal(size=(4, 3))
 
     def rank(comm):
         part = tn.tensor(shard(x, comm), requires_grad=True, name="x")
         with tn.scope(f"rank {comm.rank}"):
             y = sync_batch_norm(part, comm)
-        return tn.draw(y, **options)
+        drawing = tn.draw(y, **options)
+        lines = drawing.source.splitlines()
+        green = [re.sub(r'fillcolor="[^"]*"', 'fillcolor="#d8f3dc"', line) for line in lines]
+        drawing.source = "\n".join(
+            g if "Σ over 2 processes" in g else line for g, line in zip(green, lines, strict=True)
+        )
+        return drawing
 
     return ThreadComm.run(2, rank)
 
@@ -164,9 +173,10 @@ def side_by_side(drawings):
     left, _ = drawings
     parts = [re.sub(r"(?<!\\)\b(n|cluster_)(?=\d)", rf"\g<1>{i}_", d.source).strip() for i, d in enumerate(drawings)]
     sums = [[v.id for v in d.graph.vertices if v.operation == "allreduce_sum"] for d in drawings]
+    style = f'dir=none style=dashed penwidth=2.5 color="{EXCHANGE}" fontcolor="{EXCHANGE}" constraint=false'
     for a, b in zip(*sums, strict=True):
-        line = '[dir=both style=dashed penwidth=2 color="#1f5aa6" constraint=false]'
-        parts[1] = parts[1][:-1] + f"n0_{a} -> n1_{b} {line}\n{{rank=same; n0_{a}; n1_{b}}}\n}}"
+        line = f"n0_{a} -> n1_{b} [{style} label=exchange]"
+        parts[1] = parts[1][:-1] + f"{line}\n{{rank=same; n0_{a}; n1_{b}}}\n}}"
     left.source = parts[0][:-1] + parts[1].partition("{")[2]
     return left
 

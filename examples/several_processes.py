@@ -1,7 +1,7 @@
 """A network with batch norm learns digits on several processes, each with its part of every batch.
 
-Start it with ``mpiexec -n 4 python -m mpi4py examples/several_processes.py``. Alone it is one process, and learns the
-same: the statistics are those of the whole batch, however many processes share it.
+Start it with ``mpiexec -n 4 python -m mpi4py examples/several_processes.py``. Run without mpiexec, it is one process
+and learns the same model: the statistics are those of the whole batch, however many processes share it.
 """
 
 import numpy as np
@@ -53,4 +53,4 @@ mine = shard(np.arange(len(digits.test_labels)), comm)
 right = (model(digits.test_images[mine]).data.argmax(axis=1) == digits.test_labels[mine]).sum()
 right = comm.allreduce(np.array([float(right)])).item()
 if comm.rank == 0:
-    print(f"{right:.0f} of {len(digits.test_labels)} test digits are recognized")
+    print(f"{right:.0f} of {len(digits.test_labels)} test digits are recognized correctly")

@@ -66,8 +66,16 @@ def absence(comm: MPIComm) -> Any:
     return found
 
 
-def unlike(comm: MPIComm) -> Any:
+def other_length(comm: MPIComm) -> Any:
+    return error(lambda: comm.allreduce(np.zeros(2 + 3 * comm.rank)))
+
+
+def much_longer(comm: MPIComm) -> Any:
     return error(lambda: comm.allreduce(np.zeros(10 if comm.rank else 20_000)))
+
+
+def another_call(comm: MPIComm) -> Any:
+    return error(lambda: allreduce_sum(np.zeros((2, 3) if comm.rank else (3, 2)), comm))
 
 
 def raising(comm: MPIComm) -> Any:
@@ -78,19 +86,15 @@ def raising(comm: MPIComm) -> Any:
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    options = {
-        "mismatch": {"check": True, "timeout": 20.0}, "absence": {"check": True, "timeout": 0.5},
-        "late": {"timeout": 0.5}, "unlike": {"timeout": 0.5},
-    }  # fmt: skip
-    comm = MPIComm(**options.get(name, {}))
-    functions = {
-        "equality": equality, "bits": bits, "mismatch": mismatch, "absence": absence, "late": absence,
-        "unlike": unlike, "raising": raising,
-    }  # fmt: skip
+    options = {"mismatch": {"check": True, "timeout": 20.0}, "absence": {"check": True, "timeout": 0.5}}
+    ending = {"absence": absence, "late": absence}
+    ending |= {"other length": other_length, "much longer": much_longer, "another call": another_call}
+    functions = {"equality": equality, "bits": bits, "mismatch": mismatch, "raising": raising, **ending}
+    comm = MPIComm(**options.get(name, {"timeout": 0.5} if name in ending else {}))
     result = functions[name](comm)
     # Each rank writes one line at once; what waits for a rank that is gone must not keep the process.
     sys.stdout.write(json.dumps([comm.rank, result]) + "\n")
     sys.stdout.flush()
-    if name in ("absence", "late", "unlike"):
+    if name in ending:
         sleep(3)  # until all have written
         comm._comm.Abort(0)

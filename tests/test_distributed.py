@@ -593,7 +593,15 @@ def test_the_picture_has_a_box_with_the_number_of_processes() -> None:
         return tn.draw(distributed.sync_batch_norm(x, comm), backward=True).source
 
     for source in ThreadComm.run(2, rank):
-        assert source.count("over 2 processes") >= 4
+        assert source.count('label="Σ over 2 processes') == 4
+
+
+def test_each_sum_of_the_gradient_stands_beside_the_sum_that_it_differentiates() -> None:
+    x = leaf(draws((4, 3))["x"])
+    vertices = tn.draw(distributed.sync_batch_norm(x, SelfComm()), backward=True).graph.vertices
+    forward, backward = ([v for v in vertices if v.operation == "allreduce_sum" and v.order == i] for i in (0, 1))
+    assert {v.differentiates for v in backward} == {v.id for v in forward}
+    assert all(v.formula == "Σ g over the processes" for v in backward)
 
 
 def test_fuse_leaves_collectives_where_they_are() -> None:

@@ -395,7 +395,8 @@ def test_the_time_of_tracing_grows_with_the_operations_and_no_faster(steps):
         assert (len(graph.vertices), len(graph.edges)) == (2 * steps + 1, 3 * steps)
         return taken
 
-    assert seconds(4 * steps) < 8 * min(seconds(steps) for _ in range(3))  # four times the work; a square has sixteen
+    # Four times the work; a square has sixteen. What else the machine does makes either slower, never faster.
+    assert min(seconds(4 * steps) for _ in range(2)) < 8 * min(seconds(steps) for _ in range(3))
 
 
 HOSTILE = {

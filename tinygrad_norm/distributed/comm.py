@@ -89,9 +89,7 @@ class Comm(ABC):
             ``dL/dloss``, needed unless the loss has one element.
         """
         own = [] if loss is None or not loss.requires_grad else [(loss, seed(loss, cotangent))]
-        sums = [(y, np.zeros(y.shape, y.dtype)) for y in self._recorded.values()]
-        self._recorded.clear()
-        accumulate([*own, *sums])
+        accumulate([*own, *((y, np.zeros(y.shape, y.dtype)) for y in [*self._recorded.values()])])
 
     def grad(
         self, outputs: Tensor | Sequence[Tensor], inputs: Any, cotangents: Any = None, create_graph: bool = False
@@ -105,8 +103,6 @@ class Comm(ABC):
         if isinstance(outputs, Tensor) or cotangents is None:
             cotangents = [cotangents] * len(ys)
         sums = [*self._recorded.values()]
-        if not create_graph:
-            self._recorded.clear()
         zeros = [np.zeros(y.shape, y.dtype) for y in sums]
         # Other ranks' inputs depend on every sum, so a gradient is wanted for each.
         found = grad([*ys, *sums], [*xs, *sums], [*cotangents, *zeros], create_graph)[: len(xs)]

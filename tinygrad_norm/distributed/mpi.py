@@ -6,6 +6,7 @@ import os
 from functools import partial
 from time import monotonic, sleep
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -30,8 +31,8 @@ class MPIComm(Comm):
     comm : mpi4py communicator, optional
         By default the one of all processes.
     check : bool
-        Tell each other what is being called, before every collective, so that a mismatch is an error that names both
-        sides. It costs a message to each other rank.
+        Tell each other what is being called, before every collective, so that the error for a mismatch names both
+        sides. It costs a message to each other rank. Without it, the error names this rank's side.
     timeout : float
         Seconds to wait for the other ranks in one collective.
 
@@ -59,14 +60,20 @@ class MPIComm(Comm):
         called = f"{what}, {buffer.size} numbers"
         if self.check:
             self._compare(called)
-        total = np.empty(buffer.size)
+        # The first number is of the call: if ranks mean different ones, its sum is not that of equal ones.
+        mark = float(crc32(f"{self._number} {called}".encode()))
+        own, total = np.concatenate([[mark], buffer]), np.empty(1 + buffer.size)
         try:
-            request = self._comm.Iallreduce(np.ascontiguousarray(buffer, np.float64), total)
-            self._wait([request], called)
+            self._wait([self._comm.Iallreduce(own, total)], called)
         except self._mpi.Exception as error:
-            advice = "MPIComm(check=True) says which"
-            raise CollectiveError(f"rank {self.rank} in {called}: ranks may differ; {advice}") from error
-        return total
+            raise self._differing(called) from error
+        if total[0] != self.size * mark:
+            raise self._differing(called)
+        return total[1:]
+
+    def _differing(self, called: str) -> CollectiveError:
+        here = f"rank {self.rank} calls {called}, as its collective {self._number}"
+        return CollectiveError(f"{here}, and another rank something else; MPIComm(check=True) says what")
 
     def _compare(self, called: str) -> None:
         """Send every other rank what this one calls, and compare with what they call."""
