@@ -118,6 +118,26 @@ def test_large_offsets_cancel_no_more_than_in_one_process(offset: float) -> None
     assert abs(y - exact).max() <= 2 * abs(tn.batch_norm(x) - exact).max() + 1e-6
 
 
+@pytest.mark.parametrize("sizes", [[8], [3, 0, 5]])
+def test_complex_values(sizes: list[int]) -> None:
+    """As a checker takes a complex step."""
+    given = draws((8, 3))
+    z = given["x"] + 1j * given["v"]
+    y = ThreadComm.run(len(sizes), lambda comm: distributed.sync_batch_norm(z[parts(sizes)[comm.rank]], comm))
+    np.testing.assert_allclose(np.concatenate(y), tn.batch_norm(z), rtol=EXACT)
+
+
+def test_statistics_are_equal_though_an_empty_part_has_another_dtype() -> None:
+    def rank(comm: Comm) -> Any:
+        layer = distributed.SyncBatchNorm(3, comm=comm)
+        for seed in range(3):
+            x = np.random.default_rng(seed).normal(5, 1, (8, 3)).astype(np.float32)
+            layer(x if comm.rank == 0 else np.zeros((0, 3)))
+        distributed.check_equal(layer, comm)
+
+    ThreadComm.run(2, rank)
+
+
 def test_any_layout_in_memory() -> None:
     given, sizes = draws((8, 3, 4)), [3, 5]
     turned = {name: np.asfortranarray(a) if name in "xg" else a[::-1][::-1] for name, a in given.items()}
@@ -236,7 +256,7 @@ def test_one_value_on_a_rank_is_enough_and_one_in_all_is_not() -> None:
     x = np.array([[1.0], [3.0]])
     y = ThreadComm.run(2, lambda comm: distributed.sync_batch_norm(x[[comm.rank]], comm, eps=0).item())
     assert y == [-1.0, 1.0]
-    with pytest.raises(ValueError, match="more than one value for each mean: 3 processes have one in all"):
+    with pytest.raises(ValueError, match="several values for each mean; all 3 processes together have one"):
         ThreadComm.run(3, lambda comm: distributed.sync_batch_norm(x[: comm.rank == 1], comm))
 
 
@@ -323,6 +343,82 @@ def test_nothing_is_recorded_without_need() -> None:
     assert ThreadComm.run(2, rank) == [(False, 0)] * 2
 
 
+# What no rank uses has no gradient, as in one process.
+
+
+def _two_heads(comm: Comm | None, optimizer: str) -> Any:
+    """Train two heads in alternate steps, on two of four samples on each of two ranks, or on all of them."""
+    x = np.random.default_rng(0).standard_normal((4, 2))
+    model = tn.nn.ModuleList([tn.nn.BatchNorm1d(2, dtype=np.float64) for _ in range(2)])
+    mine = slice(None) if comm is None else parts([1, 3])[comm.rank]
+    if comm is not None:
+        distributed.convert_sync_batch_norm(model, comm)
+    steps = getattr(tn.optim, optimizer)(model.parameters(), lr=0.1, weight_decay=0.5)
+    for step in range(4):
+        heads = [head(x[mine] ** (i + 1)) for i, head in enumerate(model)]
+        loss = (heads[step % 2] ** 3 * x[mine]).sum()
+        model.zero_grad()
+        if comm is None:
+            loss.backward()
+        else:
+            comm.backward(loss)
+            distributed.allreduce_gradients(model.parameters(), comm)
+            assert model[1 - step % 2].weight.grad is None
+        steps.step()
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_a_head_that_a_step_does_not_use(optimizer: str) -> None:
+    expected = _two_heads(None, optimizer)
+    for state in ThreadComm.run(2, lambda comm: _two_heads(comm, optimizer)):
+        for key, values in expected.items():
+            np.testing.assert_allclose(state[key], values, rtol=1e-10, atol=1e-10, err_msg=key)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_step_that_is_skipped_leaves_nothing_behind() -> None:
+    def rank(comm: Comm) -> Any:
+        w = leaf(2.0)
+        for x in (np.array([[np.inf], [1.0]]), np.array([[1.0], [4.0]])):
+            y = distributed.sync_batch_norm(w * x[[comm.rank]], comm, eps=1.0)
+            loss = (y**2).sum() * (1.0 + comm.rank)
+            if np.isfinite(comm.allreduce(np.array([loss.item()]))).all():
+                comm.backward(loss)
+        return w.grad.item()
+
+    w = leaf(2.0)
+    (tn.batch_norm(w * np.array([[1.0], [4.0]]), eps=1.0) ** 2 * np.array([[1.0], [2.0]])).sum().backward()
+    assert sum(ThreadComm.run(2, rank)) == pytest.approx(w.grad.item(), rel=1e-12)
+
+
+def test_what_was_forgotten_does_not_stand_in_the_way_of_second_derivatives() -> None:
+    comm, x = SelfComm(), draws((4, 3))["x"]
+    w = leaf(np.eye(3) + 0.1)
+
+    def f(x: Any) -> Any:
+        return distributed.sync_batch_norm(distributed.sync_batch_norm(x @ w, comm) @ w, comm)
+
+    f(x)
+    w.data = w.data * 0.9
+    given = leaf(x)
+    slope = comm.grad((f(given) ** 3).sum(), given, create_graph=True)
+    plain = tn.batch_norm(tn.batch_norm(given @ w) @ w)
+    np.testing.assert_allclose(slope.data, tn.grad((plain**3).sum(), given).data, rtol=1e-9, atol=1e-12)
+    comm.forget()
+    assert not comm._recorded
+
+
+def test_repeated_gradients_of_gradients_add_what_each_needs() -> None:
+    comm, x = SelfComm(), leaf(draws((4, 3))["x"])
+    y = distributed.sync_batch_norm(x, comm)
+    counts = []
+    for power in range(2, 8):
+        comm.grad((y**power).sum(), x, create_graph=True)
+        counts.append(len(comm._recorded))
+    assert counts == [4, 6, 8, 10, 12, 14]
+
+
 @pytest.mark.parametrize("how", ["backward of comm", "plain backward", "grad"])
 def test_graphs_are_freed(how: str) -> None:
     comm = SelfComm()
@@ -372,8 +468,8 @@ def caught(size: int, fn: Callable[[Comm], Any], timeout: float = 20.0) -> list[
 def test_calls_that_differ() -> None:
     errors = caught(3, lambda comm: distributed.allreduce_sum(np.zeros(2 + (comm.rank == 2)), comm))
     assert errors == [
-        "CollectiveError: ranks differ in collective 1: rank 0 calls allreduce_sum of shape (2,), 3 numbers; "
-        "rank 2 calls allreduce_sum of shape (3,), 4 numbers"
+        "CollectiveError: ranks differ in collective 1: rank 0 calls allreduce_sum of shape (2,), 4 numbers in all; "
+        "rank 2 calls allreduce_sum of shape (3,), 5 numbers in all"
     ] * 3  # fmt: skip
 
 
@@ -429,8 +525,94 @@ def test_a_rank_that_is_late() -> None:
         finally:
             go.set()
 
-    with pytest.raises(CollectiveError, match=r"rank 0 waits in .*; rank 1 did not come in 0.2 s; it has called none"):
+    with pytest.raises(
+        CollectiveError, match=r"rank 0 waits in .*; rank 1 did not arrive in 0.2 s; it has made no call"
+    ):
         ThreadComm.run(2, rank, timeout=0.2)
+
+
+def test_no_rank_goes_on_after_a_failure() -> None:
+    def rank(comm: Comm) -> None:
+        with pytest.raises(CollectiveError, match="ranks differ"):
+            comm.allreduce(np.zeros(1 + comm.rank))
+        comm.allreduce(np.zeros(1))
+
+    with pytest.raises(CollectiveError, match="an earlier collective failed, so ranks are out of step: ranks differ"):
+        ThreadComm.run(2, rank)
+
+
+@pytest.mark.parametrize("difference", ["no_grad", "order of layers", "order of parameters"])
+def test_programs_that_differ_with_equal_shapes(difference: str) -> None:
+    def rank(comm: Comm) -> None:
+        x = np.random.default_rng(comm.rank).standard_normal((3, 2)).astype(np.float32)
+        model = tn.nn.Sequential(*(distributed.SyncBatchNorm(2, comm=comm) for _ in range(2)))
+
+        class Swapped(tn.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.second = model
+
+            def forward(self, x: Any) -> Any:
+                layers = (self.first, self.second)
+                return layers[comm.rank](layers[1 - comm.rank](x))
+
+        if difference == "no_grad":
+            with tn.no_grad() if comm.rank else tn.scope("recorded"):
+                model(x)
+        elif difference == "order of layers":
+            Swapped()(x)
+        else:
+            a, b = leaf(np.zeros(2)), leaf(np.zeros(3))
+            (a.sum() + b.sum()).backward()
+            distributed.allreduce_gradients([b, a] if comm.rank else [a, b], comm)
+
+    words = {"no_grad": "under no_grad", "order of layers": "in second", "order of parameters": "gradients of 2"}
+    with pytest.raises(CollectiveError, match=f"ranks differ .*{words[difference]}"):
+        ThreadComm.run(2, rank)
+
+
+def test_arguments_that_are_none_of_these() -> None:
+    comm = SelfComm()
+    with pytest.raises(TypeError, match="backward takes a Tensor, or None for no loss, and not list"):
+        comm.backward([leaf(1.0)])  # type: ignore[arg-type]
+    comm.backward(0.0)
+    distributed.allreduce_sum(leaf([1.0]), comm)
+    with pytest.raises(ValueError, match="2 outputs need as many cotangents"):
+        comm.grad([leaf(1.0) * 2, leaf(1.0) * 2], [], [1.0])
+    with pytest.raises(TypeError, match="input 0 is not a Tensor but int"):
+        comm.grad(leaf(1.0) * 2, 3)
+    for wrong in (None, 2):
+        with pytest.raises(TypeError, match="comm must be a Comm"):
+            distributed.SyncBatchNorm(2, comm=wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="comm must be a Comm"):
+            distributed.convert_sync_batch_norm(tn.nn.Linear(2, 2), wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="parameter 0 is not a Tensor but Linear"):
+        distributed.allreduce_gradients(tn.nn.Linear(2, 2), comm)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="take a part of each array"):
+        distributed.shard((np.zeros(2), np.zeros(2)), comm)
+
+
+def test_a_comm_of_ones_own() -> None:
+    class Mine(Comm):
+        def __init__(self) -> None:
+            self.rank, self.size = 0, 1
+
+        def allreduce(self, buffer: Any, what: str = "") -> Any:
+            return buffer.tolist()
+
+    given = draws((5, 2))
+    assert difference(in_one_process(given), on_rank(given, slice(None), Mine())) < EXACT
+
+
+def test_a_model_on_ranks_is_not_pickled() -> None:
+    from pickle import dumps
+
+    def rank(comm: Comm) -> None:
+        dumps(distributed.SyncBatchNorm(2, comm=comm))
+
+    with pytest.raises(TypeError, match=r"ThreadComm\(rank=0, size=1\) belongs to a running program"):
+        ThreadComm.run(1, rank)
+    assert dumps(distributed.SyncBatchNorm(2, comm=SelfComm()))
 
 
 def test_integers_are_refused() -> None:
@@ -459,6 +641,17 @@ def test_converted_models_keep_their_parameters_and_state() -> None:
     alone = distributed.convert_sync_batch_norm(tn.nn.BatchNorm1d(2), SelfComm())
     assert type(alone) is distributed.SyncBatchNorm
     tn.nn.BatchNorm1d(2).load_state_dict(alone.state_dict())
+
+
+def test_a_converted_model_gets_the_new_comm() -> None:
+    def rank(comm: Comm) -> Any:
+        model = distributed.convert_sync_batch_norm(tn.nn.Sequential(tn.nn.BatchNorm1d(1)), SelfComm())
+        distributed.convert_sync_batch_norm(model, comm)
+        conditional = distributed.convert_sync_batch_norm(tn.nn.more.ConditionalBatchNorm(1, 2), comm)
+        assert type(conditional.norm) is distributed.SyncBatchNorm
+        return model(np.array([[0.0], [1.0 + comm.rank]], np.float32)).data.ravel()
+
+    np.testing.assert_allclose(ThreadComm.run(2, rank), [[-0.9, 0.3], [-0.9, 1.51]], atol=0.01)
 
 
 def test_options_survive_the_conversion() -> None:

@@ -116,7 +116,7 @@ def fitted(times: dict[int, dict[str, dict[str, float]]]) -> Model:
 
 def exchanged(channels: int) -> tuple[int, int]:
     """Return how many sums a layer takes forward and backward, and of how many numbers, all included."""
-    return 4, 4 * channels + 10
+    return 4, 4 * channels + 14
 
 
 def page(times: dict[int, dict[str, dict[str, float]]], command: str) -> str:
@@ -167,9 +167,9 @@ one, and more operations are recorded than alone.
 
 If the numbers of two ranks are added in each round, P ranks have the sum after ⌈log₂ P⌉ rounds. A sum of n numbers then
 takes *c* + ⌈log₂ P⌉ (*a* + *b* n): *c* for the call, *a* for a message, *b* for each number. Where there are more
-processes than cores, here with 4, they also wait for a core, for a time *w*. Every sum carries two more numbers than
-asked for: whether a gradient is needed, and a mark of what is being summed. A layer of C channels takes four sums, two
-forward and two backward, of 4 C + 10 numbers in all.
+processes than cores, here with 4, they also wait for a core, for a time *w*. A layer of C channels takes four sums, two
+forward and two backward, of 4 C + 14 numbers in all: with the first go the counts, and with each go three numbers that
+say whether a gradient is needed, whether one has arrived, and what is being summed.
 
 Fitted to all the sums above, *c* is {model.call:.3g}, *a* is {model.message:.3g}, *b* is {model.number:.3g} and *w* is
 {model.waiting:.3g} microseconds. The median error of the fit is {statistics.median(errors):.0%}, the largest

@@ -13,18 +13,7 @@ from .threads import ThreadComm
 from .training import allreduce_gradients, check_equal, recalibrate, shard
 
 __all__ = [
-    "CollectiveError",
-    "Comm",
-    "MPIComm",
-    "SelfComm",
-    "SyncBatchNorm",
-    "ThreadComm",
-    "allreduce_gradients",
-    "allreduce_sum",
-    "check_equal",
-    "convert_sync_batch_norm",
-    "recalibrate",
-    "shard",
-    "sync_batch_norm",
+    "CollectiveError", "Comm", "MPIComm", "SelfComm", "SyncBatchNorm", "ThreadComm", "allreduce_gradients",
+    "allreduce_sum", "check_equal", "convert_sync_batch_norm", "recalibrate", "shard", "sync_batch_norm",
     "sync_normalize",
-]
+]  # fmt: skip

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..engine.context import STATE, record_for
-from ..engine.operators import FUNCTIONS, Array
+from ..engine.context import STATE, State, record_for
+from ..engine.operators import FUNCTIONS
 from ..engine.ops.core import operand
 from ..engine.primitive import Node, Primitive
+from ..engine.recording import ModuleScope
 from ..engine.tensor import Tensor, constant, frozen, serial
 from .comm import Comm
 
@@ -37,7 +38,7 @@ def allreduce_sum(x: Any, comm: Comm) -> Any:
     TypeError
         If ``x`` is not floating.
     CollectiveError
-        If ranks call different collectives, or one does not come.
+        If ranks call different collectives, or one does not arrive.
 
     Notes
     -----
@@ -55,19 +56,30 @@ def allreduce_sum(x: Any, comm: Comm) -> Any:
     >>> tn.distributed.ThreadComm.run(2, rank)  # the objective is y * y + 2 * y * y, and y = 3
     [(3.0, 18.0), (3.0, 18.0)]
     """
-    x, state = operand(x), STATE.get()
+    x = operand(x)
     array = x.data if isinstance(x, Tensor) else x
     if type(array) is not np.ndarray or array.dtype.kind not in "fc":
         raise TypeError(f"allreduce_sum takes an array of floats, not {type(array).__name__} of {array.dtype}")
+    return _sum(x, comm, "allreduce_sum")
+
+
+def _sum(x: Any, comm: Comm, what: str, arrived: bool = True) -> Any:
+    """Return the sum over ranks; None if it has arrived at none of them."""
+    state, array = STATE.get(), x.data if isinstance(x, Tensor) else x
     needed = state.recording and isinstance(x, Tensor) and x.requires_grad
-    total, needed = _summed(array, comm, f"allreduce_sum of shape {array.shape}", needed)
-    needed = needed and state.recording
-    static = {"over": comm}
+    wide = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64).reshape(-1).view(np.float64)
+    called = f"{what} of shape {array.shape}{_where(state)}"
+    # What all ranks must agree about is exchanged together with the numbers.
+    needs, arrives, *_ = total = np.asarray(comm.allreduce(np.concatenate([[needed, arrived], wide]), called), float)
+    if not arrives:
+        return None
+    values = np.array(total[2:].view("c16" if array.dtype.kind == "c" else "f8").reshape(array.shape), array.dtype)
+    needed, static = bool(needs) and state.recording, {"over": comm}
     if state.origins:
-        return FUNCTIONS["remember"](total, _ALLREDUCE_SUM, (x,), static, needed)
+        return FUNCTIONS["remember"](values, _ALLREDUCE_SUM, (x,), static, needed)
     if not needed:
-        return constant(total) if isinstance(x, Tensor) else total
-    y = constant(total)
+        return constant(values) if isinstance(x, Tensor) else values
+    y = constant(values)
     y._requires_grad = True
     y.node = Node(_ALLREDUCE_SUM, (x if isinstance(x, Tensor) else frozen(x),), (array,), static, state, serial())
     if not state.examined:
@@ -75,25 +87,21 @@ def allreduce_sum(x: Any, comm: Comm) -> Any:
     return y
 
 
-def _summed(array: Array, comm: Comm, what: str, needed: bool = False) -> tuple[Array, bool]:
-    """Return the sum of arrays, and whether it needs a gradient for any rank: both are exchanged at once."""
-    wide = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64).reshape(-1)
-    needs, *_ = total = comm.allreduce(np.concatenate([[needed], wide.view(np.float64)]), what)
-    return np.array(total[1:].view(wide.dtype).reshape(array.shape), array.dtype), bool(needs)
+def _where(state: State) -> str:
+    """Return in which layer of the model it is called, and whether it is recorded, in words."""
+    around = [scope.place for scope in (state.scope.path if state.scope else ()) if isinstance(scope, ModuleScope)]
+    return f"{' in ' + around[-1] if around and around[-1] else ''}{'' if state.recording else ', under no_grad'}"
 
 
-def _pullback(node: Node, g: Any, y: Any, reached: Any) -> list[Callable[..., Any]]:
+def _pullback(node: Node, g: Any, y: Any, reached: Any) -> Sequence[Callable[..., Any]]:
     """Add up the cotangents of all ranks, also where this rank's input needs no gradient."""
     comm: Comm = node.static["over"]
     if isinstance(g, Tensor):
         record_for(node, 0)
-        total = allreduce_sum(g, comm)
-    else:
-        comm._forget(node)
-        total, _ = _summed(g, comm, f"the gradient of allreduce_sum of shape {g.shape}")
-    return [lambda *_, **__: total]
+    total = _sum(g, comm, "the gradient of allreduce_sum", comm._visit(node, g))
+    return () if total is None else [lambda *_, **__: total]
 
 
-_ALLREDUCE_SUM = Primitive("allreduce_sum", "Σ", lambda x, over: _summed(x, over, "allreduce_sum, again")[0])
+_ALLREDUCE_SUM = Primitive("allreduce_sum", "Σ", lambda x, over: _sum(x, over, "allreduce_sum, again"))
 _ALLREDUCE_SUM.pullback = _pullback
 _ALLREDUCE_SUM.formulas, _ALLREDUCE_SUM.operands = ("Σ g over the processes",), ("x",)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from numbers import Real
+from typing import Any, Self
 from warnings import warn
 
 import numpy as np
 
-from ..engine.autodiff import grad
+from ..engine.autodiff import grad, tensors_of
 from ..engine.operators import Array
 from ..engine.primitive import Node
-from ..engine.tensor import Tensor, accumulate, seed
+from ..engine.tensor import Tensor, accumulate, constant, seed
 
 
 class CollectiveError(RuntimeError):
-    """Ranks called different collectives, or one of them did not come in time."""
+    """Ranks called different collectives, or one of them did not arrive in time. The Comm is of no use afterwards."""
 
 
 class Comm(ABC):
@@ -39,9 +40,14 @@ class Comm(ABC):
 
     rank: int
     size: int
+    _recorded: dict[Node, Tensor]  # sums that no backward pass has visited yet, oldest first
+    _zeros: dict[Node, Any]  # what a backward pass starts from at each of them
+    _failure: str = ""
 
-    def __init__(self) -> None:
-        self._recorded: dict[Node, Tensor] = {}  # sums that a backward pass has not visited yet, oldest first
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        self = super().__new__(cls)
+        self._recorded, self._zeros = {}, {}
+        return self
 
     @abstractmethod
     def allreduce(self, buffer: Array, what: str = "allreduce") -> Array:
@@ -62,7 +68,7 @@ class Comm(ABC):
         Raises
         ------
         CollectiveError
-            If ranks call different collectives, or one does not come.
+            If ranks call different collectives, or one does not arrive.
         """
 
     def __str__(self) -> str:
@@ -74,54 +80,82 @@ class Comm(ABC):
     def __deepcopy__(self, memo: Any) -> Comm:
         return self  # a copy of a model talks to the same processes
 
-    def backward(self, loss: Tensor | None = None, cotangent: Any = None) -> None:
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} belongs to a running program and cannot be pickled; save the model's state_dict()")
+
+    def backward(self, loss: Tensor | float | None = None, cotangent: Any = None) -> None:
         """Add the gradient of the sum of all ranks' losses to ``.grad`` of every leaf on this rank.
 
-        Like ``loss.backward()``, but every sum over ranks that was recorded since the last call is visited, with zeros
-        where nothing arrives. So ranks agree about what to exchange although one does not use a result, has no
-        samples, or has no loss at all.
+        Like ``loss.backward()``, but every sum over ranks that was recorded and not yet gone through takes part. So
+        ranks agree about what to exchange although one does not use a result, has no samples, or has no loss at all.
+        Where no rank has a gradient for a sum, nothing flows through it, as in one process.
 
         Parameters
         ----------
         loss : Tensor, optional
-            What this rank adds to the objective; None for nothing.
+            What this rank adds to the objective. None, a number, or a Tensor that needs no gradient adds nothing.
         cotangent : array_like, optional
             ``dL/dloss``, needed unless the loss has one element.
         """
-        own = [] if loss is None or not loss.requires_grad else [(loss, seed(loss, cotangent))]
-        accumulate([*own, *((y, np.zeros(y.shape, y.dtype)) for y in [*self._recorded.values()])])
+        if not isinstance(loss, Tensor | Real | None):
+            raise TypeError(f"backward takes a Tensor, or None for no loss, and not {type(loss).__name__}")
+        own = [(loss, seed(loss, cotangent))] if isinstance(loss, Tensor) and loss.requires_grad else []
+        accumulate([*own, *self._seeds(as_tensors=False)])
 
     def grad(
         self, outputs: Tensor | Sequence[Tensor], inputs: Any, cotangents: Any = None, create_graph: bool = False
     ) -> Any:
         """Return gradients as `tinygrad_norm.grad` does, of the sum of all ranks' outputs, each rank its own inputs'.
 
-        As in `backward`, every recorded sum over ranks is visited. Under ``create_graph`` they stay recorded, together
+        As in `backward`, every recorded sum over ranks takes part. Under ``create_graph`` they stay recorded, together
         with those of the gradient: `backward` or another `grad` goes through all of them.
         """
-        ys, xs = ([x] if isinstance(x, Tensor) else [*x] for x in (outputs, inputs))
+        ys, xs = tensors_of("output", outputs), tensors_of("input", inputs)
         if isinstance(outputs, Tensor) or cotangents is None:
             cotangents = [cotangents] * len(ys)
-        sums = [*self._recorded.values()]
-        zeros = [np.zeros(y.shape, y.dtype) for y in sums]
+        if len(cotangents) != len(ys):
+            raise ValueError(f"{len(ys)} outputs need as many cotangents, one for each")
+        sums, zeros = zip(*self._seeds(create_graph), strict=True) if self._recorded else ((), ())
         # Other ranks' inputs depend on every sum, so a gradient is wanted for each.
         found = grad([*ys, *sums], [*xs, *sums], [*cotangents, *zeros], create_graph)[: len(xs)]
         return found[0] if isinstance(inputs, Tensor) else found
+
+    def forget(self) -> None:
+        """Drop what was recorded and will not be differentiated. Every rank calls it."""
+        self._recorded.clear()
+
+    def _seeds(self, as_tensors: bool) -> list[tuple[Tensor, Any]]:
+        """Return the recorded sums with the zeros that a backward pass starts from there."""
+        zeros = {node: np.zeros(y.shape, y.dtype) for node, y in self._recorded.items()}
+        self._zeros = {node: constant(zero) if as_tensors else zero for node, zero in zeros.items()}
+        return [(y, self._zeros[node]) for node, y in self._recorded.items()]
+
+    def _failed(self, reason: str) -> CollectiveError:
+        """Return the error for a collective; after it, ranks no longer know where the others are."""
+        self._failure = reason
+        return CollectiveError(reason)
+
+    def _check_usable(self) -> None:
+        if self._failure:
+            raise CollectiveError(f"an earlier collective failed, so ranks are out of step: {self._failure}")
 
     def _remember(self, y: Tensor, node: Node) -> None:
         self._recorded[node] = y
         if len(self._recorded) == _MANY:
             warn(
                 f"{_MANY} sums over {self} were recorded and no backward pass went through them; their graphs are kept "
-                "until one does. Evaluate under tn.no_grad()",
+                "until one does. Evaluate under tn.no_grad(), or call comm.forget()",
                 stacklevel=2,
             )
 
-    def _forget(self, node: Node) -> None:
-        self._recorded.pop(node, None)
+    def _visit(self, node: Node, g: Any) -> bool:
+        """Return whether a gradient has arrived at a sum; one that is not recorded is not gone through again."""
+        if not isinstance(g, Tensor):
+            self._recorded.pop(node, None)
+        return self._zeros.pop(node, None) is not g
 
 
-_MANY = 10_000
+_MANY = 1_000
 
 
 class SelfComm(Comm):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..nn.conditional import BatchNormOfAnyRank
 from ..nn.module import Module, as_model
 from ..nn.normalization import BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d
 from ..nn.running import ANY_RANK
@@ -17,8 +18,8 @@ class SyncBatchNorm(BatchNorm):
     """Batch normalization of (N, C) or (N, C, ...) whose batch is spread over ranks: pattern ``n c ... -> c``.
 
     In training the statistics are those of all ranks' samples, so every rank calls the layer together with the others,
-    also with no samples. The running statistics are equal on every rank, bit for bit. In eval mode it is `BatchNorm1d`
-    or one of its sisters, and ranks may do as they like.
+    also with no samples. The running statistics are equal on every rank, bit for bit. In eval mode, with running
+    statistics, nothing is exchanged.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ class SyncBatchNorm(BatchNorm):
     TypeError, ValueError
         As in `tinygrad_norm.nn.BatchNorm1d`; one value per channel is too few only if it is so for all ranks together.
     CollectiveError
-        If ranks call different collectives, or one does not come.
+        If ranks call different collectives, or one does not arrive.
 
     Notes
     -----
@@ -56,7 +57,7 @@ class SyncBatchNorm(BatchNorm):
         comm: Comm,
     ) -> None:  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype=stats_dtype)
-        self.comm = comm
+        self.comm = _as_comm(comm)
 
     def by_batch(self, x: Any, **options: Any) -> tuple[Any, Any, Any, int]:
         y, mean, var, count = sync_batch_norm(x, self.comm, return_statistics=True, **options)
@@ -67,13 +68,14 @@ class SyncBatchNorm(BatchNorm):
 
 
 def convert_sync_batch_norm(model: Module, comm: Comm) -> Module:
-    """Put a `SyncBatchNorm` where a model has a `BatchNorm1d`, `BatchNorm2d` or `BatchNorm3d`.
+    """Put a `SyncBatchNorm` where a model has a batch norm: BatchNorm1d, 2d, 3d, and the one in ConditionalBatchNorm.
 
     Parameters
     ----------
     model : Module
-        Changed. Its parameters stay the same ones, so an optimizer that has them goes on; subclasses of the three are
-        left alone, since they may do something else.
+        Changed. Its parameters stay the same ones, so an optimizer that has them keeps working. A SyncBatchNorm gets
+        the new comm. Other layers stay as they are: subclasses of your own, which may do something else, and
+        GhostBatchNorm, BatchRenorm and Norm.
     comm : Comm
 
     Returns
@@ -94,15 +96,24 @@ def convert_sync_batch_norm(model: Module, comm: Comm) -> Module:
     SyncBatchNorm(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, over 1 process)
     """
     as_model("convert_sync_batch_norm", model)
+    _as_comm(comm)
     new: dict[Module, SyncBatchNorm] = {}  # a layer that stands in two places stays one
     for module in list(model.modules()):
-        if type(module) in (BatchNorm1d, BatchNorm2d, BatchNorm3d):
+        if isinstance(module, SyncBatchNorm):
+            module.comm = comm
+        elif type(module) in (BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormOfAnyRank):
             new[module] = _synchronized(module, comm)
     for module in list(model.modules()):
         for name, child in list(module.children()):
             if child in new:
                 setattr(module, name, new[child])
     return new.get(model, model)
+
+
+def _as_comm(comm: Any) -> Comm:
+    if not isinstance(comm, Comm):
+        raise TypeError(f"comm must be a Comm, as MPIComm() or SelfComm(), not {comm!r}")
+    return comm
 
 
 def _synchronized(layer: Any, comm: Comm) -> SyncBatchNorm:

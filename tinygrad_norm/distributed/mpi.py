@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine.operators import Array
 from .comm import CollectiveError, Comm
-from .threads import check_alike
+from .threads import difference
 
 _TAG = 20_931  # of the messages that say what a rank calls
 _LENGTH = 256
@@ -23,8 +23,8 @@ _let_others_run = getattr(os, "sched_yield", partial(sleep, 0))
 class MPIComm(Comm):
     """A process that MPI has started.
 
-    Start a program with ``mpiexec -n 4 python -m mpi4py train.py``. Without ``-m mpi4py``, a process that raises leaves
-    the others waiting. Started without ``mpiexec``, it is one process alone.
+    Start a program with ``mpiexec -n 4 python -m mpi4py train.py``. Without ``-m mpi4py``, the others wait for a
+    process that raises until the time-out. Started without ``mpiexec``, it is one process alone.
 
     Parameters
     ----------
@@ -53,11 +53,12 @@ class MPIComm(Comm):
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         self.check, self.timeout = check, timeout
         self._number = 0
-        self._last = ["it has called none"] * self.size
+        self._last = ["it has made no call"] * self.size
 
     def allreduce(self, buffer: Array, what: str = "allreduce") -> Array:
+        self._check_usable()
         self._number += 1
-        called = f"{what}, {buffer.size} numbers"
+        called = f"{what}, {buffer.size} numbers in all"
         if self.check:
             self._compare(called)
         # The first number is of the call: if ranks mean different ones, its sum is not that of equal ones.
@@ -73,7 +74,7 @@ class MPIComm(Comm):
 
     def _differing(self, called: str) -> CollectiveError:
         here = f"rank {self.rank} calls {called}, as its collective {self._number}"
-        return CollectiveError(f"{here}, and another rank something else; MPIComm(check=True) says what")
+        return self._failed(f"{here}, and another rank something else; MPIComm(check=True) says what")
 
     def _compare(self, called: str) -> None:
         """Send every other rank what this one calls, and compare with what they call."""
@@ -88,7 +89,8 @@ class MPIComm(Comm):
         self._wait(leaving, called)
         texts = [bytes(row).rstrip().decode(errors="replace") for row in theirs]
         self._last = [f"its last was collective {self._number}, {text}" for text in texts]
-        check_alike(self._number, texts)
+        if reason := difference(self._number, texts):
+            raise self._failed(reason)
 
     def _wait(self, requests: list[Any], called: str, ranks: list[int] | None = None) -> None:
         """Wait until all requests are done; where they are messages of ranks, say whose has not come."""
@@ -98,8 +100,8 @@ class MPIComm(Comm):
                 late = [rank for rank, request in zip(ranks or (), requests, strict=False) if not request.Test()]
                 who = f"rank {late[0]}" if late else "a rank"
                 did = f"; {self._last[late[0]]}" if late else "; MPIComm(check=True) says which"
-                raise CollectiveError(
-                    f"rank {self.rank} waits in collective {self._number}, {called}; {who} did not come in "
+                raise self._failed(
+                    f"rank {self.rank} waits in collective {self._number}, {called}; {who} did not arrive in "
                     f"{self.timeout} s{did}"
                 )
             _let_others_run()

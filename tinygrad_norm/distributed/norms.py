@@ -19,12 +19,16 @@ from .comm import Comm
 
 
 def standardized(given: Admitted, comm: Comm) -> tuple[Any, Any, Any, int]:
-    """Return ``x̂ = (x - mean) / sqrt(var + eps)``, the mean and the variance, and how many values each is of."""
-    mean_of = SharedMean(comm)
+    """Return ``x̂ = (x - mean) / sqrt(var + eps)``, the mean and the variance, and how many values each is of.
+
+    The statistics are float64, so that they are equal on every rank, also where an input, perhaps an empty one, has
+    another dtype.
+    """
+    mean_of, dtype = SharedMean(comm), given.values.dtype
     mean = named("μ", mean_of(given.values, given.axes))
-    centred = named("x−μ", given.values - mean)
+    centred = named("x−μ", given.values - ops.astype(mean, dtype))
     var = named("σ²", mean_of(ops.square(centred), given.axes))
-    x_hat = centred * ops.rsqrt(var + given.eps)
+    x_hat = centred * ops.rsqrt(ops.astype(var, dtype) + given.eps)
     return named("x̂", in_shape(ops.astype(x_hat, given.x.dtype), given.shape)), mean, var, mean_of.count
 
 
@@ -45,17 +49,17 @@ class SharedMean:
         self.comm = comm
 
     def __call__(self, values: Any, axes: tuple[int, ...]) -> Any:
-        sums = ops.sum(ops.astype(values, np.float64), axes, keepdims=True)
+        sums = ops.sum(ops.astype(values, np.result_type(values.dtype, np.float64)), axes, keepdims=True)
         if self.count < 0:
             own = np.array([prod(values.shape[i] for i in axes)], np.float64)
             counted = constant(own, "n") if isinstance(sums, Tensor) else own
             packed = allreduce_sum(ops.concatenate([ops.reshape(sums, -1), counted]), self.comm)
             total, self.count = ops.reshape(packed[:-1], sums.shape), int(plain(packed)[-1].real)
             if self.count == 1:
-                raise ValueError(f"a variance needs more than one value for each mean: {self.comm} have one in all")
+                raise ValueError(f"a variance needs several values for each mean; all {self.comm} together have one")
         else:
             total = allreduce_sum(sums, self.comm)
-        return ops.astype(total / max(self.count, 1), values.dtype)
+        return total / max(self.count, 1)
 
 
 def sync_normalize(
@@ -63,7 +67,7 @@ def sync_normalize(
 ) -> Any:
     """Normalize with statistics of all ranks, which hold parts of the first axis.
 
-    Like `tinygrad_norm.normalize` of what all ranks hold together, and its gradient is that one's.
+    Like `tinygrad_norm.normalize` of what all ranks hold together, with the same gradient.
 
     Parameters
     ----------
@@ -88,7 +92,7 @@ def sync_normalize(
     ValueError
         If the pattern keeps the first axis or does not fit, or all ranks together have one value for each mean.
     CollectiveError
-        If ranks call different collectives, or one does not come.
+        If ranks call different collectives, or one does not arrive.
     """
     parsed = parse(pattern)
     first = parsed.input_axes[0] if parsed.input_axes else ()
@@ -124,8 +128,8 @@ def sync_batch_norm(
     eps, stats_dtype
         As in `tinygrad_norm.batch_norm`.
     return_statistics : bool
-        Return also the mean and the biased variance of the whole batch, of shape ``(1, C, 1, ...)``, and how many
-        values each is of.
+        Return also the mean and the biased variance of the whole batch, float64 of shape ``(1, C, 1, ...)``, and how
+        many values each is of. They are equal on every rank, bit for bit.
 
     Returns
     -------
@@ -139,7 +143,7 @@ def sync_batch_norm(
     ValueError
         If all ranks together have one value per channel, or shapes or ``eps`` do not fit.
     CollectiveError
-        If ranks call different collectives, or one does not come.
+        If ranks call different collectives, or one does not arrive.
 
     Notes
     -----

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from threading import Condition
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from ..engine.operators import Array
 from ..norm.checks import positive
@@ -31,8 +31,8 @@ class _Group:
 class ThreadComm(Comm):
     """A rank that is a thread. `ThreadComm.run` makes them.
 
-    Sums are taken in the order of the ranks, so results do not depend on which thread comes first. What each rank calls
-    is compared in every collective, and a rank that waits for one that has ended, or longer than the time-out, raises.
+    Sums are taken in the order of the ranks, so results do not depend on which thread is first. What each rank calls is
+    compared in every collective, and a rank that waits for one that has ended, or longer than the time-out, raises.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class ThreadComm(Comm):
         Raises
         ------
         CollectiveError
-            If ranks call different collectives, or one does not come.
+            If ranks call different collectives, or one does not arrive.
         Exception
             What a rank raises; that of the lowest rank, if several do by themselves.
         """
@@ -89,8 +89,9 @@ class ThreadComm(Comm):
         return [run.result() for run in runs]
 
     def allreduce(self, buffer: Array, what: str = "allreduce") -> Array:
+        self._check_usable()
         group, self._number = self._group, self._number + 1
-        called = f"{what}, {buffer.size} numbers"
+        called = f"{what}, {buffer.size} numbers in all"
         with group.changed:
             here = group.rounds.setdefault(self._number, {})
             here[self.rank] = called, buffer.copy()
@@ -98,8 +99,9 @@ class ThreadComm(Comm):
             group.changed.notify_all()
             group.changed.wait_for(lambda: len(here) == self.size or group.ended.keys() - here.keys(), group.timeout)
             if len(here) < self.size:
-                self._fail(group.last[self.rank], here)
-        check_alike(self._number, [here[rank][0] for rank in range(self.size)])
+                raise self._waiting(group.last[self.rank], here)
+        if reason := difference(self._number, [here[rank][0] for rank in range(self.size)]):
+            raise self._failed(reason)
         total = here[0][1].copy()
         for rank in range(1, self.size):
             total += here[rank][1]
@@ -107,21 +109,22 @@ class ThreadComm(Comm):
             group.rounds.pop(self._number - 1, None)  # all have read it, since all have come here
         return total
 
-    def _fail(self, called: str, here: Any) -> NoReturn:
-        """Say who waits for whom."""
+    def _waiting(self, called: str, here: Any) -> CollectiveError:
+        """Return the error that says who waits for whom."""
         group = self._group
         absent = min(set(range(self.size)) - here.keys(), key=lambda rank: (rank not in group.ended, rank))
-        did = f"its last was {group.last[absent]}" if absent in group.last else "it has called none"
+        did = f"its last was {group.last[absent]}" if absent in group.last else "it has made no call"
         error = group.ended.get(absent)
-        how = f"did not come in {group.timeout} s" if absent not in group.ended else "has returned"
+        how = f"did not arrive in {group.timeout} s" if absent not in group.ended else "has returned"
         how = how if error is None else f"raised {type(error).__name__}: {error}"
-        raise CollectiveError(f"rank {self.rank} waits in {called}; rank {absent} {how}; {did}") from error
+        failed = self._failed(f"rank {self.rank} waits in {called}; rank {absent} {how}; {did}")
+        failed.__cause__ = error
+        return failed
 
 
-def check_alike(number: int, called: list[str]) -> None:
-    """Refuse a collective that ranks understand differently; the error names both sides."""
+def difference(number: int, called: list[str]) -> str:
+    """Return how ranks differ in a collective, naming both sides; nothing if they agree."""
     for rank, other in enumerate(called):
         if other != called[0]:
-            raise CollectiveError(
-                f"ranks differ in collective {number}: rank 0 calls {called[0]}; rank {rank} calls {other}"
-            )
+            return f"ranks differ in collective {number}: rank 0 calls {called[0]}; rank {rank} calls {other}"
+    return ""

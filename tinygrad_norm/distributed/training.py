@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 
+from ..engine.autodiff import tensors_of
 from ..engine.operators import Array
 from ..engine.tensor import Tensor, constant
 from ..nn import inference
@@ -26,6 +28,11 @@ def shard(array: Data, comm: Comm) -> Data:
         The same on every rank. A rank may get nothing, if there are more ranks than samples.
     comm : Comm
 
+    Raises
+    ------
+    TypeError
+        For a tuple, as of images and labels: take a part of each.
+
     Examples
     --------
     >>> import numpy as np, tinygrad_norm as tn
@@ -33,6 +40,8 @@ def shard(array: Data, comm: Comm) -> Data:
     [[0, 1], [2, 3], [4, 5, 6]]
     """
     whole: Any = array
+    if isinstance(whole, tuple):
+        raise TypeError("shard takes one array, and not a tuple; take a part of each array in it")
     start, stop = (len(whole) * i // comm.size for i in (comm.rank, comm.rank + 1))
     part: Data = whole[start:stop]
     return part
@@ -47,9 +56,16 @@ def allreduce_gradients(parameters: Iterable[Tensor], comm: Comm) -> None:
     Parameters
     ----------
     parameters : iterable of Tensors
-        The same ones, in the same order, on every rank. A gradient that is None counts as zeros; one that is None on
-        every rank stays None.
+        As from ``model.parameters()``: the same ones, in the same order, on every rank. A gradient that is None counts
+        as zeros; one that is None on every rank stays None.
     comm : Comm
+
+    Raises
+    ------
+    TypeError
+        If they are not Tensors.
+    CollectiveError
+        If ranks have different parameters, by their number, names and shapes, or one does not arrive.
 
     Examples
     --------
@@ -62,10 +78,11 @@ def allreduce_gradients(parameters: Iterable[Tensor], comm: Comm) -> None:
     >>> tn.distributed.ThreadComm.run(3, rank)
     [6.0, 6.0, 6.0]
     """
-    leaves = list(parameters)
+    leaves = tensors_of("parameter", parameters)
+    kinds = crc32(repr([(p.name, p.shape) for p in leaves]).encode())
     flat = [np.zeros(p.size) if p.grad is None else p.grad.data.reshape(-1) for p in leaves]
     present = [float(p.grad is not None) for p in leaves]
-    total = comm.allreduce(np.concatenate([present, *flat]), f"gradients of {len(leaves)} parameters")
+    total = comm.allreduce(np.concatenate([present, *flat]), f"gradients of {len(leaves)} parameters, {kinds:08x}")
     counts, values = total[: len(leaves)], total[len(leaves) :]
     stop = 0
     for p, count in zip(leaves, counts, strict=True):
@@ -92,7 +109,7 @@ def recalibrate(model: Module, batches: Iterable[Any], comm: Comm) -> None:
     TypeError, ValueError
         As in `tinygrad_norm.recalibrate`, of what all ranks together have.
     CollectiveError
-        If ranks call different collectives, or one does not come.
+        If ranks call different collectives, or one does not arrive.
     """
 
     def added_up(own: Array) -> Array:

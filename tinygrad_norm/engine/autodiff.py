@@ -52,7 +52,7 @@ def grad(
     >>> slope.item(), tn.grad(slope, x).item()
     (12.0, 12.0)
     """
-    ys, xs = _tensors("output", outputs), _tensors("input", inputs)
+    ys, xs = tensors_of("output", outputs), tensors_of("input", inputs)
     if isinstance(outputs, Tensor) or cotangents is None:
         cotangents = (cotangents,) * len(ys)
     if not hasattr(cotangents, "__len__") or len(cotangents) != len(ys):
@@ -66,7 +66,7 @@ def grad(
     return gradients[0] if isinstance(inputs, Tensor) else gradients
 
 
-def _tensors(what: str, given: Any) -> tuple[Tensor, ...]:
+def tensors_of(what: str, given: Any) -> tuple[Tensor, ...]:
     tensors = (given,) if isinstance(given, Tensor) or not hasattr(given, "__iter__") else tuple(given)
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):

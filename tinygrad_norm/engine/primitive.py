@@ -32,7 +32,8 @@ class Primitive:
         What the formulas call the inputs; nothing where there can be any number of them.
     pullback : callable or None
         ``pullback(node, g, y, reached)`` returns the rules for one node whose inputs' gradients are computed together;
-        ``reached`` are the Tensors that gradients are wanted for or pass through, None where all are.
+        ``reached`` are the Tensors that gradients are wanted for or pass through, None where all are. No rules: no
+        gradients.
     composition : callable or None
         Of one that stands for several others: ``composition(node)`` returns the same Tensor as they compute it.
 

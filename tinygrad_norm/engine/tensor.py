@@ -351,7 +351,7 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
             rules, static = node.primitive.rules, node.static
             if node.primitive.pullback is not None:
                 rules = node.primitive.pullback(node, g, output, relevant)
-            for operand, x in enumerate(node.inputs):
+            for operand, x in enumerate(node.inputs if rules else ()):
                 if not isinstance(x, Tensor) or not x._requires_grad or (relevant is not None and x not in relevant):
                     continue
                 if create_graph:

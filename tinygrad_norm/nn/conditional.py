@@ -106,7 +106,7 @@ class ConditionalBatchNorm(Module):
         track_running_stats: bool = True, dtype: Any = np.float32,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.norm = _BatchNormOfAnyRank(num_features, eps, momentum, False, track_running_stats, dtype=dtype)
+        self.norm = BatchNormOfAnyRank(num_features, eps, momentum, False, track_running_stats, dtype=dtype)
         self.film = FiLM(num_features, condition_features, dtype)
 
     def forward(self, x: Any, condition: Any) -> Any:
@@ -117,7 +117,7 @@ class ConditionalBatchNorm(Module):
         return film(self.norm(x), gamma, beta)
 
 
-class _BatchNormOfAnyRank(BatchNorm):
+class BatchNormOfAnyRank(BatchNorm):
     ranks = ANY_RANK
 
 
