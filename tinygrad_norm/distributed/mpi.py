@@ -43,7 +43,6 @@ class MPIComm(Comm):
     """
 
     def __init__(self, comm: Any = None, *, check: bool = False, timeout: float = 300.0) -> None:
-        super().__init__()
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:

@@ -42,7 +42,6 @@ class ThreadComm(Comm):
     """
 
     def __init__(self, rank: int, group: _Group) -> None:
-        super().__init__()
         self.rank, self.size = rank, group.size
         self._group, self._number = group, 0
 
