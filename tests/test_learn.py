@@ -143,6 +143,11 @@ def test_numbers_of_the_tour_are_quoted_as_they_are(page, numbers):
         assert re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", tour), number
 
 
+def test_the_rule_that_is_quoted_stands_in_the_engine():
+    (quoted,) = re.findall(r"(?s)```python\n(multiply = .*?)```", PAGES["10-the-engine.md"])
+    assert quoted in (LEARN.parent.parent / "tinygrad_norm" / "engine" / "ops" / "core.py").read_text(encoding="utf-8")
+
+
 def test_the_glossary_is_in_alphabetical_order():
     terms = re.findall(r"(?m)^## (.+)$", PAGES["glossary.md"])
     spoken = [term.replace("ε (epsilon)", "epsilon").casefold() for term in terms]
@@ -154,6 +159,6 @@ def test_every_page_of_the_course_asks_first_and_answers_last():
     course = [text for name, text in PAGES.items() if name[0].isdigit()]
     assert len(course) == 10
     for text in course:
-        assert text.index("**Answer first.**") < text.index("## Answer\n") < text.index("<details>")
+        assert text.index("**A question first.**") < text.index("## Answer\n") < text.index("<details>")
     questions = PAGES["questions.md"]
     assert len(re.findall(r"(?m)^\*\*\d+\.\*\*", questions)) == questions.count("<details>") == 12
