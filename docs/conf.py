@@ -1,0 +1,56 @@
+"""How Sphinx builds the site: ``python -m sphinx -W -b html docs site``."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
+
+import tinygrad_norm  # noqa: E402
+
+project = "tinygrad_norm"
+author = "the tinygrad_norm authors"
+version = release = tinygrad_norm.__version__
+html_title = f"{project} {version}"
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    # Not napoleon: numpydoc warns of a section it does not know and of a parameter list it cannot read, and a warning
+    # fails the build. Napoleon renders whatever it finds.
+    "numpydoc",
+    "sphinx.ext.linkcode",
+    "sphinx_copybutton",
+    # The extensions of this site, in docs/_ext.
+    "mathml",
+    "reference",
+    "sources",
+]
+
+exclude_patterns = ["_ext", "_templates"]
+templates_path = ["_templates"]
+default_role = "py:obj"
+smartquotes = False  # docstrings and pages quote code
+# The contents may name a page that is not there yet: learn/index, gallery/index.
+suppress_warnings = ["toc.not_readable"]
+highlight_language = "default"
+
+myst_enable_extensions = ["dollarmath", "html_image"]
+myst_heading_anchors = 4
+
+autodoc_typehints = "none"  # the docstrings have the types, with shapes
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # what a layer has from Module is described there
+numpydoc_show_class_members = False  # the template of a class lists its members
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = ["bn.html", "norms.html"]  # whole pages, which stay as they are
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
