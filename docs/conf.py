@@ -6,6 +6,8 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 
+from docutils import nodes  # noqa: E402
+
 import tinygrad_norm  # noqa: E402
 
 project = "tinygrad_norm"
@@ -50,7 +52,28 @@ copybutton_prompt_is_regexp = True
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
 html_extra_path = ["bn.html", "norms.html"]  # whole pages, which stay as they are
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
+
+
+def name_levels(_app, _page, _template, context, _doctree):
+    """Give the headings of the contents the level that ARIA wants of them."""
+    context["furo_navigation_tree"] = context["furo_navigation_tree"].replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+
+
+def trim(_app, document):
+    """Drop the blank line that ends an example in Markdown, where doctest needs it."""
+    for block in document.findall(nodes.literal_block):
+        text = block.astext().rstrip()
+        block.rawsource = text
+        block[:] = [nodes.Text(text)]
+
+
+def setup(app):
+    app.connect("doctree-read", trim)
+    app.connect("html-page-context", name_levels, priority=900)  # after the theme

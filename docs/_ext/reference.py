@@ -13,15 +13,15 @@ PACKAGE = tn.__name__
 
 
 def of_the_package(room):
-    """Return the names that the package itself offers and a room of it defines."""
-    return {name: f"{PACKAGE}.{name}" for name in tn.__all__ if _home(getattr(tn, name)).startswith(f"{PACKAGE}.{room}")}
+    """Return the paths of what the package itself offers and a subpackage defines."""
+    return [f"{PACKAGE}.{name}" for name in tn.__all__ if _home(getattr(tn, name)).startswith(f"{PACKAGE}.{room}")]
 
 
-def of_module(module, name):
-    """Return the public names of a module, each with the shortest path that leads to it."""
-    named = getattr(module, "__all__", None) or [n for n in dir(module) if n[0] != "_" and _is_own(module, n)]
-    objects = {n: getattr(module, n) for n in named if not inspect.ismodule(getattr(module, n))}
-    return {n: f"{PACKAGE}.{n}" if getattr(tn, n, None) is o else f"{PACKAGE}.{name}.{n}" for n, o in objects.items()}
+def of_module(module, path):
+    """Return the paths of a module's public names: where `tn` has one, too, the shorter path."""
+    names = getattr(module, "__all__", None) or [name for name in dir(module) if _is_own(module, name)]
+    things = {name: getattr(module, name) for name in names if not inspect.ismodule(getattr(module, name))}
+    return [f"{PACKAGE}.{'' if getattr(tn, n, None) is thing else f'{path}.'}{n}" for n, thing in things.items()]
 
 
 def _home(thing):
@@ -30,11 +30,12 @@ def _home(thing):
 
 def _is_own(module, name):
     thing = getattr(module, name)
-    return (inspect.isclass(thing) or inspect.isfunction(thing)) and _home(thing).startswith(module.__name__)
+    is_code = inspect.isclass(thing) or inspect.isfunction(thing)
+    return is_code and name[0] != "_" and _home(thing).startswith(module.__name__)
 
 
 def pages():
-    """Return for each page its name, title, introduction and sections, which are lists of names under headings."""
+    """Return for each page its name, title, introduction and sections, which are lists of paths under headings."""
     return [
         (
             "engine",
@@ -74,16 +75,16 @@ def _heading(title, line):
 def written(title, introduction, sections):
     """Return a page with a table of names, each of which has a page of its own."""
     text = _heading(title, "=") + f"{introduction}\n\n"
-    for heading, names in sections.items():
+    for heading, paths in sections.items():
         text += _heading(heading, "-") if heading else ""
         text += ".. autosummary::\n   :toctree: generated\n   :nosignatures:\n\n"
-        text += "".join(f"   ~{path}\n" for path in names.values()) + "\n"
+        text += "".join(f"   ~{path}\n" for path in paths) + "\n"
     return text
 
 
 def operations():
     """Return the page of the operations, whose descriptions are short: all on one page."""
-    paths = of_module(tn.ops, "ops").values()
+    paths = of_module(tn.ops, "ops")
     text = _heading("Operations", "=") + (
         "``tn.ops`` holds the primitives and the functions composed of them. NumPy's functions of the same names lead\n"
         "here when they meet a Tensor. In a gradient, ``g`` is the cotangent of the result ``y``.\n\n"
@@ -107,8 +108,8 @@ def write_pages(app, _config):
         _write(folder / f"{name}.rst", written(*page))
     names.insert(1, "ops")
     _write(folder / "ops.rst", operations())
-    contents = "".join(f"   {name}\n" for name in names)
-    _write(folder / "index.rst", _heading("API", "=") + f".. toctree::\n   :maxdepth: 2\n\n{contents}")
+    contents = ".. toctree::\n   :maxdepth: 2\n\n" + "".join(f"   {name}\n" for name in names)
+    _write(folder / "index.rst", _heading("API", "=") + f"{contents}\n:ref:`genindex`\n")
 
 
 def add_gradient(_app, _what, name, thing, _options, lines):

@@ -7,7 +7,6 @@ each name of the API.
 import inspect
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 from docutils import nodes
 from sphinx import addnodes
@@ -72,7 +71,7 @@ def make_pages(app):
         code = app.builder.highlighter.highlight_block(
             source, LANGUAGES[Path(path).suffix], linenos="inline", lineanchors="L"
         )
-        context = {"title": path, "body": f"<h1>{path}</h1>\n{code}", "display_toc": False}
+        context = {"title": path, "body": f'<h1 class="source">{path}</h1>\n{code}', "display_toc": False}
         yield f"sources/{path}", context, "page.html"
 
 
