@@ -19,8 +19,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    # Not napoleon: numpydoc warns of a section it does not know and of a parameter list it cannot read, and a warning
-    # fails the build. Napoleon renders whatever it finds.
+    # Not napoleon, which takes whatever it finds: numpydoc checks the sections of docstrings, and fails the build.
     "numpydoc",
     "sphinx.ext.linkcode",
     "sphinx_copybutton",
@@ -45,6 +44,7 @@ autodoc_typehints = "none"  # the docstrings have the types, with shapes
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # what a layer has from Module is described there
 numpydoc_show_class_members = False  # the template of a class lists its members
+numpydoc_validation_checks = {"GL06", "GL07"}  # the names of the sections, and their order
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
