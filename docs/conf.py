@@ -45,6 +45,7 @@ autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # what a layer has from Module is described there
 numpydoc_show_class_members = False  # the template of a class lists its members
 numpydoc_validation_checks = {"GL06", "GL07"}  # the names of the sections, and their order
+numpydoc_validation_exclude = {r"\.ops\."}  # some operations have no `def`, which numpydoc looks for
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
