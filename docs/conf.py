@@ -41,6 +41,7 @@ myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 4
 
 autodoc_typehints = "none"  # the docstrings have the types, with shapes
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # what a layer has from Module is described there
 numpydoc_show_class_members = False  # the template of a class lists its members

@@ -108,7 +108,7 @@ def write_pages(app, _config):
         _write(folder / f"{name}.rst", written(*page))
     names.insert(1, "ops")
     _write(folder / "ops.rst", operations())
-    contents = ".. toctree::\n   :maxdepth: 2\n\n" + "".join(f"   {name}\n" for name in names)
+    contents = ".. toctree::\n   :maxdepth: 1\n\n" + "".join(f"   {name}\n" for name in names)
     _write(folder / "index.rst", _heading("API", "=") + f"{contents}\n:ref:`genindex`\n")
 
 
