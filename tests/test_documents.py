@@ -14,7 +14,10 @@ from tinygrad_norm.engine.operators import FUNCTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-WITHOUT_EXAMPLES = ("tour-report.md", "the-tour.md", "index.md", "glossary.md", "questions.md")
+WITHOUT_EXAMPLES = (
+    "batch-norm-live.md", "contributing.md", "glossary.md", "learn/index.md", "norms-live.md", "questions.md",
+    "the-tour.md", "tour-report.md",
+)  # fmt: skip
 # The document on extending adds a function to the table when its examples run.
 FUNCTIONS_BEFORE = dict(FUNCTIONS)
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -50,7 +53,7 @@ def anchors(page):
 def test_examples_in_documents_run(path):
     failed, tried = doctest.testfile(str(path), module_relative=False)
     assert failed == 0
-    assert tried > 0 or path.name in WITHOUT_EXAMPLES or "-figures" in path.name
+    assert tried > 0 or any(map(path.match, WITHOUT_EXAMPLES)) or "-figures" in path.name
 
 
 def broken_links(path, text):

@@ -229,11 +229,6 @@ def observe(model: Module) -> Iterator[Observations]:
     ----------
     model : Module
 
-    Raises
-    ------
-    TypeError
-        If ``model`` is not a Module.
-
     Yields
     ------
     Observations
@@ -241,6 +236,11 @@ def observe(model: Module) -> Iterator[Observations]:
         without layers inside has the path "". A layer that stands in two places is seen under both paths.
         ``seen.backward(loss)`` in the place of ``loss.backward()`` adds the gradient norms; ``seen.table()`` and
         ``seen.plot()`` show everything.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is not a Module.
 
     Examples
     --------

@@ -75,7 +75,7 @@ class Running(Module):
         return False
 
     def pooled(self, x: Array) -> Array:
-        """Return an input as (values, *statistics), where it pools."""
+        """Return an input in the shape ``(values, *statistics)``, where it pools."""
         raise NotImplementedError
 
     def reset_running_stats(self) -> None:

@@ -49,7 +49,7 @@ def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) ->
 
 def _published(function: Callable[..., Any], name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Like ``np.{name}``, elementwise, and recorded for Tensors. Plain arrays give a plain array."
+    function.__doc__ = f"Compute ``{name}`` element by element. Tensors are recorded; plain arrays give a plain array."
     FUNCTIONS[forward] = function
     return function
 

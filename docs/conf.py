@@ -1,0 +1,80 @@
+"""How Sphinx builds the site: ``python -m sphinx -W -b html docs site``."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
+
+from docutils import nodes  # noqa: E402
+
+import tinygrad_norm  # noqa: E402
+
+project = "tinygrad_norm"
+author = "the tinygrad_norm authors"
+version = release = tinygrad_norm.__version__
+html_title = f"{project} {version}"
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    # Not napoleon, which takes whatever it finds: numpydoc checks the sections of docstrings, and fails the build.
+    "numpydoc",
+    "sphinx.ext.linkcode",
+    "sphinx_copybutton",
+    # The extensions of this site, in docs/_ext.
+    "mathml",
+    "reference",
+    "sources",
+]
+
+exclude_patterns = ["_ext", "_templates"]
+templates_path = ["_templates"]
+default_role = "py:obj"
+smartquotes = False  # docstrings and pages quote code
+highlight_language = "default"
+
+myst_enable_extensions = ["dollarmath", "html_image"]
+myst_heading_anchors = 4
+myst_url_schemes = ["http", "https", "mailto", "live"]  # live: in docs/_ext/sources.py
+
+autodoc_typehints = "none"  # the docstrings have the types, with shapes
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # what a layer has from Module is described there
+numpydoc_show_class_members = False  # the template of a class lists its members
+numpydoc_validation_checks = {"GL06", "GL07"}  # the names of the sections, and their order
+numpydoc_validation_exclude = {r"\.ops\."}  # some operations have no `def`, which numpydoc looks for
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
+html_extra_path = ["bn.html", "norms.html"]  # whole pages, which stay as they are
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
+
+
+def name_levels(_app, _page, _template, context, _doctree):
+    """Give the headings of the contents the level that ARIA wants of them."""
+    context["furo_navigation_tree"] = context["furo_navigation_tree"].replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+
+
+def trim(_app, document):
+    """Drop the blank line that ends an example in Markdown, where doctest needs it."""
+    for block in document.findall(nodes.literal_block):
+        text = block.astext().rstrip()
+        block.rawsource = text
+        block[:] = [nodes.Text(text)]
+
+
+def setup(app):
+    app.connect("doctree-read", trim)
+    app.connect("html-page-context", name_levels, priority=900)  # after the theme
