@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext, redirect_stdout
 from functools import wraps
+from io import StringIO
 from linecache import getline
 from pathlib import Path
 from types import ModuleType
@@ -83,12 +85,16 @@ class ByHand:
     def __init__(self, function: Function) -> None:
         self.function = function
         self.errors: list[tuple[BaseException, list[tuple[int, ...]]]] = []
+        self.called = False
 
         @wraps(function)
         def run(*arrays: Array) -> Any:
             refusal = _Refusal()
+            # What it prints is shown once, not hundreds of times.
+            printing = redirect_stdout(StringIO()) if self.called else nullcontext()
+            self.called = True
             try:
-                with surrounding(recording=True, trail=refusal, fuser=refusal), np.errstate(all="ignore"):
+                with surrounding(trail=refusal, fuser=refusal), np.errstate(all="ignore"), printing:
                     return function(*arrays)
             except (Exception, SystemExit) as error:
                 self.errors.append((error, [np.shape(a) for a in arrays]))

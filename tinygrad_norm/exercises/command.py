@@ -29,8 +29,14 @@ def add_exercise(commands: Any) -> None:
         action.set_defaults(run=_reported(write))
     check = actions.add_parser("check", help="judge an answer; exit status 0 only if it is right")
     check.add_argument("file", type=Path, metavar="FILE")
-    check.add_argument("--hint", type=int, default=0, metavar="N", help="show the first N hints as well")
+    check.add_argument("--hint", type=_count, default=0, metavar="N", help="show the first N hints as well")
     check.set_defaults(run=_reported(_check))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hints, as 1 is")
+    return int(text)
 
 
 def _reported(action: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:

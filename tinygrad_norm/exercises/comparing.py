@@ -40,6 +40,8 @@ class Comparison:
         self.exercise, self.name, self.student, self.forward = exercise, name, student, forward
         right = getattr(exercise.module, name)
         self.parameters = [*inspect.signature(right).parameters]
+        if not takes(student.function, len(self.parameters)):
+            raise Unfit(f"it is to take {len(self.parameters)} arguments, ({', '.join(self.parameters)})")
         self.names = exercise.outputs(name)
         self.labels = tuple(f"the gradient of {n}" if name == "backward" else n for n in self.names)
         self.points = [self.arguments(point) for point in exercise.points()]
@@ -67,7 +69,7 @@ class Comparison:
         several = isinstance(returned, tuple | list) and (isinstance(returned, tuple) or len(self.names) > 1)
         results = [*returned] if several else [returned]
         if any(result is None for result in results):
-            raise Unfit("it returns None: is the return missing?")
+            raise Unfit("it returns None; perhaps the return statement is missing")
         if len(results) != len(self.names):
             raise Unfit(f"it returns {counted(len(results))}; it is to return {' and '.join(self.labels)}")
         for label, result in zip(self.labels, results, strict=True):
@@ -116,6 +118,15 @@ def of_shapes(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> str:
     """Return "x of shape (3, 2) and w of shape (2,)"; the cotangent's shape is that of the output."""
     parts = [f"{name} of shape {shape}" for name, shape in zip(names, shapes, strict=False) if name != "g"]
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
+def takes(function: Function, count: int) -> bool:
+    """Return whether a function can be called with so many arguments, by position."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def counted(number: int) -> str:

@@ -42,7 +42,7 @@ class Judgement:
         """Return the judgement in words, with the first hints; ``ask`` says how to get the next one."""
         parts = [f"Exercise {self.exercise.name}: {'right.' if self.right else 'not right yet.'}"]
         if self.unreadable:
-            parts.append(_wrapped(f"The answer could not be run: {self.unreadable}.", ""))
+            parts.append(_wrapped(f"The answer cannot be judged: {self.unreadable}.", ""))
         parts += [_of(finding) for finding in self.findings]
         every = self.exercise.hints
         parts += [_wrapped(f"Hint {i} of {len(every)}: {hint}", "") for i, hint in enumerate(every[:hints], 1)]
@@ -50,7 +50,7 @@ class Judgement:
             following = next_after(self.exercise.name)
             parts.append(f"Next: {following.name} ({following.title})." if following else "That was the last exercise.")
         elif hints < len(every) and ask:
-            parts.append(f"For a hint: {ask.format(hints + 1)} ({len(every)} in all).")
+            parts.append(f"For {'the next' if hints else 'a'} hint: {ask.format(hints + 1)} ({len(every)} in all).")
         return "\n\n".join(parts)
 
 

@@ -41,7 +41,7 @@ INPUTS = {"x": "n c", "gamma": "c", "beta": "c"}
 OPTIONS = {"least": {"n": 2}}
 HINTS = (
     "Go backwards one line at a time: from y to x̂, gamma and beta, and then from x̂ to x.",
-    "dL/dx̂ = g * gamma. The rest of dL/dx is the exercise normalize with dL/dx̂ in place of g.",
+    "dL/dx̂ = g * gamma. The rest of dL/dx is the exercise normalize with dL/dx̂ instead of g.",
     "dL/dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / sqrt(var + EPS), with means over axis 0 and dx̂ = g * gamma.",
 )
 
