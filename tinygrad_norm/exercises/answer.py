@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, redirect_stdout
 from functools import wraps
 from io import StringIO
-from linecache import getline
+from linecache import cache, getline
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -29,7 +31,7 @@ class RecordingRefused(Exception):  # noqa: N818 (it is what happens)
 
 
 def loaded(path: Path) -> ModuleType:
-    """Run a student's file and return it as a module.
+    """Run a student's file or notebook and return it as a module.
 
     Raises
     ------
@@ -38,11 +40,11 @@ def loaded(path: Path) -> ModuleType:
     Unreadable
         If it is no Python, or raises an error.
     """
-    if path.suffix == ".ipynb":
-        raise Unreadable("it is a notebook, which checks itself: run its last cell")
-    source = path.read_text(encoding="utf-8")
+    source = read(path)
     module = ModuleType(path.stem)
     module.__file__ = str(path)
+    # So that messages can quote a line, of a notebook as well.
+    cache[str(path)] = (len(source), None, source.splitlines(keepends=True), str(path))
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except SyntaxError as error:
@@ -51,6 +53,19 @@ def loaded(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         raise Unreadable(told(error, str(path))) from error
     return module
+
+
+def read(path: Path) -> str:
+    """Return the code of a file; of a notebook, that of its cells, but for commands and the check itself."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    try:
+        cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{path} is no notebook of format 4") from error
+    code = "\n\n".join(cell for cell in cells if "tinygrad_norm.exercises" not in cell)
+    return re.sub(r"(?m)^[%!].*$", "", code)
 
 
 def told(error: BaseException, file: str) -> str:

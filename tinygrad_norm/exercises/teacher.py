@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .answer import Function, Unreadable, answered, loaded
+from .answer import Function, Unreadable, answered, loaded, read
 from .exercise import Exercise, UnknownExercise, exercise, next_after
 from .judging import Finding, findings
 
@@ -82,7 +83,7 @@ def judge(answer: str | Path | ModuleType | Mapping[str, Any], name: str | None 
 
     Parameters
     ----------
-    answer : path, module, or mapping from names to functions
+    answer : path of a file or notebook, module, or mapping from names to functions
         ``globals()`` is such a mapping.
     name : str, optional
         Of the exercise; unless given, the answer's own ``EXERCISE`` names it.
@@ -127,9 +128,9 @@ def judge(answer: str | Path | ModuleType | Mapping[str, Any], name: str | None 
 
 def _named_in(path: Path) -> str:
     """Return the exercise that a file names, though it cannot be run."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("EXERCISE ="):
-            return line.partition("=")[2].strip().strip("\"'")
+    named = re.search(r"""(?m)^EXERCISE\s*=\s*["'](\w+)""", read(path))
+    if named:
+        return named[1]
     raise UnknownExercise(f'{path} does not name its exercise: keep the line EXERCISE = "..." of the file')
 
 
