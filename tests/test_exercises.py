@@ -102,12 +102,8 @@ def test_a_wrong_answer_is_wrong_and_it_is_said_what_is(name, function, mistake)
         assert any(line.startswith("g = ") for line in finding.code)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_wrong_answer_to_one_function_leaves_the_others_right(name):
-    functions = exercise(name).functions
-    if len(functions) == 1:
-        pytest.skip("it has one function")
-    judged = judge(answer(name, backward=exercise(name).module.WRONG["backward"][0]))
+def test_a_wrong_answer_to_one_function_leaves_the_others_right():
+    judged = judge(answer("normalize", backward=exercise("normalize").module.WRONG["backward"][0]))
     assert [bool(finding.wrong) for finding in judged.findings] == [False, True]
 
 
@@ -260,6 +256,20 @@ def test_what_is_no_norm_of_ones_own(forward, words):
     assert "once that is right" in judged.findings[1].wrong[0]
 
 
+def test_an_error_of_ones_own_forward_is_told_while_the_gradient_is_judged():
+    calls = []
+
+    def forward(x):
+        calls.append(x)
+        if len(calls) > 60:
+            raise KeyError("tired")
+        return length(x)
+
+    judged = judge({"forward": forward, "backward": length_backward}, "own_norm")
+    assert judged.findings[0].wrong == ()
+    assert "forward(x): Wrong: it raises KeyError: 'tired' (line " in said(judged)
+
+
 # Recording is refused.
 
 
@@ -296,6 +306,12 @@ def test_recording_is_refused_and_the_message_says_so(backward):
     if backward is not by_module:
         np.testing.assert_allclose(backward(g, x), g - g.mean(axis=0))
     assert tn.is_recording()
+
+
+def test_the_librarys_norms_are_refused_where_nothing_is_recorded():
+    judged = judge(answer("normalize", forward=lambda x: tn.batch_norm(x, eps=EPS)))
+    assert "recording is refused" in said(judged)
+    assert [bool(finding.wrong) for finding in judged.findings] == [True, False]
 
 
 # What holds for all of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import traceback
@@ -92,13 +93,16 @@ class ByHand:
 
     Attributes
     ----------
+    name : str
     function : callable
+    run : callable
+        The same with recording refused.
     errors : list of (error, shapes)
         What it raised, and for inputs of which shapes.
     """
 
-    def __init__(self, function: Function) -> None:
-        self.function = function
+    def __init__(self, name: str, function: Function) -> None:
+        self.name, self.function = name, function
         self.errors: list[tuple[BaseException, list[tuple[int, ...]]]] = []
         self.called = False
 
@@ -117,6 +121,24 @@ class ByHand:
                 raise error if isinstance(error, Exception) else RuntimeError("exit() was called") from error
 
         self.run = run
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of its parameters, as far as they are known."""
+        try:
+            return [*inspect.signature(self.function).parameters]
+        except (TypeError, ValueError):
+            return []
+
+    def takes(self, count: int) -> bool:
+        """Return whether it can be called with so many arguments, by position."""
+        try:
+            inspect.signature(self.function).bind(*range(count))
+        except ValueError:
+            return True  # a built-in function, of which nothing is known
+        except TypeError:
+            return False
+        return True
 
     @property
     def file(self) -> str:

@@ -40,8 +40,8 @@ class Comparison:
         self.exercise, self.name, self.student, self.forward = exercise, name, student, forward
         right = getattr(exercise.module, name)
         self.parameters = [*inspect.signature(right).parameters]
-        if not takes(student.function, len(self.parameters)):
-            raise Unfit(f"it is to take {len(self.parameters)} arguments, ({', '.join(self.parameters)})")
+        if not student.takes(len(self.parameters)):
+            raise Unfit(f"it should take {len(self.parameters)} arguments, ({', '.join(self.parameters)})")
         self.names = exercise.outputs(name)
         self.labels = tuple(f"the gradient of {n}" if name == "backward" else n for n in self.names)
         self.points = [self.arguments(point) for point in exercise.points()]
@@ -51,7 +51,7 @@ class Comparison:
         for point, gots, wants in zip(self.points, self.got, self.want, strict=True):
             for i, (got, want) in enumerate(zip(gots, wants, strict=True)):
                 if got.shape != want.shape:
-                    words = f"{self.labels[i]} has shape {got.shape}; it is to have shape {want.shape}"
+                    words = f"{self.labels[i]} has shape {got.shape}; it should have shape {want.shape}"
                     self.misshapen.setdefault(i, f"{words}, for {self.shapes(point)}")
                 elif not exercise.is_own and not alike(got, want):
                     self.differing.setdefault(i, self.sentence(i, point, got, want))
@@ -71,12 +71,12 @@ class Comparison:
         if any(result is None for result in results):
             raise Unfit("it returns None; perhaps the return statement is missing")
         if len(results) != len(self.names):
-            raise Unfit(f"it returns {counted(len(results))}; it is to return {' and '.join(self.labels)}")
+            raise Unfit(f"it returns {counted(len(results))}; it should return {' and '.join(self.labels)}")
         for label, result in zip(self.labels, results, strict=True):
             dtype = np.asarray(result).dtype if isinstance(result, np.ndarray | np.generic | float) else None
             if dtype is None or dtype.kind != "f":
                 kind = type(result).__name__ if dtype is None else f"array of {dtype}"
-                raise Unfit(f"{label} is a value of type {kind}; it is to be an array of floating-point numbers")
+                raise Unfit(f"{label} is a value of type {kind}; it should be an array of floating-point numbers")
         return [np.asarray(result) for result in results]
 
     def shapes(self, arguments: Arrays) -> str:
@@ -118,15 +118,6 @@ def of_shapes(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> str:
     """Return "x of shape (3, 2) and w of shape (2,)"; the cotangent's shape is that of the output."""
     parts = [f"{name} of shape {shape}" for name, shape in zip(names, shapes, strict=False) if name != "g"]
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
-
-
-def takes(function: Function, count: int) -> bool:
-    """Return whether a function can be called with so many arguments, by position."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    return True
 
 
 def counted(number: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,16 +54,17 @@ def findings(exercise: Exercise, functions: dict[str, Function]) -> tuple[Findin
     """Judge the functions of an answer."""
     made: list[Finding] = []
     for name, function in functions.items():
-        student = ByHand(function)
+        student = ByHand(name, function)
         if exercise.is_own and made and made[0].wrong:
             made.append(_told(student, "it is judged against your own forward, once that is right"))
             continue
-        forward = ByHand(functions["forward"]).run if exercise.is_own else getattr(exercise.module, "forward", None)
-        made.append(_finding(exercise, name, student, forward or np.array))
+        own = ByHand("forward", functions["forward"]) if exercise.is_own else None
+        made.append(_finding(exercise, name, student, own))
     return tuple(made)
 
 
-def _finding(exercise: Exercise, name: str, student: ByHand, forward: Function) -> Finding:
+def _finding(exercise: Exercise, name: str, student: ByHand, own: ByHand | None) -> Finding:
+    forward = own.run if own else getattr(exercise.module, "forward", np.array)
     try:
         compared = Comparison(exercise, name, student, forward)
         if compared.misshapen:
@@ -74,9 +74,10 @@ def _finding(exercise: Exercise, name: str, student: ByHand, forward: Function) 
     except Unfit as error:
         return _told(student, str(error))
     except Exception:
-        if not student.errors:
+        failed = next((function for function in (student, own) if function and function.errors), None)
+        if failed is None:
             raise
-        return _told(student, _raised(student))
+        return _told(failed, _raised(failed))
     # An error on special inputs alone is one, too.
     return _told(student, _raised(student)) if student.errors and not finding.wrong else finding
 
@@ -165,7 +166,7 @@ def _told(student: ByHand, words: str) -> Finding:
 
 
 def _raised(student: ByHand) -> str:
-    error, shapes = student.errors[0]
+    error, shapes = student.errors[-1]
     if isinstance(error, NotImplementedError):
         return "it is not filled in yet"
     if isinstance(error, RecordingRefused):
@@ -173,12 +174,11 @@ def _raised(student: ByHand) -> str:
             "it uses gradients or norms of tinygrad_norm. This exercise is to be derived by hand, so recording is"
             " refused: compute with NumPy alone"
         )
-    names = [*inspect.signature(student.function).parameters]
-    return f"it raises {told(error, student.file)}, for {of_shapes(names, shapes)}"
+    return f"it raises {told(error, student.file)}, for {of_shapes(student.parameters, shapes)}"
 
 
 def _signature(student: ByHand) -> str:
-    return f"{student.function.__name__}({', '.join(inspect.signature(student.function).parameters)})"
+    return f"{student.name}({', '.join(student.parameters)})"
 
 
 def _code(pasted: Sequence[tuple[str, Array]]) -> tuple[str, ...]:

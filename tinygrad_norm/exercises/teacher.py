@@ -104,7 +104,7 @@ def judge(answer: str | Path | ModuleType | Mapping[str, Any], name: str | None 
     --------
     >>> judged = judge({"backward": lambda g, x: g / len(x)}, "mean")
     >>> judged.right, judged.findings[0].wrong
-    (False, ('the gradient of x has shape (4,); it is to have shape (5, 4), for x of shape (5, 4)',))
+    (False, ('the gradient of x has shape (4,); it should have shape (5, 4), for x of shape (5, 4)',))
     """
     namespace: Mapping[str, Any] = {}
     try:

@@ -8,7 +8,7 @@ x, x̂ and y have shape (N, C); gamma and beta have shape (C,). g = dL/dy is giv
 Write backward(g, x, gamma, beta). It returns (dL/dx, dL/dgamma, dL/dbeta), each of the shape of its input.
 This is a backward pass in training: the mean and the variance are computed from x.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ EPS = 1e-3
 
 
 def forward(x, gamma, beta):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     centred = x - x.mean(axis=0)
     x_hat = centred / np.sqrt((centred * centred).mean(axis=0) + EPS)
     return gamma * x_hat + beta

@@ -9,7 +9,7 @@ statistics: constants, which no longer depend on x. g = dL/dy is given, of shape
 Write backward(g, x, gamma, beta, mean, var). It returns (dL/dx, dL/dgamma, dL/dbeta), each of the shape of its input;
 mean and var need no gradient.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ EPS = 1e-3
 
 
 def forward(x, gamma, beta, mean, var):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     return gamma * (x - mean) / np.sqrt(var + EPS) + beta
 
 

@@ -8,7 +8,7 @@ g = dL/dy is given, of shape (N, C, H, W).
 
 Write backward(g, x, gamma, beta). It returns (dL/dx, dL/dgamma, dL/dbeta), each of the shape of its input.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ AXES = (0, 2, 3)  # batch, height and width
 
 
 def forward(x, gamma, beta):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     centred = x - x.mean(axis=AXES, keepdims=True)
     x_hat = centred / np.sqrt((centred * centred).mean(axis=AXES, keepdims=True) + EPS)
     return gamma[:, None, None] * x_hat + beta[:, None, None]

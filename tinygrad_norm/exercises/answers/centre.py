@@ -6,7 +6,7 @@ x has shape (N, C), and so has y: from each column its mean is subtracted. g = d
 
 Write backward(g, x). It returns dL/dx, of shape (N, C).
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ EXERCISE = "centre"
 
 
 def forward(x):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     return x - x.sum(axis=0) / len(x)
 
 

@@ -14,7 +14,7 @@ weight has shape (M, K), as in PyTorch: M outputs, K inputs. bias, gamma, beta, 
 Write fold(weight, bias, gamma, beta, mean, var). It returns the pair (new_weight, new_bias), of shapes (M, K) and (M,),
 and leaves the arrays that it is given as they are.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np

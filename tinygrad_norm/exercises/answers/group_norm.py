@@ -9,7 +9,7 @@ gamma and beta have shape (C,), one value for each channel. g = dL/dy is given, 
 
 Write backward(g, x, gamma, beta). It returns (dL/dx, dL/dgamma, dL/dbeta), each of the shape of its input.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ GROUPS = 2
 
 
 def forward(x, gamma, beta):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     grouped = x.reshape(len(x), GROUPS, -1)
     centred = grouped - grouped.mean(axis=2, keepdims=True)
     x_hat = centred / np.sqrt((centred * centred).mean(axis=2, keepdims=True) + EPS)

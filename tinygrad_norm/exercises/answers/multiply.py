@@ -7,7 +7,7 @@ A loss L is computed from y, and g = dL/dy is given. It has the shape of y.
 
 Write backward(g, x, w). It returns the pair (dL/dx, dL/dw), each of the shape of its input.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ EXERCISE = "multiply"
 
 
 def forward(x, w):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     return x * w
 
 

@@ -9,7 +9,7 @@ x has shape (N, C), and so has x̂; mean and var have shape (C,).
 Write forward(x), which returns x̂, and backward(g, x), which returns dL/dx for g = dL/dx̂. All have shape (N, C).
 
 EPS is larger than usual, so that a mistake with it shows.
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np

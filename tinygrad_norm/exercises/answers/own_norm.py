@@ -8,7 +8,7 @@ and no beta. You may divide by a mean absolute value, by a largest value, by the
 two quantiles, ...
 
 EPS keeps you from dividing by zero. backward is judged against your own forward.
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np

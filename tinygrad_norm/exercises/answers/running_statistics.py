@@ -11,7 +11,7 @@ x has shape (N, C) with N at least 2; running_mean and running_var have shape (C
 
 Write update(x, running_mean, running_var). It returns the new pair, and leaves the arrays that it is given as they are.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np

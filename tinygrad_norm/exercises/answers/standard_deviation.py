@@ -8,7 +8,7 @@ that var is computed from c comes in later exercises. g = dL/dy is given, of sha
 Write backward(g, c, var). It returns the pair (dL/dc, dL/dvar), each of the shape of its input.
 
 EPS is larger than usual, so that a mistake with it shows.
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ EPS = 1e-3
 
 
 def forward(c, var):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     return c / np.sqrt(var + EPS)
 
 

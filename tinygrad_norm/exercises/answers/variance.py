@@ -8,7 +8,7 @@ g = dL/dy is given, of shape (C,).
 
 Write backward(g, x). It returns dL/dx, of shape (N, C). Remember that the mean is computed from x, too.
 
-Use NumPy only: what tinygrad_norm records or normalizes is refused here.
+Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ EXERCISE = "variance"
 
 
 def forward(x):
-    """Return y, as the statement says. It is here to be read; changing it changes nothing."""
+    """Return y. It is here for you to read; the judge uses its own."""
     centred = x - x.sum(axis=0) / len(x)
     return (centred * centred).sum(axis=0) / len(x)
 
