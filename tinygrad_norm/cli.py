@@ -26,6 +26,7 @@ from .check.correct import CORRECT
 from .check.mutants import MUTANTS, Mutant
 from .check.search import BUDGETS
 from .check.strategies import EDGES
+from .exercises.command import add_exercise
 from .graph import RenderError
 from .graph.examples import EXAMPLES, axes_of
 from .graph.explorer import explore_norm, explore_norms
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_draw(commands)
     _add_explore(commands)
     _add_check(commands)
+    add_exercise(commands)
     info = commands.add_parser("info", help="what is installed, or the family of normalizations")
     info.add_argument("topic", nargs="?", choices=["norms"], help="norms: what each is normalized over, and made of")
     info.set_defaults(run=lambda options: print(family_text() if options.topic else _installed()))
