@@ -62,7 +62,7 @@ def mismatch(comm: MPIComm) -> Any:
 def absence(comm: MPIComm) -> Any:
     comm.allreduce(np.zeros(1), "a first sum")
     found = "" if comm.rank == 1 else error(lambda: comm.allreduce(np.zeros(2), "a second sum"))
-    sleep(1.5 if comm.rank == 1 else 0)
+    sleep(4 if comm.rank == 1 else 0)
     return found
 
 
@@ -86,15 +86,16 @@ def raising(comm: MPIComm) -> Any:
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    options = {"mismatch": {"check": True, "timeout": 20.0}, "absence": {"check": True, "timeout": 0.5}}
     ending = {"absence": absence, "late": absence}
     ending |= {"other length": other_length, "much longer": much_longer, "another call": another_call}
     functions = {"equality": equality, "bits": bits, "mismatch": mismatch, "raising": raising, **ending}
-    comm = MPIComm(**options.get(name, {"timeout": 0.5} if name in ending else {}))
+    comm = MPIComm(check=name in ("mismatch", "absence"))
+    comm._comm.Barrier()  # processes start at different times
+    comm.timeout = 2.0 if name in ending else 60.0
     result = functions[name](comm)
     # Each rank writes one line at once; what waits for a rank that is gone must not keep the process.
     sys.stdout.write(json.dumps([comm.rank, result]) + "\n")
     sys.stdout.flush()
     if name in ending:
-        sleep(3)  # until all have written
+        sleep(5)  # until all have written
         comm._comm.Abort(0)
