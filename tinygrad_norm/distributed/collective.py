@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..engine.context import STATE, State, record_for
-from ..engine.operators import FUNCTIONS
 from ..engine.ops.core import operand
+from ..engine.origins import remember
 from ..engine.primitive import Node, Primitive
 from ..engine.recording import ModuleScope
-from ..engine.tensor import Tensor, constant, frozen, serial
+from ..engine.tensor import Tensor, constant
 from .comm import Comm
 
 
@@ -70,20 +70,19 @@ def _sum(x: Any, comm: Comm, what: str, arrived: bool = True) -> Any:
     wide = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64).reshape(-1).view(np.float64)
     called = f"{what} of shape {array.shape}{_where(state)}"
     # What all ranks must agree about is exchanged together with the numbers.
-    needs, arrives, *_ = total = np.asarray(comm.allreduce(np.concatenate([[needed, arrived], wide]), called), float)
+    total = np.asarray(comm.allreduce(np.concatenate([[needed, arrived], wide]), called), np.float64)
+    needs, arrives = total[:2]
     if not arrives:
         return None
     values = np.array(total[2:].view("c16" if array.dtype.kind == "c" else "f8").reshape(array.shape), array.dtype)
     needed, static = bool(needs) and state.recording, {"over": comm}
     if state.origins:
-        return FUNCTIONS["remember"](values, _ALLREDUCE_SUM, (x,), static, needed)
+        return remember(values, _ALLREDUCE_SUM, (x,), static, needed)
     if not needed:
         return constant(values) if isinstance(x, Tensor) else values
-    y = constant(values)
-    y._requires_grad = True
-    y.node = Node(_ALLREDUCE_SUM, (x if isinstance(x, Tensor) else frozen(x),), (array,), static, state, serial())
+    y = remember(values, _ALLREDUCE_SUM, (x,), static, needed, kind=Tensor)
     if not state.examined:
-        comm._remember(y, y.node)
+        comm._remember(y)
     return y
 
 

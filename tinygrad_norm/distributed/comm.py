@@ -43,6 +43,7 @@ class Comm(ABC):
     _recorded: dict[Node, Tensor]  # sums that no backward pass has visited yet, oldest first
     _zeros: dict[Node, Any]  # what a backward pass starts from at each of them
     _failure: str = ""
+    _number: int = 0  # of the collective
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         self = super().__new__(cls)
@@ -135,12 +136,22 @@ class Comm(ABC):
         self._failure = reason
         return CollectiveError(reason)
 
-    def _check_usable(self) -> None:
+    def _begin(self, what: str, buffer: Array) -> str:
+        """Count a collective, and return what it is, in words that ranks can compare."""
         if self._failure:
             raise CollectiveError(f"an earlier collective failed, so ranks are out of step: {self._failure}")
+        self._number += 1
+        return f"{what}, {buffer.size} numbers in all"
 
-    def _remember(self, y: Tensor, node: Node) -> None:
-        self._recorded[node] = y
+    def _compare(self, called: Sequence[str]) -> None:
+        """Refuse a collective that ranks understand differently; the error names both sides."""
+        for rank, other in enumerate(called):
+            if other != called[0]:
+                sides = f"rank 0 calls {called[0]}; rank {rank} calls {other}"
+                raise self._failed(f"ranks differ in collective {self._number}: {sides}")
+
+    def _remember(self, y: Any) -> None:
+        self._recorded[y.node] = y
         if len(self._recorded) == _MANY:
             warn(
                 f"{_MANY} sums over {self} were recorded and no backward pass went through them; their graphs are kept "

@@ -13,7 +13,7 @@ from ..engine.recording import scope
 from ..engine.tensor import Tensor, constant, named
 from ..norm.checks import Admitted, admit, admit_channels, in_shape
 from ..norm.functional import affine
-from ..norm.pattern import ELLIPSIS, among, parse
+from ..norm.pattern import among, parse
 from .collective import allreduce_sum
 from .comm import Comm
 
@@ -95,9 +95,8 @@ def sync_normalize(
         If ranks call different collectives, or one does not arrive.
     """
     parsed = parse(pattern)
-    first = parsed.input_axes[0] if parsed.input_axes else ()
-    for name in first:
-        if among(name, parsed.kept) or (name == ELLIPSIS and ELLIPSIS in parsed.kept):
+    for name in parsed.first_axis:
+        if among(name, parsed.kept):
             parsed.fail(f"axis {name!r} is kept: each sample has statistics of its own, so ranks share nothing", name)
     with scope("sync_normalize"):
         x_hat, _, _, _ = standardized(admit(x, pattern, axis_lengths, eps, stats_dtype), comm)

@@ -43,7 +43,7 @@ class ThreadComm(Comm):
 
     def __init__(self, rank: int, group: _Group) -> None:
         self.rank, self.size = rank, group.size
-        self._group, self._number = group, 0
+        self._group = group
 
     @staticmethod
     def run(size: int, fn: Callable[[ThreadComm], Result], *, timeout: float = 60.0) -> list[Result]:
@@ -88,9 +88,7 @@ class ThreadComm(Comm):
         return [run.result() for run in runs]
 
     def allreduce(self, buffer: Array, what: str = "allreduce") -> Array:
-        self._check_usable()
-        group, self._number = self._group, self._number + 1
-        called = f"{what}, {buffer.size} numbers in all"
+        group, called = self._group, self._begin(what, buffer)
         with group.changed:
             here = group.rounds.setdefault(self._number, {})
             here[self.rank] = called, buffer.copy()
@@ -99,8 +97,7 @@ class ThreadComm(Comm):
             group.changed.wait_for(lambda: len(here) == self.size or group.ended.keys() - here.keys(), group.timeout)
             if len(here) < self.size:
                 raise self._waiting(group.last[self.rank], here)
-        if reason := difference(self._number, [here[rank][0] for rank in range(self.size)]):
-            raise self._failed(reason)
+        self._compare([here[rank][0] for rank in range(self.size)])
         total = here[0][1].copy()
         for rank in range(1, self.size):
             total += here[rank][1]
@@ -119,11 +116,3 @@ class ThreadComm(Comm):
         failed = self._failed(f"rank {self.rank} waits in {called}; rank {absent} {how}; {did}")
         failed.__cause__ = error
         return failed
-
-
-def difference(number: int, called: list[str]) -> str:
-    """Return how ranks differ in a collective, naming both sides; nothing if they agree."""
-    for rank, other in enumerate(called):
-        if other != called[0]:
-            return f"ranks differ in collective {number}: rank 0 calls {called[0]}; rank {rank} calls {other}"
-    return ""

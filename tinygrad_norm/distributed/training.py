@@ -12,7 +12,7 @@ import numpy as np
 from ..engine.autodiff import tensors_of
 from ..engine.operators import Array
 from ..engine.tensor import Tensor, constant
-from ..nn import inference
+from ..nn.inference import recalibrate_together
 from ..nn.module import Module, as_model
 from .comm import Comm
 
@@ -115,7 +115,7 @@ def recalibrate(model: Module, batches: Iterable[Any], comm: Comm) -> None:
     def added_up(own: Array) -> Array:
         return comm.allreduce(own.reshape(-1).astype(np.float64), "recalibrate").reshape(own.shape)
 
-    inference.recalibrate_together(as_model("recalibrate", model), inference.several(batches), added_up)
+    recalibrate_together(model, batches, added_up)
 
 
 def check_equal(model: Module, comm: Comm) -> None:
@@ -144,7 +144,7 @@ def check_equal(model: Module, comm: Comm) -> None:
     ValueError: ranks differ from rank 0: 'weight' on rank 1, 'bias' on rank 1
     """
     state = as_model("check_equal", model).state_dict()
-    prints = _of_each_rank([_fingerprint(key, values) for key, values in state.items()], comm, "check_equal")
+    prints = _of_each_rank([_fingerprint(key, values) for key, values in state.items()], comm)
     wrong = {key: [rank for rank in range(comm.size) if prints[rank, i] != prints[0, i]] for i, key in enumerate(state)}
     named = [f"{key!r} on rank {', '.join(map(str, ranks))}" for key, ranks in wrong.items() if ranks]
     if named:
@@ -157,9 +157,8 @@ def _fingerprint(key: str, values: Array) -> float:
     return float(int.from_bytes(blake2b(text + values.tobytes(), digest_size=6).digest()))
 
 
-def _of_each_rank(numbers: Iterable[float], comm: Comm, what: str) -> Array:
+def _of_each_rank(numbers: list[float], comm: Comm) -> Array:
     """Return the numbers of every rank, a row for each: each adds its own row to zeros."""
-    own = np.array([*numbers], np.float64)
-    rows = np.zeros((comm.size, own.size))
-    rows[comm.rank] = own
-    return comm.allreduce(rows.reshape(-1), f"{what}: {own.size} numbers of each rank").reshape(rows.shape)
+    rows = np.zeros((comm.size, len(numbers)))
+    rows[comm.rank] = numbers
+    return comm.allreduce(rows.reshape(-1), f"{len(numbers)} numbers of each rank").reshape(rows.shape)

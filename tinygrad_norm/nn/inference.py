@@ -62,19 +62,16 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
     >>> layer.running_mean, layer.running_var
     (array([2.]), array([4.]))
     """
-    recalibrate_together(as_model("recalibrate", model), several(batches), lambda sums: sums)
-
-
-def several(batches: Iterable[Any]) -> list[Any]:
-    """Return batches as a list, and refuse one array."""
-    if isinstance(batches, np.ndarray | Tensor):
-        raise TypeError(f"batches must be several inputs, as a list, and not one array of shape {batches.shape}")
-    return list(batches)
+    recalibrate_together(model, batches, lambda sums: sums)
 
 
 @no_grad()
-def recalibrate_together(model: Module, batches: list[Any], added_up: Callable[[Array], Array]) -> None:
+def recalibrate_together(model: Module, batches: Iterable[Any], added_up: Callable[[Array], Array]) -> None:
     """Recalibrate by the batches of all that take part; ``added_up`` returns the sum of an array over all of them."""
+    as_model("recalibrate", model)
+    if isinstance(batches, np.ndarray | Tensor):
+        raise TypeError(f"batches must be several inputs, as a list, and not one array of shape {batches.shape}")
+    batches = list(batches)
     if not added_up(np.array([len(batches)])):
         raise ValueError("recalibrate needs at least one batch")
     with _in_eval_mode(model):
@@ -183,9 +180,9 @@ def _merged_with_others(
     count: int, mean: Array, squares: Array, added_up: Callable[[Array], Array]
 ) -> tuple[int, Array, Array]:
     """Add what all that take part have; their means, weighted, must be known before the deviations from the whole."""
-    total, *sums = added_up(np.concatenate([[count], count * mean.reshape(-1)]))
-    whole = np.reshape(sums, mean.shape) / max(total, 1)
-    return int(total), whole, added_up(squares + count * np.square(mean - whole))
+    sums = added_up(np.concatenate([[count], count * mean.reshape(-1)]))
+    total, whole = int(sums[0]), sums[1:].reshape(mean.shape) / max(sums[0], 1)
+    return total, whole, added_up(squares + count * np.square(mean - whole))
 
 
 def fold_batch_norm(model: Module) -> Module:

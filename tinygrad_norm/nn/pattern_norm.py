@@ -103,8 +103,8 @@ class Norm(Running):
 
     @property
     def _batch(self) -> tuple[str, ...]:
-        """What the input's first axis is made of; running statistics are averages over it."""
-        return self._pattern.input_axes[0] if self._pattern.input_axes else ()
+        """Running statistics are averages over it."""
+        return self._pattern.first_axis
 
     @property
     def _tracked(self) -> Terms:

@@ -97,6 +97,11 @@ class Pattern:
         return tuple(name for axis in self.input_axes for name in axis)
 
     @property
+    def first_axis(self) -> tuple[str, ...]:
+        """What the input's first axis, the batch, is made of."""
+        return self.input_axes[0] if self.input_axes else ()
+
+    @property
     def sharing(self) -> str:
         """What is shared, in words: ``"one mean and variance per n, g"``."""
         return f"one mean and variance {'per ' + ', '.join(self.kept) if self.kept else 'in all'}"
