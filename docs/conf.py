@@ -3,12 +3,11 @@
 import sys
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
-sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
+from docutils import nodes
 
-from docutils import nodes  # noqa: E402
+import tinygrad_norm
 
-import tinygrad_norm  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent / "_ext"))
 
 project = "tinygrad_norm"
 author = "the tinygrad_norm authors"
@@ -24,7 +23,6 @@ extensions = [
     "sphinx.ext.linkcode",
     "sphinx_copybutton",
     # The extensions of this site, in docs/_ext.
-    "mathml",
     "reference",
     "sources",
 ]
@@ -35,7 +33,7 @@ default_role = "py:obj"
 smartquotes = False  # docstrings and pages quote code
 highlight_language = "default"
 
-myst_enable_extensions = ["dollarmath", "html_image"]
+myst_enable_extensions = ["html_image"]
 myst_heading_anchors = 4
 myst_url_schemes = ["http", "https", "mailto", "live"]  # live: in docs/_ext/sources.py
 

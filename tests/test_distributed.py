@@ -574,7 +574,7 @@ def test_programs_that_differ_with_equal_shapes(difference: str) -> None:
 def test_arguments_that_are_none_of_these() -> None:
     comm = SelfComm()
     with pytest.raises(TypeError, match="backward takes a Tensor, or None for no loss, and not list"):
-        comm.backward([leaf(1.0)])  # type: ignore[arg-type]
+        comm.backward([leaf(1.0)])
     comm.backward(0.0)
     distributed.allreduce_sum(leaf([1.0]), comm)
     with pytest.raises(ValueError, match="2 outputs need as many cotangents"):
@@ -583,11 +583,11 @@ def test_arguments_that_are_none_of_these() -> None:
         comm.grad(leaf(1.0) * 2, 3)
     for wrong in (None, 2):
         with pytest.raises(TypeError, match="comm must be a Comm"):
-            distributed.SyncBatchNorm(2, comm=wrong)  # type: ignore[arg-type]
+            distributed.SyncBatchNorm(2, comm=wrong)
         with pytest.raises(TypeError, match="comm must be a Comm"):
-            distributed.convert_sync_batch_norm(tn.nn.Linear(2, 2), wrong)  # type: ignore[arg-type]
+            distributed.convert_sync_batch_norm(tn.nn.Linear(2, 2), wrong)
     with pytest.raises(TypeError, match="parameter 0 is not a Tensor but Linear"):
-        distributed.allreduce_gradients(tn.nn.Linear(2, 2), comm)  # type: ignore[arg-type]
+        distributed.allreduce_gradients(tn.nn.Linear(2, 2), comm)
     with pytest.raises(TypeError, match="take a part of each array"):
         distributed.shard((np.zeros(2), np.zeros(2)), comm)
 
@@ -675,7 +675,7 @@ def test_what_may_do_something_else_is_left_alone() -> None:
     kinds = [type(layer) for layer in model]
     assert [type(layer) for layer in distributed.convert_sync_batch_norm(model, SelfComm())] == kinds
     with pytest.raises(TypeError, match="takes a Module"):
-        distributed.convert_sync_batch_norm(np.ones(2), SelfComm())  # type: ignore[arg-type]
+        distributed.convert_sync_batch_norm(np.ones(2), SelfComm())
 
 
 def test_eval_mode_calls_nobody() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.machine import mpiexec
+
 pytest.importorskip("mpi4py", reason="real processes need mpi4py and an MPI library, which the extra `mpi` installs")
-MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+MPIEXEC = mpiexec()
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="there is no mpiexec")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from sphinx.ext import autosummary
 
 import tinygrad_norm as tn
+from tinygrad_norm import exercises
 from tinygrad_norm.engine.primitive import PRIMITIVES
 
 PACKAGE = tn.__name__
@@ -65,6 +66,12 @@ def pages():
             "Batch norm of a batch that is split across processes.",
             {"": of_module(tn.distributed, "distributed")},
         ),
+        (
+            "exercises",
+            "Exercises",
+            "What judges an answer, for notebooks and for tests of a class.",
+            {"": of_module(exercises, "exercises")},
+        ),
     ]
 
 
@@ -94,7 +101,7 @@ def operations():
 
 
 def _write(path, text):
-    # A file that is written anew is read anew.
+    # Sphinx reads a file again when its date changes.
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +24,8 @@ import numpy as np
 import tinygrad_norm as tn
 from tinygrad_norm.distributed import Comm, MPIComm, SelfComm, sync_batch_norm
 from tinygrad_norm.table import Table
+
+from .machine import mpiexec, processor
 
 PAGE = Path(__file__).parents[2] / "docs" / "distributed-figures.md"
 RANKS = (1, 2, 4)
@@ -79,10 +79,10 @@ def measured(comm: MPIComm, seconds: float) -> dict[str, dict[str, float]]:
 
 
 def started(ranks: int, seconds: float) -> dict[str, dict[str, float]]:
-    mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if mpiexec is None:
+    start = mpiexec()
+    if start is None:
         raise SystemExit("there is no mpiexec; python -m pip install 'tinygrad_norm[mpi]'")
-    command = [mpiexec, "-n", str(ranks), sys.executable, "-m", "mpi4py", "-m", __spec__.name]
+    command = [start, "-n", str(ranks), sys.executable, "-m", "mpi4py", "-m", __spec__.name]
     done = subprocess.run(
         [*command, "--rank", "--seconds", str(seconds)], capture_output=True, text=True, timeout=600, check=True
     )
@@ -153,7 +153,7 @@ def page(times: dict[int, dict[str, dict[str, float]]], command: str) -> str:
     far = sums_ * network(64, 0) + numbers * rounds(64) * model.number
     return f"""# What sums over ranks cost
 
-`{command}` made this page: {_processor()}, {CORES} cores, MPI by mpich in shared memory.
+`{command}` made this page: {processor()}, {CORES} cores, MPI by mpich in shared memory.
 Median times on rank 0.
 
 {sums.markdown()}
@@ -183,12 +183,6 @@ the messages of a layer of 256 channels on 64 ranks take {far / 1000:.2g} ms. If
 the logarithm of the number of ranks, and from 64 to 1024 channels by {cost(64, 1024) / cost(64, 64) - 1:.0%} on 64
 ranks.
 """
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def main() -> None:

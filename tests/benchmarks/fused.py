@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import platform
 import statistics
 import sys
 import time
@@ -27,6 +26,8 @@ import numpy as np
 
 import tinygrad_norm as tn
 from tinygrad_norm.datasets import load_digits
+
+from .machine import processor
 
 Array = Any
 DOCS = Path(__file__).parents[2] / "docs"
@@ -464,12 +465,8 @@ def header(threads: int, seconds: float) -> str:
 
     names = ("numpy", "numba", "torch", "jax")
     versions = ", ".join(f"{name} {version(name)}" for name in names if importlib.util.find_spec(name))
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
     load = os.getloadavg()[0]
-    return f"{model}, {threads} thread(s), load {load:.1f} before, {versions}; {seconds:g} s a row and direction."
+    return f"{processor()}, {threads} thread(s), load {load:.1f} before, {versions}; {seconds:g} s a row and direction."
 
 
 def main() -> None:

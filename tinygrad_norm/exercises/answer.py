@@ -146,7 +146,7 @@ class ByHand:
         return getattr(getattr(self.function, "__code__", None), "co_filename", "")
 
 
-def answered(functions: Iterable[Function] | Mapping[str, Any], names: Iterable[str]) -> dict[str, Function]:
+def answered(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Function]:
     """Return a student's functions by name, those that an exercise asks for.
 
     Raises
@@ -154,7 +154,6 @@ def answered(functions: Iterable[Function] | Mapping[str, Any], names: Iterable[
     Unreadable
         If one is missing.
     """
-    given = functions if isinstance(functions, Mapping) else {f.__name__: f for f in functions}
     found = {name: given.get(name) for name in names}
     missing = [name for name, function in found.items() if not callable(function)]
     if missing:

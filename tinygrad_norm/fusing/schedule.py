@@ -128,7 +128,8 @@ def schedule(program: Program, loops: Loops) -> Schedule:
     # What adds up over kept loops does so in the first sweep that has all it needs anyway: there it costs least,
     # as the first sweep waits for memory.
     for s in swept:
-        fitting = (i for i in range(levels[s], count) if needs(s.args) <= needs(sweeps[i].roots))
+        own = needs(s.args)
+        fitting = (i for i in range(levels[s], count) if own <= needs(sweeps[i].roots))
         place = next(fitting, count - 1)
         sweeps[place] = replace(sweeps[place], across=(*sweeps[place].across, s))
     sweeps = [replace(sweep, parts=parts_of(sweep.roots)) for sweep in sweeps]
