@@ -377,5 +377,5 @@ def test_one_point_that_tells_nothing_is_warned_of_and_raised_where_strict():
     assert report.verdict is Verdict.VACUOUS
     assert fails(lambda x: 0 * x, lambda g, x: 0 * g, X, strict=True).verdict is Verdict.VACUOUS
     for wrong in (0, -1, 2):
-        with pytest.raises(ValueError, match="rtol is between 0 and 1"):
+        with pytest.raises(ValueError, match="rtol must be a float between 0 and 1"):
             tn.check_backward(lambda x: x, lambda g, x: g, X, rtol=wrong)

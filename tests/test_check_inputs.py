@@ -124,7 +124,7 @@ def test_names_order_the_arrays_and_stand_in_the_report():
             tn.check_backward(forward, backward, drawn, seed=0)
     with pytest.raises(GradientMismatch, match="the gradient of shift is wrong"):
         tn.check_backward(lambda *xs: xs[0] * xs[1] + xs[2], backward, inputs(x="n c", scale="c", shift="c"), seed=0)
-    with pytest.raises(ValueError, match="inputs are of the first parameters, which are x, gamma: not x, beta"):
+    with pytest.raises(ValueError, match="inputs must name the first parameters, x, gamma, not x, beta"):
         tn.check_backward(forward, backward, inputs(x="n c", beta="c"), seed=0)
     with pytest.raises(ValueError, match=r"one inputs\(\.\.\.\) names the axes of all arrays"):
         tn.check_backward(forward, backward, inputs("n c"), inputs("c"), np.ones(2))
@@ -144,20 +144,20 @@ def test_users_strategies_of_structures():
 @pytest.mark.parametrize(
     ("axes", "options", "words"),
     [
-        (["n-1"], {}, "axes have names or sizes"),
-        (["n"], {"multiples": {"c": 2}}, "least and multiples are positive sizes of n: not c 2"),
-        (["n"], {"domains": ("imaginary",)}, "domains are of real, positive, labels:c or labels:10, mask"),
+        (["n-1"], {}, "an axis must be a name or a size"),
+        (["n"], {"multiples": {"c": 2}}, "least and multiples must be positive sizes of n, not c: 2"),
+        (["n"], {"domains": ("imaginary",)}, "a domain must be one of real, positive, labels:c or labels:10, mask"),
         (["n"], {"domains": ("labels",)}, "not 'labels'"),
         (["n"], {"domains": ("labels:c",)}, "not 'labels:c'"),
-        (["n"], {"domains": ("real", "real")}, "domains are as many as arrays: 1"),
-        (["n"], {"domains": {"x": "real"}}, "domains are of arrays with names"),
-        (["n c"], {"domains": ("spd",)}, "'spd' is of rows or squares"),
-        ([""], {"domains": ("simplex",)}, "'simplex' is of rows or squares"),
-        (["n"], {"edges": ("none such",)}, "edges are of constant"),
-        (["n"], {"dtype": "int8"}, "dtype is float16, float32 or float64"),
-        (["n"], {"lest": {"n": 3}}, "options are wanted: lest="),
-        ([], {"x": "n", "lest": {"n": 3}}, "axes, as in 'n c', or options are wanted: lest="),
-        ([], {"x": "n", "domains": {"y": "mask"}}, "domains are of arrays with names, x: not"),
+        (["n"], {"domains": ("real", "real")}, "domains must have one entry for each of 1 arrays"),
+        (["n"], {"domains": {"x": "real"}}, "domains must use the names of the arrays, which have none"),
+        (["n c"], {"domains": ("spd",)}, "'spd' needs rows or square matrices"),
+        ([""], {"domains": ("simplex",)}, "'simplex' needs rows or square matrices"),
+        (["n"], {"edges": ("none such",)}, "edges must be among constant"),
+        (["n"], {"dtype": "int8"}, "dtype must be float16, float32 or float64"),
+        (["n"], {"lest": {"n": 3}}, "^lest=.* is not an option of inputs"),
+        ([], {"x": "n", "lest": {"n": 3}}, "lest=.* is not an option of inputs\\(\\) nor axes, as in 'n c'"),
+        ([], {"x": "n", "domains": {"y": "mask"}}, "domains must use the names of the arrays, x, not"),
     ],
 )
 def test_bad_arguments_are_told(axes, options, words):

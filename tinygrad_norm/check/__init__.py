@@ -1,10 +1,10 @@
-"""Checks of gradients, automatic ones and those written by hand.
+"""Checks of gradients, automatic or written by hand.
 
-What is given: `calling` and `leaves` (functions, layers and inputs as people write them), `automatic`, `pytorch`,
-`strategies` and `domains` (what is drawn). What is judged: `subject`, `oracle` (the complex step), `differences`,
-`rounding` (the error bar), `judging` (values), `point` (behaviour, at one point), `search` (at many). What is told:
-`evidence`, `facts`, `diagnosis`, `structure`, `paths`, `behaviour`, `report`, `simplify`. The negative control:
-`correct` and `mutants`. The doors are in `gradients`.
+The public functions are in `gradients`. Input: `calling` and `leaves` (functions, layers and inputs in the forms that
+people write), `automatic`, `pytorch`, `strategies` and `domains` (random inputs). Judging: `subject`, `oracle` (the
+complex step), `differences`, `rounding` (the error bar), `judging` (values), `point` (all checks at one point),
+`search` (many points). Explaining: `evidence`, `facts`, `diagnosis`, `structure`, `paths`, `behaviour`, `report`,
+`simplify`. Negative control: `correct` and `mutants`.
 """
 
 from .gradients import check_backward, check_gradients, check_module, gradient_property

@@ -1,4 +1,4 @@
-"""Functions whose gradients are automatic: of Tensors, of any order, and of a module's parameters."""
+"""Functions with automatic gradients of any order: functions of Tensors, and modules with their parameters."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Given = Callable[..., Any]
 
 
 class Automatic:
-    """A function of Tensors; its gradient of an order is that of the gradient of one order less."""
+    """A function of Tensors. Its derivative of order n is the gradient of the derivative of order n - 1."""
 
     def __init__(self, fn: Given, keywords: Mapping[str, Any], order: int = 1) -> None:
         if not callable(fn):
-            raise TypeError(f"a function is wanted, not {fn!r}")
+            raise TypeError(f"expected a function, got {fn!r}")
         self.fn, self.keywords, self.order = fn, keywords, order
         self.signature = Signature.of(fn, keywords)
 
@@ -37,11 +37,11 @@ class Automatic:
         return self.fn(*arguments, **self.keywords)
 
     def value(self, leaves: Leaves, *arrays: Array) -> Array:
-        """Return the outputs in a row."""
+        """Return the outputs, joined to one array."""
         return np.asarray(plain(self._of_floats(leaves, arrays)(*(constant(arrays[i]) for i in leaves.floats))))
 
     def gradients(self, leaves: Leaves, wrt: Any, g: Array, *arrays: Array) -> list[Any]:
-        """Return a gradient for each leaf of floats, and None for the others."""
+        """Return a gradient for each floating-point leaf, and None for the others."""
         pulled = vjp(self._of_floats(leaves, arrays), *(arrays[i] for i in leaves.floats))[1](g)
         found = dict(zip(leaves.floats, pulled if len(leaves.floats) > 1 else (pulled,), strict=True))
         return [found.get(i) for i in range(len(arrays))]
@@ -68,14 +68,14 @@ class OfModule(Automatic):
         return {path: parameter.data.astype(np.float64) for path, parameter in self.module.named_parameters()}
 
     def call(self, own: Mapping[str, Any], arguments: Sequence[Any]) -> Any:
-        """Run the module with other parameters."""
+        """Run the module with the given parameters."""
         with _standing_in(self.module, own):
             return self.module(*arguments, **self.keywords)
 
 
 @contextmanager
 def _standing_in(module: Any, values: Mapping[str, Any]) -> Iterator[None]:
-    """Let values stand for a module's parameters for the duration of a ``with``."""
+    """Replace a module's parameters within a ``with`` block."""
     places = []
     for path in values:
         owner = module
@@ -93,22 +93,22 @@ def _standing_in(module: Any, values: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _joined(y: Any) -> Any:
-    """Return one output: several are put in a row."""
+    """Return the outputs, joined to one."""
     if y is None:
-        raise TypeError("the function returns None, where a Tensor or an array is wanted: does it lack a return?")
+        raise TypeError("the function returned None instead of a Tensor or an array: is a return statement missing?")
     if isinstance(y, dict):
         y = [*y.values()]
     return np.concatenate([np.reshape(part, (-1,)) for part in y]) if isinstance(y, tuple | list) else y
 
 
 def _gradient_of(fn: Given, order: int) -> Given:
-    """Return the function whose value is the gradient of ``<c, fn>`` for a fixed random c, of all inputs in a row."""
+    """Return a function for the gradient of ``<c, fn>`` with a fixed random c, joined over all inputs."""
     if order == 0:
         return fn
     fn = _gradient_of(fn, order - 1)
 
     def gradient(*xs: Tensor) -> Any:
-        # Leaves of their own where the inputs need no gradient, so that there is one to record.
+        # Inputs that need no gradient become new leaves, so that their gradient is recorded.
         leaves = [x if x.requires_grad else Tensor(x.data, requires_grad=True) for x in xs]
         with surrounding(recording=True):
             y = fn(*leaves)

@@ -1,4 +1,4 @@
-"""What the values of an array are from: arrays of each domain are made of real values from about -4 to 4."""
+"""Domains of the values of arrays. Each is made from real values between about -4 and 4."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine.operators import Array
 
-# Labels, masks and the like are of eighths, which is what values are drawn in.
+# Values are drawn in eighths, so labels and masks count eighths.
 MAKERS: dict[str, Callable[[Array], Array]] = {
     "real": np.array,
     "positive": lambda v: np.abs(v) + 0.5,
@@ -22,13 +22,13 @@ MAKERS: dict[str, Callable[[Array], Array]] = {
     "spd": lambda v: MAKERS["triangular"](v / 4) @ np.swapaxes(MAKERS["triangular"](v / 4), -1, -2),
 }
 AXES = {"simplex": 1, "unit": 1, "sorted": 1, "triangular": 2, "spd": 2}
-"""How many last axes a domain is about; where there are two, they are of one size."""
+"""The number of last axes that a domain concerns. Two axes must have the same size."""
 OF_ANY_SIZE = ("real", "positive", "sorted", "triangular", "spd")
-"""Domains that keep to themselves when their arrays are multiplied by a positive number."""
+"""Domains that are closed under multiplication by a positive number."""
 
 
 def placed(values: Array, domain: str, sizes: Mapping[str, int], scale: float = 1.0) -> Array:
-    """Return an array of a domain, times a number where that stays in it; ``sizes`` are of the axes, for labels."""
+    """Return an array of a domain, scaled if the domain allows it. Labels need the ``sizes`` of the axes."""
     kind, _, of = domain.partition(":")
     array = MAKERS[kind](values)
     if of:
@@ -37,6 +37,6 @@ def placed(values: Array, domain: str, sizes: Mapping[str, int], scale: float = 
 
 
 def _away(values: Array) -> Array:
-    """Return rows of which none is zero."""
+    """Return rows none of which is zero."""
     first = np.arange(values.shape[-1]) == 0
     return np.asarray(values + np.where(np.any(values, axis=-1, keepdims=True), 0.0, first))

@@ -44,36 +44,37 @@ def check_gradients(
 ) -> GradientReport:
     """Check the automatic gradients of a function against an independent oracle.
 
-    The cotangent is random: the sum of a normalized output is constant, so a check of ``fn(x).sum()`` would accept any
-    gradient of a normalization, even zero.
+    The cotangent is random. The sum of a normalized output is constant, so a check of ``fn(x).sum()`` would accept zero
+    as the gradient of a normalization.
 
     Parameters
     ----------
     fn : callable
-        Takes as many Tensors as there are inputs, returns a Tensor, or several. It must be deterministic. Where PyTorch
-        is in use: a function of its tensors, a ``torch.nn.Module``, or the ``apply`` of an autograd ``Function``.
+        Takes one Tensor for each input and returns one or several Tensors. It must be deterministic. It may also be a
+        function of PyTorch tensors, a ``torch.nn.Module``, or the ``apply`` of a ``torch.autograd.Function``.
     *inputs : arrays, numbers, lists, tuples, dicts of them; or `tinygrad_norm.check.Inputs`; or hypothesis strategies
-        Arrays: a check at one point, in float64. ``check.inputs("n c", "c")``, or strategies of arrays: a property
-        check, over ordinary points and then the edges, which finds the smallest point that fails. Integers and bools
-        stay as they are, and have no gradient.
+        Given arrays, the check is at one point, in float64. Given ``check.inputs("n c", "c")`` or strategies of arrays,
+        it is a property check: it tries ordinary inputs, then edge cases, and finds the smallest inputs that fail.
+        Integers and bools are not perturbed and have no gradient.
     order : int
-        Derivatives up to this order are checked: the gradient, the gradient of the gradient, ...
+        Check derivatives up to this order: 1 is the gradient, 2 the gradient of the gradient, and so on.
     wrt : int, str, or a sequence of them, optional
-        Which inputs count, by position or by name; all that hold floats, unless given.
+        The inputs to check, by position or by name. Default: all floating-point inputs.
     oracle : {"auto", "complex", "differences"} or callable
-        "auto" takes the complex step where the function is analytic, and central differences elsewhere. A callable
+        "auto" uses the complex step where the function is analytic, and central differences elsewhere. A callable
         ``oracle(g, *xs)`` returns the right gradients.
     budget : {"quick", "normal", "thorough"}
         50, 200 or 1000 examples of a property check.
     seed : int, optional
-        For the cotangent, the choice of entries, and what is drawn. The same seed gives the same report.
+        Seed of the cotangent, of the entries that are compared, and of random inputs. The same seed gives the same
+        report.
     rtol : float
-        How far a gradient may be from the right one, beside its own scale.
+        Allowed error of a gradient, relative to its largest entry.
     strict : bool
-        Raise also where a gradient shares memory or is float64 for float32 inputs, and where one point tells nothing,
-        of which there is a warning otherwise.
+        Raise an error also if a gradient shares memory, is float64 for float32 inputs, or cannot be judged at a single
+        point. Otherwise these are notes and warnings.
     **keywords
-        For the function.
+        Passed to the function.
 
     Returns
     -------
@@ -82,9 +83,9 @@ def check_gradients(
     Raises
     ------
     GradientMismatch
-        An AssertionError with the report, of a class of its own for each verdict.
+        An AssertionError with the report. Each verdict has its own subclass.
     ValueError
-        If there is no input, or another ``oracle``, ``budget``, ``order`` or ``wrt``.
+        If there is no input, or if ``oracle``, ``budget``, ``order`` or ``wrt`` is not one of the above.
 
     Examples
     --------
@@ -102,7 +103,7 @@ def check_gradients(
     ...
     """
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise ValueError(f"order is a positive integer, not {order!r}")
+        raise ValueError(f"order must be a positive integer, not {order!r}")
     report = GradientReport()
     for degree in range(1, order + 1):
         written = (InTorch if is_of_torch(fn) else Automatic)(fn, keywords, degree)
@@ -124,25 +125,26 @@ def check_backward(
     cached: bool | None = None,
     **keywords: Any,
 ) -> GradientReport:
-    """Check a backward pass that was written by hand, in plain NumPy.
+    """Check a backward pass written by hand in plain NumPy.
 
     Parameters
     ----------
     forward : callable, or an object with ``forward`` and ``backward``
-        ``forward(*xs) -> y``, on arrays; or ``-> (y, cache)``; or ``-> (y1, y2, ...)``. An object stands alone,
-        ``check_backward(layer, *inputs)``, or a class that takes no arguments; its parameters are checked as well,
-        those in ``params`` and ``grads``, and every ``W`` beside a ``dW``, ``grad_W`` or ``W_grad``.
+        ``forward(*xs)`` takes arrays and returns ``y``, ``(y, cache)`` or ``(y1, y2, ...)``. For an object, or a class
+        whose constructor needs no arguments, leave out ``backward``: ``check_backward(layer, *inputs)``. Its parameters
+        are checked, too: those in ``params`` and ``grads``, and every ``W`` with a ``dW``, ``grad_W`` or ``W_grad``.
     backward : callable or None
-        ``backward(g, *xs)``, or ``backward(g, cache)``, where ``g`` is ``dL/dy``; of several outputs, a tuple, or one
-        cotangent for each. It returns the gradient; a tuple or list with one for each input, or for each that holds
-        floats; or a dict by the names of the inputs, or by ``dx``, ``grad_x``. None where forward returns
-        ``(loss, gradient or gradients)``.
+        ``backward(g, *xs)`` or ``backward(g, cache)``, where ``g`` is ``dL/dy``. With several outputs, ``g`` is a
+        tuple, or there is one argument for each output. It returns the gradient; or a tuple or list of gradients, one
+        for each input or for each floating-point input; or a dict with the names of the inputs, ``dx`` or ``grad_x`` as
+        keys. None if forward returns ``(loss, gradient or gradients)``.
     *inputs, wrt, oracle, budget, seed, rtol, strict
-        As in `check_gradients`. Arrays are copied, and never changed.
+        As in `check_gradients`. Arrays are copied, so they never change.
     cached : bool, optional
-        Whether what forward returns last is for backward alone. Unless given, what backward takes tells.
+        Whether the last value that forward returns is a cache for backward. Default: inferred from the arguments of
+        backward.
     **keywords
-        For forward, and for backward as far as it takes them.
+        Passed to forward, and to backward if it takes them.
 
     Returns
     -------
@@ -178,20 +180,20 @@ def check_backward(
 
 
 def check_module(module: Any, *inputs: Any, **options: Any) -> dict[str, GradientReport]:
-    """Check a module's gradients of its inputs and of all its parameters, in training and in evaluation mode.
+    """Check a module's gradients with respect to its inputs and parameters, in training and evaluation mode.
 
     Parameters
     ----------
     module : tinygrad_norm.nn.Module
-        Its parameters, buffers and modes are what they were afterwards.
+        Its parameters, buffers and modes are restored afterwards.
     *inputs : arrays, Tensors, `Inputs` or strategies
-        Of the module's own inputs.
+        The inputs of the module.
     **options
-        wrt, oracle, budget, seed, rtol, strict, as in `check_gradients`; others are for the module.
+        wrt, oracle, budget, seed, rtol, strict, as in `check_gradients`; others are passed to the module.
 
     Returns
     -------
-    dict from "train" and "eval" to GradientReport
+    dict of GradientReport, with the keys "train" and "eval"
 
     Raises
     ------
@@ -225,18 +227,18 @@ def check_module(module: Any, *inputs: Any, **options: Any) -> dict[str, Gradien
 def gradient_property(
     *axes: str, backward: Given | None = None, order: int = 1, **options: Any
 ) -> Callable[[Given], Callable[[], None]]:
-    """Make a test of a function: decorated, it takes no arguments and checks its gradients over many inputs.
+    """Turn a function into a test, which takes no arguments and checks the gradients over many inputs.
 
     Parameters
     ----------
     *axes : str
-        For each parameter the names of its axes, as in `tinygrad_norm.check.inputs`.
+        The names of the axes of each parameter, as in `tinygrad_norm.check.inputs`.
     backward : callable, optional
-        Checks the decorated forward function with it, as in `check_backward`.
+        A backward pass for the decorated function, as in `check_backward`.
     order : int
         As in `check_gradients`.
     **options
-        wrt, oracle, budget, seed, rtol, strict, as there; others as in `tinygrad_norm.check.inputs`.
+        wrt, oracle, budget, seed, rtol, strict, as in `check_gradients`; others as in `tinygrad_norm.check.inputs`.
 
     Examples
     --------
@@ -257,7 +259,7 @@ def gradient_property(
             else:
                 check_backward(fn, backward, drawn, **settings)
 
-        # pytest would take the function's own parameters for fixtures; a failure is where the function stands.
+        # pytest would take the parameters of the function for fixtures. A failure is reported at the function's line.
         del test.__wrapped__
         test.place_as = fn  # type: ignore[attr-defined]
         return test
@@ -269,7 +271,7 @@ def gradient_property(
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Take out of options those of a check."""
+    """Remove and return the options of a check."""
     names = ("wrt", "oracle", "budget", "seed", "rtol", "strict")
     return {name: options.pop(name) for name in names if name in options}
 
@@ -284,7 +286,7 @@ def _run(
     rtol: float = 1e-6,
     strict: bool = False,
 ) -> GradientReport:
-    """Check at one point, or search, and tell what is wrong."""
+    """Check at one point or search, and explain a failure."""
     _accept(given, oracle, budget, rtol)
     drawn, around, called = _sorted_out(given, written.signature.names)
     latest: list[Subject] = []
@@ -333,7 +335,7 @@ def _run(
     except Refused as refusal:
         raise refusal.at(given) from None
     if report.verdict in (Verdict.VACUOUS, Verdict.ORACLE_UNRELIABLE) and not strict:
-        # At one point that is no fault.
+        # At a single point this is not a fault.
         warnings.warn(f"{report.verdict.name}: {report.message}", UncheckedGradient, stacklevel=3)
     elif report.verdict not in (Verdict.PASSED, Verdict.KINK):
         raise raised(explain(report))
@@ -341,29 +343,29 @@ def _run(
 
 
 def _accept(given: Sequence[Any], oracle: str | Given, budget: str, rtol: float) -> None:
-    """Refuse what no check can be made of."""
+    """Raise an error for arguments that cannot be checked."""
     if not given:
         raise ValueError("a check needs at least one input")
     if any(isinstance(x, str) for x in given):
-        raise ValueError(f"inputs are arrays, or drawn: inputs({', '.join(map(repr, given))})")
+        raise ValueError(f"inputs must be arrays, or inputs({', '.join(map(repr, given))})")
     if budget not in BUDGETS:
-        raise ValueError(f"budget is one of {', '.join(BUDGETS)}, not {budget!r}")
+        raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}")
     if not callable(oracle) and oracle not in ("auto", "complex", "differences"):
-        raise ValueError(f"oracle is 'auto', 'complex' or 'differences', not {oracle!r}")
+        raise ValueError(f"oracle must be 'auto', 'complex', 'differences' or a function, not {oracle!r}")
     if not (isinstance(rtol, float) and 0 < rtol < 1):
-        raise ValueError(f"rtol is between 0 and 1, not {rtol!r}")
+        raise ValueError(f"rtol must be a float between 0 and 1, not {rtol!r}")
 
 
 Around = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def _sorted_out(given: Sequence[Any], names: Sequence[str]) -> tuple[tuple[Any, ...], Around, dict[int, str]]:
-    """Return what draws inputs, how the others stand around what is drawn, and names for positions."""
+    """Return the strategies, a function that puts drawn arrays among the others, and names for positions."""
     drawn = [x for x in given if is_drawn(x)]
     if not any(isinstance(x, Inputs) for x in drawn):
         return tuple(given) if drawn else (), lambda values: values, {}
     if len(drawn) > 1:
-        raise ValueError("one inputs(...) names the axes of all arrays that are drawn; there are several")
+        raise ValueError("give one inputs(...) for all random arrays, not several")
     first = next(i for i, x in enumerate(given) if is_drawn(x))
     ordered = drawn[0].ordered(names[first:])
     called = {first + i: name for i, name in enumerate(ordered.names)}

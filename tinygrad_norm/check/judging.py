@@ -366,7 +366,7 @@ def _worth(want: Array, certain: Array, has_kinks: bool) -> Verdict:
 
 
 UNJUDGED = {
-    Verdict.VACUOUS: "whose gradient is null within rounding",
+    Verdict.VACUOUS: "whose gradient is zero within rounding",
     Verdict.ORACLE_UNRELIABLE: "where rounding leaves more than 5 % of the gradient uncertain",
     Verdict.KINK: "at kinks, where no derivative is the right one",
 }

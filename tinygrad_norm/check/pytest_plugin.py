@@ -1,8 +1,8 @@
 """For test suites: ``pytest_plugins = ["tinygrad_norm.check.pytest_plugin"]`` in conftest.py.
 
-It is opt-in, so that installing the package costs other suites nothing. It adds the option ``--gradient-budget`` and a
-fixture ``gradient_check`` with that budget and a seed of each test's own, and shows a failed check as its report,
-without a traceback through the checker.
+It is opt-in, so other test suites do not load it. It adds the option ``--gradient-budget`` and the fixture
+``gradient_check``, which uses that budget and a different seed for each test. A failed check shows its report and not a
+traceback through the checker.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def gradient_check(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
-    """Return `check_gradients`, with the budget of the command line and a seed made of the test's name.
+    """Return `check_gradients`, with the budget of the command line and a seed made from the name of the test.
 
-    For a forward and a backward function, or a layer that has both, it is `check_backward`.
+    Called with a forward and a backward function, or a layer that has both, it runs `check_backward`.
     """
 
     def check(fn: Any, *inputs: Any, **options: Any) -> GradientReport:

@@ -1,4 +1,4 @@
-"""What a check found, and how it is told: verdicts, the numbers behind them, code to paste, evidence of a cause."""
+"""Reports of checks: the verdict, the numbers behind it, code to paste, and evidence of a cause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..engine.operators import Array
 
 
 class Verdict(Enum):
-    """What is right or wrong about a gradient. Only the last four are no fault of it."""
+    """The result of a check. The last four do not mean that the gradient is wrong."""
 
     WRONG_VALUE = "wrong value"
     WRONG_SHAPE = "wrong shape"
@@ -29,14 +29,14 @@ class Verdict(Enum):
     ALIASED_GRADIENT = "shares memory"
     NOT_LINEAR_IN_COTANGENT = "not linear in the cotangent"
     KINK = "at a kink"
-    VACUOUS = "null within rounding"
+    VACUOUS = "zero within rounding"
     ORACLE_UNRELIABLE = "lost in rounding"
     PASSED = "right"
 
 
 @dataclass(frozen=True)
 class Argument:
-    """How one input's gradient compares, at its worst element.
+    """The comparison of one input's gradient, at its worst element.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Argument:
     index : tuple of int
     got, want : float
     allowed : float
-        How far apart they may be: from the gradient's own scale, its conditioning and the oracle's error bar.
+        The allowed difference, from the scale of the gradient, its conditioning and the error bar of the oracle.
     error_bar : float
-        Of the oracle, there.
+        The error bar of the oracle for this element.
     wrong, checked, kinks : int
-        How many elements are wrong, were checked, and lie at a kink, where no derivative is the right one.
+        The numbers of elements that are wrong, that were checked, and that lie at a kink, which has no derivative.
     """
 
     name: str
@@ -71,37 +71,38 @@ class Argument:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What a check found.
+    """The result of a check, which `text` prints.
 
     Attributes
     ----------
     verdict : Verdict
     message : str
-        In a few words.
+        The verdict in a sentence.
     oracle : {"complex step", "central differences", "given"}
     largest_relative_error : float
-        Over all inputs; beside the largest entry of that input's gradient, or what is uncertain about it, if more.
+        The largest over all inputs, relative to the largest entry of that input's gradient, or to its uncertainty if
+        that is larger.
     elements_checked, projected, elements : int
-        How many entries were compared one by one (at most 256 of each input, chosen at random) and by a random
-        projection, and how many there are.
+        The numbers of entries compared one by one (at most 256 of each input, chosen at random), of entries compared
+        by a random projection, and of all entries.
     input, index, got, want
-        Where the largest error is, and both values there.
+        The place of the largest error, and the two values there.
     arguments : tuple of Arguments
     diagnosis : tuple of str
-        What the mismatch looks like: evidence, not certainty.
+        What the mismatch looks like: evidence, not proof.
     regime : {"point", "generic", "edges", "given"}
-        From which arrays the witness is.
+        The kind of inputs that the witness belongs to.
     edge : str
-        The edge that the witness is from, as "offset"; "" where it is from none.
+        The edge case that the witness belongs to, such as "offset", or "".
     examples, ordinary, seed : int
-        How many points were looked at; how many ordinary ones were right before; what makes them again.
+        The number of points, the number of ordinary points that passed before, and the seed that repeats them.
     notes : tuple of str
-        Worth knowing, and no failure.
+        Remarks that are not failures.
     not_checked : tuple of str
     names : tuple of str
-        Of the inputs.
+        The names of the inputs.
     witness : tuple of ndarrays
-        The inputs, as small as they were found; ``cotangent`` is what was pulled back.
+        The smallest inputs found that show the fault; ``cotangent`` belongs to them.
     """
 
     verdict: Verdict = Verdict.PASSED
@@ -166,7 +167,7 @@ class GradientReport:
         return [*_listed("Worth knowing", self.notes), *_listed("Not checked", missing), self._seen()]
 
     def _where(self, message: str) -> str:
-        """Say on which inputs the gradient is right, and on which it is wrong."""
+        """Say on which inputs the gradient is right and on which it is wrong."""
         if self.verdict is Verdict.PASSED and self.ordinary:
             edges = self.examples - self.ordinary
             return f" on {self.ordinary} ordinary inputs" + (f" and {edges} at the edges" if edges else "")
@@ -184,7 +185,7 @@ class GradientReport:
         return f"{';' if ':' in message else ':'} {words}"
 
     def _rows(self) -> tuple[list[tuple[str, ...]], str]:
-        """Return a heading and a row for some inputs, and what to say of the others."""
+        """Return a heading with a row for each input that is shown, and a remark on the others."""
         rows: list[tuple[str, ...]] = [("input", "shape", "worst at", "got", "want", "got/want", "allowed", "wrong")]
         # The wrong ones matter most.
         arguments = sorted(self.arguments, key=lambda argument: not argument.wrong)
@@ -214,7 +215,7 @@ class GradientReport:
         return [_cut(line.rstrip(), WIDTH) for line in (*lines, *([more] if more else ()))]
 
     def _code(self, room: int) -> list[str]:
-        """Return code that makes the inputs again; what has no room is taken from the report itself."""
+        """Return code that makes the inputs. Arrays that are too long are taken from the report."""
         arrays = [(array, f"report.witness[{i}]") for i, array in enumerate(self.witness)]
         if self.cotangent is not None:
             arrays.append((self.cotangent, "report.cotangent"))
@@ -232,7 +233,7 @@ class GradientReport:
         return [line for part in parts for line in part]
 
     def _seen(self) -> str:
-        """Say what was compared with what, and how to have the same again."""
+        """Say what was compared, and how to repeat it."""
         many = f"example {self.examples}" if self.verdict in FAULTS else f"{self.examples} examples"
         seed = "no seed given" if self.seed is None else f"seed {self.seed}"
         again = f"{seed}." if self.regime == "point" else f"{many}, {seed}."
@@ -245,7 +246,7 @@ class GradientReport:
         return f"Judged by {self.oracle.replace('given', 'the given oracle')}: {count}; {again}"
 
 
-# How it is told.
+# The text of a report.
 
 WIDTH, MOST_LINES, MOST_ROWS, MOST_PASTED = 100, 20, 3, 500
 LOOKS_LIKE = "What it looks like (evidence, not proof)"
@@ -262,7 +263,7 @@ EDGES = {
     "strided": "where an array is a strided view",
     "float32": "where the inputs are float32",
 }
-"""In words, where each edge lies."""
+"""A description of each kind of edge case."""
 
 
 def _wrapped(words: str, most: int = 2) -> list[str]:
@@ -270,14 +271,14 @@ def _wrapped(words: str, most: int = 2) -> list[str]:
 
 
 def _as_html(rows: Sequence[Sequence[str]]) -> str:
-    """Return a heading and rows as a table; nothing where there are none."""
+    """Return a heading and rows as a table, or nothing."""
     tags = ["th", *["td"] * len(rows)]
     cells = ["".join(f"<{tag}>{escape(c)}</{tag}>" for c in row) for tag, row in zip(tags, rows, strict=False)]
     return f"<table><tr>{'</tr><tr>'.join(cells)}</tr></table>" if rows else ""
 
 
 def _code_lines(name: str, array: Array) -> list[str]:
-    """Return code that makes an array again, broken where rows end, if there are rows that are short enough."""
+    """Return code that makes an array, with a line for each row if rows are short enough."""
     if array.size > MOST_PASTED and np.count_nonzero(array) > 2:
         return [""] * MOST_LINES  # more than there is room for
     code = assigned(name, array)
@@ -295,7 +296,7 @@ def _cut(words: str, width: int) -> str:
 
 
 def identifiers(names: Sequence[str]) -> list[str]:
-    """Return for each name one that can be assigned to: W1 for ``params['W1']``, input_0 for "input 0"."""
+    """Return a valid identifier for each name: W1 for ``params['W1']``, input_0 for "input 0"."""
     found: list[str] = []
     for i, name in enumerate(names):
         words = re.findall(r"[^\W\d]\w*", name) or ["x"]
@@ -308,7 +309,7 @@ def identifiers(names: Sequence[str]) -> list[str]:
 
 
 def assigned(name: str, array: Array) -> str:
-    """Return code that gives a name to exactly this array."""
+    """Return code that assigns exactly this array to a name."""
     if array.ndim and array.size > 8 and 0 < np.count_nonzero(array) < 3:
         places = [*zip(*array.nonzero(), strict=True)]
         again = np.zeros(array.shape, array.dtype)
@@ -320,7 +321,7 @@ def assigned(name: str, array: Array) -> str:
 
 
 def pasted(array: Array) -> str:
-    """Return code that makes exactly this array again."""
+    """Return code that makes exactly this array."""
     usual = _dtype(array, "float64", "int64", "bool")
     if array.size != 1 and np.zeros(array.shape, array.dtype).tobytes() == array.tobytes():
         return f"np.zeros({array.shape}{_dtype(array, 'float64')})"
@@ -338,13 +339,13 @@ def _literal(array: Array) -> str:
 
 
 def _number(value: Any) -> str:
-    """Return the shortest number that is equal, in the value's own precision."""
+    """Return the shortest number that equals the value in its own precision."""
     words = re.sub("nan|inf", r"np.\g<0>", str(value))
     return re.sub(r"\.0$", ".", words)
 
 
 class GradientMismatch(AssertionError):  # noqa: N818 (it says what is wrong, as AssertionErrors do)
-    """A gradient differs from the oracle, or behaves as no gradient should. Carries the ``report``."""
+    """A gradient differs from the oracle or has another fault. The attribute ``report`` has the details."""
 
     def __init__(self, report: GradientReport) -> None:
         super().__init__(report.text() if report.arguments or report.witness else report.message)
@@ -352,9 +353,9 @@ class GradientMismatch(AssertionError):  # noqa: N818 (it says what is wrong, as
 
 
 class UncheckedGradient(UserWarning):
-    """A gradient could not be judged at a single point: it is null or lost in rounding there, as tanh's at 25 is.
+    """A gradient cannot be judged at a single point, because it is zero or lost in rounding, as that of tanh at 25.
 
-    Other points, or a search with `tinygrad_norm.check.inputs`, may tell. With ``strict=True`` it is an error.
+    Try other points, or a search with `tinygrad_norm.check.inputs`. With ``strict=True`` this is an error.
     """
 
 
@@ -366,7 +367,7 @@ def _mismatch(verdict: Verdict) -> type[GradientMismatch]:
 MISMATCHES: dict[Verdict, type[GradientMismatch]] = {
     verdict: _mismatch(verdict) for verdict in Verdict if verdict not in (Verdict.PASSED, Verdict.KINK)
 }
-"""For each verdict its own class, so that the search for the smallest witness stays with one fault."""
+"""An exception class for each verdict, so that the search for the smallest witness stays with one fault."""
 
 FAULTS = tuple(verdict for verdict in Verdict if verdict.name not in ("PASSED", "KINK", "VACUOUS", "ORACLE_UNRELIABLE"))
 

@@ -163,7 +163,7 @@ def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
         words += ", or the function is not finite,"
     if null >= lost:
         verdict = Verdict.VACUOUS
-        words = "the gradient is null within rounding (as that of the sum of a normalized output)"
+        words = "the gradient is zero within rounding (as that of the sum of a normalized output)"
     everywhere = "every example: nothing" if null + lost == len(seen) else "nearly every example: next to nothing"
     raise raised(replace(report, verdict=verdict, message=f"{words} at {everywhere} was checked"))
 

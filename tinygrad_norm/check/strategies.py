@@ -1,8 +1,8 @@
-"""What a property check draws: arrays of named axes, first ordinary ones, then the edges.
+"""Inputs of a property check: arrays with named axes, first ordinary ones, then edge cases.
 
-hypothesis likes to fill arrays with one value, and a third of what it draws has a constant row, in which no fault of a
-variance can be seen. So there are two regimes. *Generic* arrays have distinct values, sides of at least 2, and an
-ordinary spread; *edges* are constant, tied, zero, huge, tiny, far from zero, of size 1, empty, or strided.
+hypothesis often fills arrays with one value: a third of its arrays have a constant row, which cannot show a fault in a
+variance. So there are two kinds. *Generic* arrays have distinct values, axes of at least 2, and an ordinary spread.
+*Edge cases* are constant, tied, zero, huge, tiny, far from zero, of size 1, empty, or strided.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EDGES = ("constant", "ties", "zeros", "huge", "tiny", "offset", "size 1", "empty", "strided", "float32")
 SIDE = re.compile(r"(?P<times>\d*)(?P<axis>(?:[^\W\d]\w*)?)")
 MOST_DRAWN = 64
-"""Larger arrays are drawn as one number, from which they are made."""
+"""For a larger array only a seed is drawn."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,25 @@ class Inputs:
     Attributes
     ----------
     axes : tuple of str
-        For each array its sides, apart by spaces: the name of an axis, a number, or a number of times an axis, as in
-        ``"n 4h"``; "" for a scalar.
+        The axes of each array, separated by spaces: a name, a number, or a multiple of a named axis, as in ``"n 4h"``;
+        "" for a scalar.
     smallest, largest : int
-        Of the sides of ordinary arrays.
+        Bounds of the sizes of axes in ordinary arrays.
     least : mapping from name to int
-        Smallest sides of some axes, at the edges as well.
+        Smallest sizes of some axes, also in edge cases.
     multiples : mapping from name to int
-        What a side is a multiple of, as channels are of groups: once, twice and three times as large.
+        A number that divides the size of an axis, such as the number of groups for channels. The size is once, twice or
+        three times that number.
     domains : tuple of str
-        What each array's values are from: "real", unless given, "positive", "labels:c" (whole numbers below an axis's
-        size, or below a number), "mask" (bools), "integers", "simplex" (rows that are positive and sum to 1), "unit"
-        (rows of length 1), "sorted" (rows that ascend), "triangular" (lower), "spd" (symmetric, positive definite).
+        The domain of each array's values: "real" (the default), "positive", "labels:c" (integers from 0, below the size
+        of an axis or a number), "mask" (bools), "integers", "simplex" (positive rows of sum 1), "unit" (rows of length
+        1), "sorted" (ascending rows), "triangular" (lower), "spd" (symmetric positive definite).
     edges : tuple of str
+        The edge cases to try.
     names : tuple of str
-        Of the arrays, if they have any.
+        The names of the arrays, if they have any.
     dtype : str
-        Of all real arrays.
+        The dtype of floating-point arrays.
     """
 
     axes: tuple[str, ...]
@@ -66,53 +68,51 @@ class Inputs:
     def __post_init__(self) -> None:
         for side in " ".join(self.axes).split():
             if not SIDE.fullmatch(side):
-                raise ValueError(f"axes have names or sizes, as in 'n c', 'n 4c' or 'n 3', and {side!r} is neither")
+                raise ValueError(f"an axis must be a name or a size, as in 'n c', 'n 4c' or 'n 3', not {side!r}")
         names = self._axes()
         for name, size in (*self.least, *self.multiples):
             if name not in names or size < 1:
                 raise ValueError(
-                    f"least and multiples are positive sizes of {', '.join(sorted(names))}: not {name} {size}"
+                    f"least and multiples must be positive sizes of {', '.join(sorted(names))}, not {name}: {size}"
                 )
         if not 0 < self.smallest <= self.largest:
-            raise ValueError(f"sides are from {self.smallest} to {self.largest}: none is possible")
+            raise ValueError(f"no size lies between smallest={self.smallest} and largest={self.largest}")
         if self.domains and len(self.domains) != len(self.axes):
-            raise ValueError(f"domains are as many as arrays: {len(self.axes)}, not {self.domains!r}")
+            raise ValueError(f"domains must have one entry for each of {len(self.axes)} arrays, not {self.domains!r}")
         for domain, axes in zip(self.domains, self.axes, strict=False):
             kind, _, of = str(domain).partition(":")
             if kind not in MAKERS or bool(of) != (kind == "labels") or (of and not of.isdecimal() and of not in names):
                 known = ", ".join(MAKERS).replace("labels", "labels:c or labels:10")
-                raise ValueError(f"domains are of {known}; not {domain!r}")
+                raise ValueError(f"a domain must be one of {known}, not {domain!r}")
             last = axes.split()[len(axes.split()) - AXES.get(kind, 0) :]
             if len(last) < AXES.get(kind, 0) or len({*last}) > 1:
-                raise ValueError(
-                    f"domains fit the axes: {domain!r} is of rows or squares, as in 'n' or 'n n', not {axes!r}"
-                )
+                raise ValueError(f"domain {domain!r} needs rows or square matrices, as in 'n' or 'n n', not {axes!r}")
         if not {*self.edges} <= {*EDGES}:
-            raise ValueError(f"edges are of {', '.join(EDGES)}, not {self.edges!r}")
+            raise ValueError(f"edges must be among {', '.join(EDGES)}, not {self.edges!r}")
         if self.dtype not in ("float16", "float32", "float64"):
-            raise ValueError(f"dtype is float16, float32 or float64, not {self.dtype!r}")
+            raise ValueError(f"dtype must be float16, float32 or float64, not {self.dtype!r}")
 
     def ordered(self, parameters: Sequence[str]) -> Inputs:
-        """Return the arrays in the order of a function's parameters, where all their names are among those."""
+        """Return the arrays in the order of a function's parameters, if these include all their names."""
         if not self.names or not {*self.names} <= {*parameters}:
             return self
         if {*self.names} != {*parameters[: len(self.names)]}:
             first = ", ".join(parameters[: len(self.names)])
-            raise ValueError(f"inputs are of the first parameters, which are {first}: not {', '.join(self.names)}")
+            raise ValueError(f"inputs must name the first parameters, {first}, not {', '.join(self.names)}")
         order = [self.names.index(name) for name in parameters[: len(self.names)]]
         axes, names, domains = ([of[i] for i in order] for of in (self.axes, self.names, self._domains()))
         return replace(self, axes=tuple(axes), names=tuple(names), domains=tuple(domains))
 
     def generic(self) -> SearchStrategy[tuple[Array, ...]]:
-        """Return a strategy of ordinary arrays: distinct values, sides of at least 2, no fill."""
+        """Return a strategy of ordinary arrays: distinct values, axes of at least 2, no fill."""
         return self._strategy(())
 
     def edge_cases(self, *edges: str) -> SearchStrategy[tuple[Array, ...]]:
-        """Return a strategy of arrays that are special in one way, of these or of any."""
+        """Return a strategy of edge cases, of the kinds given or of all."""
         return self._strategy(edges or self.edges)
 
     def ample(self, scale: float = 1.0, sizes: Sequence[int] = (5, 4, 3, 2, 6, 7)) -> tuple[Array, ...]:
-        """Return ordinary arrays, the same each time, with sides that can be told apart: of these sizes if possible."""
+        """Return ordinary arrays, the same each time, whose axes have different sizes: these sizes if possible."""
         rng, sides, left = np.random.default_rng(0), dict[str, int](), list(sizes)
         for name in self._axes():
             multiple, least = self._multiple(name), self._least(name)
@@ -125,7 +125,7 @@ class Inputs:
         )
 
     def unvaried(self, seen: Iterable[tuple[tuple[int, ...], ...]]) -> list[tuple[str, int]]:
-        """Return the axes that had the same size in all points, given the shapes of each, and that size."""
+        """Return the axes that had the same size at all points, and that size, from the shapes of each point."""
         sizes: dict[str, set[int]] = {name: set() for name in self._axes()}
         for shapes in seen:
             for axes, shape in zip(self.axes, shapes, strict=True):
@@ -153,7 +153,7 @@ class Inputs:
         return arrays()
 
     def drawn(self, edge: str, rng: np.random.Generator) -> tuple[Array, ...]:
-        """Return arrays that are special in one way, or ordinary ones for ""; without hypothesis, which is slower."""
+        """Return an edge case of a kind, or ordinary arrays for "", without hypothesis, which is slower."""
         return self._arrays(edge, AtRandom(rng))
 
     def _arrays(self, edge: str, draws: Draws) -> tuple[Array, ...]:
@@ -175,7 +175,7 @@ class Inputs:
                 array = np.repeat(array, 2, axis=-1)[..., ::2]
             if special == "float32" and array.dtype.kind == "f":
                 array = array.astype(np.float32)
-            # Equal arrays would hide gradients that are swapped: shift every one but the first by three eighths.
+            # Equal arrays would hide swapped gradients: shift each array after the first by three eighths more.
             shift = which * 0.375 if domain in ("real", "positive", "sorted") else 0
             drawn.append(np.asarray(array + array.dtype.type(shift)) if shift else np.asarray(array))
         return tuple(drawn)
@@ -198,7 +198,7 @@ class Inputs:
         multiple, least = self._multiple(name), self._least(name)
         most = max(self.largest // multiple, -(-least // multiple))
         if multiple > 1 or name in dict(self.least):
-            # A size that never varies hides what depends on it.
+            # A size that never varies hides faults that depend on it.
             most = max(most, -(-least // multiple) + 2)
         if edge == "size 1" and multiple == 1 and name not in dict(self.least):
             least = 1
@@ -211,10 +211,10 @@ def inputs(*axes: str, **options: Any) -> Inputs:
     Parameters
     ----------
     *axes : str
-        The names of each array's axes, as ``"n c"``; equal names have equal sizes. They may be given by the names of
-        the arrays: ``x="n c", weight="c"``.
+        The names of each array's axes, as in ``"n c"``. Axes of the same name have the same size. To name the arrays,
+        use keywords: ``x="n c", weight="c"``.
     **options
-        As the attributes of `Inputs`; mappings may be dicts, ``domains`` also one by the names of the arrays.
+        The attributes of `Inputs`. Mappings may be dicts, and ``domains`` a dict by the names of the arrays.
 
     Examples
     --------
@@ -226,17 +226,17 @@ def inputs(*axes: str, **options: Any) -> Inputs:
     named = {name: options.pop(name) for name in list(options) if name not in Inputs.__dataclass_fields__}
     for name, pattern in named.items():
         if axes or not isinstance(pattern, str):
-            kind = "options" if axes else "axes, as in 'n c', or options"
-            raise ValueError(f"{kind} are wanted: {name}={pattern!r} is no option of inputs()")
+            kind = "" if axes else " nor axes, as in 'n c'"
+            raise ValueError(f"{name}={pattern!r} is not an option of inputs(){kind}")
     for name in ("least", "multiples"):
         if not isinstance(options.get(name, {}), Mapping):
-            raise ValueError(f"{name} is a dict, as in {name}={{'c': 4}}, not {options[name]!r}")
+            raise ValueError(f"{name} must be a dict, as in {name}={{'c': 4}}, not {options[name]!r}")
         options[name] = tuple(options.get(name, {}).items())
     domains = options.get("domains", ())
     if isinstance(domains, Mapping):
         if not {*domains} <= {*named}:
             raise ValueError(
-                f"domains are of arrays with names, {', '.join(named) or 'and these have none'}: not {domains}"
+                f"domains must use the names of the arrays, {', '.join(named) or 'which have none'}, not {domains}"
             )
         options["domains"] = tuple(domains.get(name, "real") for name in named)
     elif isinstance(domains, list):
@@ -245,14 +245,14 @@ def inputs(*axes: str, **options: Any) -> Inputs:
 
 
 def _parsed(side: str) -> tuple[int, str]:
-    """Return how many times which axis a side is; a number alone is of no axis."""
+    """Return the factor and the name of an axis; a number alone has the name ""."""
     found = SIDE.fullmatch(side)
     assert found is not None
     return int(found["times"] or 1), found["axis"]
 
 
 class Draws(Protocol):
-    """What arrays are made of: whole numbers, and distinct values of an ordinary spread, from -4 to 4."""
+    """A source of integers, and of distinct values of an ordinary spread, from -4 to 4."""
 
     def integer(self, low: int, high: int) -> int: ...
 
@@ -282,7 +282,7 @@ class Shrinking:
 
 @dataclass
 class AtRandom:
-    """Random draws, of values at which kinks are never met: not at 0, 1, ..."""
+    """Random draws, whose values avoid kinks: they are never 0, 1, ..."""
 
     rng: np.random.Generator
 
