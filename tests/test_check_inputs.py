@@ -126,7 +126,7 @@ def test_names_order_the_arrays_and_stand_in_the_report():
         tn.check_backward(lambda *xs: xs[0] * xs[1] + xs[2], backward, inputs(x="n c", scale="c", shift="c"), seed=0)
     with pytest.raises(ValueError, match="inputs must name the first parameters, x, gamma, not x, beta"):
         tn.check_backward(forward, backward, inputs(x="n c", beta="c"), seed=0)
-    with pytest.raises(ValueError, match=r"one inputs\(\.\.\.\) names the axes of all arrays"):
+    with pytest.raises(ValueError, match=r"give one inputs\(\.\.\.\) for all random arrays"):
         tn.check_backward(forward, backward, inputs("n c"), inputs("c"), np.ones(2))
 
 

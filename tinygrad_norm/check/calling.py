@@ -207,7 +207,7 @@ def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: boo
         return Layer(forward, "forward", "backward", keywords, cached)
     for name, function in (("forward", forward), ("backward", forward if backward is None else backward)):
         if not callable(function):
-            raise TypeError(f"{name}: a function is wanted, not {function!r:.40}")
+            raise TypeError(f"{name}: expected a function, got {function!r:.40}")
     owner = forward.__self__ if inspect.ismethod(forward) else None
     if owner is not None and not inspect.isclass(owner) and owner is getattr(backward or forward, "__self__", None):
         return Layer(owner, forward.__name__, backward and backward.__name__, keywords, cached)
