@@ -1,0 +1,18 @@
+"""Make each picture of a page a link to the picture itself, so that it can be seen at its full size."""
+
+from docutils import nodes
+
+
+def link_pictures(app, doctree, docname):
+    for image in list(doctree.findall(nodes.image)):
+        _, file = app.env.images.get(image["uri"], (None, None))
+        if file and not isinstance(image.parent, nodes.reference):
+            address = f"{'../' * docname.count('/')}{app.builder.imagedir}/{file}"
+            link = nodes.reference("", "", refuri=address, internal=True)
+            image.replace_self(link)
+            link += image
+
+
+def setup(app):
+    app.connect("doctree-resolved", link_pictures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
