@@ -55,11 +55,9 @@ except tn.GradientMismatch as error:
     print(error)
 
 # %%
-# Both report a matrix that is not square. Here is the error for more shapes, relative to the length of the cotangent;
-# the right gradient is the automatic one of ``forward``.
+# Both report a matrix that is not square. Here is the error for more shapes, relative to the length of the cotangent:
 
 errors = np.zeros((9, 9))
-plt.figure(figsize=(5.6, 5), layout="constrained")
 for n, d in np.ndindex(errors.shape):
     x, g = np.random.default_rng(0).normal(size=(2, n, d))
     if min(n, d) > 1:
