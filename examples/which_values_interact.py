@@ -13,7 +13,7 @@ import numpy as np
 import tinygrad_norm as tn
 
 x = np.random.default_rng(0).normal(size=(3, 4, 3))  # 3 samples, 4 channels, 3 positions
-samples, channels, positions = x.shape
+_, channels, positions = x.shape
 
 # %%
 # A pattern names the axes, and after the arrow those that are kept. Group norm with two groups computes one mean and
@@ -25,16 +25,20 @@ tn.draw_pattern("n (g c) t -> n g", x.shape, g=2)
 # The four norms are four patterns, and the pattern says how many values share a mean. Compare that with the number of
 # inputs that an output depends on, counted in the Jacobian:
 
-patterns = {"batch": "n c t -> c", "layer": "n c t -> n", "instance": "n c t -> n c", "group": "n (g c) t -> n g"}
+patterns = {
+    "batch norm": ("n c t -> c", {}),
+    "layer norm": ("n c t -> n", {}),
+    "instance norm": ("n c t -> n c", {}),
+    "group norm": ("n (g c) t -> n g", {"g": 2}),
+}
 jacobians = {}
-for name, pattern in patterns.items():
-    groups = {"g": 2} if name == "group" else {}
-    jacobian = tn.jacobian(lambda x, p=pattern, g=groups: tn.normalize(x, p, **g), x).reshape(x.size, x.size)
+for name, (pattern, groups) in patterns.items():
+    jacobian = tn.jacobian(lambda x, p=pattern, g=groups: tn.normalize(x, p, **g), x)
+    jacobian = jacobians[name] = jacobian.reshape(x.size, x.size)
     (count,) = {*np.count_nonzero(jacobian, axis=1).tolist()}  # the same for all outputs
-    print(f"{name} norm: {tn.describe(pattern, x.shape, **groups)}")
+    print(f"{name}: {tn.describe(pattern, x.shape, **groups)}")
     print(f"    each output depends on {count} of the {x.size} inputs")
     print(f"    row sums of the Jacobian: at most {np.abs(jacobian.sum(axis=1)).max():.0e}")
-    jacobians[name] = jacobian
 
 # %%
 # The rows sum to zero, up to rounding: if the same number is added to all inputs, the outputs stay as they are.
@@ -45,13 +49,15 @@ for name, pattern in patterns.items():
 
 figure, axes = plt.subplots(2, 2, figsize=(6.4, 7.2), layout="constrained")
 for ax, (name, jacobian) in zip(axes.flat, jacobians.items(), strict=True):
-    image = ax.imshow(np.where(jacobian == 0, np.nan, jacobian), cmap="RdBu", vmin=-1.5, vmax=1.5)
-    ax.set(title=f"{name} norm\n{patterns[name]}", xticks=[], yticks=[], xlabel="inputs", ylabel="outputs")
+    shown = np.where(jacobian == 0, np.nan, jacobian)
+    image = ax.imshow(shown, cmap="RdBu", vmin=-1.5, vmax=1.5)
+    ax.set(title=f"{name}\n{patterns[name][0]}", xticks=[], yticks=[], xlabel="inputs", ylabel="outputs")
     ax.set_facecolor("0.85")
     for i in range(positions, x.size, positions):
         for line in (ax.axvline, ax.axhline):
-            line(i - 0.5, color="0.2", lw=1.5 if i % (channels * positions) == 0 else 0.2)
-figure.colorbar(image, ax=axes, label="dy/dx; grey: exactly 0", location="bottom", extend="both", shrink=0.6, aspect=40)
+            line(i - 0.5, color="0.2", lw=0.2 if i % (channels * positions) else 1.5)
+bar = figure.colorbar(image, ax=axes, location="bottom", extend="both", shrink=0.6, aspect=40)
+bar.set_label("dy/dx; grey: exactly 0")
 plt.show()
 
 # %%
@@ -59,7 +65,7 @@ plt.show()
 # values share a mean, the smaller the blocks. Batch norm has derivatives far from the diagonal: each output depends on
 # the same channel of all other samples. So its result for one sample changes with the rest of the batch.
 #
-# ``tn.draw_jacobian`` draws such a matrix, with a tooltip for each derivative, ordered by sample or by feature. By
-# feature, which is here a position of a channel, batch norm is the one with blocks on the diagonal:
+# ``tn.draw_jacobian`` draws such a matrix in one line, ordered by sample or by feature. A feature is here a position of
+# a channel. Ordered by feature, batch norm has blocks on the diagonal, too:
 
-tn.draw_jacobian(lambda x: tn.normalize(x, "n c t -> c"), x, order="feature", title="batch norm, by feature")
+tn.draw_jacobian(tn.batch_norm, x, order="feature", title="batch norm, by feature")
