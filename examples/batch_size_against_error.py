@@ -56,7 +56,8 @@ def errors(norm):
 
 group = errors(lambda: tn.nn.GroupNorm(4, 32))
 batch = np.array([errors(lambda size=size: tn.nn.more.GhostBatchNorm(32, size)) for size in SIZES])
-print(f"group norm: {group.mean():.1f} %, batch norm in parts of", SIZES, batch.mean(axis=1).round(1))
+print(f"group norm: {group.mean():.1f} %")
+print("batch norm:", ", ".join(f"{row.mean():.1f} % in parts of {n}" for n, row in zip(SIZES, batch, strict=True)))
 
 # %%
 # Dots are the three seeds, and lines their means. The parts make no difference to group norm, so it is trained once for

@@ -68,7 +68,7 @@ for way, (norm, scale, colour, dash) in WAYS.items():
     right.vlines(RATES, scores.min(axis=1), scores.max(axis=1), color=colour)
     print(f"{way:24}", *(f"{mean:5.1f} % at {rate}" for mean, rate in zip(scores.mean(axis=1), RATES, strict=True)))
 left.set(title=f"learning rate {RATES[1]}", xlabel="training step", ylabel="training loss", ylim=(0, 2.5))
-right.set(title=f"after {STEPS} steps", xlabel="learning rate", ylabel="test accuracy in %", xscale="log")
+right.set(title=f"after {STEPS} steps", xlabel="learning rate", ylabel="test accuracy, %", xscale="log", ylim=(0, 100))
 right.set_xticks(RATES, labels=RATES)
 right.minorticks_off()
 figure.legend(loc="outside lower center", ncols=2, frameon=False)

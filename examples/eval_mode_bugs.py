@@ -3,8 +3,8 @@ Bugs with evaluation mode
 =========================
 
 In training mode batch norm uses the statistics of the batch, in evaluation mode its running statistics (S. Ioffe and C.
-Szegedy 2015, `Batch Normalization <https://arxiv.org/abs/1502.03167>`_, section 3.1). Five bugs come from this, and
-none of them raises an error. Here each befalls a copy of one network, after 10 steps of training or after 200.
+Szegedy 2015, `Batch Normalization <https://arxiv.org/abs/1502.03167>`_, section 3.1). Five bugs come from this. None of
+them raises an error here. Each is tried on a copy of the same network, after 10 or after 200 steps.
 """
 
 from copy import deepcopy
@@ -76,5 +76,5 @@ plt.show()
 # %%
 # Without ``eval()`` answers depend on the batch, which hardly shows in random batches of 36. Every such call also moves
 # the running statistics: ten looks at inverted digits replace 65 % of them. After 10 steps they still lag behind: with
-# exact ones (``tn.recalibrate``) the same network is far better. Training on in evaluation mode costs little here. In a
-# new network, parameters alone meet statistics of 0 and 1; ``state_dict()`` saves parameters and buffers.
+# exact ones (``tn.recalibrate``) the same network is far better. Training on in evaluation mode costs little here.
+# Parameters put into a new network meet statistics of 0 and 1; ``load_state_dict`` refuses a state without the buffers.

@@ -55,17 +55,17 @@ def train(norm, seed):
 
 
 # %%
-# Above is the training loss, the mean of three seeds and their range. Below is what one unit of the fourth layer
-# receives during the first run: mean ± standard deviation over the batch.
+# The upper plot shows the training loss, the mean of three seeds and their range. The lower ones show what one unit of
+# the fourth layer receives during the first run: mean ± standard deviation over the batch.
 
 figure, axes = plt.subplot_mosaic([["loss"] * 3, [*WAYS]], figsize=(6.4, 5), layout="constrained")
 for way, (norm, colour, dash) in WAYS.items():
     losses, means, deviations = map(np.array, zip(*(train(norm, seed) for seed in range(SEEDS)), strict=True))
     axes["loss"].plot(losses.mean(axis=0), dash, color=colour, label=way)
-    axes["loss"].fill_between(range(STEPS), losses.min(axis=0), losses.max(axis=0), color=colour, alpha=0.2)
+    axes["loss"].fill_between(range(STEPS), losses.min(axis=0), losses.max(axis=0), color=colour, alpha=0.2, lw=0)
     low, high = (means - deviations)[0, :, 0], (means + deviations)[0, :, 0]
-    axes[way].plot(means[0, :, 0], color=colour, linewidth=1)
-    axes[way].fill_between(range(STEPS), low, high, color=colour, alpha=0.25)
+    axes[way].plot(means[0, :, 0], color=colour, lw=1)
+    axes[way].fill_between(range(STEPS), low, high, color=colour, alpha=0.25, lw=0)
     axes[way].set(title=way, xlabel="training step", ylim=(-3, 7))
     moves = np.median(np.abs(np.diff(means, axis=1)) / deviations[:, :-1])
     print(f"{way}: last 20 losses {losses[:, -20:].mean():.2f}, means move by {moves:.3f} standard deviations a step")
@@ -75,6 +75,6 @@ axes["no norm"].set_ylabel("what a unit receives")
 plt.show()
 
 # %%
-# With noise, the means move more from step to step than without a norm (where they move also because each step draws
-# another batch). Yet the loss falls nearly as fast as with batch norm alone: it does not need still distributions. The
-# authors explain it by a smoother loss, which is not tested here.
+# With noise, the means move more from step to step, measured in standard deviations, than without a norm (where they
+# move also because each step draws another batch). Yet the loss falls nearly as fast as with batch norm alone, so that
+# does not need still distributions. The authors explain it by a smoother loss, which is not tested here.
