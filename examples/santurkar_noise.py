@@ -3,7 +3,7 @@ Batch norm with noise behind it
 ===============================
 
 Does batch norm help because it keeps the distributions of activations still? S. Santurkar, D. Tsipras, A. Ilyas and A.
-Mądry 2018, `How Does Batch Normalization Help Optimization? <https://arxiv.org/abs/1805.11604>`_, section 2.1, added
+Mądry 2018, `How Does Batch Normalization Help Optimization? <https://arxiv.org/abs/1805.11604>`_, section 2, added
 noise after every batch norm that moves these distributions at each step. Their network (VGG, on CIFAR-10) learned
 nearly as well as without the noise. Here six layers learn digits.
 """
@@ -17,8 +17,9 @@ from tinygrad_norm.datasets import split_digits
 digits, STEPS, SEEDS = split_digits(), 120, 3
 
 # %%
-# The noise is Algorithm 1 of the paper's appendix, with its constants. At each step every unit draws a shift between
-# -0.5 and 0.5 and a scale between 1 and 1.25. Every sample then draws a shift and a scale close to those of the unit.
+# As in the paper, the noise has neither mean 0 nor variance 1, and its distribution changes at each step: every unit
+# draws a shift between -0.5 and 0.5 and a scale between 1 and 1.25. Every sample then draws a shift and a scale close
+# to those of the unit.
 
 
 class Noise(tn.nn.Module):

@@ -77,4 +77,5 @@ plt.show()
 
 # %%
 # With pre-norm the gradient of the last block falls with the number of blocks, with post-norm it does not. Xiong et al.
-# derive bounds that behave so (theorem 1), and see in it why post-norm needs a warm-up, small steps at first.
+# derive bounds that behave so (theorem 1), and see in it one reason why post-norm needs a warm-up, small steps at
+# first.

@@ -78,7 +78,7 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
         "learn. The table has both. After a batch norm the mean is β and the standard deviation γ, so they move "
         "only as fast as those two are trained.\n\n"
         "The effect is not in doubt: it is in these numbers. That it explains why batch normalization helps is "
-        "contested: Santurkar et al. (2018) added noise after the normalization, and training stayed just as "
+        "contested: Santurkar et al. (2018) added noise after the normalization, and training stayed nearly as "
         "fast; they credit a smoother loss surface.",
         [
             Table(
