@@ -1,4 +1,4 @@
-"""Renew what documents take from a run: pictures, the tour's report, the lists of norms and functions, line counts.
+"""Renew what documents take from a run: pictures, the tour's report, lists of norms and of mistakes, line counts.
 
 Run it from anywhere: ``python docs/refresh.py``.
 """
@@ -12,6 +12,7 @@ import tokenize
 from pathlib import Path
 
 import numpy as np
+from mistakes import common, published
 
 import tinygrad_norm as tn
 from tinygrad_norm.distributed import ThreadComm, shard, sync_batch_norm
@@ -189,6 +190,8 @@ def main():
     rewrite(ROOT / "README.md", counted)
     rewrite(DOCS / "family.md", tabulated)
     rewrite(DOCS / "numpy.md", listed)
+    rewrite(DOCS / "learn" / "common-mistakes.md", common)
+    rewrite(DOCS / "published-faults.md", published)
     with tempfile.TemporaryDirectory() as folder:
         findings = run(folder)
         rewrite(DOCS / "the-tour.md", lambda story: quoted(story, findings))

@@ -16,7 +16,7 @@ SAID = {
     },
     "centre": {
         "constant_mean": ("x", "mean is held constant", "path"), "not_averaged": ("x", "1 / N of the mean"),
-        "added": ("x", "sign of the path by the mean"), "rows": ("x", "axis 1"),
+        "added": ("x", "sign of the path through the mean"), "rows": ("x", "axis 1"),
     },
     "variance": {
         "no_two": ("x", "2 of the square"), "no_n": ("x", "1 / N"), "unbiased": ("x", "N - 1"),
@@ -38,6 +38,7 @@ SAID = {
         "no_gamma": ("x", "gamma is missing"), "constant_statistics": ("x", "statistics are held constant"),
         "constant_variance": ("x", "variance is held constant"), "sums": ("x", "1 / N is missing"),
         "divided_by_variance": ("x", "square root is missing"), "unbiased": ("x gamma", "N - 1"),
+        "no_eps": ("x", "EPS is missing"),
     },
     "batch_norm_images": {
         "batch_only": ("x gamma", "over the batch only"), "corrections_of_batch": ("x", "(0, 2, 3)"),
@@ -75,8 +76,8 @@ SAID = {
         "beta_scaled": ("new_bias", "beta is scaled"),
     },
     "own_norm": {
-        "only_centred": ("y", "scale is not removed"), "layer": ("y", "layer norm, which exists"),
-        "squared": ("y", "scale is not removed"), "constant_scale": ("x", "axis 1", "is missing"),
+        "only_centred": ("y", "scale is not removed"), "squared": ("y", "scale is not removed"),
+        "constant_scale": ("x", "axis 1", "is missing"),
         "no_sign": ("x", "sign of x"), "no_mean": ("x", "it should be"),
     },
 }  # fmt: skip

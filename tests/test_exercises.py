@@ -14,8 +14,9 @@ import tinygrad_norm as tn
 from tinygrad_norm.exercises import exercises, judge
 from tinygrad_norm.exercises.answers import NAMES
 from tinygrad_norm.exercises.exercise import exercise
+from tinygrad_norm.exercises.mistakes import MISTAKES
 
-MISTAKES = [
+WRONG = [
     pytest.param(one.name, function, mistake, id=f"{one.name}-{mistake.__name__}")
     for one in exercises()
     for function, mistakes in one.module.WRONG.items()
@@ -84,7 +85,7 @@ def test_every_mistake_has_words_of_its_own():
     assert min(len(mistakes) for mistakes in SAID.values()) >= 3
 
 
-@pytest.mark.parametrize(("name", "function", "mistake"), MISTAKES)
+@pytest.mark.parametrize(("name", "function", "mistake"), WRONG)
 def test_a_wrong_answer_is_wrong_and_it_is_said_what_is(name, function, mistake):
     judged = judge(answer(name, **{function: mistake}))
     assert not judged.right
@@ -94,7 +95,10 @@ def test_a_wrong_answer_is_wrong_and_it_is_said_what_is(name, function, mistake)
     others = [f"the gradient of {n}" if function == "backward" else n for n in exercise(name).outputs(function)]
     if name != "own_norm":
         assert [sentence.split(":")[0].split(" has")[0] for sentence in finding.wrong] == labels
-        assert finding.mistakes == (" ".join(mistake.__doc__.split()),)
+        made = MISTAKES[exercise(name).module.WRONG[function][mistake]]
+        assert finding.mistakes == {" ".join(mistake.__doc__.split()): made}
+        assert f'This is a common mistake, "{made.title}". ' in said(judged)
+        assert f" More: {made.page} " in f"{said(judged)} "
     assert finding.right == tuple(label for label in others if label not in labels)
     for word in words:
         assert word in said(judged)
@@ -103,13 +107,13 @@ def test_a_wrong_answer_is_wrong_and_it_is_said_what_is(name, function, mistake)
 
 
 def test_a_wrong_answer_to_one_function_leaves_the_others_right():
-    judged = judge(answer("normalize", backward=exercise("normalize").module.WRONG["backward"][0]))
+    judged = judge(answer("normalize", backward=exercise("normalize").module.constant_statistics))
     assert [bool(finding.wrong) for finding in judged.findings] == [False, True]
 
 
 def test_the_code_of_a_message_shows_the_fault():
     """What is pasted gives exactly the numbers of the sentence."""
-    mistake = exercise("batch_norm").module.WRONG["backward"][1]
+    mistake = exercise("batch_norm").module.constant_statistics
     finding = judge(answer("batch_norm", backward=mistake)).findings[0]
     values = {}
     exec("\n".join(finding.code), {"np": np}, values)
@@ -136,7 +140,7 @@ def test_a_mistake_is_recognized_whoever_writes_it():
 
     (finding,) = judge({"backward": backward}, "batch_norm").findings
     assert finding.right == ("the gradient of gamma", "the gradient of beta")
-    assert finding.mistakes == ("gamma is missing: what reaches x̂ is g * gamma, not g.",)
+    assert finding.mistakes == {"gamma is missing: the gradient of x̂ is g * gamma, not g.": MISTAKES["gamma-missing"]}
     assert "gamma is missing" in finding.looks_like
 
 
@@ -148,13 +152,13 @@ def test_two_mistakes_at_once_are_both_named():
     assert finding.right == ()
     assert [words.split(":")[0] for words in finding.mistakes] == [
         "The factors are swapped",
-        "This is the mean over the batch, where it must be the sum",
+        "This is the mean over the batch, but it must be the sum",
     ]
 
 
 def test_a_mistake_of_nobodys_has_the_checkers_words_alone():
     (finding,) = judge({"backward": lambda g, x: 3 * (g - g.mean(axis=0))}, "centre").findings
-    assert finding.mistakes == ()
+    assert finding.mistakes == {}
     assert "3 times the right one" in finding.looks_like
 
 
@@ -247,13 +251,15 @@ def test_norms_of_ones_own_are_right_with_their_own_gradients_alone(one):
     [
         (lambda x: 0 * x + 1, "the same everywhere"), (lambda x: x / x.sum(axis=1), "raises ValueError"),
         (lambda x: x.mean(axis=1), "shape (5,)"), (lambda x: (x - x.mean(0)) / np.sqrt(x.var(0)), "batch norm"),
-        (lambda x: x / np.sqrt((x * x).mean(1, keepdims=True)), "RMS norm"), (lambda x: x / 0, "not finite"),
+        (lambda x: x / np.sqrt((x * x).mean(1, keepdims=True)), "RMS norm"),
+        (lambda x: (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True), "this is layer norm, which exists"),
+        (lambda x: x / 0, "not finite"),
     ],
 )  # fmt: skip
 def test_what_is_no_norm_of_ones_own(forward, words):
     judged = judge(answer("own_norm", forward=forward))
     assert words in judged.findings[0].wrong[0]
-    assert "once that is right" in judged.findings[1].wrong[0]
+    assert "which must be right first" in judged.findings[1].wrong[0]
 
 
 def test_an_error_of_ones_own_forward_is_told_while_the_gradient_is_judged():
@@ -300,7 +306,7 @@ def by_jacobian(g, x):
 def test_recording_is_refused_and_the_message_says_so(backward):
     judged = judge({"backward": backward}, "centre")
     assert not judged.right
-    assert "to be derived by hand, so recording is refused: compute with NumPy alone" in said(judged)
+    assert "Derive the gradient by hand, and compute with NumPy only" in said(judged)
     # Elsewhere everything is recorded as before, and these answers would have been right.
     x, g = np.random.default_rng(0).normal(size=(2, 4, 3))
     if backward is not by_module:
@@ -310,7 +316,7 @@ def test_recording_is_refused_and_the_message_says_so(backward):
 
 def test_the_librarys_norms_are_refused_where_nothing_is_recorded():
     judged = judge(answer("normalize", forward=lambda x: tn.batch_norm(x, eps=EPS)))
-    assert "recording is refused" in said(judged)
+    assert "which the exercises refuse" in said(judged)
     assert [bool(finding.wrong) for finding in judged.findings] == [True, False]
 
 
@@ -340,5 +346,6 @@ def test_every_input_varies_in_the_judging():
 
 
 def test_the_room_is_small():
+    """Without the exercises and the list of mistakes, which are what the room is for."""
     files = (ROOT / "exercises").glob("*.py")
     assert sum(code_lines(path.read_text(encoding="utf-8")) for path in files) <= 600

@@ -1,8 +1,8 @@
 """Exercises on backpropagation through normalization, judged by `tinygrad_norm.check`.
 
-`exercise` holds what an exercise is, and `answers` its files, one each; `answer` reads a student's file and runs it
-by hand; `judging` decides, with `references` for what is no gradient; `teacher` says it in words; `notebook` and
-`command` are two ways in.
+`exercise` defines an exercise, and `answers` has one file for each; `mistakes` is the list of common mistakes. `answer`
+reads a student's file and runs it with recording refused. `judging` decides whether it is right, with `references` for
+values that are no gradients, and `teacher` says so in words. `notebook` and `command` are two ways to use it.
 """
 
 from .exercise import Exercise, exercises

@@ -1,4 +1,4 @@
-"""A student's answer: read from a file or given as functions, and run by hand, with recording refused."""
+"""A student's answer: read from a file or given as functions, and run with recording refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Unreadable(Exception):  # noqa: N818 (what is wrong is the file)
 
 
 class RecordingRefused(Exception):  # noqa: N818 (it is what happens)
-    """An answer that is to be derived by hand uses the library's own gradients or norms."""
+    """An answer uses the library's own gradients or norms."""
 
 
 def loaded(path: Path) -> ModuleType:
@@ -80,16 +80,16 @@ def told(error: BaseException, file: str) -> str:
 
 
 class _Refusal:
-    """Stands where a recording or a compiler would stand, and refuses both."""
+    """Takes the place of a recording or a compiler, and refuses both."""
 
     def refuse(self, *_: Any) -> NoReturn:
-        raise RecordingRefused("this exercise is to be derived by hand")
+        raise RecordingRefused("the exercises are solved by hand")
 
     __call__ = append = left = later = settle = refuse
 
 
 class ByHand:
-    """A student's function, on plain arrays, with recording refused.
+    """A student's function, which runs on plain arrays with recording refused.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class ByHand:
 
     @property
     def file(self) -> str:
-        """The file that it stands in."""
+        """The file in which it is defined."""
         return getattr(getattr(self.function, "__code__", None), "co_filename", "")
 
 

@@ -17,17 +17,17 @@ def add_exercise(commands: Any) -> None:
     """Declare ``tinygrad-norm exercise``."""
     parser = commands.add_parser("exercise", help="exercises in backpropagation through normalization")
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("list", help="the exercises, in the order in which they are learned").set_defaults(run=_list)
+    actions.add_parser("list", help="list the exercises, in the order in which to solve them").set_defaults(run=_list)
     start = actions.add_parser("start", help="write a file with the statement, and functions to fill in")
     solution = actions.add_parser("solution", help="write a file with the right answer")
     for action, write, ending in (
         (start, _start, "a .py file, or a notebook, .ipynb"),
         (solution, _solve, "a .py file"),
     ):
-        action.add_argument("name", metavar="NAME", help="of the exercise; `list` shows them")
+        action.add_argument("name", metavar="NAME", help="name of the exercise; `list` shows all")
         action.add_argument("-o", "--out", required=True, type=Path, metavar="FILE", help=ending)
         action.set_defaults(run=_reported(write))
-    check = actions.add_parser("check", help="judge an answer; exit status 0 only if it is right")
+    check = actions.add_parser("check", help="judge an answer; the exit status is 0 if it is right")
     check.add_argument("file", type=Path, metavar="FILE")
     check.add_argument("--hint", type=_count, default=0, metavar="N", help="show the first N hints as well")
     check.set_defaults(run=_reported(_check))
@@ -35,7 +35,7 @@ def add_exercise(commands: Any) -> None:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hints, as 1 is")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hints, such as 1")
     return int(text)
 
 

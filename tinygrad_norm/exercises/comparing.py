@@ -1,16 +1,16 @@
-"""What a student's function returns, beside what it should return, on a few ordinary inputs."""
+"""What a student's function returns on a few ordinary inputs, compared with what it should return."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..engine.operators import Array
 from .answer import ByHand, Function
 from .exercise import Exercise
+from .mistakes import MISTAKES, Mistake
 
 Arrays = Sequence[Array]
 
@@ -90,20 +90,20 @@ class Comparison:
         at = tuple(map(int, np.unravel_index(np.where(np.isfinite(got), apart, np.inf).argmax(), got.shape)))
         return worst(self.labels[i], self.shapes(arguments), at, float(got[at]), float(want[at]))
 
-    def mistakes(self, wrong: Sequence[int]) -> tuple[str, ...]:
-        """Return the common mistakes that give the wrong results exactly."""
-        known = () if self.exercise.is_own else self.exercise.module.WRONG[self.name]
-        made = [next((m for m in known if self._is_that_of(m, i)), None) for i in wrong]
-        return tuple(dict.fromkeys(" ".join(m.__doc__.split()) for m in made if m))
+    def mistakes(self, wrong: Sequence[int]) -> dict[str, Mistake]:
+        """Return the common mistakes that give exactly the wrong results, by their explanations for this exercise."""
+        known = {} if self.exercise.is_own else self.exercise.module.WRONG[self.name]
+        made = [next((answer for answer in known if self._is_that_of(answer, i)), None) for i in wrong]
+        return {" ".join(answer.__doc__.split()): MISTAKES[known[answer]] for answer in made if answer}
 
-    def _is_that_of(self, mistake: Any, i: int) -> bool:
-        results = [self.run(mistake, point)[i] for point in self.points]
+    def _is_that_of(self, answer: Function, i: int) -> bool:
+        results = [self.run(answer, point)[i] for point in self.points]
         differs = any(not alike(result, want[i]) for result, want in zip(results, self.want, strict=True))
         return differs and all(alike(got[i], result) for got, result in zip(self.got, results, strict=True))
 
 
 def alike(got: Array, want: Array, rtol: float = 1e-6) -> bool:
-    """Return whether two arrays have one shape and equal values, beside the largest of them."""
+    """Return whether two arrays have one shape and equal values, relative to the largest of them."""
     allowed = rtol * float(np.abs(want).max(initial=0.0)) + 1e-12
     return got.shape == want.shape and bool(np.all(np.abs(got - want) <= allowed))
 

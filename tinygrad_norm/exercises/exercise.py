@@ -15,7 +15,7 @@ from ..engine.operators import Array
 from .answers import END, NAMES
 
 EDGES = ("constant", "ties", "zeros", "size 1", "strided", "float32")
-"""The special inputs that an answer is tried on; nothing huge, so that no answer fails by its rounding."""
+"""The special inputs that an answer is tried on; none is huge, so that rounding errors do not fail an answer."""
 NOT_FILLED_IN = "fill this in"
 
 
@@ -39,7 +39,7 @@ class Exercise:
 
     @property
     def statement(self) -> str:
-        """What is to be done, in plain text."""
+        """The task, in plain text."""
         return inspect.cleandoc(self.module.__doc__ or "")
 
     @property
@@ -54,7 +54,7 @@ class Exercise:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """Each goes one step further."""
+        """The hints, each more detailed than the one before."""
         return tuple(self.module.HINTS)
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..engine.operators import Array
 from .answer import ByHand, Function, RecordingRefused, told
 from .comparing import Arrays, Comparison, Unfit, alike, of_shapes, worst
 from .exercise import Exercise
+from .mistakes import Mistake
 from .references import VALUES, fault_of_own_norm
 
 EACH = 8
@@ -31,8 +32,8 @@ class Finding:
         Its name and parameters.
     right, wrong : tuple of str
         Which of its results are right, and what is wrong; it is right if nothing is wrong.
-    mistakes : tuple of str
-        Common mistakes that give exactly this result.
+    mistakes : dict from str to Mistake
+        Common mistakes that give exactly this result, by their explanations for this exercise.
     looks_like : str
         The checker's diagnosis.
     code : tuple of str
@@ -44,7 +45,7 @@ class Finding:
     function: str
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
-    mistakes: tuple[str, ...] = ()
+    mistakes: Mapping[str, Mistake] = field(default_factory=dict)
     looks_like: str = ""
     code: tuple[str, ...] = ()
     seen: str = ""
@@ -56,7 +57,7 @@ def findings(exercise: Exercise, functions: dict[str, Function]) -> tuple[Findin
     for name, function in functions.items():
         student = ByHand(name, function)
         if exercise.is_own and made and made[0].wrong:
-            made.append(_told(student, "it is judged against your own forward, once that is right"))
+            made.append(_told(student, "it is judged against your own forward, which must be right first"))
             continue
         own = ByHand("forward", functions["forward"]) if exercise.is_own else None
         made.append(_finding(exercise, name, student, own))
@@ -144,7 +145,7 @@ def _fault_of_value(compared: Comparison, point: Arrays) -> Fault | None:
     copies = [x.copy() for x in point]
     gots = compared.run(lambda *_: compared.student.run(*copies), point)
     if not all(np.array_equal(x, copy) for x, copy in zip(point, copies, strict=True)):
-        return [], ["it changes the arrays that it is given; work on copies"]
+        return [], ["it changes its arguments; work on copies"]
     wants = [np.asarray(want) for want in VALUES[compared.exercise.name, compared.name](*point)]
     rtol = 1e-6 if point[0].dtype == np.float64 else 1e-3
     which = [i for i, (got, want) in enumerate(zip(gots, wants, strict=True)) if not alike(got, want, rtol)]
@@ -171,8 +172,8 @@ def _raised(student: ByHand) -> str:
         return "it is not filled in yet"
     if isinstance(error, RecordingRefused):
         return (
-            "it uses gradients or norms of tinygrad_norm. This exercise is to be derived by hand, so recording is"
-            " refused: compute with NumPy alone"
+            "it uses gradients or norms of tinygrad_norm, which the exercises refuse. Derive the gradient by hand, and"
+            " compute with NumPy only"
         )
     return f"it raises {told(error, student.file)}, for {of_shapes(student.parameters, shapes)}"
 

@@ -49,7 +49,7 @@ def fault_of_own_norm(x: Array, y: Array, y_of_8x: Array) -> str:
     """Return why a function is no new normalization, given its values at ``x`` and at ``8 * x``; "" if it is one."""
     size = np.abs(y).max()
     if size == 0 or np.ptp(y) < 1e-6 * size:
-        return "y is the same everywhere: it is to keep what tells the values of x apart"
+        return "y is the same everywhere; a norm must keep the differences between the values of x"
     change = np.abs(y_of_8x - y).max() / size
     if change > 0.01:
         return f"the scale is not removed: with x multiplied by 8, y changes by {change:.0%}; at most 1% is allowed"

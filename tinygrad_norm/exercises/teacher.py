@@ -1,4 +1,4 @@
-"""What a student is told: the judgement in words, and hints on request."""
+"""The judgement in words, and hints on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Judgement:
-    """What an answer is worth.
+    """The judgement of an answer.
 
     Attributes
     ----------
@@ -61,7 +61,8 @@ def _of(finding: Finding) -> str:
     lines = [f"{finding.function}:"]
     lines += [_wrapped(f"Right: {', '.join(finding.right)}.")] if finding.right else []
     lines += [_wrapped(f"Wrong: {words}.") for words in finding.wrong]
-    lines += [_wrapped(f"A common mistake gives exactly this. {words}") for words in finding.mistakes]
+    for words, mistake in finding.mistakes.items():
+        lines += [_wrapped(f'This is a common mistake, "{mistake.title}". {words}'), f"    More: {mistake.page}"]
     if finding.looks_like:
         lines.append(_wrapped(f"The checker's diagnosis (evidence, not proof): {finding.looks_like}."))
     if finding.code:
@@ -98,7 +99,7 @@ def judge(answer: str | Path | ModuleType | Mapping[str, Any], name: str | None 
     OSError
         If the file cannot be read.
     UnknownExercise
-        If the answer names no exercise, or one that there is not.
+        If the answer names no exercise, or one that does not exist.
 
     Examples
     --------
@@ -135,7 +136,7 @@ def _named_in(path: Path) -> str:
 
 
 def check(name: str, *functions: Function, hints: int = 0) -> None:
-    """Judge functions as an answer and print what a teacher would say, as in a notebook.
+    """Judge functions as an answer and print the judgement, for instance in a notebook.
 
     Parameters
     ----------

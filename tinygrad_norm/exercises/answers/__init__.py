@@ -1,8 +1,9 @@
 """The exercises, one file each: the statement, the right answer, and what the judge and the teacher know.
 
-A file has two parts. Down to the line that starts with `END`, it is a student's file with the answer in it: `start`
-writes it with the functions in `FILL_IN` emptied, `solution` writes it as it is. Below stand the inputs to judge by,
-the hints, and wrong answers that students give, each with a docstring that explains the mistake to its author.
+A file has two parts. Above the line that starts with `END` is a student's file with the answer in it: `start` writes it
+with the functions in `FILL_IN` emptied, `solution` writes it as it is. Below are the inputs to judge by, the hints, and
+wrong answers that students give. Each has a docstring that explains what is wrong, and `WRONG` names its mistake, a key
+of `mistakes.toml`.
 """
 
 END = "# The judge's part"

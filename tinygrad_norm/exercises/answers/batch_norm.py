@@ -28,7 +28,7 @@ def backward(g, x, gamma, beta):
     """Return dL/dx, of shape (N, C), and dL/dgamma and dL/dbeta, of shape (C,)."""
     sigma = np.sqrt(x.var(axis=0) + EPS)
     x_hat = (x - x.mean(axis=0)) / sigma
-    # What reaches x̂ is g * gamma; from there on it is the exercise normalize.
+    # The gradient of x̂ is g * gamma; the rest is the exercise normalize.
     dx_hat = g * gamma
     dx = (dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)) / sigma
     return dx, (g * x_hat).sum(axis=0), g.sum(axis=0)
@@ -46,15 +46,15 @@ HINTS = (
 )
 
 
-def parts(g, x, gamma, eps=EPS, ddof=0):
+def parts(g, x, gamma, ddof=0):
     """Return dL/dx̂, x̂, σ and the right gradients of gamma and beta."""
-    sigma = np.sqrt(x.var(axis=0, ddof=ddof) + eps)
+    sigma = np.sqrt(x.var(axis=0, ddof=ddof) + EPS)
     x_hat = (x - x.mean(axis=0)) / sigma
     return g * gamma, x_hat, sigma, ((g * x_hat).sum(axis=0), g.sum(axis=0))
 
 
 def no_gamma(g, x, gamma, beta):
-    """gamma is missing: what reaches x̂ is g * gamma, not g."""
+    """gamma is missing: the gradient of x̂ is g * gamma, not g."""
     _, x_hat, sigma, others = parts(g, x, gamma)
     return (g - g.mean(axis=0) - x_hat * (g * x_hat).mean(axis=0)) / sigma, *others
 
@@ -66,7 +66,7 @@ def constant_statistics(g, x, gamma, beta):
 
 
 def constant_variance(g, x, gamma, beta):
-    """The variance is held constant: the path by the variance is missing."""
+    """The variance is held constant: the path through the variance is missing."""
     dx_hat, _, sigma, others = parts(g, x, gamma)
     return (dx_hat - dx_hat.mean(axis=0)) / sigma, *others
 
@@ -78,9 +78,10 @@ def sums(g, x, gamma, beta):
 
 
 def divided_by_variance(g, x, gamma, beta):
-    """It is divided by the variance: the square root is missing in the division at the end."""
+    """This divides by the variance: the square root is missing in the division at the end."""
     dx_hat, x_hat, sigma, others = parts(g, x, gamma)
-    return (dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)) / sigma**2, *others
+    terms = dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)
+    return terms / sigma**2, *others
 
 
 def unbiased(g, x, gamma, beta):
@@ -89,4 +90,21 @@ def unbiased(g, x, gamma, beta):
     return (dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)) / sigma, *others
 
 
-WRONG = {"backward": (no_gamma, constant_statistics, constant_variance, sums, divided_by_variance, unbiased)}
+def no_eps(g, x, gamma, beta):
+    """EPS is missing in the division at the end: it must be sqrt(var + EPS), not sqrt(var)."""
+    dx_hat, x_hat, _, others = parts(g, x, gamma)
+    terms = dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)
+    return terms / x.std(axis=0), *others
+
+
+WRONG = {
+    "backward": {
+        no_gamma: "gamma-missing",
+        constant_statistics: "statistics-as-constants",
+        constant_variance: "variance-path",
+        sums: "count-missing",
+        divided_by_variance: "wrong-power",
+        unbiased: "n-minus-1",
+        no_eps: "epsilon",
+    },
+}

@@ -25,7 +25,7 @@ def forward(x, gamma, beta, mean, var):
 
 def backward(g, x, gamma, beta, mean, var):
     """Return dL/dx, of shape (N, C), and dL/dgamma and dL/dbeta, of shape (C,)."""
-    # With constant statistics only the direct path is left, and samples no longer interact.
+    # With constant statistics only the direct path is left, and each sample has a gradient of its own.
     sigma = np.sqrt(var + EPS)
     return g * gamma / sigma, (g * (x - mean) / sigma).sum(axis=0), g.sum(axis=0)
 
@@ -38,7 +38,7 @@ WRT = ("x", "gamma", "beta")
 OPTIONS = {"domains": {"var": "positive"}, "least": {"n": 2}}
 HINTS = (
     "Which paths from x to y are left when mean and var are constants?",
-    "Only the direct one: y is a straight line in x, with slope gamma / sqrt(var + EPS).",
+    "Only the direct one: y is a linear function of x, with slope gamma / sqrt(var + EPS).",
     "The gradient of gamma sums g * x̂ over axis 0, with x̂ of the given mean and var, not of the batch's own.",
 )
 
@@ -51,7 +51,7 @@ def training(g, x, gamma, beta, mean, var):
 
 
 def batch_statistics(g, x, gamma, beta, mean, var):
-    """The statistics of the batch are used; in eval mode it is the given mean and var."""
+    """The statistics of the batch are used, but eval mode uses the given mean and var."""
     sigma = np.sqrt(x.var(axis=0) + EPS)
     return g * gamma / sigma, (g * (x - x.mean(axis=0)) / sigma).sum(axis=0), g.sum(axis=0)
 
@@ -63,7 +63,7 @@ def no_gamma(g, x, gamma, beta, mean, var):
 
 
 def no_root(g, x, gamma, beta, mean, var):
-    """It is divided by the variance: the square root is missing."""
+    """This divides by the variance: the square root is missing."""
     sigma = var + EPS
     return g * gamma / sigma, (g * (x - mean) / sigma).sum(axis=0), g.sum(axis=0)
 
@@ -74,4 +74,12 @@ def not_centred(g, x, gamma, beta, mean, var):
     return g * gamma / sigma, (g * x / sigma).sum(axis=0), g.sum(axis=0)
 
 
-WRONG = {"backward": (training, batch_statistics, no_gamma, no_root, not_centred)}
+WRONG = {
+    "backward": {
+        training: "wrong-mode",
+        batch_statistics: "wrong-mode",
+        no_gamma: "gamma-missing",
+        no_root: "wrong-power",
+        not_centred: "wrong-factor",
+    },
+}

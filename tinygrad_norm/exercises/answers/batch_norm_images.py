@@ -43,7 +43,7 @@ OPTIONS = {"least": {"n": 2}}
 HINTS = (
     "It is the exercise batch_norm with other axes: N * H * W values share a mean and a variance, not N.",
     "Keep the axes with keepdims=True, so that means of shape (1, C, 1, 1) broadcast with (N, C, H, W).",
-    "gamma has shape (C,), and NumPy aligns shapes at the end: gamma[:, None, None] stands at the channels.",
+    "gamma has shape (C,), and NumPy aligns shapes at the end: gamma[:, None, None] lines up with the channels.",
 )
 
 
@@ -58,7 +58,7 @@ def closed_form(g, x, gamma, statistics=AXES, corrections=AXES, dx_hat=None):
 
 
 def batch_only(g, x, gamma, beta):
-    """The statistics are over the batch only: one mean for each pixel. Here they are over height and width as well."""
+    """The statistics run over the batch only, one mean for each pixel. Here they also run over height and width."""
     return closed_form(g, x, gamma, statistics=0, corrections=0)
 
 
@@ -68,7 +68,7 @@ def corrections_of_batch(g, x, gamma, beta):
 
 
 def divided_by_batch(g, x, gamma, beta):
-    """The sums are divided by N; N * H * W values share a mean and a variance."""
+    """The sums are divided by N, but N * H * W values share a mean and a variance."""
     sigma = np.sqrt(x.var(axis=AXES, keepdims=True) + EPS)
     x_hat = (x - x.mean(axis=AXES, keepdims=True)) / sigma
     d = g * gamma[:, None, None]
@@ -83,8 +83,16 @@ def parameters_of_batch(g, x, gamma, beta):
 
 
 def no_gamma(g, x, gamma, beta):
-    """gamma is missing: what reaches x̂ is g * gamma, not g."""
+    """gamma is missing: the gradient of x̂ is g * gamma, not g."""
     return closed_form(g, x, gamma, dx_hat=g)
 
 
-WRONG = {"backward": (batch_only, corrections_of_batch, divided_by_batch, parameters_of_batch, no_gamma)}
+WRONG = {
+    "backward": {
+        batch_only: "wrong-axis",
+        corrections_of_batch: "wrong-axis",
+        divided_by_batch: "wrong-count",
+        parameters_of_batch: "wrong-shape",
+        no_gamma: "gamma-missing",
+    },
+}

@@ -37,7 +37,7 @@ INPUTS = {"x": "n c", "gamma": "c", "beta": "c"}
 WRT = ("gamma", "beta")
 OPTIONS = {"least": {"n": 2}}
 HINTS = (
-    "Only the last line matters: x̂ does not depend on gamma or beta. You have solved y = gamma * x̂ in multiply.",
+    "Only the last line matters, because x̂ does not depend on gamma or beta. The exercise multiply had y = gamma * x̂.",
     "gamma[c] and beta[c] are used in all N rows, so both gradients are sums over axis 0.",
     "dL/dgamma sums g times what gamma is multiplied by, which is x̂; dL/dbeta sums g alone.",
 )
@@ -54,12 +54,12 @@ def forgotten_sum(g, x, gamma, beta):
 
 
 def averaged(g, x, gamma, beta):
-    """This is the mean over the batch, where it must be the sum."""
+    """This is the mean over the batch, but it must be the sum."""
     return (g * forward(x, np.ones_like(gamma), np.zeros_like(beta))).mean(axis=0), g.mean(axis=0)
 
 
 def of_y(g, x, gamma, beta):
-    """It is multiplied by y; the derivative of gamma * x̂ + beta by gamma is x̂."""
+    """g is multiplied by y, but the derivative of gamma * x̂ + beta by gamma is x̂."""
     return (g * forward(x, gamma, beta)).sum(axis=0), g.sum(axis=0)
 
 
@@ -68,4 +68,12 @@ def with_gamma(g, x, gamma, beta):
     return (g * forward(x, np.ones_like(gamma), np.zeros_like(beta))).sum(axis=0), (g * gamma).sum(axis=0)
 
 
-WRONG = {"backward": (of_x, forgotten_sum, averaged, of_y, with_gamma)}
+WRONG = {
+    "backward": {
+        of_x: "wrong-factor",
+        forgotten_sum: "wrong-shape",
+        averaged: "mean-for-sum",
+        of_y: "wrong-factor",
+        with_gamma: "wrong-factor",
+    },
+}

@@ -21,7 +21,7 @@ def forward(x):
 
 def backward(g, x):
     """Return dL/dx, of shape (N, C)."""
-    # Two paths lead from x to y: directly, and by the mean, which is subtracted from all N rows.
+    # Two paths lead from x to y: the direct one, and one through the mean, which is subtracted from all N rows.
     dmean = -g.sum(axis=0)
     return g + dmean / len(x)
 
@@ -31,24 +31,24 @@ def backward(g, x):
 FILL_IN = ("backward",)
 INPUTS = {"x": "n c"}
 HINTS = (
-    "x reaches y by two paths: directly, and by the mean. Find the gradient along each, and add them.",
+    "Two paths lead from x to y: the direct one, and one through the mean. Find the gradient of each, and add them.",
     "The mean is subtracted from all N rows, so dL/dmean = -g.sum(axis=0).",
-    "The mean gives each of its N values 1 / N of that. Together: dL/dx = g - g.sum(axis=0) / N.",
+    "Each of the N values gets 1 / N of that. Together: dL/dx = g - g.sum(axis=0) / N.",
 )
 
 
 def constant_mean(g, x):
-    """The mean is held constant: x also reaches y by the mean, and that path is missing."""
+    """The mean is held constant: y also depends on x through the mean, and that path is missing."""
     return g * 1
 
 
 def not_averaged(g, x):
-    """The 1 / N of the mean is missing: the mean's gradient is shared by N values."""
+    """The 1 / N of the mean is missing: each of the N values gets 1 / N of the gradient of the mean."""
     return g - g.sum(axis=0)
 
 
 def added(g, x):
-    """The sign of the path by the mean is wrong: the mean is subtracted."""
+    """The sign of the path through the mean is wrong: the mean is subtracted."""
     return g + g.mean(axis=0)
 
 
@@ -57,4 +57,11 @@ def rows(g, x):
     return g - g.mean(axis=1, keepdims=True)
 
 
-WRONG = {"backward": (constant_mean, not_averaged, added, rows)}
+WRONG = {
+    "backward": {
+        constant_mean: "mean-path",
+        not_averaged: "count-missing",
+        added: "wrong-sign",
+        rows: "wrong-axis",
+    },
+}

@@ -1,18 +1,18 @@
 """Folding a batch norm into the linear layer before it.
 
-At test time a linear layer and the batch norm behind it compute
+At test time a linear layer and the batch norm after it compute
 
     z = x @ weight.T + bias
     y = gamma * (z - mean) / sqrt(var + EPS) + beta
 
-with the running statistics mean and var, which are constants. Both steps are linear, so one linear layer can do them:
+with the running statistics mean and var, which are constants. Both steps are linear, so one linear layer can do both:
 
     y = x @ new_weight.T + new_bias
 
 weight has shape (M, K), as in PyTorch: M outputs, K inputs. bias, gamma, beta, mean and var have shape (M,).
 
 Write fold(weight, bias, gamma, beta, mean, var). It returns the pair (new_weight, new_bias), of shapes (M, K) and (M,),
-and leaves the arrays that it is given as they are.
+and does not change its arguments.
 
 Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
@@ -36,14 +36,14 @@ INPUTS = {"weight": "m k", "bias": "m", "gamma": "m", "beta": "m", "mean": "m", 
 RETURNS = {"fold": ("new_weight", "new_bias")}
 OPTIONS = {"domains": {"var": "positive"}}
 HINTS = (
-    "Put the first line into the second, and collect what is multiplied by x and what is not.",
+    "Substitute the first line into the second, and collect the terms with x and those without.",
     "With scale = gamma / sqrt(var + EPS): y = scale * (x @ weight.T) + scale * (bias - mean) + beta.",
     "scale belongs to outputs, the rows of weight: weight * scale[:, None].",
 )
 
 
 def unscaled_bias(weight, bias, gamma, beta, mean, var):
-    """The layer's bias is not scaled: batch norm multiplies it by gamma / sqrt(var + EPS), too."""
+    """The layer's bias is not scaled: batch norm multiplies it by gamma / sqrt(var + EPS) as well."""
     scale = gamma / np.sqrt(var + EPS)
     return weight * scale[:, None], bias - mean * scale + beta
 
@@ -55,7 +55,7 @@ def mean_lost(weight, bias, gamma, beta, mean, var):
 
 
 def no_root(weight, bias, gamma, beta, mean, var):
-    """It is divided by the variance: the square root is missing."""
+    """This divides by the variance: the square root is missing."""
     scale = gamma / (var + EPS)
     return weight * scale[:, None], (bias - mean) * scale + beta
 
@@ -67,9 +67,17 @@ def no_eps(weight, bias, gamma, beta, mean, var):
 
 
 def beta_scaled(weight, bias, gamma, beta, mean, var):
-    """beta is scaled as well: it is added after the scaling."""
+    """beta is scaled as well, but it is added after the scaling."""
     scale = gamma / np.sqrt(var + EPS)
     return weight * scale[:, None], (bias - mean + beta) * scale
 
 
-WRONG = {"fold": (unscaled_bias, mean_lost, no_root, no_eps, beta_scaled)}
+WRONG = {
+    "fold": {
+        unscaled_bias: "folding",
+        mean_lost: "folding",
+        no_root: "wrong-power",
+        no_eps: "epsilon",
+        beta_scaled: "folding",
+    },
+}

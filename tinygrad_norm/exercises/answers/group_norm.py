@@ -4,7 +4,7 @@
     y = gamma * x̂ + beta
 
 x, x̂ and y have shape (N, C, L). The C channels form GROUPS groups of neighbours: with C = 4 and GROUPS = 2, channels 0
-and 1 are the first group. The values of a group's channels, at all L places, share a mean and a variance.
+and 1 are the first group. All values of a group, at all L positions, share a mean and a variance.
 gamma and beta have shape (C,), one value for each channel. g = dL/dy is given, of shape (N, C, L).
 
 Write backward(g, x, gamma, beta). It returns (dL/dx, dL/dgamma, dL/dbeta), each of the shape of its input.
@@ -29,7 +29,7 @@ def forward(x, gamma, beta):
 
 def backward(g, x, gamma, beta):
     """Return dL/dx, of shape (N, C, L), and dL/dgamma and dL/dbeta, of shape (C,)."""
-    # As rows of groups it is layer norm over the last axis; gamma and beta belong to channels.
+    # With one row for each group it is layer norm over the last axis; gamma and beta belong to channels.
     grouped = x.reshape(len(x), GROUPS, -1)
     sigma = np.sqrt(grouped.var(axis=2, keepdims=True) + EPS)
     x_hat = (grouped - grouped.mean(axis=2, keepdims=True)) / sigma
@@ -85,7 +85,7 @@ def whole_sample(g, x, gamma, beta):
 
 
 def gamma_outside(g, x, gamma, beta):
-    """gamma is outside the means: it differs within a group, so the means are of g * gamma, not of g."""
+    """gamma is outside the means: it varies within a group, so take the means of g * gamma, not of g."""
     dx, *others = closed_form(g, x, g)
     return dx * gamma[:, None], *others
 
@@ -96,4 +96,12 @@ def per_group(g, x, gamma, beta):
     return dx, dgamma.reshape(GROUPS, -1).sum(axis=1), dbeta.reshape(GROUPS, -1).sum(axis=1)
 
 
-WRONG = {"backward": (interleaved, instances, whole_sample, gamma_outside, per_group)}
+WRONG = {
+    "backward": {
+        interleaved: "interleaved-groups",
+        instances: "wrong-axis",
+        whole_sample: "wrong-axis",
+        gamma_outside: "gamma-outside",
+        per_group: "wrong-shape",
+    },
+}

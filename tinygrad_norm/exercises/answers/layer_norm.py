@@ -28,7 +28,7 @@ def backward(g, x, gamma, beta):
     """Return dL/dx, of shape (N, C), and dL/dgamma and dL/dbeta, of shape (C,)."""
     sigma = np.sqrt(x.var(axis=1, keepdims=True) + EPS)
     x_hat = (x - x.mean(axis=1, keepdims=True)) / sigma
-    # gamma differs along the axis of the means, so it stays inside them.
+    # gamma varies along the axis of the means, so it must stay inside them.
     dx_hat = g * gamma
     mean_path = dx_hat.mean(axis=1, keepdims=True)
     variance_path = x_hat * (dx_hat * x_hat).mean(axis=1, keepdims=True)
@@ -41,7 +41,7 @@ FILL_IN = ("backward",)
 INPUTS = {"x": "n c", "gamma": "c", "beta": "c"}
 OPTIONS = {"least": {"c": 2}}
 HINTS = (
-    "Two different axes are at work: the statistics run over axis 1, and gamma and beta are repeated along axis 0.",
+    "Two axes matter here: the statistics run over axis 1, and gamma and beta are repeated along axis 0.",
     "The closed form is that of batch norm with means over axis 1. Use keepdims=True, so that they broadcast.",
     "dL/dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / sqrt(var + EPS) with dx̂ = g * gamma inside both means,"
     " and the gradients of gamma and beta are sums over axis 0.",
@@ -58,7 +58,7 @@ def closed_form(g, x, dx_hat, axis=1):
 
 
 def gamma_outside(g, x, gamma, beta):
-    """gamma is outside the means: it differs along axis 1, so the means are of g * gamma, not of g."""
+    """gamma is outside the means: it varies along axis 1, so take the means of g * gamma, not of g."""
     dx, *others = closed_form(g, x, g)
     return gamma * dx, *others
 
@@ -69,7 +69,7 @@ def over_batch(g, x, gamma, beta):
 
 
 def constant_statistics(g, x, gamma, beta):
-    """The statistics are held constant: the paths by the mean and by the variance are missing."""
+    """The statistics are held constant: the paths through the mean and the variance are missing."""
     sigma = np.sqrt(x.var(axis=1, keepdims=True) + EPS)
     return g * gamma / sigma, *closed_form(g, x, g)[1:]
 
@@ -81,8 +81,16 @@ def parameters_over_features(g, x, gamma, beta):
 
 
 def no_gamma(g, x, gamma, beta):
-    """gamma is missing: what reaches x̂ is g * gamma, not g."""
+    """gamma is missing: the gradient of x̂ is g * gamma, not g."""
     return closed_form(g, x, g)
 
 
-WRONG = {"backward": (gamma_outside, over_batch, constant_statistics, parameters_over_features, no_gamma)}
+WRONG = {
+    "backward": {
+        gamma_outside: "gamma-outside",
+        over_batch: "wrong-axis",
+        constant_statistics: "statistics-as-constants",
+        parameters_over_features: "wrong-axis",
+        no_gamma: "gamma-missing",
+    },
+}

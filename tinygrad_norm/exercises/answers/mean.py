@@ -21,7 +21,7 @@ def forward(x):
 
 def backward(g, x):
     """Return dL/dx, of shape (N, C)."""
-    # y[c] = (x[0, c] + ... + x[N-1, c]) / N: each of the N values has the same part, 1 / N.
+    # y[c] = (x[0, c] + ... + x[N-1, c]) / N: each of the N values has the same weight, 1 / N.
     return np.ones_like(x) * g / len(x)
 
 
@@ -30,8 +30,8 @@ def backward(g, x):
 FILL_IN = ("backward",)
 INPUTS = {"x": "n c"}
 HINTS = (
-    "Write the mean of one column out: y[c] = (x[0, c] + x[1, c] + ... + x[N-1, c]) / N.",
-    "The derivative of y[c] by x[n, c] is 1 / N for every n, and x[n, c] is in no other column's mean.",
+    "Write out the mean of one column: y[c] = (x[0, c] + x[1, c] + ... + x[N-1, c]) / N.",
+    "The derivative of y[c] by x[n, c] is 1 / N for every n, and the means of other columns do not depend on x[n, c].",
     "So dL/dx[n, c] = g[c] / N: the row g / N, repeated N times. np.broadcast_to or np.ones_like repeats it.",
 )
 
@@ -47,7 +47,7 @@ def divided_by_all(g, x):
 
 
 def not_spread(g, x):
-    """It has the shape of y: the mean takes N values to one, so the gradient goes back to all N of them."""
+    """It has the shape of y: the mean depends on N values, so each of them gets a gradient."""
     return g / len(x)
 
 
@@ -56,4 +56,11 @@ def divided_by_features(g, x):
     return np.ones_like(x) * g / x.shape[1]
 
 
-WRONG = {"backward": (not_divided, divided_by_all, not_spread, divided_by_features)}
+WRONG = {
+    "backward": {
+        not_divided: "count-missing",
+        divided_by_all: "wrong-count",
+        not_spread: "wrong-shape",
+        divided_by_features: "wrong-count",
+    },
+}

@@ -23,7 +23,7 @@ def forward(x, w):
 def backward(g, x, w):
     """Return dL/dx, of shape (N, C), and dL/dw, of shape (C,)."""
     dx = g * w
-    # w[c] is used in all rows, and what it does to the loss in each of them adds up.
+    # w[c] is used in all rows, so its gradient is the sum of what comes back from them.
     dw = (g * x).sum(axis=0)
     return dx, dw
 
@@ -34,7 +34,7 @@ FILL_IN = ("backward",)
 INPUTS = {"x": "n c", "w": "c"}
 HINTS = (
     "Take one entry: y[n, c] = x[n, c] * w[c]. What is the derivative of y[n, c] by x[n, c], and by w[c]?",
-    "w[c] stands in y[0, c], y[1, c], ..., y[N-1, c]. The chain rule adds what comes back from all of them.",
+    "w[c] appears in y[0, c], y[1, c], ..., y[N-1, c]. The chain rule adds the gradients from all of them.",
     "Where the forward pass repeats an array along an axis, the backward pass sums over it: here axis 0, of g * x.",
 )
 
@@ -45,7 +45,7 @@ def forgotten_sum(g, x, w):
 
 
 def averaged(g, x, w):
-    """This is the mean over the batch, where it must be the sum: the N rows add to the loss, nothing divides by N."""
+    """This is the mean over the batch, but it must be the sum: all N rows add to the loss, and nothing divides by N."""
     return g * w, (g * x).mean(axis=0)
 
 
@@ -59,4 +59,11 @@ def kept(g, x, w):
     return g * w, (g * x).sum(axis=0, keepdims=True)
 
 
-WRONG = {"backward": (forgotten_sum, averaged, swapped, kept)}
+WRONG = {
+    "backward": {
+        forgotten_sum: "wrong-shape",
+        averaged: "mean-for-sum",
+        swapped: "wrong-factor",
+        kept: "wrong-shape",
+    },
+}

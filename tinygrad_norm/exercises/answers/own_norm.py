@@ -2,12 +2,12 @@
 
 Write forward(x), which returns y, and backward(g, x), which returns dL/dx for g = dL/dy. All have shape (N, C).
 
-The norm is yours to choose, but it must normalize: multiplying x by a number must not change y, to within 1 %, as
-long as the values of x are not tiny. And it must be a new one: not batch norm, layer norm or RMS norm, with no gamma
-and no beta. You may divide by a mean absolute value, by a largest value, by the length of the row, by a difference of
-two quantiles, ...
+You choose the norm, but it must normalize: if you multiply x by a number, y must not change by more than 1 %, as
+long as the values of x are not tiny. It must also be a new norm, not batch norm, layer norm or RMS norm, and it has no
+gamma and no beta. You may divide by the mean absolute value, by the largest value, by the length of the row, by the
+difference of two quantiles, ...
 
-EPS keeps you from dividing by zero. backward is judged against your own forward.
+EPS prevents a division by zero. backward is judged against your own forward.
 Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
@@ -19,7 +19,7 @@ EPS = 1e-3
 
 def forward(x):
     """Return y, of shape (N, C)."""
-    # Divided by the mean absolute value of the row.
+    # Divide by the mean absolute value of the row.
     return x / (np.abs(x).mean(axis=1, keepdims=True) + EPS)
 
 
@@ -40,7 +40,7 @@ RETURNS = {"forward": ("y",)}
 OPTIONS = {"least": {"c": 4, "n": 4}, "edges": ("strided", "float32")}
 HINTS = (
     "Choose one number s for each row (or column) that doubles when x doubles, and divide by s + EPS.",
-    "For the backward pass there are two paths: directly, g / s, and by s, which is computed from x.",
+    "The backward pass has two paths: the direct one, g / s, and one through s, which is computed from x.",
     "dL/ds = -(g * x).sum(axis) / s ** 2 over the axis that shares s. Multiply it by the derivative of s by x.",
 )
 
@@ -50,18 +50,13 @@ def only_centred(x):
     return x - x.mean(axis=1, keepdims=True)
 
 
-def layer(x):
-    """This is layer norm, which exists already: choose another statistic."""
-    return (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + EPS)
-
-
 def squared(x):
     """The scale is removed twice: when x is multiplied by 8, y is divided by 8."""
     return x / (np.square(x).mean(axis=1, keepdims=True) + EPS)
 
 
 def constant_scale(g, x):
-    """The number that it is divided by is held constant: it is computed from x, and that path is missing."""
+    """The divisor is held constant, but it is computed from x: that path is missing."""
     return g / (np.abs(x).mean(axis=1, keepdims=True) + EPS)
 
 
@@ -77,4 +72,14 @@ def no_mean(g, x):
     return g / s - (g * x).sum(axis=1, keepdims=True) / s**2 * np.sign(x)
 
 
-WRONG = {"forward": (only_centred, layer, squared), "backward": (constant_scale, no_sign, no_mean)}
+WRONG = {
+    "forward": {
+        only_centred: "scale-kept",
+        squared: "wrong-power",
+    },
+    "backward": {
+        constant_scale: "statistics-as-constants",
+        no_sign: "inner-derivative",
+        no_mean: "count-missing",
+    },
+}

@@ -27,7 +27,7 @@ def backward(g, x, gamma):
     rms = np.sqrt((x * x).mean(axis=1, keepdims=True) + EPS)
     x_hat = x / rms
     dx_hat = g * gamma
-    # Directly, and by the mean square; no mean is subtracted, so there is no path by the mean.
+    # Two paths: the direct one and the mean square. No mean is subtracted, so there is no path through one.
     return (dx_hat - x_hat * (dx_hat * x_hat).mean(axis=1, keepdims=True)) / rms, (g * x_hat).sum(axis=0)
 
 
@@ -37,7 +37,7 @@ FILL_IN = ("backward",)
 INPUTS = {"x": "n c", "gamma": "c"}
 OPTIONS = {"least": {"c": 2}}
 HINTS = (
-    "x reaches y by two paths: directly, and by rms. In layer norm there were three.",
+    "Two paths lead from x to y: the direct one, and one through rms. In layer norm there were three.",
     "With x̂ = x / rms and dx̂ = g * gamma: dL/drms = -(dx̂ * x̂ / rms).sum(axis=1), and d rms / dx[n, c] = x̂[n, c] / C.",
     "dL/dx = (dx̂ - x̂ * mean(dx̂ * x̂)) / rms, with the mean over axis 1; dL/dgamma = (g * x̂).sum(axis=0).",
 )
@@ -50,7 +50,7 @@ def parts(x):
 
 
 def as_layer_norm(g, x, gamma):
-    """A mean is subtracted from dx̂, as in layer norm; RMS norm subtracts no mean, so there is no path by one."""
+    """A mean is subtracted from dx̂, as in layer norm. RMS norm subtracts no mean, so there is no path through one."""
     x_hat, rms = parts(x)
     d = g * gamma
     dx = (d - d.mean(axis=1, keepdims=True) - x_hat * (d * x_hat).mean(axis=1, keepdims=True)) / rms
@@ -64,7 +64,7 @@ def constant_rms(g, x, gamma):
 
 
 def gamma_outside(g, x, gamma):
-    """gamma is outside the mean: it differs along axis 1, so the mean is of g * gamma * x̂."""
+    """gamma is outside the mean: it varies along axis 1, so take the mean of g * gamma * x̂."""
     x_hat, rms = parts(x)
     return gamma * (g - x_hat * (g * x_hat).mean(axis=1, keepdims=True)) / rms, (g * x_hat).sum(axis=0)
 
@@ -81,4 +81,12 @@ def summed(g, x, gamma):
     return (d - x_hat * (d * x_hat).sum(axis=1, keepdims=True)) / rms, (g * x_hat).sum(axis=0)
 
 
-WRONG = {"backward": (as_layer_norm, constant_rms, gamma_outside, of_x, summed)}
+WRONG = {
+    "backward": {
+        as_layer_norm: "path-too-many",
+        constant_rms: "statistics-as-constants",
+        gamma_outside: "gamma-outside",
+        of_x: "wrong-factor",
+        summed: "count-missing",
+    },
+}

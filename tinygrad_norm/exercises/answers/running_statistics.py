@@ -1,4 +1,4 @@
-"""Running statistics: what batch norm remembers for test time.
+"""Running statistics: what batch norm keeps for test time.
 
 After each batch in training, batch norm moves its running statistics towards those of the batch:
 
@@ -9,7 +9,7 @@ unbiased variance, which divides by N - 1. (The batch itself is normalized with 
 
 x has shape (N, C) with N at least 2; running_mean and running_var have shape (C,).
 
-Write update(x, running_mean, running_var). It returns the new pair, and leaves the arrays that it is given as they are.
+Write update(x, running_mean, running_var). It returns the new pair, and does not change its arguments.
 
 Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
@@ -47,7 +47,7 @@ def other_way_round(x, running_mean, running_var):
 
 
 def biased(x, running_mean, running_var):
-    """The variance is the biased one, which divides by N; running_var takes the unbiased one, by N - 1."""
+    """This is the biased variance, which divides by N; running_var takes the unbiased one, which divides by N - 1."""
     return update(x, running_mean, running_var)[0], (1 - MOMENTUM) * running_var + MOMENTUM * x.var(axis=0)
 
 
@@ -58,7 +58,7 @@ def deviation(x, running_mean, running_var):
 
 
 def added(x, running_mean, running_var):
-    """The old value keeps its whole weight: it is to be multiplied by 1 - MOMENTUM."""
+    """The old value keeps its full weight: it must be multiplied by 1 - MOMENTUM."""
     return running_mean + MOMENTUM * x.mean(axis=0), running_var + MOMENTUM * x.var(axis=0, ddof=1)
 
 
@@ -68,4 +68,12 @@ def rows(x, running_mean, running_var):
     return (1 - MOMENTUM) * running_mean + MOMENTUM * mean, (1 - MOMENTUM) * running_var + MOMENTUM * var
 
 
-WRONG = {"update": (other_way_round, biased, deviation, added, rows)}
+WRONG = {
+    "update": {
+        other_way_round: "momentum",
+        biased: "running-variance",
+        deviation: "wrong-power",
+        added: "old-value-kept",
+        rows: "wrong-axis",
+    },
+}

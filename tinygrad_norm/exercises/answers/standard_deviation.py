@@ -2,12 +2,12 @@
 
     y = c / sqrt(var + EPS)
 
-c has shape (N, C), var has shape (C,) and y has shape (N, C). Take c and var as two separate inputs here;
-that var is computed from c comes in later exercises. g = dL/dy is given, of shape (N, C).
+c has shape (N, C), var has shape (C,) and y has shape (N, C). Here c and var are two separate inputs;
+in later exercises var is computed from c. g = dL/dy is given, of shape (N, C).
 
 Write backward(g, c, var). It returns the pair (dL/dc, dL/dvar), each of the shape of its input.
 
-EPS is larger than usual, so that a mistake with it shows.
+EPS is larger than usual, so that a mistake in it is visible.
 Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
 
@@ -36,7 +36,7 @@ FILL_IN = ("backward",)
 INPUTS = {"c": "n c", "var": "c"}
 OPTIONS = {"domains": {"var": "positive"}}
 HINTS = (
-    "Give the factor a name: r = (var + EPS) ** (-1/2). Then y = c * r, and you know the gradient of a product.",
+    "Name the factor: r = (var + EPS) ** (-1/2). Then y = c * r, and you know the gradient of a product.",
     "r is broadcast along axis 0, so dL/dr = (g * c).sum(axis=0), as in the exercise multiply.",
     "The derivative of u ** (-1/2) is -1/2 * u ** (-3/2). With u = var + EPS: dL/dvar = dL/dr * (-1/2) * r ** 3.",
 )
@@ -63,8 +63,16 @@ def forgotten_sum(g, c, var):
 
 
 def no_eps(g, c, var):
-    """EPS is missing in the gradient of var: it is the power -3/2 of var + EPS."""
+    """EPS is missing in the gradient of var, which contains the power -3/2 of var + EPS."""
     return g / np.sqrt(var + EPS), -0.5 * (g * c).sum(axis=0) * var**-1.5
 
 
-WRONG = {"backward": (no_half, no_minus, power_kept, forgotten_sum, no_eps)}
+WRONG = {
+    "backward": {
+        no_half: "half",
+        no_minus: "wrong-sign",
+        power_kept: "wrong-power",
+        forgotten_sum: "wrong-shape",
+        no_eps: "epsilon",
+    },
+}

@@ -6,7 +6,7 @@
 x has shape (N, C); mean and y have shape (C,). It is the biased variance, which divides by N.
 g = dL/dy is given, of shape (C,).
 
-Write backward(g, x). It returns dL/dx, of shape (N, C). Remember that the mean is computed from x, too.
+Write backward(g, x). It returns dL/dx, of shape (N, C). Remember that the mean is also computed from x.
 
 Use NumPy only; the gradients and norms of tinygrad_norm are refused.
 """
@@ -24,7 +24,7 @@ def forward(x):
 
 def backward(g, x):
     """Return dL/dx, of shape (N, C)."""
-    # The path by the mean carries the sum of 2 * (x - mean) / N, and deviations from the mean add up to 0.
+    # The path through the mean has the factor sum of (x - mean), and deviations from the mean add up to 0.
     return 2 * (x - x.mean(axis=0)) * g / len(x)
 
 
@@ -36,7 +36,7 @@ OPTIONS = {"least": {"n": 2}}
 HINTS = (
     "First hold the mean constant: y is then a mean of squares, and you know both derivatives.",
     "That gives 2 * (x - mean) * g / N. Now the mean: dL/dmean is the sum over n of -2 * (x[n] - mean) * g / N.",
-    "The deviations of a column from its mean add up to 0. So the path by the mean adds nothing.",
+    "The deviations of a column from its mean add up to 0. So the path through the mean adds nothing.",
 )
 
 
@@ -61,8 +61,16 @@ def not_centred(g, x):
 
 
 def mean_of_one(g, x):
-    """Only the change of x[n] - mean in row n is counted, 1 - 1 / N; the mean changes in the other rows as well."""
+    """Only row n is counted, with 1 - 1 / N, but a change of x[n] changes the mean in all other rows as well."""
     return 2 * (x - x.mean(axis=0)) * g / len(x) * (1 - 1 / len(x))
 
 
-WRONG = {"backward": (no_two, no_n, unbiased, not_centred, mean_of_one)}
+WRONG = {
+    "backward": {
+        no_two: "half",
+        no_n: "count-missing",
+        unbiased: "n-minus-1",
+        not_centred: "wrong-factor",
+        mean_of_one: "own-sample",
+    },
+}
