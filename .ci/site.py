@@ -49,7 +49,8 @@ class Page(HTMLParser):
 def read(site):
     """Return the pages of a site by their paths from its root."""
     paths = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    return {path: Page((site / path).read_text(encoding="utf-8")) for path in paths if path not in WHOLE}
+    shown = [path for path in paths if path not in WHOLE and not path.startswith(".doctrees/")]
+    return {path: Page((site / path).read_text(encoding="utf-8")) for path in shown}
 
 
 def target(path, link):

@@ -26,6 +26,7 @@ extensions = [
     "enlarge",
     "reference",
     "sources",
+    "generated",
 ]
 
 exclude_patterns = ["_ext", "_templates"]
@@ -53,7 +54,6 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/icon.svg"
-html_extra_path = ["bn.html", "norms.html"]  # whole pages, which stay as they are
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False

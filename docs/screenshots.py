@@ -4,9 +4,12 @@ Run it from anywhere: ``python docs/screenshots.py``. It needs Playwright and Ch
 """
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+
+from tinygrad_norm.graph.explorer import explore_norm
 
 DOCS = Path(__file__).resolve().parent
 SHOWN = {
@@ -19,13 +22,14 @@ SHOWN = {
 
 
 def main():
-    with sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        live = explore_norm("batch_norm").save(Path(folder) / "bn.html")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, (state, width, height, hovered) in SHOWN.items():
             page = browser.new_page(
                 viewport={"width": width, "height": height}, device_scale_factor=1.5, reduced_motion="reduce"
             )
-            page.goto(f"{(DOCS / 'bn.html').as_uri()}#{state}")
+            page.goto(f"{live.as_uri()}#{state}")
             page.wait_for_selector(hovered or "[aria-current=step]")
             if hovered:
                 page.hover(hovered)

@@ -1,5 +1,5 @@
-"""Links to files: a source file has a page on the site, and a page that is HTML already is linked as it is, with the
-place in it that a link names.
+"""Links to files: a source file has a page on the site, and a live page is linked as it is, with the place in it that a
+link names.
 
 In a Markdown page `[tensor.py](../tinygrad_norm/engine/tensor.py)` leads to such a page, and so does [source] beside
 each name of the API.
@@ -21,9 +21,9 @@ LANGUAGES = {".py": "python", ".js": "javascript", ".css": "css", ".toml": "toml
 SCHEME, LIVE = "source:", "live:"
 
 
-def keep_places(_app, _docname, source):
-    """Mark links to a place in a page that is HTML already: as links to files they would lose the place."""
-    source[0] = re.sub(r"\]\((?:\.\./)*([\w-]+\.html#[^)\s]+)\)", rf"]({LIVE}\1)", source[0])
+def mark_live(_app, _docname, source):
+    """Mark links to live pages, which are no documents, and files only when the site is built."""
+    source[0] = re.sub(r"\]\((?:\.\./)*([\w-]+\.html(?:#[^)\s]+)?)\)", rf"]({LIVE}\1)", source[0])
 
 
 class FileLinks(SphinxTransform):
@@ -33,15 +33,11 @@ class FileLinks(SphinxTransform):
 
     def apply(self):
         for node in list(self.document.findall(addnodes.download_reference)):
-            target = node["reftarget"]
-            path = Path(os.path.normpath(Path(self.env.doc2path(self.env.docname)).parent / target))
-            if path.suffix == ".html":
-                uri = target
-            elif path.is_relative_to(ROOT) and path.suffix in LANGUAGES:
+            page = Path(self.env.doc2path(self.env.docname))
+            path = Path(os.path.normpath(page.parent / node["reftarget"]))
+            if path.is_relative_to(ROOT) and path.suffix in LANGUAGES:
                 uri = f"{SCHEME}{path.relative_to(ROOT).as_posix()}"
-            else:
-                continue
-            node.replace_self(nodes.reference("", "", *node.children, refuri=uri, internal=True))
+                node.replace_self(nodes.reference("", "", *node.children, refuri=uri, internal=True))
 
 
 def linkcode_resolve(_domain, info):
@@ -89,7 +85,7 @@ def setup(app):
     app.linked_sources = set()
     app.add_transform(FileLinks)
     app.config.linkcode_resolve = linkcode_resolve
-    app.connect("source-read", keep_places)
+    app.connect("source-read", mark_live)
     app.connect("doctree-resolved", point_to_pages)
     app.connect("html-collect-pages", make_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": False}

@@ -5,8 +5,8 @@ and gradients are compared before anything is timed. All allocate their results,
 into arrays that stand ready. The formula is the same for all who compile it; PyTorch's own kernels are called as users
 call them. The process runs on one core, and with ``--threads 2`` on both; memory is kept by the allocator, for all.
 
-``--write`` renews docs/fusing-figures.md and the plot of how time grows, or with ``--threads 2``
-docs/fusing-figures-threads.md; ``--quick`` only sees that everything runs.
+``--write`` renews docs/fusing-figures.md, or with ``--threads 2`` docs/fusing-figures-threads.md; ``--quick`` only sees
+that everything runs. The build of the site plots how time grows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .machine import processor
 
 Array = Any
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE, PLOT = DOCS / "fusing-figures.md", DOCS / "fusing-sizes.svg"
+PAGE = DOCS / "fusing-figures.md"
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
 CONTENDERS = ("composition", "fused", "given", "PyTorch", "torch.compile", "JAX", "NumPy")
 EPS = 1e-5
@@ -366,17 +366,17 @@ def measure(rows: Sequence[Row], threads: int, seconds: float, only: Sequence[st
     return found
 
 
-def markdown(found: Sequence[dict[str, Any]], direction: str) -> str:
-    """Return a table of milliseconds."""
+def markdown(found: Sequence[dict[str, Any]], direction: str, goals: bool = False) -> str:
+    """Return a table of milliseconds, with the goals if wanted."""
     shown = [name for name in CONTENDERS if any(name in each[direction] for each in found)]
     has_share = any(each["share"] for each in found)  # goals and the bandwidth are those of one thread
     more_heads = ["fused / PyTorch", *(["goal", "of the bandwidth"] if has_share else [])]
-    head = ["", *shown, *(more_heads if direction == "both" else [])]
+    head = ["", *shown, *(more_heads if goals else [])]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for each in found:
         times, row = each[direction], each["row"]
         more = []
-        if direction == "both":
+        if goals:
             ratio = times["fused"] / times["PyTorch"] if "PyTorch" in times else None
             met = "" if row.goal is None or ratio is None else f"{row.goal}{'' if ratio <= row.goal else ', missed'}"
             more = [cells(ratio, 1), *([met, f"{each['share']:.0%}"] if has_share else [])]
@@ -392,27 +392,6 @@ def compile_times(found: Sequence[dict[str, Any]]) -> str:
         if times:
             lines.append(f"| {name} | {statistics.median(times):.2g} | {min(times):.2g} | {max(times):.2g} |")
     return "\n".join(lines)
-
-
-def plot(found: Sequence[dict[str, Any]]) -> None:
-    """Draw how time grows with the number of elements."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams["svg.hashsalt"] = "fused"
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for name in CONTENDERS:
-        points = [(np.prod(e["row"].shape), e["both"][name] * 1e3) for e in found if name in e["both"]]
-        if points:
-            strong = name == "fused"
-            axes.loglog(*zip(*points, strict=True), marker="o", ms=4, lw=2.5 if strong else 1.2, label=name)
-    axes.set(xlabel="elements of x", ylabel="forward and backward, ms", title="Layer norm, float32, one thread")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(frameon=False)
-    figure.savefig(PLOT, metadata={"Date": None})
-    plt.close(figure)
 
 
 def training(rounds: int) -> str:
@@ -472,7 +451,7 @@ def header(threads: int, seconds: float) -> str:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="small rows, a few rounds: only see that everything runs")
-    options.add_argument("--write", action="store_true", help="renew docs/fusing-figures.md and the plot")
+    options.add_argument("--write", action="store_true", help="renew docs/fusing-figures.md")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--seconds", type=float, default=2.0, help="how long a row is measured in each direction")
     options.add_argument("--only", nargs="+", choices=CONTENDERS, default=CONTENDERS)
@@ -514,7 +493,8 @@ def main() -> None:
             "*torch.compile* and *JAX* compile the same formula as *composition*. The last column is the share of the "
             "bandwidth that one thread measures in `a = b + s * c` at that size, if each of x, dL/dy, y and dL/dx were "
             "moved no more than needed (five arrays).",
-            "## Forward and backward", markdown(found, "both"), "## Forward alone", markdown(found, "forward"),
+            "## Forward and backward", markdown(found, "both", goals=True),
+            "## Forward alone", markdown(found, "forward"),
             "## Until it is ready", "Seconds until the first result and gradients, compiling included:",
             compile_times(found), "## A whole step of training", training(100),
         ]
@@ -524,9 +504,11 @@ def main() -> None:
         (DOCS / "fusing-figures-threads.md").write_text(tables + "\n", encoding="utf-8")
     elif given_options.write:
         grown = measure([Row("LN", shape) for shape in SIZES], given_options.threads, seconds / 2, CONTENDERS)
-        plot(grown)
-        more = "## How time grows\n\n![Time of layer norm over the number of elements](fusing-sizes.svg)\n"
-        PAGE.write_text(f"{tables}\n\n{more}", encoding="utf-8")
+        more = [
+            "## How time grows", "Layer norm, forward and backward:", markdown(grown, "both"),
+            "![Time of layer norm over the number of elements](fusing-sizes.svg)",
+        ]  # fmt: skip
+        PAGE.write_text("\n\n".join([tables, *more]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
