@@ -16,6 +16,7 @@ import pytest
 
 import tinygrad_norm as tn
 from tinygrad_norm.engine.operators import FUNCTIONS
+from tinygrad_norm.exercises.mistakes import MISTAKES
 from tinygrad_norm.nn.family import FAMILY
 from tinygrad_norm.tour.pictures import draw_step
 
@@ -32,8 +33,6 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 def refresh():
     """Return docs/refresh.py as a module."""
-    if str(ROOT / "docs") not in sys.path:
-        sys.path.insert(0, str(ROOT / "docs"))  # its neighbours
     spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -50,10 +49,18 @@ def place(path):
     return path.relative_to(ROOT).as_posix()
 
 
+def headings_of(page):
+    """Return the headings of a page, those of its mistakes, which the build writes, among them."""
+    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    of_mistakes = [
+        mistake.title for mistake in MISTAKES.values() if Path(mistake.page.partition("#")[0]).stem == page.stem
+    ]
+    return re.findall(r"(?m)^#+ (.+)$", text) + of_mistakes
+
+
 def anchors(page):
     """Return what the headings of a page are called in links, as GitHub and the site do."""
-    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
-    headings = re.findall(r"(?m)^#+ (.+)$", text)
+    headings = headings_of(page)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

@@ -5,14 +5,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from test_documents import ROOT, anchors, refresh
+from mistakes import common, published
+from published_faults import FAULTS
+from test_documents import ROOT, headings_of
 
 import tinygrad_norm as tn
 from tinygrad_norm.exercises import exercises
 from tinygrad_norm.exercises.exercise import exercise
 from tinygrad_norm.exercises.mistakes import MISTAKES
 
-COMMON, PUBLISHED = ROOT / "docs" / "learn" / "common-mistakes.md", ROOT / "docs" / "published-faults.md"
 OF_EXERCISES = {key: mistake for key, mistake in MISTAKES.items() if mistake.shown}
 OF_OTHERS = {key: mistake for key, mistake in MISTAKES.items() if not mistake.shown}
 NAMED = {
@@ -23,35 +24,30 @@ NAMED = {
 }
 
 
-def faults():
-    refresh()
-    from published_faults import FAULTS
-
-    return FAULTS
-
-
 def test_every_wrong_answer_names_a_mistake_and_every_mistake_is_used():
     assert {*NAMED.values()} == {*OF_EXERCISES}
-    assert {*faults()} == {*OF_OTHERS}
+    assert {*FAULTS} == {*OF_OTHERS}
 
 
 def test_a_page_shows_a_wrong_answer_that_names_the_mistake():
     assert {key: NAMED[mistake.shown] for key, mistake in OF_EXERCISES.items()} == {key: key for key in OF_EXERCISES}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
-    ("page", "mistakes", "others"),
-    [(COMMON, OF_EXERCISES, ["A check that cannot fail"]), (PUBLISHED, OF_OTHERS, ["In norms"])],
+    ("sections", "mistakes", "others"), [(common, OF_EXERCISES, []), (published, OF_OTHERS, ["In norms"])]
 )
-def test_a_section_for_each_mistake_and_no_other(page, mistakes, others):
-    headings = re.findall(r"(?m)^## (.*)$", page.read_text(encoding="utf-8"))
-    assert headings == [*(mistake.title for mistake in mistakes.values()), *others]
+def test_a_section_for_each_mistake_with_the_checkers_words_and_no_other(sections, mistakes, others):
+    text = sections()
+    assert re.findall(r"(?m)^## (.*)$", text) == [*(mistake.title for mistake in mistakes.values()), *others]
+    assert len(re.findall(r"(?m)^> The checker: \S.{20}", text)) == text.count("\n```python\n") == len(mistakes)
 
 
-def test_the_place_that_a_message_names_is_there():
+def test_the_page_that_a_message_names_takes_in_the_section():
     for mistake in MISTAKES.values():
-        file, _, anchor = mistake.page.partition("#")
-        assert anchor in anchors(ROOT / file), mistake.title
+        page = ROOT / "docs" / mistake.page.partition("#")[0].replace(".html", ".md")
+        assert f"```{{made}} {page.name}\n" in page.read_text(encoding="utf-8")
+        assert mistake.title in headings_of(page)
 
 
 def test_sources_are_addresses_and_none_is_a_mistake_twice():
@@ -65,13 +61,6 @@ def test_texts_are_sentences():
     for mistake in MISTAKES.values():
         assert mistake.title[-1].isalnum()
         assert [text for text in (mistake.wrong, mistake.survives, mistake.mend) if not text.endswith(".")] == []
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize(("page", "name"), [(COMMON, "common"), (PUBLISHED, "published")])
-def test_the_pages_are_what_the_list_and_the_checker_say(page, name):
-    text = page.read_text(encoding="utf-8")
-    assert getattr(refresh(), name)(text) == text, "run python docs/refresh.py"
 
 
 # Why mistakes are not noticed.
@@ -99,7 +88,7 @@ def test_column_sums_do_not_show_that_the_path_through_the_variance_is_missing()
 
 
 def test_words_that_differ_hide_an_embedding_that_counts_once():
-    forward, backward, drawn = faults()["embedding"]
+    forward, backward, drawn = FAULTS["embedding"]
     words = said(backward, forward, drawn).witness[1].tolist()
     assert len(words) > len({*words})
     table, different = np.random.default_rng(0).normal(size=(4, 2)), np.array([2, 0, 3])
@@ -107,5 +96,5 @@ def test_words_that_differ_hide_an_embedding_that_counts_once():
 
 
 def test_a_penaltys_sign_is_wrong_in_the_weights_alone():
-    forward, backward, drawn = faults()["penalty"]
+    forward, backward, drawn = FAULTS["penalty"]
     assert [argument.name for argument in said(backward, forward, drawn).arguments if argument.wrong] == ["w"]

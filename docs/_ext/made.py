@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from drawn import DRAWINGS, plot_growth
+from mistakes import common, published
 from numpy_functions import listed
 
 from tinygrad_norm.nn.family import family_tables
@@ -23,7 +24,14 @@ TOUR = (
 """What pages show of the tour's files."""
 GROWTH = "fusing-sizes.svg"
 FILES = {*TOUR, *DRAWINGS, GROWTH}
-TEXTS = ("family.md", "numpy-functions.md", "tour-report.md", *(f"tour-{letter}.md" for letter in "abcdefgh"))
+TEXTS = (
+    "family.md",
+    "numpy-functions.md",
+    "common-mistakes.md",
+    "published-faults.md",
+    "tour-report.md",
+    *(f"tour-{letter}.md" for letter in "abcdefgh"),
+)
 
 
 def family():
@@ -40,7 +48,7 @@ def make(folder):
             shutil.copy(Path(out) / name, folder)
     _title, _, sections = report.partition("\n\n")  # the page has the title
     numbers = [f"> **{finding.letter}.** {finding.number}" for finding in findings]
-    for name, text in zip(TEXTS, [family(), listed(), sections, *numbers], strict=True):
+    for name, text in zip(TEXTS, [family(), listed(), common(), published(), sections, *numbers], strict=True):
         (folder / name).write_text(text, encoding="utf-8")
     for name, draw in DRAWINGS.items():
         draw().save(folder / name)

@@ -32,8 +32,8 @@ class Mistake:
 
     @property
     def page(self) -> str:
-        """Where the documents describe it: a file, and the heading in it."""
-        file = "docs/learn/common-mistakes.md" if self.shown else "docs/published-faults.md"
+        """Where the site describes it: a page, and the heading on it."""
+        file = "learn/common-mistakes.html" if self.shown else "published-faults.html"
         anchor = re.sub(r"[^\w\- ]", "", self.title.lower()).replace(" ", "-")
         return f"{file}#{anchor}"
 

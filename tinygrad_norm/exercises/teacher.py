@@ -62,7 +62,10 @@ def _of(finding: Finding) -> str:
     lines += [_wrapped(f"Right: {', '.join(finding.right)}.")] if finding.right else []
     lines += [_wrapped(f"Wrong: {words}.") for words in finding.wrong]
     for words, mistake in finding.mistakes.items():
-        lines += [_wrapped(f'This is a common mistake, "{mistake.title}". {words}'), f"    More: {mistake.page}"]
+        lines += [
+            _wrapped(f'This is a common mistake, "{mistake.title}". {words}'),
+            f"    More: {mistake.page} in the documentation",
+        ]
     if finding.looks_like:
         lines.append(_wrapped(f"The checker's diagnosis (evidence, not proof): {finding.looks_like}."))
     if finding.code:

@@ -1,4 +1,4 @@
-"""The two pages of common mistakes, written from the list in tinygrad_norm/exercises/mistakes.toml."""
+"""The sections of the two pages of common mistakes, from the list in tinygrad_norm/exercises/mistakes.toml."""
 
 import ast
 import inspect
@@ -16,17 +16,17 @@ WIDTH = 120
 IN_NORMS = "Each of these has a section on the page of common mistakes, with links to reports and questions:"
 
 
-def common(page):
-    """Return the page of the course with a section for each mistake of the exercises."""
-    return _filled(page, "\n\n".join(section(key) for key, mistake in MISTAKES.items() if mistake.shown))
+def common():
+    """Return a section for each mistake of the exercises."""
+    return "\n\n".join(section(key) for key, mistake in MISTAKES.items() if mistake.shown)
 
 
-def published(page):
-    """Return the checker's page with a section for each of the other mistakes, and links to those with sources."""
+def published():
+    """Return a section for each of the other mistakes, and links to those of the exercises that have sources."""
     sections = [section(key) for key, mistake in MISTAKES.items() if not mistake.shown]
     norms = [mistake for mistake in MISTAKES.values() if mistake.shown and mistake.sources]
-    pointers = [item(f"[{mistake.title}]({mistake.page.removeprefix('docs/')})") for mistake in norms]
-    return _filled(page, "\n\n".join([*sections, f"## In norms\n\n{IN_NORMS}", "\n".join(pointers)]))
+    pointers = [item(f"[{mistake.title}]({mistake.page.replace('.html', '.md')})") for mistake in norms]
+    return "\n\n".join([*sections, f"## In norms\n\n{IN_NORMS}", "\n".join(pointers)])
 
 
 def section(key):
@@ -105,7 +105,3 @@ def _without_docstring(function):
     if isinstance(first, ast.Expr):
         del lines[first.lineno - 1 : rest[0].lineno - 1]
     return "\n".join(lines)
-
-
-def _filled(page, text):
-    return re.sub(r"(?s)(<!-- mistakes -->\n).*(<!-- /mistakes -->)", lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page)
