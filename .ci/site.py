@@ -140,7 +140,12 @@ def notebooks(site, scripts):
         notebook = nbformat.read(path, as_version=4)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}}).execute()
+                NotebookClient(
+                    notebook,
+                    timeout=120,
+                    extra_arguments=["--log-level=ERROR"],
+                    resources={"metadata": {"path": folder}},
+                ).execute()
             except CellExecutionError as error:
                 problems.append(f"{path.name}: {error.ename}: {error.evalue}")
     return problems

@@ -9,9 +9,21 @@ from docutils import nodes
 from tinygrad_norm.graph import Drawing, Picture
 
 ORDER = (
+    # Training
+    "digits_with_and_without_norms",
+    "batch_size_against_error",
+    "santurkar_noise",
+    "eval_mode_bugs",
+    # Gradients
     "check_a_handwritten_backward",
     "by_hand_against_automatic",
+    "property_based_tests",
+    "gradient_penalty",
+    # Norms and models of your own
     "draw_your_own_norm",
+    "which_values_interact",
+    "transformer_block",
+    "pytorch_checkpoint",
 )
 """What is not named here comes after it, by name."""
 LEFT_OUT = {"sphx-glr-download-link-note", "sphx-glr-download-zip"}

@@ -27,12 +27,12 @@ def keep_places(_app, _docname, source):
 
 
 class FileLinks(SphinxTransform):
-    """Turn what would be a download into a link to a page."""
+    """Turn what would be a download into a link to a page, but not what says itself that it is a download."""
 
     default_priority = 500
 
     def apply(self):
-        for node in list(self.document.findall(addnodes.download_reference)):
+        for node in [x for x in self.document.findall(addnodes.download_reference) if x["reftype"] == "myst"]:
             target = node["reftarget"]
             path = Path(os.path.normpath(Path(self.env.doc2path(self.env.docname)).parent / target))
             if path.suffix == ".html":
