@@ -23,8 +23,8 @@ def by_hand(cotangent, x, weight):
 
 
 # %%
-# The cotangent ``dL/dy`` is what later layers send back. It is random here: for a cotangent of ones, ``dL/dx`` would be
-# zero whatever the formula.
+# The cotangent ``dL/dy`` is what later layers send back. It is random here: with a cotangent of ones ``dL/dx`` is zero,
+# and many wrong formulas give zero, too.
 
 rng = np.random.default_rng(0)
 x = tn.tensor(rng.normal(size=(8, 3)), requires_grad=True, name="x")

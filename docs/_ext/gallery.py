@@ -45,8 +45,8 @@ def drawings(_block, script, settings):
     values["___"] = None  # a later cell may have no value
     drawing.save(Path(next(script["image_path_iterator"])).with_suffix(".svg"))
     svg = drawing._repr_mimebundle_()[0]["image/svg+xml"]
-    title = drawing.title if isinstance(drawing, Picture) else f"The graph of a computation: {drawing!r}"
-    # It has the width that it needs, and on a phone scrolls sideways.
+    title = drawing.title if isinstance(drawing, Picture) else f"A graph of {len(drawing.graph.vertices)} boxes"
+    # Wide ones scroll, which takes focus for those who have no pointer.
     html = f'<div class="drawing" tabindex="0" role="img" aria-label="{escape(title)}">{svg[svg.index("<svg") :]}</div>'
     return f"\n.. raw:: html\n\n{indent(html, '   ')}\n\n"
 
