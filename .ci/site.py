@@ -1,14 +1,16 @@
 """Check the built site: ``python .ci/site.py site``.
 
 Every link and picture of every page leads somewhere, links lead from the first page to every other, and every public
-name is described. In Chromium, at the width of a desktop and of a phone, in light and dark: no errors, no page wider
-than the window, nothing loaded from elsewhere. Search finds, the live pages run, and axe finds nothing serious.
+name is described. Each script in examples/ has a card, a picture and a notebook, and the notebooks run. In Chromium, at
+the width of a desktop and of a phone, in light and dark: no errors, no page wider than the window, nothing loaded from
+elsewhere. Search finds, the live pages run, and axe finds nothing serious.
 """
 
 import inspect
 import posixpath
 import shutil
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -17,28 +19,43 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 from axe_core_python.sync_playwright import Axe
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from playwright.sync_api import TimeoutError, sync_playwright
 
 import tinygrad_norm as tn
 
 WHOLE = {"bn.html", "norms.html"}
 """Pages that Sphinx only copies: tests/browser tests them."""
+LIVE = ("batch-norm-live", "norms-live", "gallery/draw_your_own_norm")
+"""Pages with a live page inside."""
 SIZES = {"desktop": {"width": 1366, "height": 657}, "phone": {"width": 390, "height": 844}}
-MAIN = ("index.html", "learn/03-the-derivation.html", "api/generated/tinygrad_norm.batch_norm.html")
+MAIN = (
+    "index.html",
+    "learn/03-the-derivation.html",
+    "api/generated/tinygrad_norm.batch_norm.html",
+    "gallery/index.html",
+    "gallery/draw_your_own_norm.html",
+)
 """What axe looks at."""
+SCRIPTS = sorted(path.stem for path in (Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+ON_PROCESSES = "several_processes"
+"""The script that the build shows without running it: it needs MPI."""
 
 
 class Page(HTMLParser):
-    """The ids of a page, where its links lead and what it loads."""
+    """The ids of a page, where its links lead, what it loads, and whether there is a drawing in it."""
 
     def __init__(self, html):
         super().__init__()
-        self.ids, self.links, self.loads = set(), [], []
+        self.ids, self.links, self.loads, self.has_drawing = set(), [], [], False
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
+        self.has_drawing |= found.get("class") == "drawing"
         self.ids |= {found[name] for name in ("id", "name") if found.get(name)}
         if found.get({"a": "href", "form": "action"}.get(tag)):
             self.links.append(found.get("href") or found["action"])
@@ -95,6 +112,44 @@ def undescribed(pages):
     ids = set().union(*(page.ids for page in pages.values()))
     names = [name for name in tn.__all__ if not inspect.ismodule(getattr(tn, name))]
     return [f"no page describes {name}" for name in names if f"{tn.__name__}.{name}" not in ids]
+
+
+def gallery(pages, scripts):
+    """Return what scripts lack: a card with a picture, a page with a picture, or a link to their code or notebook."""
+    problems = []
+    cards = pages["gallery/index.html"]
+    for name in scripts:
+        page = pages.get(f"gallery/{name}.html")
+        if page is None:
+            problems.append(f"{name} has no page in the gallery")
+            continue
+        if f"{name}.html" not in cards.links or not any(f"_{name}_thumb." in source for source in cards.loads):
+            problems.append(f"{name} has no card with a picture")
+        if name != ON_PROCESSES and not page.has_drawing and not any(f"_{name}_0" in source for source in page.loads):
+            problems.append(f"the page of {name} has no picture")
+        files = {posixpath.basename(link) for link in page.links}
+        problems += [f"no link leads to {file}" for file in (f"{name}.py", f"{name}.ipynb") if file not in files]
+    return problems
+
+
+def notebooks(site, scripts):
+    """Return what goes wrong in the notebooks of scripts, which run in an empty folder."""
+    problems = []
+    for path in sorted(site.glob("_downloads/*/*.ipynb")):
+        if path.stem not in scripts:
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                NotebookClient(
+                    notebook,
+                    timeout=120,
+                    extra_arguments=["--log-level=ERROR"],
+                    resources={"metadata": {"path": folder}},
+                ).execute()
+            except CellExecutionError as error:
+                problems.append(f"{path.name}: {error.ename}: {error.evalue}")
+    return problems
 
 
 @contextmanager
@@ -157,7 +212,7 @@ def search(page, address, word):
 def live(page, address):
     """Return what is wrong with a live page inside of a page: it needs room, and a key leads to its next step."""
     page.goto(address)
-    frame, room = page.locator("iframe.live"), page.viewport_size
+    frame, room = page.locator("iframe"), page.viewport_size
     box = frame.bounding_box()
     problems = [] if box["width"] > 0.7 * room["width"] and box["height"] > 600 else [f"{address}: too small: {box}"]
     frame.focus()
@@ -185,7 +240,7 @@ def in_browser(site, pages):
             with opened(browser, size, "light") as (page, wrong):
                 found = search(page, address, "cotangent")
                 for start in (address, site.resolve().as_uri()):
-                    found += live(page, f"{start}/batch-norm-live.html") + live(page, f"{start}/norms-live.html")
+                    found += [each for path in LIVE for each in live(page, f"{start}/{path}.html")]
                 problems += [f"{size}: {each}" for each in found + wrong]
         browser.close()
     return problems
@@ -194,6 +249,7 @@ def in_browser(site, pages):
 def main(site):
     pages = read(site)
     problems = dead_links(site, pages) + unreached(pages) + undescribed(pages)
+    problems += gallery(pages, SCRIPTS) + notebooks(site, {*SCRIPTS} - {ON_PROCESSES})
     problems += in_browser(site, pages)
     if problems:
         sys.exit("\n".join(problems))

@@ -22,11 +22,13 @@ extensions = [
     "numpydoc",
     "sphinx.ext.linkcode",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
     # The extensions of this site, in docs/_ext.
+    "api",
     "enlarge",
-    "reference",
-    "sources",
+    "gallery",
     "generated",
+    "sources",
 ]
 
 exclude_patterns = ["_ext", "_templates"]
@@ -50,9 +52,27 @@ numpydoc_validation_exclude = {r"\.ops\."}  # some operations have no `def`, whi
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"(?<!several_processes)\.py$",  # that one needs MPI
+    "within_subsection_order": "gallery.place",
+    "image_scrapers": ("matplotlib", "gallery.drawings"),
+    "image_srcset": ["2x"],
+    "thumbnail_size": (800, 560),
+    "css": (),  # docs/_static/gallery.css has what is needed, in the colours of the theme
+    "capture_repr": ("_repr_html_",),  # and what is printed
+    "inspect_global_variables": False,  # `x` is no link to Tensor
+    "remove_config_comments": True,
+    # How long a script took depends on the machine.
+    "min_reported_time": float("inf"),
+    "write_computation_times": False,
+    "show_signature": False,
+}
+
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "gallery.css"]
 html_favicon = "_static/icon.svg"
 html_copy_source = False
 html_show_sphinx = False

@@ -3,11 +3,12 @@ A PyTorch checkpoint
 ====================
 
 Layers, arguments and state keys have PyTorch's names here, so a model trained in PyTorch can be loaded. The file
-``digits_cnn.safetensors`` holds a small convolutional network with batch norm (Ioffe and Szegedy 2015,
-arXiv:1502.03167), trained in PyTorch on handwritten digits, and the logits that PyTorch computes for the test images.
+``tinygrad_norm/data/digits_cnn.safetensors`` holds a small convolutional network with batch norm (Ioffe and Szegedy
+2015, arXiv:1502.03167), trained in PyTorch on handwritten digits, and the logits that PyTorch computes for the test
+images.
 """
 
-from pathlib import Path
+from importlib.resources import files
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,8 +26,7 @@ model = nn.Sequential(
     nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
     nn.Flatten(), nn.Linear(64, 10),
 )  # fmt: skip
-folder = Path(__file__).parent if "__file__" in globals() else Path()  # notebooks have no __file__
-state = tn.load(folder / "data" / "digits_cnn.safetensors")
+state = tn.load(files(tn) / "data" / "digits_cnn.safetensors")
 expected = state.pop("logits")
 model.load_state_dict(state)
 model.eval()

@@ -1,8 +1,13 @@
-"""A network with batch norm learns digits on several processes, each with its part of every batch.
-
-Start it with ``mpiexec -n 4 python -m mpi4py examples/several_processes.py``. Run without mpiexec, it is one process
-and learns the same model: the statistics are those of the whole batch, however many processes share it.
 """
+Several processes
+=================
+
+A network with batch norm learns digits on several processes, each with its part of every batch. Start it with
+``mpiexec -n 4 python -m mpi4py examples/several_processes.py``. Run without mpiexec, it is one process and learns the
+same model: the statistics are those of the whole batch, however many processes share it.
+"""
+
+# sphinx_gallery_thumbnail_path = '_static/icon.svg'
 
 import numpy as np
 

@@ -27,12 +27,12 @@ def mark_live(_app, _docname, source):
 
 
 class FileLinks(SphinxTransform):
-    """Turn what would be a download into a link to a page."""
+    """Turn what would be a download into a link to a page, but not what says itself that it is a download."""
 
     default_priority = 500
 
     def apply(self):
-        for node in list(self.document.findall(addnodes.download_reference)):
+        for node in [x for x in self.document.findall(addnodes.download_reference) if x["reftype"] == "myst"]:
             page = Path(self.env.doc2path(self.env.docname))
             path = Path(os.path.normpath(page.parent / node["reftarget"]))
             if path.is_relative_to(ROOT) and path.suffix in LANGUAGES:

@@ -71,6 +71,40 @@ def test_a_public_name_that_no_page_describes_is_found(made):
     assert site_check.undescribed(site_check.read(site)) == ["no page describes grad"]
 
 
+CARD = '<a href="bn.html">bn</a><img src="../_images/sphx_glr_bn_thumb.png" alt="">'
+SHOWN = '<a href="../_downloads/0/bn.py">py</a><a href="../_downloads/0/bn.ipynb">ipynb</a><div class="drawing"></div>'
+
+
+@pytest.mark.parametrize(
+    ("cards", "shown", "problem"),
+    [
+        (CARD, SHOWN, None),
+        (CARD, SHOWN.replace('<div class="drawing">', '<img src="../_images/sphx_glr_bn_001.png">'), None),
+        (CARD.replace("bn.html", "in.html"), SHOWN, "bn has no card with a picture"),
+        (CARD.replace("_bn_", "_in_"), SHOWN, "bn has no card with a picture"),
+        (CARD, SHOWN.replace("drawing", "text"), "the page of bn has no picture"),
+        (CARD, SHOWN.replace("ipynb", "zip"), "no link leads to bn.ipynb"),
+        (CARD, SHOWN.replace(".py", ".rst"), "no link leads to bn.py"),
+        (CARD, None, "bn has no page in the gallery"),
+    ],
+)
+def test_a_script_that_the_gallery_does_not_show_is_found(cards, shown, problem):
+    pages = {"gallery/index.html": site_check.Page(cards)}
+    if shown is not None:
+        pages["gallery/bn.html"] = site_check.Page(shown)
+    assert site_check.gallery(pages, ["bn"]) == ([problem] if problem else [])
+
+
+def test_a_notebook_that_does_not_run_is_found(tmp_path):
+    nbformat = site_check.nbformat
+    for name, code in (("right", "1 / 1"), ("wrong", "1 / 0"), ("not_a_script", "1 / 0")):
+        path = tmp_path / "_downloads" / name / f"{name}.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+    found = site_check.notebooks(tmp_path, {"right", "wrong"})
+    assert found == ["wrong.ipynb: ZeroDivisionError: division by zero"]
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [

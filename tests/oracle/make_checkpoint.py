@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+import tinygrad_norm
 from tinygrad_norm.datasets import split_digits
 
-PATH = Path(__file__).resolve().parents[2] / "examples" / "data" / "digits_cnn.safetensors"
+PATH = Path(tinygrad_norm.__file__).parent / "data" / "digits_cnn.safetensors"
 
 
 def architecture(nn):
