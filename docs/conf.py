@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.linkcode",
     "sphinx_copybutton",
     # The extensions of this site, in docs/_ext.
+    "architecture",
     "reference",
     "sources",
 ]
