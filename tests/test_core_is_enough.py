@@ -6,16 +6,15 @@ import ast
 import graphlib
 import html
 import importlib.util
-import io
 import re
 import sys
-import tokenize
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from closed_forms import inputs_of
+from code_lines import code_lines
 
 import tinygrad_norm as tn
 from tinygrad_norm.engine.ops import core
@@ -79,19 +78,6 @@ def test_a_small_network_needs_the_core_alone() -> None:
 
 
 # Reading the source.
-
-
-def code_lines(source: str) -> int:
-    """Lines with code: not blank, no comment alone, no docstring."""
-    nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in nothing:
-            lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            lines.difference_update(range(node.lineno, node.end_lineno + 1))
-    return len(lines)
 
 
 def test_lines_of_code_are_counted_without_comments_blanks_and_docstrings() -> None:
