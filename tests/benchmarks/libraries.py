@@ -1,8 +1,8 @@
 """This library beside others that differentiate, check or draw: ``python -m tests.benchmarks.libraries``.
 
 ``--write`` renews the tables of docs/comparison.md. The extra ``compare`` installs the others; tinygrad needs ``clang``
-too, and is left out where there is none. Everything runs on one core. What is timed is forward and backward with a given
-random cotangent; rounds are interleaved, and medians are shown.
+too, and is left out where there is none. Everything runs on one core. What is timed is forward and backward with a
+given random cotangent; rounds are interleaved, and medians are shown.
 """
 
 from __future__ import annotations
