@@ -15,8 +15,8 @@ from tinygrad_norm.engine.operators import FUNCTIONS
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITHOUT_EXAMPLES = (
-    "batch-norm-live.md", "changelog.md", "comparison.md", "contributing.md", "glossary.md", "learn/index.md", "norms-live.md",
-    "questions.md", "the-tour.md", "tour-report.md",
+    "batch-norm-live.md", "changelog.md", "comparison.md", "contributing.md", "glossary.md", "learn/index.md",
+    "norms-live.md", "questions.md", "the-tour.md", "tour-report.md",
 )  # fmt: skip
 # The document on extending adds a function to the table when its examples run.
 FUNCTIONS_BEFORE = dict(FUNCTIONS)
