@@ -25,6 +25,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     # The extensions of this site, in docs/_ext.
     "api",
+    "architecture",
     "enlarge",
     "gallery",
     "generated",

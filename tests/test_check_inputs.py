@@ -198,7 +198,7 @@ def test_the_fixture_takes_pairs_and_layers(tmp_path):
         "def test_loss(gradient_check):\n"
         "    gradient_check(lambda x: ((x * x).sum(), 2 * x), None, tn.check.inputs('n c'))\n"
         "def test_wrong(gradient_check):\n"
-        "    gradient_check(np.tanh, lambda g, x: g * np.tanh(x), np.ones(3))\n"
+        "    gradient_check(lambda x: np.tanh(x), lambda g, x: g * np.tanh(x), np.ones(3))\n"
     )
     command = [
         sys.executable,

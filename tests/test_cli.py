@@ -144,6 +144,7 @@ def test_explore_writes_one_page(arguments, capsys, tmp_path):
     [
         (["nope"], "'nope' is neither"), (["batch_norm", "--shape", "4,3", "--shape", "3"], "one --shape, not 2"),
         (["instance_norm", "--shape", "4,3"], "more than one spatial element"), (["numpy:tanh"], "give --shape"),
+        (["builtins:max"], "has no signature: give --shape"),
         (["nowhere:fn", "--shape", "2"], "No module named 'nowhere'"),
     ],
 )  # fmt: skip

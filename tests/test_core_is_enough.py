@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import ast
 import graphlib
-import io
+import html
+import importlib.util
+import re
 import sys
-import tokenize
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from closed_forms import inputs_of
+from code_lines import code_lines
 
 import tinygrad_norm as tn
 from tinygrad_norm.engine.ops import core
 from tinygrad_norm.engine.primitive import PRIMITIVES
 from tinygrad_norm.engine.tensor import Tensor, walk
 
-ROOT = Path(tn.__file__).parent
+spec = importlib.util.spec_from_file_location(
+    "structure", Path(__file__).resolve().parent.parent / "docs" / "_ext" / "structure.py"
+)
+structure = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(structure)
+MODULES, ROOT, imports, part_of = structure.MODULES, structure.ROOT, structure.imports, structure.part_of
+
 CORE = {name for name, p in PRIMITIVES.items() if all(rule.__module__ == core.__name__ for rule in p.rules)}
 NORMS = {
     "batch_norm": lambda x, weight, bias: tn.batch_norm(x, weight=weight, bias=bias),
@@ -73,49 +80,6 @@ def test_a_small_network_needs_the_core_alone() -> None:
 # Reading the source.
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
-    """Each import as an absolute module name, whether it is inside a function, and whether it is for types only."""
-    package = (ROOT.name, *path.relative_to(ROOT).parent.parts)
-
-    def visit(node: ast.AST, inside: bool, typing: bool) -> Iterator[tuple[str, bool, bool]]:
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, inside, typing) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            module = ".".join(filter(None, (base, node.module)))
-            for alias in node.names:
-                deeper = f"{module}.{alias.name}"
-                yield (deeper if deeper in MODULES else module), inside, typing
-        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        only_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, inside, typing or only_types)
-
-    return visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
-
-
-def module_name(path: Path) -> str:
-    parts = (ROOT.name, *path.relative_to(ROOT).with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py*")) if path.suffix in (".py", ".pyi")}
-"""Where the package's own names are imported when they are used, their imports stand in the stub, which comes last."""
-
-
-def code_lines(source: str) -> int:
-    """Lines with code: not blank, no comment alone, no docstring."""
-    nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in nothing:
-            lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            lines.difference_update(range(node.lineno, node.end_lineno + 1))
-    return len(lines)
-
-
 def test_lines_of_code_are_counted_without_comments_blanks_and_docstrings() -> None:
     kept = ['x = """a', "", 'b"""  # kept', "def f():", "    return (", "        1", "    )"]
     dropped = ['"""Module."""', "", "# comment"]
@@ -166,10 +130,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 """For each part of the package, the parts it stands on; "" is the package itself."""
 
 
-def part_of(module: str) -> str:
-    return module.partition(".")[2].partition(".")[0]
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_run_one_way(module: str) -> None:
     part = part_of(module)
@@ -192,3 +152,48 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 def test_functions_import_third_party_modules_only(module: str) -> None:
     inside = {target.split(".")[0] for target, is_inside, _ in imports(MODULES[module]) if is_inside}
     assert not inside & {ROOT.name, *sys.stdlib_module_names}
+
+
+# The pictures of imports that the site shows.
+
+
+def arrows(svg: str) -> set[tuple[str, str]]:
+    """Read the arrows back from a drawing."""
+    titles = re.findall(r'class="edge">\s*<title>(.*?)</title>', svg)
+    return {tuple(html.unescape(title).split("->")) for title in titles}
+
+
+def pairs(found: dict[str, set[str]]) -> set[tuple[str, str]]:
+    return {(name, target) for name, targets in found.items() for target in targets}
+
+
+def with_what_follows(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    longer = found | {(a, d) for a, b in found for c, d in found if b == c}
+    return found if longer == found else with_what_follows(longer)
+
+
+def test_the_picture_of_the_rooms_has_the_imports_of_the_code() -> None:
+    written = {
+        (part_of(module), part_of(target))
+        for module, path in MODULES.items()
+        for target, _, _ in imports(path)
+        if target.startswith(f"{ROOT.name}.")
+    }
+    written = {(a, b) for a, b in written if a != b and "" not in (a, b) and a != "__main__"}
+    assert {("norm", "engine"), ("fusing", "nn"), ("cli", "exercises")} <= written
+    assert arrows(structure.picture(structure.rooms(), "rooms")) == written
+    drawn = arrows(structure.picture(structure.thinned(structure.rooms()), "rooms"))
+    assert drawn < written
+    assert with_what_follows(drawn) == with_what_follows(written)
+
+
+def test_the_picture_of_the_engine_has_the_imports_of_its_files() -> None:
+    found = structure.files("engine")
+    folder = ROOT / "engine"
+    assert set(found) == {p.relative_to(folder).as_posix() for p in folder.rglob("*.py") if p.name != "__init__.py"}
+    assert found["tensor.py"] == {"context.py", "operators.py", "primitive.py"}
+    assert found["primitive.py"] == {"context.py"}  # and not tensor.py, which it needs for types alone
+    drawn = arrows(structure.picture(structure.thinned(found), "engine"))
+    assert ("ops/core.py", "tensor.py") in drawn
+    assert ("ops/core.py", "context.py") not in drawn
+    assert with_what_follows(drawn) == with_what_follows(pairs(found))

@@ -24,8 +24,8 @@ from tinygrad_norm.tour.pictures import draw_step
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITHOUT_EXAMPLES = (
-    "batch-norm-live.md", "changelog.md", "contributing.md", "glossary.md", "learn/index.md", "norms-live.md",
-    "questions.md", "the-tour.md", "tour-report.md",
+    "batch-norm-live.md", "changelog.md", "comparison.md", "contributing.md", "glossary.md", "learn/index.md",
+    "norms-live.md", "questions.md", "the-tour.md", "tour-report.md",
 )  # fmt: skip
 # The document on extending adds a function to the table when its examples run.
 FUNCTIONS_BEFORE = dict(FUNCTIONS)

@@ -177,7 +177,9 @@ def test_real_numbers_keep_the_dtype(act, scalar, dtype):
     x = Tensor([0.5, 1.5], requires_grad=True, dtype=dtype)
     y = act(x, scalar)
     assert y.dtype == dtype
-    assert_array_equal(y.data, act(x.data, dtype(scalar.item() if isinstance(scalar, np.ndarray) else scalar)))
+    want = act(x.data, dtype(scalar.item() if isinstance(scalar, np.ndarray) else scalar))
+    # x**0.5 is np.sqrt(x), and np.power(x, 0.5), which older versions of NumPy round differently.
+    np.testing.assert_array_almost_equal_nulp(y.data, want, 1)
     assert tn.grad(y, x, random(2)).dtype == dtype
 
 
@@ -413,7 +415,8 @@ def test_clip_keeps_integers():
     for bounds in ((2, None), (None, 6), (2, 6), (None, None)):
         found = np.clip(x, *bounds)
         assert found.dtype == np.int64
-        assert_array_equal(found.data, np.clip(x.data, *bounds))
+        # Without bounds, np.clip of an array is an error before NumPy 2.1.
+        assert_array_equal(found.data, x.data if bounds == (None, None) else np.clip(x.data, *bounds))
 
 
 @pytest.mark.parametrize("many", [4])

@@ -332,7 +332,13 @@ def _own_function(options: argparse.Namespace, known: Iterable[str]) -> tuple[An
 
 def _names(target: str, function: Any, count: int) -> list[str]:
     """Return the names of a function's first ``count`` parameters; refuse a number that it does not take."""
-    parameters = [*inspect.signature(function).parameters.values()]
+    try:
+        parameters = [*inspect.signature(function).parameters.values()]
+    except ValueError:
+        # NumPy's ufuncs have signatures since 2.4, and many built-in functions have none.
+        if not count:
+            raise UsageError(f"{target} has no signature: give --shape for each input, as in --shape 8,3") from None
+        return [f"x{i}" for i in range(count)]
     single = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = sum(p.default is p.empty for p in single)
     more = [f"{p.name}{i}" for p in parameters if p.kind is p.VAR_POSITIONAL for i in range(count - len(single))]
