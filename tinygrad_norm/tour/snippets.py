@@ -1,4 +1,4 @@
-"""The programs that the tour shows: each runs as it stands, and prints its section's main number last."""
+"""The programs shown in the tour. Each is complete and prints the main number of its section last."""
 
 from __future__ import annotations
 
