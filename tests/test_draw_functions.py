@@ -122,7 +122,7 @@ def test_the_operation_that_refused_its_operands_is_a_box():
     drawing = stopped(step, array(4, 3), array(4, 3), error=ValueError)
     assert box(drawing) == (["@ 4×3, 4×3", "ValueError"], ["h", "weight"])
     assert shown(drawing.graph) == ["x", "×", "h", "unused", "weight", "@"]
-    assert drawing.caption == "ValueError: shapes (4, 3) and (4, 3) do not match in a matrix product"
+    assert drawing.caption == "ValueError: matmul: shapes (4, 3) and (4, 3) do not match"
     assert "ValueError: shapes (4, 3)" in repr(drawing)
     assert "shape=octagon" in drawing.source
 

@@ -344,7 +344,7 @@ def test_one_array_is_not_a_list_of_batches(batches):
 
 @pytest.mark.parametrize("function", [tn.fold_batch_norm, lambda model: tn.recalibrate(model, [])])
 def test_what_is_not_a_module_is_refused_by_name(function):
-    with pytest.raises(TypeError, match=r"(fold_batch_norm|recalibrate) takes a Module, not function"):
+    with pytest.raises(TypeError, match=r"(fold_batch_norm|recalibrate) requires a Module, not function"):
         function(lambda x: x)
 
 

@@ -212,7 +212,7 @@ def test_weights_carry_gradients_too():
         (lambda: nn.cross_entropy(random(2, 3), [0, 1], label_smoothing=-0.1), ValueError, "label_smoothing"),
         (lambda: nn.cross_entropy(random(2, 3), random(2)), TypeError, r"integers, not float64; probabilities"),
         (lambda: nn.cross_entropy(random(0, 3), np.zeros(0, int)), ValueError, "zero elements"),
-        (lambda: nn.l1_loss(random(3), random(3, 1)), ValueError, r"l1_loss expects one shape, got \(3,\)"),
+        (lambda: nn.l1_loss(random(3), random(3, 1)), ValueError, r"l1_loss expects input and target of the same"),
         (lambda: nn.huber_loss(random(3), random(3), delta=-1), ValueError, "delta must be positive"),
         (lambda: nn.huber_loss(random(3), random(3), delta=math.inf), ValueError, "delta must be finite"),
         (lambda: nn.smooth_l1_loss(random(3), random(3), beta=-1), ValueError, "beta must not be negative"),

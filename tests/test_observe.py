@@ -467,5 +467,5 @@ def test_statistics_of_float16_do_not_overflow():
 
 
 def test_what_is_not_a_module_cannot_be_observed():
-    with pytest.raises(TypeError, match="observe takes a Module, not function"), tn.observe(lambda x: x):
+    with pytest.raises(TypeError, match="observe requires a Module, not function"), tn.observe(lambda x: x):
         pass

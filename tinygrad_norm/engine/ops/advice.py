@@ -70,7 +70,7 @@ def advice(function: Any) -> str:
         return f"{name} changes an array in place, which Tensors do not support; make a new one with np.where"
     if expression:
         return f"{name} does not work on Tensors; use {expression}"
-    return f"{name} of Tensors has no gradient here; use .data to compute it without a gradient"
+    return f"{name} of Tensors has no gradient here; pass .data to compute it without a gradient"
 
 
 def keyword_advice(function: Any, keyword: str) -> str:
