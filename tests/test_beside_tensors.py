@@ -106,7 +106,7 @@ def test_places_and_shares_can_be_tensors():
         assert_array_equal(y.data, np.quantile(x.data, [0.25, 0.5]))
         assert_allclose(tn.grad(y, x, g).data, [g[0] / 2, g[0] / 2 + g[1], 0])
     for read in (np.quantile, np.percentile):
-        with pytest.raises(TypeError, match="q, which is a constant"):
+        with pytest.raises(TypeError, match="no gradient with respect to q"):
             read(x, Tensor(0.3, requires_grad=True))
 
 

@@ -393,7 +393,7 @@ def test_bad_arguments_are_refused_by_name(call, words):
         (nn.Conv2d(4, 2, 3, groups=2), (5, 2, 8, 8), "groups=2 expects 4 channels, got 2"),
         (nn.Conv2d(3, 2, 3), (8, 8), r"\(N, C, H, W\) or \(C, H, W\)"),
         (nn.Conv2d(3, 2, 3), (1, 5, 3, 8, 8), r"\(N, C, H, W\) or \(C, H, W\)"),
-        (nn.Conv2d(3, 2, (5, 3), padding=(1, 0)), (5, 3, 2, 9), r"windows of \(5, 3\) .* images of \(2, 9\)"),
+        (nn.Conv2d(3, 2, (5, 3), padding=(1, 0)), (5, 3, 2, 9), r"windows of size \(5, 3\) .* size \(2, 9\)"),
         (nn.MaxPool2d(2), (8, 8), r"max_pool2d expects an input of shape \(N, C, H, W\)"),
         (
             nn.MaxPool2d((1, 4)),

@@ -132,7 +132,7 @@ def test_cotangents_must_fit(differentiate):
     with pytest.raises(ValueError, match=r"'y' has 6 elements.*cotangent"):
         differentiate(y, x, None)
     for wrong in (random(3), random(2, 1), random(), random(1, 2, 3), Tensor(random(3, 2))):
-        with pytest.raises(ValueError, match=r"cotangent has shape .* where Tensor 'y' has shape \(2, 3\)"):
+        with pytest.raises(ValueError, match=r"cotangent has shape .* but Tensor 'y' has shape \(2, 3\)"):
             differentiate(y, x, wrong)
     differentiate(y, x, random(2, 3).tolist())
 
@@ -151,7 +151,7 @@ def test_backward_with_nothing_recorded_is_an_error():
     with tn.no_grad():
         unrecorded = x * 2
     for y in (unrecorded, x, Tensor([1.0]) * 2, (x * 2).detach()):
-        with pytest.raises(RuntimeError, match="nothing was recorded"):
+        with pytest.raises(RuntimeError, match="was not recorded: no input requires a gradient"):
             y.backward()
 
 
@@ -291,7 +291,7 @@ def test_only_a_leafs_data_can_be_rebound_and_is_copied():
     with pytest.raises(ValueError, match=r"'x' has shape \(3,\)"):
         x.data = random(4)
     for change in ({"data": random(3)}, {"requires_grad": False}):
-        with pytest.raises(RuntimeError, match="computed"):
+        with pytest.raises(RuntimeError, match="is not a leaf"):
             setattr(x * 2, *change.popitem())
 
 

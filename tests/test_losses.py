@@ -216,7 +216,7 @@ def test_weights_carry_gradients_too():
         (lambda: nn.huber_loss(random(3), random(3), delta=-1), ValueError, "delta must be positive"),
         (lambda: nn.huber_loss(random(3), random(3), delta=math.inf), ValueError, "delta must be finite"),
         (lambda: nn.smooth_l1_loss(random(3), random(3), beta=-1), ValueError, "beta must not be negative"),
-        (lambda: nn.binary_cross_entropy(np.array([1.1]), np.array([1])), ValueError, "from 0 to 1; logits"),
+        (lambda: nn.binary_cross_entropy(np.array([1.1]), np.array([1])), ValueError, "from 0 to 1; for logits"),
         (lambda: nn.MSELoss(delta=1), TypeError, "delta"),
         (lambda: nn.CrossEntropyLoss(reduction="sum", smoothing=1), TypeError, "smoothing"),
     ],

@@ -158,9 +158,9 @@ def test_v17_one_error_lists_everything_and_nothing_is_loaded():
     with pytest.raises(ValueError, match="cannot load this state into Block") as error:
         block.load_state_dict(state)
     for words in (
-        "unknown key 'surprise'", "missing key 'inner.0.weight'", "'inner.1.bias' has shape (3, 1) where (3,)",
-        "'scale' has dtype int64 where float64", "'inner.1.weight' has dtype complex128 where float32",
-        "'count' has dtype float64 where int64",
+        "unknown key 'surprise'", "missing key 'inner.0.weight'", "'inner.1.bias' has shape (3, 1), expected (3,)",
+        "'scale' has dtype int64, expected float64", "'inner.1.weight' has dtype complex128, expected float32",
+        "'count' has dtype float64, expected int64",
     ):  # fmt: skip
         assert words in str(error.value)
     assert_same_state(block, before)

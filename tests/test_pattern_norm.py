@@ -182,7 +182,7 @@ def test_another_size_than_the_parameters_have_is_refused():
     layer = nn.Norm("n c ... -> c", affine="c", track_running_stats=True)
     layer(random(2, 3, 4))
     layer(random(5, 3, 2))
-    with pytest.raises(ValueError, match=r"has c of shape \(3,\), and an input of shape \(2, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"has c of shape \(3,\), .* the input shape \(2, 4, 3\)"):
         layer(random(2, 4, 3))
     with pytest.raises(ValueError, match="c=3"):
         nn.Norm("n c -> c", c=3)(random(2, 4))
@@ -295,7 +295,7 @@ def test_buffers_of_unknown_size_are_asked_for_in_vain_as_parameters_are():
 
 def test_tracking_asks_for_the_batch_by_name():
     with pytest.raises(
-        ValueError, match=r"averaged over the batch, which '\.\.\.' .*; name the first axis, as in 'n \.\.\.'"
+        ValueError, match=r"averaged over the batch, but '\.\.\.' .*; name the first axis, as in 'n \.\.\.'"
     ):
         nn.Norm("... c -> ...", track_running_stats=True)
     nn.Norm("... c -> ...")

@@ -41,8 +41,7 @@ def _in_place(ufunc: np.ufunc, sign: str) -> Method:
     def operator(self: Tensor, other: Any) -> Tensor:
         if self.node is None and self._requires_grad:
             advice = f"write `y = x {sign} ...` for a new Tensor, or `x.data = x.data {sign} ...` to update it"
-            what = f"cannot apply `{sign}=` to {self._label()}, a leaf that requires a gradient"
-            raise RuntimeError(f"{what}; {advice}")
+            raise RuntimeError(f"`{sign}=` cannot change {self._label()}, a leaf that requires a gradient; {advice}")
         return FUNCTIONS[ufunc](self, other)  # type: ignore[no-any-return]
 
     return operator

@@ -119,8 +119,7 @@ class Tensor(Operators):
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         if holds_tensors(data):
-            what = f"a Tensor made from a {type(data).__name__} of Tensors would lose their gradients"
-            raise TypeError(f"{what}; use np.stack")
+            raise TypeError(f"a Tensor of a {type(data).__name__} of Tensors would lose their gradients; use np.stack")
         self._array = frozen(plain(data), dtype)
         if self.dtype.kind not in "biufc":
             raise TypeError(f"a Tensor holds numbers, not {self.dtype}: {self._array.ravel()[:3].tolist()}")
@@ -150,8 +149,7 @@ class Tensor(Operators):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if self.node is not None:
-            what = f"requires_grad can be set only for a leaf, and {self._label()} is not a leaf"
-            raise RuntimeError(f"{what}; use .detach() for a Tensor that requires no gradient")
+            raise RuntimeError(f"{self._label()} is not a leaf; use .detach() for a Tensor that requires no gradient")
         if value and (self.dtype.kind != "f" or self.dtype.itemsize > 8):
             what = f"only float16, float32 and float64 can have gradients, and {self._label()} is {self.dtype}"
             raise TypeError(f"{what}; convert it with .astype(np.float32)")
@@ -260,8 +258,7 @@ class Tensor(Operators):
             If the cotangent is missing or has the wrong shape.
         """
         if self.node is None or not self._requires_grad:
-            why = "no input requires a gradient, or it was computed under no_grad()"
-            raise RuntimeError(f"nothing was recorded for {self._label()}: {why}")
+            raise RuntimeError(f"{self._label()} was not recorded: no input requires a gradient, or no_grad() was set")
         accumulate([(self, seed(self, cotangent))])
 
 
@@ -302,8 +299,7 @@ def seed(y: Tensor, cotangent: Any) -> Any:
     """Return a checked cotangent in the output's dtype, without copying; the default for one element is 1."""
     if cotangent is None:
         if y.size != 1:
-            what = f"the gradient of {y._label()} with {y.size} elements"
-            raise ValueError(f"{what} requires a cotangent dL/dy of shape {y.shape}")
+            raise ValueError(f"{y._label()} has {y.size} elements: its gradient requires a cotangent of the same shape")
         return np.ones(y.shape, y.dtype)
     if type(cotangent) is np.ndarray and cotangent.dtype is y._array.dtype and cotangent.shape == y._array.shape:
         return cotangent

@@ -109,8 +109,7 @@ def keep_real(*tensors: Tensor) -> None:
     """Raise a TypeError if a recorded Tensor that requires a gradient is combined with complex numbers."""
     for x in tensors:
         if x._requires_grad and STATE.get().recording:
-            what = f"{x._label()} requires a gradient and cannot be combined with complex numbers"
-            raise TypeError(f"{what}, because gradients are real; use .detach()")
+            raise TypeError(f"{x._label()} requires a gradient, so complex operands are not supported; use .detach()")
 
 
 @lru_cache(maxsize=4096)
