@@ -41,7 +41,7 @@ def on_values(function: Callable[..., Any]) -> Callable[..., Any]:
         state = STATE.get()
         if isinstance(kwargs.get("weights"), Tensor):
             raise TypeError(
-                f"np.{function.__name__} returns plain counts, so the gradient of weights= would be lost; pass its .data"
+                f"np.{function.__name__} returns plain counts: the gradient of weights= would be lost; pass its .data"
             )
         values, options = plain(args), {key: plain(value) for key, value in kwargs.items()}
         if state.analytic:

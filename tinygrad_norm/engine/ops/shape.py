@@ -62,7 +62,7 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
 
 
 class Place(int):
-    """A placeholder in an index for an operand, given by its number, that is itself an index."""
+    """A placeholder in an index: the number of the operand to insert there."""
 
 
 def filled(index: tuple[Any, ...], places: Sequence[Any]) -> tuple[Any, ...]:
