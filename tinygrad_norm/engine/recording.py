@@ -151,8 +151,8 @@ class step(scope):  # noqa: N801 (a context manager is named like the function i
 class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)
     """Disable recording in a ``with`` block, or in a decorated function, generator function or coroutine function.
 
-    In a decorated generator, recording is disabled only while the generator runs, not while its caller does. A ``with
-    no_grad()`` block around a ``yield`` also affects the caller until the generator resumes.
+    In a decorated generator, recording is disabled only while the generator runs, not while its caller does. A block
+    ``with no_grad()`` around a ``yield`` also affects the caller until the generator resumes.
 
     Examples
     --------

@@ -192,7 +192,7 @@ class Module:
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield every parameter once, with its path, such as ``"0.weight"``.
 
-        Modules in a plain list, tuple or dict are not found. This raises a warning, unless they are also attributes.
+        Modules in a plain list, tuple or dict are not found. This emits a warning, unless they are also attributes.
         """
         seen: set[Parameter] = set()
         known = set(self.modules())
