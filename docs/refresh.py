@@ -92,7 +92,7 @@ def listed(page):
     methods = {qualified(f) for f in FUNCTIONS if isinstance(getattr(f, "__self__", None), np.ufunc)}
     of_arrays = {name for name in dir(np.ndarray) if not name.startswith("_") and hasattr(tn.Tensor, name)}
     refused = set(every) - known
-    advised = {name: re.split("; use |; make a new one with ", advice(every[name])) for name in sorted(refused)}
+    advised = {name: re.split("; use |; make another with ", advice(every[name])) for name in sorted(refused)}
     in_place = [f"| `{name}` | {_code(ADVICE[name])} |" for name in sorted(ADVICE) if name not in every]
     found = f"""With NumPy {np.__version__.rpartition(".")[0]}:
 

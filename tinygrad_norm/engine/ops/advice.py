@@ -67,7 +67,7 @@ def advice(function: Any) -> str:
     elif name.endswith(".outer") and function.__self__ in FUNCTIONS:
         expression = f"{name.removesuffix('.outer')}(x[:, None], y), for vectors"
     if name in ("np.put", "np.put_along_axis"):
-        return f"{name} changes an array in place, which Tensors do not support; make a new one with np.where"
+        return f"{name} changes an array in place, which Tensors do not support; use np.where, for a new Tensor"
     if expression:
         return f"{name} does not work on Tensors; use {expression}"
     return f"{name} of Tensors has no gradient here; pass .data to compute it without a gradient"
