@@ -78,8 +78,8 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
         "learn. The table shows both. After batch norm the mean is β and the standard deviation is γ, so they change "
         "only as fast as β and γ are trained.\n\n"
         "These numbers show the effect. Whether it explains why batch normalization helps is disputed: Santurkar et "
-        "al. (2018) added noise after the normalization, and training was nearly as fast. They attribute the benefit to "
-        "a smoother loss surface.",
+        "al. (2018) added noise after the normalization, and training was nearly as fast. They attribute the benefit "
+        "to a smoother loss surface.",
         [
             Table(
                 f"Inputs of each tanh in a {DEPTH}-layer network before training, and movement of their means in "
