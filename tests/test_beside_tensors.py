@@ -52,7 +52,7 @@ def test_fmax_stacks_lists_of_tensors():
 )
 def test_what_is_no_number_is_named(other):
     for combine in (lambda: leaf() * other, lambda: np.where([True, False, True], leaf(), other)):
-        with pytest.raises(TypeError, match="is no number to compute with"):
+        with pytest.raises(TypeError, match="operands must be numbers, not"):
             combine()
 
 
@@ -75,7 +75,7 @@ def test_cotangents_are_real_numbers(cotangent):
         lambda: (x * x).backward(cotangent), lambda: tn.grad(x * x, x, cotangent),
         lambda: tn.grad(x * x, x, cotangent, create_graph=True), lambda: tn.vjp(lambda x: x * x, x)[1](cotangent),
     ):  # fmt: skip
-        with pytest.raises(TypeError, match="a cotangent holds real numbers"):
+        with pytest.raises(TypeError, match="a cotangent must hold real numbers"):
             pull()
     assert x.grad is None
 
@@ -106,7 +106,7 @@ def test_places_and_shares_can_be_tensors():
         assert_array_equal(y.data, np.quantile(x.data, [0.25, 0.5]))
         assert_allclose(tn.grad(y, x, g).data, [g[0] / 2, g[0] / 2 + g[1], 0])
     for read in (np.quantile, np.percentile):
-        with pytest.raises(TypeError, match="q, which is a constant"):
+        with pytest.raises(TypeError, match="no gradient with respect to q"):
             read(x, Tensor(0.3, requires_grad=True))
 
 

@@ -275,7 +275,7 @@ def test_the_command_takes_all_options(own_module, capsys, arguments, status, wo
 
 def test_options_of_the_command_that_are_wrong_are_told(capsys):
     for option, words in (
-        ("--least n", "'n' is not NAME=VALUE, as c=3 is"),
+        ("--least n", "expected NAME=VALUE such as c=3, not 'n'"),
         ("--without none", "invalid choice: 'none'"),
     ):
         with pytest.raises(SystemExit):

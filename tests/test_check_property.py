@@ -703,7 +703,7 @@ def test_the_command_prints_the_report(here, capsys):
     assert out.startswith("WRONG_VALUE: the gradient of x is wrong")
     assert "x = np.array(" in out
     assert cli.main(["check"]) == 1
-    assert "TARGET is module:function" in capsys.readouterr().err
+    assert "TARGET must be module:function" in capsys.readouterr().err
     assert cli.main(["check", "nowhere:fn", "--axes", "n"]) == 1
     assert "No module named 'nowhere'" in capsys.readouterr().err
 
@@ -714,7 +714,7 @@ def test_the_self_test_says_what_it_found(monkeypatch, capsys):
     assert cli.main(["check", "--self-test", "--budget", "quick"]) == 0
     out = capsys.readouterr().out
     assert "3 of 3 known-wrong gradients were rejected" in out
-    assert "2 of 2 right gradients were accepted" in out
+    assert "2 of 2 correct gradients were accepted" in out
     # And that it can fail: a right gradient among the wrong ones, a wrong one among the right.
     right = CORRECT[0]
     harmless = replace(
@@ -722,7 +722,7 @@ def test_the_self_test_says_what_it_found(monkeypatch, capsys):
     )
     monkeypatch.setattr(cli, "MUTANTS", (harmless,))
     assert cli.main(["check", "--self-test", "--budget", "quick"]) == 1
-    assert "NOT AS IT SHOULD BE: harmless" in capsys.readouterr().out
+    assert "WRONGLY ACCEPTED: harmless" in capsys.readouterr().out
 
 
 def test_the_plugin_shows_a_report_in_the_place_of_a_traceback(tmp_path):

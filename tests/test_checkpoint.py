@@ -103,7 +103,7 @@ class Unreadable:
     ("entry", "error", "words"),
     [
         ({"__metadata__": np.ones(2)}, ValueError, "'__metadata__' is reserved"),
-        ({3: np.ones(2)}, TypeError, "keys of a state are strings, not 3"),
+        ({3: np.ones(2)}, TypeError, "keys of a state must be strings, not 3"),
         ({"absent": None}, TypeError, "'absent' has dtype object"),
         ({"text": np.array(["a"])}, TypeError, "'text' has dtype <U1"),
         ({"wide": np.ones(2, np.longdouble)}, TypeError, f"'wide' has dtype {np.dtype(np.longdouble)}"),
@@ -131,7 +131,7 @@ def test_a_whole_file_of_dtypes_that_numpy_has_not_is_said_to_be_that(tmp_path):
     ).encode()
     path = tmp_path / "m.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    with pytest.raises(ValueError, match=r"m\.safetensors holds what NumPy has no dtype for") as error:
+    with pytest.raises(ValueError, match=r"m\.safetensors contains dtypes that NumPy does not support") as error:
         tn.load(path)
     assert "'a.weight' has dtype BF16" in str(error.value)
     assert "'b' has dtype F8_E4M3" in str(error.value)

@@ -142,9 +142,9 @@ def test_explore_writes_one_page(arguments, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nope"], "'nope' is neither"), (["batch_norm", "--shape", "4,3", "--shape", "3"], "one --shape, not 2"),
-        (["instance_norm", "--shape", "4,3"], "more than one spatial element"), (["numpy:tanh"], "give --shape"),
-        (["builtins:max"], "has no signature: give --shape"),
+        (["nope"], "not 'nope'"), (["batch_norm", "--shape", "4,3", "--shape", "3"], "--shape once, not 2 times"),
+        (["instance_norm", "--shape", "4,3"], "more than one spatial element"), (["numpy:tanh"], "pass --shape"),
+        (["builtins:max"], "has no signature: pass --shape"),
         (["nowhere:fn", "--shape", "2"], "No module named 'nowhere'"),
     ],
 )  # fmt: skip

@@ -103,7 +103,7 @@ def test_what_a_row_refuses_leaves_it_as_it_was(make):
         with pytest.raises(error):
             refused()
         assert list(row) == before
-    with pytest.raises(TypeError, match=r"takes Modules, not ufunc \(layer 0\)"):
+    with pytest.raises(TypeError, match=r"requires Modules, not ufunc \(layer 0\)"):
         row.append(np.tanh)
 
 
@@ -250,7 +250,7 @@ def test_a_plain_list_of_modules_is_not_part_of_the_model_and_a_warning_says_so(
             self.order, self.kinds, self.sizes = [*self.layers][::-1], [nn.Linear], {"a": (1, 2)}
 
     with pytest.warns(
-        UserWarning, match=r"Plain\.rest is a list of Modules, whose parameters are not found.*ModuleList"
+        UserWarning, match=r"Plain\.rest is a list of Modules, so their parameters are not found.*ModuleList"
     ):
         assert len(list(Plain().parameters())) == 2
     for kind in (lambda m: (m,), lambda m: {"x": m}):

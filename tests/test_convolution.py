@@ -369,10 +369,10 @@ def test_repr():
         (lambda: nn.Conv2d(2, 2, 3, groups=0), "groups must be a positive integer, not 0"),
         (lambda: nn.Conv2d(4, 6, 3, groups=4), "groups=4 does not divide both in_channels=4 and out_channels=6"),
         (lambda: nn.Conv2d(6, 4, 3, groups=4), "groups=4 does not divide both in_channels=6 and out_channels=4"),
-        (lambda: nn.Conv2d(2, 2, 0), "kernel_size must be an integer of at least 1, or a pair of them, not 0"),
+        (lambda: nn.Conv2d(2, 2, 0), "kernel_size must be an integer >= 1, or a pair of them, not 0"),
         (lambda: nn.Conv2d(2, 2, (3, 3, 3)), r"kernel_size .* not \(3, 3, 3\)"),
         (lambda: nn.Conv2d(2, 2, 3, stride=(1, 0)), r"stride .* not \(1, 0\)"),
-        (lambda: nn.Conv2d(2, 2, 3, padding=-1), "padding must be an integer of at least 0, or a pair of them, not -1"),
+        (lambda: nn.Conv2d(2, 2, 3, padding=-1), "padding must be an integer >= 0, or a pair of them, not -1"),
         (lambda: nn.Conv2d(2, 2, 3, padding="half"), "padding .* not 'half'"),
         (lambda: nn.Conv2d(2, 2, True), "kernel_size .* not True"),
         (lambda: nn.MaxPool2d(1.5), "kernel_size .* not 1.5"),
@@ -393,9 +393,13 @@ def test_bad_arguments_are_refused_by_name(call, words):
         (nn.Conv2d(4, 2, 3, groups=2), (5, 2, 8, 8), "groups=2 expects 4 channels, got 2"),
         (nn.Conv2d(3, 2, 3), (8, 8), r"\(N, C, H, W\) or \(C, H, W\)"),
         (nn.Conv2d(3, 2, 3), (1, 5, 3, 8, 8), r"\(N, C, H, W\) or \(C, H, W\)"),
-        (nn.Conv2d(3, 2, (5, 3), padding=(1, 0)), (5, 3, 2, 9), r"windows of \(5, 3\) .* images of \(2, 9\)"),
+        (nn.Conv2d(3, 2, (5, 3), padding=(1, 0)), (5, 3, 2, 9), r"windows of size \(5, 3\) .* size \(2, 9\)"),
         (nn.MaxPool2d(2), (8, 8), r"max_pool2d expects an input of shape \(N, C, H, W\)"),
-        (nn.MaxPool2d((1, 4)), (2, 8, 3), r"max_pool2d: windows of \(1, 4\) are larger than images of \(8, 3\)"),
+        (
+            nn.MaxPool2d((1, 4)),
+            (2, 8, 3),
+            r"max_pool2d: windows of size \(1, 4\) are larger than images of size \(8, 3\)",
+        ),
         (nn.AvgPool2d(2), (1, 2, 3, 8, 8), r"avg_pool2d expects an input of shape \(N, C, H, W\)"),
         (nn.AvgPool2d(2), (1, 2, 0, 8), "avg_pool2d: windows"),
     ],
@@ -423,5 +427,5 @@ def test_bad_weights_are_refused_with_their_shape(weight, bias, words):
 def test_integers_have_nothing_to_pad_a_maximum_with():
     x = np.arange(16).reshape(1, 1, 4, 4)
     assert_array_equal(max_pool2d(x, 2), [[[[5, 7], [13, 15]]]])
-    with pytest.raises(TypeError, match="-inf, which int64 cannot hold"):
+    with pytest.raises(TypeError, match="-inf, which int64 cannot represent"):
         max_pool2d(x, 2, padding=1)

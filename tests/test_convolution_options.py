@@ -154,13 +154,13 @@ def test_repr_and_attributes_of_options():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: nn.Conv2d(2, 2, 3, stride=2, padding="same"), ValueError, r"'same' needs stride 1, not \(2, 2\)"),
+        (lambda: nn.Conv2d(2, 2, 3, stride=2, padding="same"), ValueError, r"'same' requires stride 1, not \(2, 2\)"),
         (lambda: nn.Conv2d(2, 2, 3, padding="half"), ValueError, "padding .* not 'half'"),
         (lambda: nn.Conv2d(2, 2, 3, padding_mode="wrap"), ValueError, "one of 'zeros', 'reflect', .*, not 'wrap'"),
-        (lambda: nn.Conv2d(2, 2, 3, dilation=0), ValueError, "dilation must be an integer of at least 1"),
-        (lambda: conv2d(random(1, 2, 5, 5), random(2, 2, 3, 3), dilation=3), ValueError, r"windows of \(7, 7\)"),
-        (lambda: conv2d(random(1, 2, 5, 5), random(2, 2, 3, 3), padding_mode="x"), ValueError, "padding_mode is"),
-        (lambda: nn.Conv1d(2, 2, (3, 3)), ValueError, r"kernel_size must be an integer of at least 1, not \(3, 3\)"),
+        (lambda: nn.Conv2d(2, 2, 3, dilation=0), ValueError, "dilation must be an integer >= 1"),
+        (lambda: conv2d(random(1, 2, 5, 5), random(2, 2, 3, 3), dilation=3), ValueError, r"windows of size \(7, 7\)"),
+        (lambda: conv2d(random(1, 2, 5, 5), random(2, 2, 3, 3), padding_mode="x"), ValueError, "padding_mode must"),
+        (lambda: nn.Conv1d(2, 2, (3, 3)), ValueError, r"kernel_size must be an integer >= 1, not \(3, 3\)"),
         (lambda: nn.Conv1d(2, 2, 3)(random(1, 2, 5, 5)), ValueError, r"conv1d expects .*\(N, C, L\) or \(C, L\), got"),
         (lambda: nn.Conv3d(2, 2, 3)(random(2, 5, 5)), ValueError, r"conv3d expects .*\(N, C, D, H, W\)"),
         (lambda: nn.MaxPool2d(2, dilation=0), ValueError, "dilation must"),

@@ -217,7 +217,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
             tn.draw_pattern("n c -> c", shape)
     with pytest.raises(ValueError, match="is kept but is not on the left"):
         tn.draw_pattern("n c -> k", (2, 3))
-    with pytest.raises(ValueError, match="which g=4 does not divide"):
+    with pytest.raises(ValueError, match="which is not divisible by g=4"):
         draw_norms(groups=4)
     with pytest.raises(ValueError, match="expected 4 axes"):
         draw_norms((2, 3))

@@ -122,8 +122,8 @@ def test_the_operation_that_refused_its_operands_is_a_box():
     drawing = stopped(step, array(4, 3), array(4, 3), error=ValueError)
     assert box(drawing) == (["@ 4×3, 4×3", "ValueError"], ["h", "weight"])
     assert shown(drawing.graph) == ["x", "×", "h", "unused", "weight", "@"]
-    assert drawing.caption == "ValueError: shapes (4, 3) and (4, 3) do not match in a matrix product"
-    assert "ValueError: shapes (4, 3)" in repr(drawing)
+    assert drawing.caption == "ValueError: matmul: shapes (4, 3) and (4, 3) do not match"
+    assert "ValueError: matmul: shapes (4, 3)" in repr(drawing)
     assert "shape=octagon" in drawing.source
 
 
@@ -281,7 +281,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_hide_the_error():
             x = x * 2
         return x @ np.ones((7, 7))
 
-    with pytest.raises(ValueError, match="matrix product") as raised:
+    with pytest.raises(ValueError, match="matmul: shapes") as raised:
         tn.draw(long, array(4, 3), max_nodes=5)
     assert not hasattr(raised.value, "drawing")
 

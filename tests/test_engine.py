@@ -112,7 +112,7 @@ def test_the_gradient_of_what_was_computed_is_none_and_a_warning_says_why():
     x = leaf(3)
     y = tn.named("y", x * 2)
     y.backward(random(3))
-    with pytest.warns(UserWarning, match=r"Tensor 'y' is None, for it was computed.*tn\.grad") as warned:
+    with pytest.warns(UserWarning, match=r"Tensor 'y', which is not a leaf, is None.*tn\.grad") as warned:
         assert y.grad is None
     assert warned[0].filename == __file__
     assert leaf(2).grad is None  # a leaf that no gradient has reached says nothing
@@ -132,7 +132,7 @@ def test_cotangents_must_fit(differentiate):
     with pytest.raises(ValueError, match=r"'y' has 6 elements.*cotangent"):
         differentiate(y, x, None)
     for wrong in (random(3), random(2, 1), random(), random(1, 2, 3), Tensor(random(3, 2))):
-        with pytest.raises(ValueError, match=r"cotangent has shape .* where Tensor 'y' has shape \(2, 3\)"):
+        with pytest.raises(ValueError, match=r"cotangent has shape .* but Tensor 'y' has shape \(2, 3\)"):
             differentiate(y, x, wrong)
     differentiate(y, x, random(2, 3).tolist())
 
@@ -151,7 +151,7 @@ def test_backward_with_nothing_recorded_is_an_error():
     with tn.no_grad():
         unrecorded = x * 2
     for y in (unrecorded, x, Tensor([1.0]) * 2, (x * 2).detach()):
-        with pytest.raises(RuntimeError, match="nothing was recorded"):
+        with pytest.raises(RuntimeError, match="was not recorded: no input requires a gradient"):
             y.backward()
 
 
@@ -218,9 +218,9 @@ def test_an_input_without_requires_grad_is_an_error_that_names_it():
     x, data = leaf(2), tn.tensor([1.0, 2.0], name="images")
     with pytest.raises(ValueError, match="input 1, Tensor 'images'"):
         tn.grad(x * data, [x, data], random(2))
-    with pytest.raises(TypeError, match="input 0 is not a Tensor but ndarray"):
+    with pytest.raises(TypeError, match="input 0 must be a Tensor, not ndarray"):
         tn.grad(x * data, [random(2)], random(2))
-    with pytest.raises(ValueError, match="2 outputs need as many cotangents"):
+    with pytest.raises(ValueError, match="2 outputs require a sequence of 2 cotangents"):
         tn.grad([x * 2, x * 3], x, [random(2)])
 
 
@@ -276,7 +276,7 @@ def test_backward_uses_the_arrays_it_computed_with():
     y = np.tanh(w * x)
     old = w.data
     w.data = old + 1
-    with pytest.raises(RuntimeError, match="multiply was computed before Tensor 'w' was given new data"):
+    with pytest.raises(RuntimeError, match="Tensor 'w' was given new data after multiply was computed"):
         tn.grad(y, x, g, create_graph=True)
     y.backward(g)
     equal(x.grad, g * (1 - y.data**2) * old)
@@ -291,7 +291,7 @@ def test_only_a_leafs_data_can_be_rebound_and_is_copied():
     with pytest.raises(ValueError, match=r"'x' has shape \(3,\)"):
         x.data = random(4)
     for change in ({"data": random(3)}, {"requires_grad": False}):
-        with pytest.raises(RuntimeError, match="computed"):
+        with pytest.raises(RuntimeError, match="is not a leaf"):
             setattr(x * 2, *change.popitem())
 
 

@@ -565,7 +565,7 @@ def test_weight_norm_takes_nothing_over_before_it_knows_all_is_well(arguments, e
         WeightNorm(layer, **arguments)
     assert layer.weight is weight
     for wrapper in (WeightNorm, WeightStandardization):
-        with pytest.raises(TypeError, match=f"{wrapper.__name__} takes a Module, not int"):
+        with pytest.raises(TypeError, match=f"{wrapper.__name__} requires a Module, not int"):
             wrapper(3)
 
 

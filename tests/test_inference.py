@@ -319,7 +319,7 @@ def state_of(model):
     ("model", "batches", "message"),
     [
         (Branches(), [np.ones((3, 2)), -np.ones((1, 2))], "at least two values"),
-        (Order(), [np.ones((3, 2)), -np.ones((3, 2))], "one order"),
+        (Order(), [np.ones((3, 2)), -np.ones((3, 2))], "same order of layers"),
         (Branches(), [np.ones((3, 2)), -np.ones((3, 3))], "num_features=2"),
         (Branches(), [], "at least one batch"),
     ],
@@ -338,13 +338,13 @@ def test_after_an_error_everything_is_as_it_was(model, batches, message):
 
 @pytest.mark.parametrize("batches", [np.ones((4, 2)), tn.tensor(np.ones((4, 2)))])
 def test_one_array_is_not_a_list_of_batches(batches):
-    with pytest.raises(TypeError, match=r"batches must be several inputs.* shape \(4, 2\)"):
+    with pytest.raises(TypeError, match=r"batches must be an iterable of inputs.* shape \(4, 2\)"):
         tn.recalibrate(nn.BatchNorm1d(2), batches)
 
 
 @pytest.mark.parametrize("function", [tn.fold_batch_norm, lambda model: tn.recalibrate(model, [])])
 def test_what_is_not_a_module_is_refused_by_name(function):
-    with pytest.raises(TypeError, match=r"(fold_batch_norm|recalibrate) takes a Module, not function"):
+    with pytest.raises(TypeError, match=r"(fold_batch_norm|recalibrate) requires a Module, not function"):
         function(lambda x: x)
 
 

@@ -262,7 +262,7 @@ ONE_ARRAY = [
 def test_layers_of_one_array_say_what_they_got_instead(layer, given):
     """As the state of a recurrent cell, given whole."""
     with pytest.raises(
-        TypeError, match=f"{type(layer).__name__} takes one array or Tensor, not {type(given).__name__}"
+        TypeError, match=f"{type(layer).__name__} requires one array or Tensor, not {type(given).__name__}"
     ):
         layer(given)
 

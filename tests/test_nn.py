@@ -155,12 +155,12 @@ def test_v17_one_error_lists_everything_and_nothing_is_loaded():
     state["scale"] = np.array([1, 2])
     state["inner.1.weight"] = np.ones(3, complex)
     state["count"] = np.array([1.0, 2.0])
-    with pytest.raises(ValueError, match="does not fit this Block") as error:
+    with pytest.raises(ValueError, match="cannot load this state into Block") as error:
         block.load_state_dict(state)
     for words in (
-        "unknown key 'surprise'", "missing key 'inner.0.weight'", "'inner.1.bias' has shape (3, 1) where (3,)",
-        "'scale' has dtype int64 where float64", "'inner.1.weight' has dtype complex128 where float32",
-        "'count' has dtype float64 where int64",
+        "unknown key 'surprise'", "missing key 'inner.0.weight'", "'inner.1.bias' has shape (3, 1), expected (3,)",
+        "'scale' has dtype int64, expected float64", "'inner.1.weight' has dtype complex128, expected float32",
+        "'count' has dtype float64, expected int64",
     ):  # fmt: skip
         assert words in str(error.value)
     assert_same_state(block, before)
@@ -431,7 +431,7 @@ def test_repr_nests():
 def test_a_parameter_is_not_replaced_by_what_is_none(wrong):
     layer = nn.Linear(2, 1)
     before = layer.weight
-    with pytest.raises(TypeError, match=r"Linear\.weight is a parameter and cannot become"):
+    with pytest.raises(TypeError, match=r"cannot assign .* to the parameter Linear\.weight"):
         layer.weight = wrong
     assert layer.weight is before
     layer.weight = nn.Parameter(np.ones((1, 2)))
@@ -461,7 +461,7 @@ class Unreadable:
 def test_what_cannot_be_read_is_part_of_the_one_error_too():
     layer = nn.BatchNorm1d(2)
     state = layer.state_dict() | {"weight": Unreadable(), "running_mean": [[1.0], [1.0, 2.0]], "more": 1}
-    with pytest.raises(ValueError, match="does not fit this BatchNorm1d") as error:
+    with pytest.raises(ValueError, match="cannot load this state into BatchNorm1d") as error:
         layer.load_state_dict(state)
     for words in (
         "'weight' cannot be read as an array: no such type",

@@ -35,7 +35,7 @@ def test_vjp_of_several_outputs_takes_a_cotangent_for_each(kind):
     assert_array_equal(y[1], x * x)
     for cotangents in (g, tuple(g), np.array(g), Tensor(np.array(g))):
         assert_allclose(pullback(cotangents), 2 * g[0] + 2 * x * g[1], rtol=1e-14)
-    with pytest.raises(ValueError, match="2 outputs need as many cotangents"):
+    with pytest.raises(ValueError, match="2 outputs require a sequence of 2 cotangents"):
         pullback(g[:1])
 
 
@@ -53,13 +53,15 @@ def test_jacobian_and_hvp_of_several_outputs_are_several(kind):
 @pytest.mark.parametrize("kind", [lambda x: None, lambda x: {"loss": x}, lambda x: (part for part in x), deque])
 def test_a_function_must_return_tensors(kind):
     for call in (tn.vjp, tn.jacobian, lambda fn, x: tn.hvp(fn, x, x)):
-        with pytest.raises(TypeError, match=r"the function returns (NoneType|dict|generator|deque), not a Tensor"):
+        with pytest.raises(
+            TypeError, match=r"the function must return a Tensor, .*, not (NoneType|dict|generator|deque)"
+        ):
             call(kind, random(2))
 
 
 def test_gradients_are_of_tensors():
     x = leaf(2)
-    for outputs, message in ((3.0, "output 0 is not a Tensor but float"), ([x * 2, 3.0], "output 1")):
+    for outputs, message in ((3.0, "output 0 must be a Tensor, not float"), ([x * 2, 3.0], "output 1")):
         with pytest.raises(TypeError, match=message):
             tn.grad(outputs, x)
 
@@ -102,7 +104,7 @@ def test_lists_of_tensors_that_would_be_constants_are_refused():
             lost()
     with pytest.raises(TypeError, match=r"np\.maximum"):
         np.clip(x, [x[0], 0.0], None)
-    with pytest.raises(TypeError, match=r"take the values with \.data"):
+    with pytest.raises(TypeError, match=r"use \.data for the values"):
         np.asarray(x.detach())
 
 
@@ -196,7 +198,7 @@ COMPLEX = {
 @pytest.mark.parametrize("meets", COMPLEX.values(), ids=list(COMPLEX))
 def test_complex_numbers_do_not_meet_a_gradient(meets):
     x = leaf(2, name="x")
-    with pytest.raises(TypeError, match=r"needs a gradient, which is real.*complex"):
+    with pytest.raises(TypeError, match=r"requires a gradient, so complex operands are not supported"):
         meets(x)
     want = np.asarray(meets(x.data) if meets is not COMPLEX["a Tensor"] else x.data - np.array([1j, 2]))
     with tn.no_grad():
@@ -353,7 +355,7 @@ def test_a_mean_is_right_to_the_last_place(dtype):
 
 
 def test_weights_of_counts_are_refused():
-    with pytest.raises(TypeError, match="weights would lose their gradient"):
+    with pytest.raises(TypeError, match="the gradient of weights= would be lost"):
         np.histogram([0.1, 0.7], weights=leaf(2))
     with pytest.raises(TypeError, match="no gradient here"):
         np.bincount([0, 1], weights=leaf(2))
@@ -361,7 +363,7 @@ def test_weights_of_counts_are_refused():
 
 def test_an_array_of_objects_is_refused_as_a_cast_too():
     for dtype in (object, "U4", "M8[s]"):
-        with pytest.raises(TypeError, match="holds numbers"):
+        with pytest.raises(TypeError, match="must hold numbers"):
             leaf(2).astype(dtype)
 
 

@@ -177,8 +177,8 @@ def test_coordinates_receive_a_gradient_too():
 
 REFUSED = {
     "a dtype of another kind": (lambda x: np.hstack([x, x], dtype=int), (4,), "int"),
-    "uneven split": (lambda x: np.split(x, 3), (4,), "size 4 does not split into 3"),
-    "split into nothing": (lambda x: np.array_split(x, 0), (4,), "at least 1 part, not 0"),
+    "uneven split": (lambda x: np.split(x, 3), (4,), "cannot split axis 0 of size 4 into 3"),
+    "split into nothing": (lambda x: np.array_split(x, 0), (4,), "parts must be at least 1, not 0"),
     "split an axis that is not": (lambda x: np.split(x, 2, axis=1), (4,), "axis 1"),
     "vsplit a vector": (lambda x: np.vsplit(x, 2), (4,), r"\(4,\)"),
     "dsplit a matrix": (lambda x: np.dsplit(x, 2), (4, 2), "axis 2"),

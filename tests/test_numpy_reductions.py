@@ -49,7 +49,7 @@ def test_masks_broadcast_and_initial_takes_part():
     same(lambda x: np.maximum.reduce(x, initial=0.5, where=SOME), x)
     same(lambda x: np.logaddexp.reduce(x, axis=1), x)
     same(np.logaddexp.reduce, x)
-    with pytest.raises(ValueError, match=r"max with where= needs initial="):
+    with pytest.raises(ValueError, match=r"max with where= requires initial="):
         np.max(leaf(x), where=SOME)
     with pytest.raises(ValueError, match="more dimensions"):
         np.sum(leaf(x[0]), where=SOME)

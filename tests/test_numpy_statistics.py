@@ -141,7 +141,7 @@ def test_quantiles_outside_and_of_nothing_are_errors():
         np.quantile(x, 0.5, weights=[1, 2, 3], method="inverted_cdf")
     for function in (np.quantile, np.percentile):
         for values in (x, x.data):
-            with pytest.raises(TypeError, match="constant"):
+            with pytest.raises(TypeError, match="no gradient with respect to q"):
                 function(values, leaf(0.5))
     for function in (np.median, lambda x: np.quantile(x, 0.5)):
         with pytest.raises(ValueError, match="zero elements"):

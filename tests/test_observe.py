@@ -276,8 +276,8 @@ def test_without_a_graph_there_is_no_gradient_norm_and_backward_says_why():
         y = model(random(4, 3))
     assert seen["0"][0].std.shape == (4,)
     for wrong, kind, words in (
-        (lambda: seen.backward(y, random(4, 4)), RuntimeError, "nothing was recorded"),
-        (lambda: seen.backward(model(random(4, 3))), ValueError, "needs a cotangent"),
+        (lambda: seen.backward(y, random(4, 4)), RuntimeError, "was not recorded"),
+        (lambda: seen.backward(model(random(4, 3))), ValueError, "requires a cotangent"),
         (lambda: seen.backward(model(random(4, 3)), random(4)), ValueError, "shape"),
     ):
         with pytest.raises(kind, match=words):
@@ -467,5 +467,5 @@ def test_statistics_of_float16_do_not_overflow():
 
 
 def test_what_is_not_a_module_cannot_be_observed():
-    with pytest.raises(TypeError, match="observe takes a Module, not function"), tn.observe(lambda x: x):
+    with pytest.raises(TypeError, match="observe requires a Module, not function"), tn.observe(lambda x: x):
         pass

@@ -149,14 +149,14 @@ def test_what_is_no_parameter_is_refused(make):
     for wrong, error, words in [
         (p, TypeError, "not one Tensor"), ([p.data], TypeError, "Parameters, not ndarray"),
         (nn.Linear(1, 1).named_parameters(), TypeError, "Parameters, not tuple"),
-        ([p, p], ValueError, "'p' was given twice"),
-        ([{"params": p}, {"params": [p]}], ValueError, "'p' was given twice"),
-        ([p * 2], ValueError, "computed, and no leaf"),
+        ([p, p], ValueError, "'p' is a duplicate"),
+        ([{"params": p}, {"params": [p]}], ValueError, "'p' is a duplicate"),
+        ([p * 2], ValueError, "is not a leaf"),
         ([], ValueError, "at least one"), ([{"params": "w"}], TypeError, "not str"),
     ]:  # fmt: skip
         with pytest.raises(error, match=words):
             make(wrong)
     optimizer = make([p])
-    with pytest.raises(ValueError, match="given twice"):
+    with pytest.raises(ValueError, match="is a duplicate"):
         optimizer.add_param_group({"params": [p]})
     assert len(optimizer.param_groups) == 1

@@ -54,9 +54,9 @@ MALFORMED = [
     ("n c", "one '->'"),
     ("n c -> c -> n", "one '->'"),
     ("n c - > c", "one '->'"),
-    ("n (g (c d)) -> n", "do not nest"),
-    ("n g) -> n", "')' closes no group"),
-    ("n () -> n", "')' closes no group"),
+    ("n (g (c d)) -> n", "parentheses cannot be nested"),
+    ("n g) -> n", "')' has no group of axes to close"),
+    ("n () -> n", "')' has no group of axes to close"),
     ("n (g c -> n", "'(' is not closed"),
     ("n 1 -> n", "'1' is not a name"),
     ("n c* -> n", "'c*' is not a name"),
@@ -64,8 +64,8 @@ MALFORMED = [
     ("n c n -> c", "axis 'n' occurs twice on the left"),
     ("n (n c) -> c", "axis 'n' occurs twice on the left"),
     ("... c ... -> c", "axis '...' occurs twice on the left"),
-    ("n (c ...) -> n", "'...' cannot stand inside parentheses"),
-    ("n c -> (c)", "parentheses stand on the left only"),
+    ("n (c ...) -> n", "'...' is not allowed inside parentheses"),
+    ("n c -> (c)", "parentheses are allowed only on the left"),
     ("n c -> h", "axis 'h' is kept but is not on the left"),
     ("n c -> ...", "axis '...' is kept but is not on the left"),
     ("-> c", "axis 'c' is kept but is not on the left, which has no axes"),
@@ -91,7 +91,7 @@ MISFITS = [
     ("n c -> c", (2,), {}, "expected 2 axes"),
     ("n c ... -> c", (2,), {}, "expected at least 2 axes"),
     ("n (g c) -> g", (2, 6), {}, "axis (g c) of size 6 needs a length for 'g' or 'c'"),
-    ("n (g c) -> g", (2, 6), {"g": 4}, "axis (g c) has size 6, which g=4 does not divide"),
+    ("n (g c) -> g", (2, 6), {"g": 4}, "axis (g c) has size 6, which is not divisible by g=4"),
     ("n (g c) -> g", (2, 6), {"g": 2, "c": 4}, "axis (g c) has size 6, which does not match g=2, c=4"),
     ("n c -> c", (2, 3), {"c": 4}, "axis 'c' has size 3, which does not match c=4"),
     ("n c -> c", (2, 3), {"h": 1}, "'h', which is not one of its axes"),
@@ -257,7 +257,7 @@ def test_axes_may_have_any_name_that_is_not_an_argument() -> None:
         assert_array_equal(tn.moments(x, pattern, **{name: 2})[0], tn.moments(x, "(a b) c -> a", a=2)[0])
         assert tn.describe(pattern, (6, 4), **{name: 2}).endswith("3 × 4 = 12 values each")
     for function in (tn.normalize, tn.moments):
-        with pytest.raises(ValueError, match="'eps' is an argument here; call the axis otherwise"):
+        with pytest.raises(ValueError, match="'eps' is the name of an argument; rename the axis"):
             function(x, "(eps b) c -> eps", eps=2)
     assert tn.describe("n eps -> n", (2, 3)) == "one mean and variance per n; 3 values each"
 
@@ -281,6 +281,6 @@ def test_lengths_are_integers_whatever_was_asked_before(wrong: Any) -> None:
 def test_a_shape_is_a_sequence_of_sizes(wrong: Any) -> None:
     for call in (partial(tn.describe, "a b -> a"), parse("a b -> a").fit):
         call((3, 4))
-        with pytest.raises(TypeError, match="a shape is a sequence of integers that are not negative"):
+        with pytest.raises(TypeError, match="a shape must be a sequence of non-negative integers"):
             call(wrong)
     assert tn.describe("a b -> a", [np.int64(3), 4]) == tn.describe("a b -> a", (3, 4))

@@ -131,7 +131,7 @@ def test_statistics_keep_a_floating_dtype_that_they_are_given():
     layer(random(4, 3))
     assert (layer.running_mean.dtype, layer.running_var.dtype) == (np.float64, np.float32)
     for wrong in (np.ones(3, complex), ["a", "b", "c"], np.array([None] * 3)):
-        with pytest.raises(TypeError, match=r"BatchNorm1d\.running_mean takes real numbers, not"):
+        with pytest.raises(TypeError, match=r"BatchNorm1d\.running_mean must hold real numbers, not"):
             layer.running_mean = wrong
 
 

@@ -70,7 +70,7 @@ def test_the_numbers_of_b_are_those_of_numpy(tour):
         close(row[2:4], (variance.min(), variance.max()))
         assert max(row[1], row[4]) < 1e-10
         assert row[5] == (x.max(axis=0) == x.min(axis=0)).sum()
-    assert f"{table.rows[2][5]} of 64 pixels never vary" in tour.b.number
+    assert f"{table.rows[2][5]} of 64 pixels are constant" in tour.b.number
     assert tour.b.holds
 
 
@@ -84,7 +84,7 @@ def test_the_numbers_of_c_are_the_closed_form(tour):
     size = np.linalg.norm(whole)
     close([row[1] for row in parts.rows], [np.linalg.norm(v) for v in (through_x, whole - through_x)] + [size, size])
     close([row[2] for row in parts.rows], [abs(v.sum(axis=0)).max() for v in (through_x, whole - through_x)] + [0, 0])
-    assert f"off by {100 * np.linalg.norm(through_x - whole) / size:.0f} %" in tour.c.number
+    assert f"the relative error is {100 * np.linalg.norm(through_x - whole) / size:.0f} %" in tour.c.number
     # Each wrong step finds the same gradient again: the bias grows in proportion to the steps, the loss stands still.
     steps, losses, norms, right_losses, right_norms = np.array(bias.rows).T
     assert_array_equal(steps, [0, 250, 500, 750, 1000])
@@ -140,7 +140,7 @@ def test_the_numbers_of_e_are_the_closed_form(tour):
 
 def test_the_family_counts_every_value_once(tour):
     (table,) = tour.h.tables
-    assert [row[0] for row in table.rows] == ["batch", "layer", "instance", "group", "a new one"]
+    assert [row[0] for row in table.rows] == ["batch", "layer", "instance", "group", "a new norm"]
     assert [row[4] for row in table.rows] == [4, 32, 128, 64, 128]
     assert {row[4] * row[5] for row in table.rows} == {32 * 4 * 4 * 4}
     assert tour.h.holds
@@ -161,9 +161,7 @@ def test_accuracies_are_shares_and_training_shows_in_the_curves(tour):
 def test_what_g_says_is_what_its_curves_show(tour):
     curves = tour.g.data["curves"]
     ends = {norm: curves[1, norm][:, -training.LAST :].mean() for norm in ("none", "batch")}
-    assert (
-        f"training loss ends at {ends['batch']:.3f} with batch norm, against {ends['none']:.3f} without" in tour.g.text
-    )
+    assert f"final training loss is {ends['batch']:.3f} with batch norm and {ends['none']:.3f} without" in tour.g.text
     assert f"training loss {ends['none']:.3f} and {ends['batch']:.3f}." in tour.g.number
     # Fewer than twenty steps of training help nobody; where the loss does fall, the text says that it gains.
-    assert ("gains too" in tour.g.text) == (ends["batch"] < ends["none"])
+    assert ("also gains" in tour.g.text) == (ends["batch"] < ends["none"])

@@ -1,4 +1,4 @@
-"""Normalization layers as plain compositions, on a small reverse-mode autograd engine written on NumPy.
+"""Normalization layers as compositions of primitives, on a small reverse-mode autograd engine built on NumPy.
 
 >>> import numpy as np, tinygrad_norm as tn
 >>> x = tn.tensor([[1.0, 2.0], [3.0, 6.0]], requires_grad=True)
@@ -13,5 +13,5 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-# The public names stand in __init__.pyi, with their types. What one of them needs is imported when it is first used.
+# The public names and their types are in __init__.pyi. Each name is imported when it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -38,22 +38,22 @@ from .nn.family import family_text
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="tinygrad-norm", description="Backpropagation through normalization: the story, on real data."
+        prog="tinygrad-norm", description="Draw, explore and check backpropagation through normalization layers."
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_norm {tn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     story = commands.add_parser(
-        "tour", help="the story of batch normalization on handwritten digits, with numbers and files"
+        "tour", help="demonstrate batch normalization on handwritten digits and write a report with pictures"
     )
     story.add_argument("--out", required=True, metavar="DIR", help="where to write the report and the pictures")
-    story.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
+    story.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     story.set_defaults(run=lambda options: tour.run(options.out, options.seed))
     _add_draw(commands)
     _add_explore(commands)
     _add_check(commands)
     add_exercise(commands)
-    info = commands.add_parser("info", help="what is installed, or the family of normalizations")
-    info.add_argument("topic", nargs="?", choices=["norms"], help="norms: what each is normalized over, and made of")
+    info = commands.add_parser("info", help="print installed versions, or the family of normalizations")
+    info.add_argument("topic", nargs="?", choices=["norms"], help="norms: print the axes and parameters of each norm")
     info.set_defaults(run=lambda options: print(family_text() if options.topic else _installed()))
     options = parser.parse_args(arguments)
     if getattr(options, "seed", 0) < 0:
@@ -63,52 +63,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, RenderError, UsageError) as error:
         print(f"tinygrad-norm: {error}", file=sys.stderr)
         return 1
-    # A check has a status of its own; the others return what they made.
+    # Only a check returns a status.
     return status if isinstance(status, int) else 0
 
 
 class UsageError(Exception):
-    """What the command was asked for cannot be done; the message says why, in one line."""
+    """An error in the use of the command, with a message of one line."""
 
 
 def _add_draw(commands: Any) -> None:
     """Declare ``tinygrad-norm draw``."""
-    picture = commands.add_parser("draw", help="the computation graph of a normalization, or of a function of your own")
+    picture = commands.add_parser("draw", help="draw the computation graph of a normalization or of your own function")
     picture.add_argument(
-        "target", metavar="TARGET", help=f"{', '.join(EXAMPLES)}, or module:function, found from this directory"
+        "target", metavar="TARGET", help=f"{', '.join(EXAMPLES)}, or module:function in the current directory"
     )
-    picture.add_argument("-o", "--out", required=True, metavar="FILE", help="ending in .svg, .dot, .png, .pdf or .html")
     picture.add_argument(
-        "--shape", action="append", type=_shape, metavar="N,C,...", help="of an input; once for each of a function's"
+        "-o", "--out", required=True, metavar="FILE", help="output file: .svg, .dot, .png, .pdf or .html"
     )
-    picture.add_argument("--groups", type=int, default=2, help="of group_norm (default: 2)")
-    picture.add_argument("--seed", type=int, default=0, help="of the values (default: 0)")
-    picture.add_argument("--backward", action="store_true", help="draw the gradient, too")
-    picture.add_argument("--values", action="store_true", help="write dtypes and values into the boxes")
-    picture.add_argument("--detail", choices=["full", "slide"], help="slide: reshapes and casts folded (default: full)")
-    picture.add_argument("--fit", choices=[*FRAMES], help="where the picture is shown; slide is then the usual detail")
-    picture.add_argument("--collapse", type=_depth_or_name, metavar="N|NAME", help="scopes that become one box each")
-    picture.add_argument("--open", action="append", metavar="NAME", help="named steps, as softmax, shown from inside")
-    picture.add_argument("--repeat", action="store_true", help="draw equal boxes that follow each other once")
     picture.add_argument(
-        "--axes", action="append", metavar="'N C H W'", help="names of the axes, for a rank; for one array 'x=N C'"
+        "--shape", action="append", type=_shape, metavar="N,C,...", help="shape of an input; repeat for each input"
     )
-    picture.add_argument("--theme", choices=["light", "dark"], default="light")
-    picture.add_argument("--max-nodes", type=int, default=400, metavar="N", help="collapse above it (default: 400)")
+    picture.add_argument("--groups", type=int, default=2, help="number of groups of group_norm (default: 2)")
+    picture.add_argument("--seed", type=int, default=0, help="random seed of the inputs (default: 0)")
+    picture.add_argument("--backward", action="store_true", help="also draw the gradient")
+    picture.add_argument("--values", action="store_true", help="show dtypes and values in the boxes")
+    picture.add_argument("--detail", choices=["full", "slide"], help="slide: hide reshapes and casts (default: full)")
+    picture.add_argument(
+        "--fit", choices=[*FRAMES], help="medium to fit the picture to; the default detail is then slide"
+    )
+    picture.add_argument("--collapse", type=_depth_or_name, metavar="N|NAME", help="draw scopes as one box each")
+    picture.add_argument("--open", action="append", metavar="NAME", help="named step to expand, such as softmax")
+    picture.add_argument("--repeat", action="store_true", help="draw consecutive equal boxes only once")
+    picture.add_argument(
+        "--axes", action="append", metavar="'N C H W'", help="names of the axes for a rank; for one array 'x=N C'"
+    )
+    picture.add_argument("--theme", choices=["light", "dark"], default="light", help="colour theme (default: light)")
+    picture.add_argument(
+        "--max-nodes", type=int, default=400, metavar="N", help="collapse larger graphs (default: 400)"
+    )
     picture.set_defaults(run=_draw)
 
 
 def _add_explore(commands: Any) -> None:
     """Declare ``tinygrad-norm explore``."""
-    page = commands.add_parser("explore", help="a page that steps through a normalization, or a function of your own")
+    page = commands.add_parser("explore", help="write a page that steps through a normalization or your own function")
     known = ", ".join((*norms(), "norms"))
     page.add_argument("target", metavar="TARGET", help=f"{known} (all of them on the same numbers), or module:function")
-    page.add_argument("-o", "--out", required=True, metavar="FILE", help="ending in .html")
+    page.add_argument("-o", "--out", required=True, metavar="FILE", help="output file: .html")
     page.add_argument(
-        "--shape", action="append", type=_shape, metavar="N,C,...", help="of an input; once for each of a function's"
+        "--shape", action="append", type=_shape, metavar="N,C,...", help="shape of an input; repeat for each input"
     )
-    page.add_argument("--groups", type=int, default=2, help="of group_norm and norms (default: 2)")
-    page.add_argument("--seed", type=int, default=0, help="of the values (default: 0)")
+    page.add_argument("--groups", type=int, default=2, help="number of groups of group_norm and norms (default: 2)")
+    page.add_argument("--seed", type=int, default=0, help="random seed of the inputs (default: 0)")
     page.set_defaults(run=_explore)
 
 
@@ -116,7 +122,7 @@ def _explore(options: argparse.Namespace) -> None:
     try:
         if options.target in norms() or options.target == "norms":
             if len(options.shape or ()) > 1:
-                raise UsageError(f"{options.target} has one input: give one --shape, not {len(options.shape)}")
+                raise UsageError(f"{options.target} has one input: pass --shape once, not {len(options.shape)} times")
             images = options.target in ("norms", "instance_norm", "group_norm")
             shape = options.shape[0] if options.shape else (2, 4, 2, 2) if images else (4, 3)
             if options.target == "norms":
@@ -130,7 +136,7 @@ def _explore(options: argparse.Namespace) -> None:
     except (UsageError, OSError, RenderError):
         raise
     except Exception as error:
-        # The user's own code can raise anything.
+        # The user's code can raise any error.
         raise _told(options.target, error) from error
 
 
@@ -141,32 +147,42 @@ def _add_check(commands: Any) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="module:function of Tensors; or module:forward,backward of arrays; or module:Class that has both",
+        help="module:function for Tensors; module:forward,backward for arrays; or module:Class with both methods",
     )
     checks.add_argument(
         "--axes",
         action="append",
         metavar="'[NAME=]N C'",
-        help="names of an input's axes; once for each input: a property check",
+        help="names of the axes of an input, for a property check; repeat for each input",
     )
-    for name, one in (("least", "AXIS=SIZE"), ("multiples", "AXIS=SIZE"), ("domains", "NAME=DOMAIN")):
-        checks.add_argument(f"--{name}", action="append", type=_named, metavar=one, default=[], help="of --axes")
-    checks.add_argument("--without", action="append", choices=EDGES, metavar="EDGE", default=[], help="edges left out")
-    checks.add_argument("--wrt", action="append", metavar="NAME", help="the inputs that count (default: all)")
-    checks.add_argument("--rtol", type=float, default=1e-6, help="how far gradients may be apart (default: 1e-6)")
-    checks.add_argument("--strict", action="store_true", help="shared memory, dtypes and unjudged points fail, too")
-    checks.add_argument("--shape", action="append", type=_shape, metavar="N,C,...", help="of an input, at one point")
-    checks.add_argument("--order", type=int, default=1, help="derivatives up to this order (default: 1)")
-    checks.add_argument("--budget", choices=tuple(BUDGETS), default="normal")
-    checks.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default: 0)")
+    for name, one, text in (
+        ("least", "AXIS=SIZE", "smallest size of an axis, with --axes"),
+        ("multiples", "AXIS=SIZE", "number that divides the size of an axis, with --axes"),
+        ("domains", "NAME=DOMAIN", "domain of the values of an input, with --axes"),
+    ):
+        checks.add_argument(f"--{name}", action="append", type=_named, metavar=one, default=[], help=text)
     checks.add_argument(
-        "--self-test", action="store_true", help="every known-wrong gradient must fail, every right one pass"
+        "--without", action="append", choices=EDGES, metavar="EDGE", default=[], help="edge case to leave out"
+    )
+    checks.add_argument("--wrt", action="append", metavar="NAME", help="input to check (default: all)")
+    checks.add_argument("--rtol", type=float, default=1e-6, help="relative tolerance (default: 1e-6)")
+    checks.add_argument(
+        "--strict", action="store_true", help="also fail for shared memory, wrong dtypes and points without a verdict"
+    )
+    checks.add_argument(
+        "--shape", action="append", type=_shape, metavar="N,C,...", help="shape of an input, for a check at one point"
+    )
+    checks.add_argument("--order", type=int, default=1, help="highest order of derivatives (default: 1)")
+    checks.add_argument("--budget", choices=tuple(BUDGETS), default="normal", help="effort (default: normal)")
+    checks.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    checks.add_argument(
+        "--self-test", action="store_true", help="check that known-wrong gradients fail and correct ones pass"
     )
     checks.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Print a report, and return the status: 1 where a gradient is wrong."""
+    """Print a report and return the exit status: 1 if a gradient is wrong."""
     if options.self_test:
         return _self_test(options)
     try:
@@ -204,7 +220,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _axes(options: argparse.Namespace) -> tn.check.Inputs:
-    """Return the inputs that ``--axes`` and the options about it describe."""
+    """Return the inputs described by ``--axes`` and its options."""
     named = [axes.rpartition("=")[::2] for axes in options.axes]
     axes = dict(named) if all(name for name, _ in named) else {}
     sizes = {name: {axis: int(size) for axis, size in getattr(options, name)} for name in ("least", "multiples")}
@@ -216,12 +232,12 @@ def _axes(options: argparse.Namespace) -> tn.check.Inputs:
 def _named(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, as c=3 is")
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE such as c=3, not {text!r}")
     return name, value
 
 
 def _self_test(options: argparse.Namespace) -> int:
-    """Check the checker: its negative control."""
+    """Check that the checker rejects known-wrong gradients and accepts correct ones."""
     missed, alarms, verdicts = [], [], Counter[str]()
     for case in tqdm((*CORRECT, *MUTANTS), desc="self-test", unit="gradient", leave=False, disable=None):
         try:
@@ -238,9 +254,11 @@ def _self_test(options: argparse.Namespace) -> int:
                 missed.append(case.name)
     print(f"{len(MUTANTS) - len(missed)} of {len(MUTANTS)} known-wrong gradients were rejected:")
     print("\n".join(f"  {verdict:<24} {count}" for verdict, count in verdicts.most_common()))
-    print(f"{len(CORRECT) - len(alarms)} of {len(CORRECT)} right gradients were accepted.")
-    for name in (*missed, *alarms):
-        print(f"  NOT AS IT SHOULD BE: {name}")
+    print(f"{len(CORRECT) - len(alarms)} of {len(CORRECT)} correct gradients were accepted.")
+    for name in missed:
+        print(f"  WRONGLY ACCEPTED: {name}")
+    for name in alarms:
+        print(f"  WRONGLY REJECTED: {name}")
     return 1 if missed or alarms else 0
 
 
@@ -248,21 +266,21 @@ def _imported(target: str) -> Any:
     """Import ``module:function`` from the current directory."""
     module, _, name = target.partition(":")
     if not (module and name):
-        raise UsageError(f"TARGET is module:function; {target!r} is not")
+        raise UsageError(f"TARGET must be module:function, not {target!r}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     return attrgetter(name)(importlib.import_module(module))
 
 
 def _told(target: str, error: Exception) -> UsageError:
-    """Return an error of somebody's code in one line."""
+    """Return an error in the user's code as a usage error of one line."""
     return UsageError(f"{target}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _shape(text: str) -> tuple[int, ...]:
     sizes = text.split(",")
     if not all(size.isdecimal() for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape, as 8,3 is")
+        raise argparse.ArgumentTypeError(f"expected a shape such as 8,3, not {text!r}")
     return tuple(map(int, sizes))
 
 
@@ -282,7 +300,7 @@ def _draw(options: argparse.Namespace) -> None:
     except UsageError:
         raise
     except Exception as error:
-        # The user's own code can raise anything.
+        # The user's code can raise any error.
         raise _told(options.target, error) from error
     try:
         drawing = tn.draw(
@@ -304,40 +322,40 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _norm(options: argparse.Namespace) -> Any:
-    """Return a norm of random values."""
+    """Return the output of a norm for random inputs."""
     example = EXAMPLES[options.target]
     shapes = options.shape or [example.shape]
     if len(shapes) != 1:
-        raise UsageError(f"{options.target} has one input: give one --shape, not {len(shapes)}")
+        raise UsageError(f"{options.target} has one input: pass --shape once, not {len(shapes)} times")
     affine = shapes[0][example.affine]
     names, shapes = ["x", *example.parameters], [shapes[0], *[affine] * len(example.parameters)]
     return example.call(*_inputs(names, shapes, options.seed), groups=options.groups)
 
 
 def _own(options: argparse.Namespace) -> Any:
-    """Return what a function of the user's makes of random values."""
+    """Return the output of the user's function for random inputs."""
     function, inputs = _own_function(options, EXAMPLES)
     return function(*inputs)
 
 
 def _own_function(options: argparse.Namespace, known: Iterable[str]) -> tuple[Any, list[tn.Tensor]]:
-    """Import a function of the user's, and make random values for it."""
+    """Import the user's function and make random inputs for it."""
     module, _, name = options.target.partition(":")
     if not (module and name):
-        raise UsageError(f"TARGET is one of {', '.join(known)}, or module:function; {options.target!r} is neither")
+        raise UsageError(f"TARGET must be one of {', '.join(known)}, or module:function, not {options.target!r}")
     function = _imported(options.target)
     shapes = options.shape or []
     return function, _inputs(_names(options.target, function, len(shapes)), shapes, options.seed)
 
 
 def _names(target: str, function: Any, count: int) -> list[str]:
-    """Return the names of a function's first ``count`` parameters; refuse a number that it does not take."""
+    """Return the names of a function's first ``count`` parameters, or raise if it does not take that number."""
     try:
         parameters = [*inspect.signature(function).parameters.values()]
     except ValueError:
         # NumPy's ufuncs have signatures since 2.4, and many built-in functions have none.
         if not count:
-            raise UsageError(f"{target} has no signature: give --shape for each input, as in --shape 8,3") from None
+            raise UsageError(f"{target} has no signature: pass --shape for each input, as in --shape 8,3") from None
         return [f"x{i}" for i in range(count)]
     single = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = sum(p.default is p.empty for p in single)
@@ -345,7 +363,8 @@ def _names(target: str, function: Any, count: int) -> list[str]:
     names = [*(p.name for p in single), *more]
     if not needed <= count <= len(names):
         takes = ", ".join(names) or "nothing"
-        raise UsageError(f"{target} takes {takes}: give --shape for each, as in --shape 8,3 --shape 3, not {count}")
+        what = f"{target} takes {takes}: pass --shape for each, as in --shape 8,3 --shape 3"
+        raise UsageError(f"{what}; it was passed {count} times")
     return names[:count]
 
 
@@ -356,7 +375,7 @@ def _inputs(names: Sequence[str], shapes: Sequence[tuple[int, ...]], seed: int) 
 
 
 def _installed() -> str:
-    """Return versions, and what is optional and here or not."""
+    """Return the versions of installed packages, and the purpose of optional packages that are missing."""
     lines = [("tinygrad_norm", tn.__version__), ("Python", platform.python_version())]
     optional = {
         "numpy": "", "graphviz": "", "hypothesis": "", "wasmtime": "pictures without Graphviz's dot",

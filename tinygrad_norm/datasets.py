@@ -1,4 +1,4 @@
-"""Real handwritten digits, small enough to ship."""
+"""A small dataset of handwritten digits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .engine.operators import Array
 
 
 class Digits(NamedTuple):
-    """Digits as rows of 64 float32 pixels from 0 to 1, with labels from 0 to 9, divided for training and test."""
+    """Digits as rows of 64 float32 pixels from 0 to 1, with labels from 0 to 9, split into training and test sets."""
 
     train_images: Array
     train_labels: Array
@@ -23,7 +23,7 @@ def load_digits() -> tuple[Array, Array]:
     """Return 1797 images of digits, uint8 ``(1797, 8, 8)`` from 0 to 16, and their labels, uint8 ``(1797,)``.
 
     Source: E. Alpaydin and C. Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-    Repository, the test part, CC BY 4.0.
+    Repository, test set, CC BY 4.0.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def load_digits() -> tuple[Array, Array]:
 
 
 def split_digits(seed: int = 0, test: int = 360) -> Digits:
-    """Return the digits in random order, scaled to 0 .. 1 and flattened, the last ``test`` of them for testing.
+    """Return the digits in random order, flattened and scaled to [0, 1]; the last ``test`` form the test set.
 
     Examples
     --------

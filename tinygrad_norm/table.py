@@ -1,4 +1,4 @@
-"""A table of numbers, and how it is written: as text for a terminal, as Markdown, as HTML."""
+"""A table of numbers, written as text, Markdown or HTML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; numbers are shown with three significant digits, an absent one (None) as "-".
+    """A table with headings. Numbers are shown with three significant digits, None as "-".
 
     Examples
     --------
@@ -31,7 +31,7 @@ class Table:
         return [[shown(cell) for cell in row] for row in self.rows]
 
     def text(self) -> str:
-        """Return the table in columns for a terminal, numbers to the right."""
+        """Return the table as text in columns, with numbers aligned to the right."""
         lines = [list(self.headings), *self.cells()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = [_alignment(column) for column in zip(*self.rows, strict=True)] or ["<"] * len(widths)
@@ -61,7 +61,7 @@ class Table:
 
 
 def shown(value: Any) -> str:
-    """Return a number with three significant digits, None as "-", anything else as it is.
+    """Return a number with three significant digits, None as "-", and anything else as text.
 
     Examples
     --------

@@ -216,5 +216,5 @@ def test_what_pytorch_refuses_is_refused(name, args, options, shape):
     x = np.zeros(shape, np.float32)
     with pytest.raises((ValueError, RuntimeError, IndexError)):
         getattr(torch.nn, name)(*args, **options)(torch.tensor(x))
-    with pytest.raises(ValueError, match=r"shape|groups|padding|stride|kernel_size|divisor|p is a probability"):
+    with pytest.raises(ValueError, match=r"shape|groups|padding|stride|kernel_size|divisor|p must be a probability"):
         getattr(tn.nn, name)(*args, **options)(x)

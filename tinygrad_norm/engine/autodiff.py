@@ -1,4 +1,4 @@
-"""Gradients as functions: grad, vjp, jacobian, hvp. Each is a few lines around `backpropagate`."""
+"""Functional differentiation: grad, vjp, jacobian and hvp, each a few lines around `backpropagate`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ def grad(
     cotangents: Any = None,
     create_graph: bool = False,
 ) -> Any:
-    """Return the gradients of the outputs with respect to the inputs, and accumulate nothing.
+    """Return the gradients of the outputs with respect to the inputs, without accumulating them.
 
     Parameters
     ----------
     outputs : Tensor or sequence of Tensors
+        The Tensors to differentiate.
     inputs : Tensor or sequence of Tensors
         Leaves or intermediate results; each must require a gradient.
     cotangents : array_like or Tensor, or a sequence of them, optional
-        ``dL/dy`` for each output, of its shape; cast to its dtype. 1 for outputs with one element.
+        ``dL/dy`` for each output ``y``, of the same shape; cast to the dtype of ``y``. The default for an output with
+        one element is 1.
     create_graph : bool
-        Record the backward pass, also under ``no_grad``, so that the gradients can be differentiated again.
+        Record the backward pass, even under ``no_grad``, so that the gradients can be differentiated again.
 
     Returns
     -------
     Tensor or tuple of Tensors
-        As ``inputs``: a Tensor for a Tensor, a tuple for a sequence; each of its input's shape and dtype. Zeros for an
-        input that the outputs do not depend on.
+        One Tensor if ``inputs`` is a Tensor, otherwise a tuple. Each gradient has the shape and dtype of its input. It
+        is zero if the outputs do not depend on the input.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def grad(
     if isinstance(outputs, Tensor) or cotangents is None:
         cotangents = (cotangents,) * len(ys)
     if not hasattr(cotangents, "__len__") or len(cotangents) != len(ys):
-        raise ValueError(f"{len(ys)} outputs need as many cotangents, one for each")
+        raise ValueError(f"{len(ys)} outputs require a sequence of {len(ys)} cotangents, one for each output")
     for i, x in enumerate(xs):
         if not x._requires_grad:
             raise ValueError(f"input {i}, {x._label()}, does not require a gradient; create it with requires_grad=True")
@@ -70,7 +72,7 @@ def tensors_of(what: str, given: Any) -> tuple[Tensor, ...]:
     tensors = (given,) if isinstance(given, Tensor) or not hasattr(given, "__iter__") else tuple(given)
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
-            raise TypeError(f"{what} {i} is not a Tensor but {type(x).__name__}")
+            raise TypeError(f"{what} {i} must be a Tensor, not {type(x).__name__}")
     return tensors
 
 
@@ -89,21 +91,22 @@ def _gradient(x: Tensor, found: Any) -> Tensor:
 
 
 def vjp(fn: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[..., Any]]:
-    """Return ``fn(*inputs)`` and the function that pulls a cotangent back to the inputs, which can be called again.
+    """Return ``fn(*inputs)`` and its pullback, which maps a cotangent to the gradients of the inputs.
 
     Parameters
     ----------
     fn : callable
-        Takes Tensors, returns a Tensor, or a tuple or list of them.
+        Takes Tensors and returns a Tensor, or a tuple or list of Tensors.
     *inputs : arrays or Tensors of floating dtype
-        Where they are differentiated at. Given arrays only, the results are arrays, too.
+        The point at which ``fn`` is differentiated. If all inputs are arrays, the results are arrays, too.
 
     Returns
     -------
     y : array or Tensor, or a tuple or list of them
+        The output.
     pullback : callable
-        ``pullback(cotangent)`` returns the gradient, or a tuple of gradients if there are several inputs. Of several
-        outputs it takes one cotangent for each, in a sequence.
+        ``pullback(cotangent)`` returns the gradient, or a tuple of gradients if there are several inputs. For several
+        outputs, pass a sequence with one cotangent for each. The pullback can be called repeatedly.
 
     Raises
     ------
@@ -134,12 +137,13 @@ def jacobian(fn: Callable[[Any], Any], x: Any) -> Any:
     Parameters
     ----------
     fn : callable
-        Takes a Tensor, returns a Tensor, or a tuple or list of them.
+        Takes a Tensor and returns a Tensor, or a tuple or list of them.
     x : array or Tensor of floating dtype
+        The point at which ``fn`` is differentiated.
 
     Returns
     -------
-    array or Tensor, as ``x``; a tuple or list of them, as ``fn`` returns
+    array or Tensor, like ``x``; a tuple or list of them if ``fn`` returns one
         Shape ``y.shape + x.shape``, dtype of ``x``.
 
     Examples
@@ -164,17 +168,18 @@ def jacobian(fn: Callable[[Any], Any], x: Any) -> Any:
 
 
 def hvp(fn: Callable[[Any], Any], x: Any, v: Any) -> Any:
-    """Return the Hessian of a scalar function times a vector, without building the Hessian.
+    """Return the product of a scalar function's Hessian with a vector, without computing the Hessian.
 
     Parameters
     ----------
     fn : callable
-        Takes a Tensor, returns a Tensor with one element, or a tuple or list of them.
-    x, v : arrays or Tensors of one shape
+        Takes a Tensor and returns a Tensor with one element, or a tuple or list of them.
+    x, v : arrays or Tensors of the same shape
+        The point at which ``fn`` is differentiated, and the vector.
 
     Returns
     -------
-    array or Tensor, as ``x``; a tuple or list of them, as ``fn`` returns
+    array or Tensor, like ``x``; a tuple or list of them if ``fn`` returns one
 
     Examples
     --------
@@ -196,21 +201,21 @@ def _leaf(x: Any) -> Tensor:
 
 
 def _like(inputs: Sequence[Any]) -> Callable[[Tensor], Any]:
-    """Return what turns a Tensor into what the inputs are: arrays stay among arrays."""
+    """Return a function that converts a Tensor to the kind of the inputs: to an array if all of them are arrays."""
     return (lambda y: y) if any(isinstance(x, Tensor) for x in inputs) else Tensor.numpy
 
 
 def _evaluated(fn: Callable[..., Any], leaves: Sequence[Tensor]) -> Any:
-    """Return what a function gives: a Tensor, or a tuple or list of Tensors."""
+    """Return the output of a function: a Tensor, or a tuple or list of Tensors."""
     with surrounding(recording=True):
         y = fn(*leaves)
     if not (isinstance(y, Tensor | np.ndarray | tuple | list) or np.isscalar(y)):
-        raise TypeError(f"the function returns {type(y).__name__}, not a Tensor, or a tuple or list of Tensors")
+        raise TypeError(f"the function must return a Tensor, or a tuple or list of Tensors, not {type(y).__name__}")
     return _each(y, lambda part: part if isinstance(part, Tensor) else Tensor(part))
 
 
 def _each(y: Any, function: Callable[[Any], Any]) -> Any:
-    """Return a function of the output, or of each of several, in a tuple or list as they are."""
+    """Apply a function to the output, or to each output in a tuple or list."""
     if not isinstance(y, tuple | list):
         return function(y)
     return list(map(function, y)) if isinstance(y, list) else tuple(map(function, y))

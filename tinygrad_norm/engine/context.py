@@ -1,7 +1,7 @@
-"""What surrounds an operation while it is computed: is it recorded, in which scope, on whose behalf.
+"""The state in which an operation runs: whether it is recorded, in which scope, and for which derivative.
 
-One immutable `State` stands in one context variable, so threads and tasks have their own, and an operation looks it
-up once. Every `with` restores the field it changed, by value, and leaves the other fields as it finds them.
+A context variable holds one immutable `State`, so each thread and task has its own, and an operation looks it up once.
+Every context manager restores the fields that it changed and leaves the others alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Scope:
-    """One entry into ``with scope(name)``: two entries are two scopes, though their names be equal."""
+    """One entry into ``with scope(name)``. Two entries are two scopes, even if they have the same name."""
 
     __slots__ = ("name", "parent")
 
@@ -26,19 +26,19 @@ class Scope:
 
     @property
     def path(self) -> tuple[Scope, ...]:
-        """The scopes around and including this one, outermost first."""
+        """The enclosing scopes and this one, outermost first."""
         return (*self.parent.path, self) if self.parent else (self,)
 
 
 class State(NamedTuple):
-    """What an operation finds around it.
+    """The state in which an operation runs.
 
-    ``order``, ``differentiates`` and ``operand`` say what it is in a gradient: of which order of differentiation (0 in
-    the forward pass), made for which node, by the rule for which operand; no operand for a sum of contributions.
-    ``examined`` says that a checker or an explorer is running the code, so that layers leave their buffers alone, and
-    ``origins`` that data, too, keep how they were computed: what needs no gradient, comparisons, indices. ``analytic``
-    says that a complex step is being taken, so that what branches does so by the real part. A ``trail`` keeps what is
-    computed, in case an error comes. A ``fuser`` computes compositions in its own way.
+    ``order``, ``differentiates`` and ``operand`` describe an operation in a backward pass: its order of differentiation
+    (0 in the forward pass), the node that it differentiates, and the operand whose rule it belongs to (None for a sum
+    of contributions). ``examined`` is set while a checker or an explorer runs the code: layers then do not update their
+    buffers. With ``origins``, operations without a gradient, comparisons and index functions are recorded, too.
+    ``analytic`` is set during a complex step: functions then branch on the real part. ``trail`` collects the computed
+    Tensors for error reports. ``fuser`` handles the calls of compositions.
     """
 
     recording: bool = True
@@ -58,7 +58,7 @@ STATE: ContextVar[State] = ContextVar("tinygrad_norm", default=State())  # noqa:
 
 @contextmanager
 def surrounding(**fields: Any) -> Iterator[None]:
-    """Set the given fields of the State for the duration of a ``with``."""
+    """Set fields of the State for the duration of a ``with`` block."""
     before = STATE.get()
     STATE.set(before._replace(**fields))
     try:
@@ -68,11 +68,11 @@ def surrounding(**fields: Any) -> Iterator[None]:
 
 
 def differentiating(tensors: Iterable[Any]) -> AbstractContextManager[None]:
-    """Record what follows as a derivative, one order higher than the highest of what was computed."""
+    """Record the following operations as a derivative, one order higher than the highest order of the Tensors."""
     highest = max((tensor.node.order for tensor in tensors), default=0)
     return surrounding(recording=True, order=highest + 1, scope=None, differentiates=None, operand=None)
 
 
 def record_for(node: Node | None, operand: int | None) -> None:
-    """Record what follows beside the node it differentiates."""
+    """Record the following operations as the derivative of a node, in its scope."""
     STATE.set(STATE.get()._replace(scope=node.scope if node else None, differentiates=node, operand=operand))

@@ -1,7 +1,7 @@
-"""What a Tensor is to NumPy and to Python's operators, and the table in which it looks up what they do.
+"""Tensor's operators and methods, its NumPy protocols, and the table of implementations that they use.
 
-`FUNCTIONS` maps NumPy's functions to their implementations. The modules in `engine/ops` fill it, so nothing here
-imports upward, and the operators and methods keep their names and types.
+`FUNCTIONS` maps NumPy functions to their implementations for Tensors. The modules in `engine/ops` fill it, so this
+module does not import them, and type checkers see all operators and methods.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
 def _method(function: Any) -> Method:
-    """Return a method, or a binary operator, that does what a NumPy function does to ``self`` first."""
-    # Looked up when it is called: the table is filled later.
+    """Return a method or binary operator that calls the implementation of a NumPy function."""
+    # Look it up at call time, because the table is filled later.
     return lambda self, *args, **kwargs: FUNCTIONS[function](self, *args, **kwargs)  # noqa: PLW0108
 
 
@@ -33,7 +33,7 @@ def _operator(ufunc: np.ufunc) -> tuple[Method, Method]:
 
 
 def _comparison(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
-    """Return an operator that gives a plain boolean array: comparisons are data."""
+    """Return an operator whose result is a plain boolean array."""
     return _method(ufunc)
 
 
@@ -41,7 +41,7 @@ def _in_place(ufunc: np.ufunc, sign: str) -> Method:
     def operator(self: Tensor, other: Any) -> Tensor:
         if self.node is None and self._requires_grad:
             advice = f"write `y = x {sign} ...` for a new Tensor, or `x.data = x.data {sign} ...` to update it"
-            raise RuntimeError(f"`{sign}=` would lose {self._label()}, a leaf that requires a gradient; {advice}")
+            raise RuntimeError(f"`{sign}=` cannot change {self._label()}, a leaf that requires a gradient; {advice}")
         return FUNCTIONS[ufunc](self, other)  # type: ignore[no-any-return]
 
     return operator
@@ -69,8 +69,8 @@ class Operators:
         return _dispatch(function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        reason = "does not turn into an array by itself, because the gradient would be lost in silence"
-        raise TypeError(f"{self._label()} {reason}; join Tensors with np.stack, or take the values with .data")
+        reason = "cannot be converted to an array implicitly, because the gradient would be lost"
+        raise TypeError(f"{self._label()} {reason}; join Tensors with np.stack, or use .data for the values")
 
     __add__, __radd__ = _operator(np.add)
     __sub__, __rsub__ = _operator(np.subtract)
@@ -90,7 +90,7 @@ class Operators:
     __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
     __hash__ = object.__hash__
 
-    # Their signatures are ndarray's, because those are NumPy's functions' without the first argument.
+    # ndarray's methods have the signatures of NumPy's functions without the first argument.
     sum, mean, var, std, max, min = map(_method, (np.sum, np.mean, np.var, np.std, np.max, np.min))
     prod, cumsum, cumprod, dot, trace = map(_method, (np.prod, np.cumsum, np.cumprod, np.dot, np.trace))
     any, all, nonzero, round = map(_method, (np.any, np.all, np.nonzero, np.round))
@@ -101,17 +101,17 @@ class Operators:
     astype, __getitem__ = _method("astype"), _method("getitem")
 
     def reshape(self, *shape: Any) -> Tensor:
-        """Return the elements in another shape."""
+        """Return the elements in a new shape."""
         return FUNCTIONS[np.reshape](self, shape[0] if len(shape) == 1 else shape)  # type: ignore[no-any-return]
 
     def transpose(self, *axes: Any) -> Tensor:
-        """Return the axes in another order, or reversed."""
+        """Permute the axes, or reverse them."""
         order = axes[0] if len(axes) == 1 else axes or None
         return FUNCTIONS[np.transpose](self, order)  # type: ignore[no-any-return]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        advice = "use np.where(condition, new, x) or np.concatenate for a new Tensor, or rebind a leaf's .data"
-        raise TypeError(f"a Tensor's values cannot be changed in place; {advice}")
+        advice = "use np.where(condition, new, x) or np.concatenate for a new Tensor, or assign to a leaf's .data"
+        raise TypeError(f"a Tensor cannot be changed in place; {advice}")
 
     def __len__(self) -> int:
         return len(self._array)
@@ -121,19 +121,19 @@ class Operators:
 
 
 def plain(x: Any) -> Any:
-    """Return the values of a Tensor, of Tensors inside lists and tuples; anything else as it is."""
+    """Replace Tensors by their values, also inside lists and tuples; return anything else unchanged."""
     if isinstance(x, Operators):
         return x._array
     return type(x)(map(plain, x)) if type(x) in (list, tuple) else x
 
 
 def holds_tensors(x: Any) -> bool:
-    """Return whether a Tensor stands in a list or tuple, at any depth."""
+    """Return whether a list or tuple contains a Tensor, at any depth."""
     return type(x) in (list, tuple) and any(isinstance(part, Operators) or holds_tensors(part) for part in x)
 
 
 def _dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Run what stands for a NumPy function on Tensors, or say what works instead."""
+    """Run the implementation of a NumPy function for Tensors, or raise a TypeError that names an alternative."""
     if kwargs.get("out") is not None:
         raise TypeError(FUNCTIONS["keyword advice"](function, "out"))
     if function not in FUNCTIONS:

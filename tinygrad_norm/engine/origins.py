@@ -1,8 +1,8 @@
-"""Where data come from: while a function is examined, what is not differentiated keeps how it was computed, too.
+"""The origin of data: while a function is examined, operations without a gradient are recorded, too.
 
-Elsewhere a comparison gives a plain array, and what needs no gradient is not recorded. A picture, a page that computes
-again, and a compiler want to know what they were. So under ``examined`` every Tensor has a node, and comparisons and
-index functions give `Data`: Tensors that do what arrays do.
+Otherwise comparisons return plain arrays, and operations without a gradient are not recorded. Drawings, the explorer
+and the compiler need these operations. So while a function is examined, every computed Tensor has a node, and
+comparisons and index functions return `Data`: Tensors that behave like arrays.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from .tensor import Tensor, constant, frozen, serial
 
 
 def _on_numbers(ufunc: np.ufunc) -> Method:
-    """Return an operator that works in place as on a NumPy scalar, by a new one; an array would itself be changed."""
+    """Return an in-place operator that makes a new scalar, as for NumPy scalars, and refuses arrays."""
 
     def operator(self: Data, other: Any) -> Any:
         if self.ndim:
-            raise TypeError("an array whose origin is kept cannot be changed in place")
+            raise TypeError("an array whose origin is recorded cannot be changed in place")
         return FUNCTIONS[ufunc](self, other)
 
     return operator
 
 
 class Data(Tensor):
-    """An array that keeps its origin. What Tensors refuse, it does as its array would, and what that gives is plain."""
+    """An array with a recorded origin. Operations that Tensors do not support run on the array, with plain results."""
 
     __slots__ = ()
 
     is_data = True
-    # So that `isinstance` says what it says elsewhere: an array, or a NumPy scalar.
+    # So that `isinstance` sees an array or a NumPy scalar, as it does outside of an examination.
     __class__ = property(lambda self: type(self._array[()]))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
@@ -83,7 +83,7 @@ class Data(Tensor):
 
 
 class Trail(list[Any]):
-    """Every Tensor that an examined function makes, in order, and the innermost scope that an error has left."""
+    """The Tensors that an examined function computes, in order, and the innermost scope that raised an error."""
 
     error: BaseException | None = None
     scope: Scope | None = None
@@ -103,9 +103,10 @@ Failed = Callable[[Exception, Exception, Trail], None]
 def examine(fn: Callable[..., Any], *inputs: Any, failed: Failed | None = None, trail: Trail | None = None) -> Any:
     """Return ``fn(*inputs)``, recorded with the origins of data.
 
-    What works elsewhere works here, too: if keeping origins makes the function fail, as where it tells arrays by their
-    type, it runs again without them. ``failed(error, same, trail)`` is shown the function's own error before it is
-    raised, and what had been recorded when the same error came. Without it, a ``trail`` is given every Tensor made.
+    Recording origins can make a function fail, for example if it tests for an exact array type; it then runs again
+    without them. If the function itself fails, ``failed(error, same, trail)`` is called before its error is raised:
+    ``trail`` holds the Tensors computed before ``same``, an equal error. Without ``failed``, the Tensors computed are
+    appended to the given ``trail``.
     """
     seen = None
     own = Trail(), Trail()
@@ -115,7 +116,7 @@ def examine(fn: Callable[..., Any], *inputs: Any, failed: Failed | None = None, 
             with surrounding(recording=True, examined=True, origins=True, trail=first):
                 return fn(*inputs)
         except Exception as error:
-            seen = error  # if it is the function's own, it is raised below
+            seen = error  # if it is the function's own error, it is raised again below
         with surrounding(recording=True, examined=True, trail=second):
             return fn(*inputs)
     except Exception as error:
@@ -125,7 +126,7 @@ def examine(fn: Callable[..., Any], *inputs: Any, failed: Failed | None = None, 
             failed(error, error, own[1])
         raise
     finally:
-        del seen  # it leads back here, as the nodes of what is in a trail lead to it
+        del seen  # its traceback refers to this frame, and nodes refer to their trail: break both cycles
         for each in own:
             each.clear()
 
@@ -147,7 +148,7 @@ def remember(
     needed: bool = False,
     kind: type[Tensor] | None = None,
 ) -> Tensor:
-    """Return a Tensor that knows its node, needed for a gradient or not; of data alone, it is Data."""
+    """Return a Tensor with a node, whether or not it needs a gradient; Data if all inputs are data."""
     inputs = tuple([frozen(x) if isinstance(x, list) or _is_writeable(x) else x for x in inputs])
     arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
     result = constant(output, kind=kind or (Data if _are_data(inputs) else None))

@@ -1,4 +1,4 @@
-"""What an operation is (`Primitive`), and what is remembered of one that was run (`Node`)."""
+"""Operations (`Primitive`) and their records in a graph (`Node`)."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 
 class Primitive:
-    """An operation: its forward function on arrays and, for each input, the rule that carries a cotangent back.
+    """An operation: its forward function on arrays and, for each input, the rule for its cotangent.
 
-    A rule is a NumPy expression ``rule(g, y, *inputs, **static)``: ``g`` is the cotangent of the output ``y``. It runs
-    on arrays in an ordinary backward pass and on Tensors, recorded, under ``create_graph``.
+    A rule is a NumPy expression ``rule(g, y, *inputs, **static)``, where ``g`` is the cotangent of the output ``y``. It
+    runs on arrays in an ordinary backward pass, and on Tensors, recorded, under ``create_graph``.
 
     Attributes
     ----------
     name, symbol : str
-        What it is called, and the sign that drawings show.
+        The name of the operation, and the symbol that drawings show.
     forward : callable
         ``forward(*arrays, **static)``.
     rules : sequence of callables
-        One for each input.
+        One rule for each input.
     formulas : tuple of str
-        What each rule computes, for people: the contribution to each input, in terms of ``g``, ``y`` and the inputs.
+        Each rule as text: the contribution to the input in terms of ``g``, ``y`` and the inputs.
     operands : tuple of str
-        What the formulas call the inputs; nothing where there can be any number of them.
+        The names of the inputs in the formulas; empty if the number of inputs varies.
     pullback : callable or None
-        ``pullback(node, g, y, reached)`` returns the rules for one node whose inputs' gradients are computed together;
-        ``reached`` are the Tensors that gradients are wanted for or pass through, None where all are. No rules: no
+        ``pullback(node, g, y, reached)`` returns the rules for one node, if the gradients of its inputs are computed
+        together. ``reached`` holds the Tensors that need a cotangent; None means all. Without rules there are no
         gradients.
     composition : callable or None
-        Of one that stands for several others: ``composition(node)`` returns the same Tensor as they compute it.
+        For a fused primitive, ``composition(node)`` computes the same Tensor with the primitives that it replaces.
 
-    One without rules is not among the `PRIMITIVES`; without a pullback, too, it makes data, which no gradient reaches.
+    A primitive without rules is not in `PRIMITIVES`. Without a pullback, too, its outputs are data without a gradient.
     """
 
     pullback: Callable[[Node, Any, Any, Any], Sequence[Callable[..., Any]]] | None = None
@@ -60,21 +60,21 @@ class Primitive:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Node:
-    """How a Tensor was computed. A Node never refers to the Tensor it made, so graphs are freed without a collector.
+    """How a Tensor was computed. A Node never refers to its output, so graphs are freed without garbage collection.
 
     Attributes
     ----------
     primitive : Primitive
     inputs : tuple
-        A Tensor for each operand, or a Python scalar or a read-only array, which is a constant of the node.
+        For each operand a Tensor, or a constant: a Python scalar or a read-only array.
     arrays : tuple
-        The arrays (and scalars) it computed with.
+        The arrays and scalars that the operation was computed from.
     static : mapping
         Parameters that are not differentiated: axes, shapes, indices.
     state : State
-        What surrounded it: ``scope``, ``order``, ``differentiates`` and ``operand`` are read from there.
+        The state at the time of recording; ``scope``, ``order``, ``differentiates`` and ``operand`` come from it.
     serial : int
-        Grows with time: an input's node has a smaller one.
+        A number that increases with time: the nodes of the inputs have smaller ones.
     """
 
     primitive: Primitive

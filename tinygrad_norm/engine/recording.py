@@ -1,4 +1,4 @@
-"""The switches a user sets around operations: record nothing, or record under a name."""
+"""Context managers that control recording: disable it, or group operations under a name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def is_recording() -> bool:
-    """Return whether operations are being recorded here."""
+    """Return whether operations are currently recorded."""
     return STATE.get().recording
 
 
 def is_examined() -> bool:
-    """Return whether a checker or an explorer is running the code, so that layers leave their buffers alone."""
+    """Return whether a checker or an explorer is running the code. Layers then do not update their buffers."""
     return STATE.get().examined
 
 
 def composition(function: Function) -> Function:
-    """Decorate a function that is written with primitives: where a fuser is at work, it takes the call up."""
+    """Decorate a function composed of primitives, so that an active fuser can handle its calls."""
 
     @wraps(function)
     def composed(*args: Any, **kwargs: Any) -> Any:
@@ -35,11 +35,11 @@ def composition(function: Function) -> Function:
 
 
 COMPOSED: Any = composition(is_recording).__code__
-"""The code of what a decorated composition is called through: no step of the reader's."""
+"""The code object of the wrapper around a composition, which listings of the user's code leave out."""
 
 
 def once_known(action: Callable[[], None]) -> None:
-    """Do something with values that a fuser may not have computed yet: now, or when it has."""
+    """Run an action on values that a fuser may compute later: now, or once they are computed."""
     fuser = STATE.get().fuser
     if fuser is None:
         action()
@@ -48,16 +48,16 @@ def once_known(action: Callable[[], None]) -> None:
 
 
 def settle() -> None:
-    """Let a fuser compute what waits, and do what was to follow."""
+    """Make an active fuser compute its pending values and run the actions that wait for them."""
     fuser = STATE.get().fuser
     if fuser is not None:
         fuser.settle()
 
 
 class Step(Scope):
-    """An operation that is composed of others and has a name of its own, as softmax: a picture shows it as one box.
+    """A named composition such as softmax, which drawings show as one box.
 
-    ``inputs`` are what it was given, and ``static`` the parameters that the picture names.
+    ``inputs`` are its inputs, and ``static`` the parameters that the drawing shows.
     """
 
     __slots__ = ("inputs", "static")
@@ -68,18 +68,18 @@ class Step(Scope):
 
 
 class ModuleScope(Scope):
-    """One call of a module, named after its class; ``place`` is its path in the outermost module, as "block1.norm"."""
+    """One call of a module, named after its class. ``place`` is its path in the outermost module: "block1.norm"."""
 
     __slots__ = ("module", "place")
 
     def __init__(self, name: str, parent: Scope | None, place: str, module: Any) -> None:
         self.name, self.parent, self.place = name, parent, place
-        # A module may hold what was computed in it, and graphs are freed without a collector.
+        # A weak reference, because a module may hold Tensors computed in it: a cycle would need garbage collection.
         self.module: Any = ref(module)
 
 
 class scope:  # noqa: N801 (a context manager is named like the function it stands for)
-    """Group the operations recorded in a ``with`` under a name, as one cluster of the drawing. Scopes nest.
+    """Group the operations recorded in a ``with`` block under a name, as one cluster of a drawing. Scopes can nest.
 
     Examples
     --------
@@ -117,16 +117,16 @@ class scope:  # noqa: N801 (a context manager is named like the function it stan
 
 
 class step(scope):  # noqa: N801 (a context manager is named like the function it stands for)
-    """Record the operations in a ``with`` as one named step of the library, which is a single box of the drawing.
+    """Record the operations in a ``with`` block as one named step, which drawings show as one box.
 
     Parameters
     ----------
     name : str
-        As people write it: "log-softmax".
+        The name shown in the box, such as "log-softmax".
     *inputs : Tensors or arrays
-        What the step is given.
+        The inputs of the step.
     **static
-        Parameters that the box names, such as ``axis``.
+        Parameters shown in the box, such as ``axis``.
 
     Examples
     --------
@@ -149,10 +149,10 @@ class step(scope):  # noqa: N801 (a context manager is named like the function i
 
 
 class no_grad:  # noqa: N801 (a context manager is named like the function it stands for)
-    """Record nothing in a ``with``, or in a decorated function, generator function or coroutine function.
+    """Disable recording in a ``with`` block, or in a decorated function, generator function or coroutine function.
 
-    A decorated generator is unrecorded only while it runs, not while its caller does. A ``with no_grad()`` written
-    around a ``yield`` holds for the caller too, until the generator resumes: that is how Python runs generators.
+    In a decorated generator, recording is disabled only while the generator runs, not while its caller does. A block
+    ``with no_grad()`` around a ``yield`` also affects the caller until the generator resumes.
 
     Examples
     --------
@@ -177,7 +177,7 @@ class no_grad:  # noqa: N801 (a context manager is named like the function it st
 
     def __call__(self, function: Function) -> Function:
         if inspect.isasyncgenfunction(function):
-            raise TypeError("no_grad() does not decorate asynchronous generators; use `with no_grad():` between yields")
+            raise TypeError("no_grad() cannot decorate an asynchronous generator; use `with no_grad():` between yields")
         if inspect.isgeneratorfunction(function):
             return _unrecorded_generator(function)  # type: ignore[return-value]
         if inspect.iscoroutinefunction(function):

@@ -1,7 +1,7 @@
-"""Tensor, how an operation on it is recorded, the one walk over the graph, and backpropagation.
+"""The Tensor class, recording, graph traversal and backpropagation.
 
-Nothing here knows a single derivative: the rules are the primitives' own. `record` runs a primitive and remembers what
-it did; `walk` visits what was remembered, newest first; `backpropagate` carries cotangents along that walk.
+This module contains no derivatives: each primitive has its own rules. `record` runs a primitive and adds a node to the
+graph; `walk` lists the computed Tensors, newest first; `backpropagate` propagates cotangents in that order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, Any] = _NOTHING) -> Any:
-    """Compute a primitive; from Tensors make a Tensor, and where one of them needs a gradient remember how."""
+    """Run a primitive. Return a Tensor if an input is a Tensor, with a node if one of them requires a gradient."""
     if len(inputs) == 1 and not isinstance(inputs[0], Tensor):
         return primitive.forward(inputs[0], **static)
     arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
@@ -41,7 +41,7 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
         return output
     state = STATE.get()
     if state.origins:
-        return FUNCTIONS["remember"](output, primitive, inputs, static, needed and state.recording)  # also of data
+        return FUNCTIONS["remember"](output, primitive, inputs, static, needed and state.recording)
     result = constant(output)
     if needed and state.recording:
         result._requires_grad = True
@@ -52,7 +52,7 @@ def record(primitive: Primitive, inputs: tuple[Any, ...], static: Mapping[str, A
 
 
 def constant(array: Any, name: str | None = None, kind: type[Tensor] | None = None) -> Tensor:
-    """Make a Tensor of an array that nobody else will change; it is not copied."""
+    """Wrap an array in a Tensor without copying it. The caller must not modify the array afterwards."""
     result = _new(kind or Tensor)
     # NumPy turns 0-d results into scalars.
     result._array = array = array if type(array) is np.ndarray else np.asanyarray(array)
@@ -73,31 +73,33 @@ def frozen(data: Any, dtype: Any = None) -> Array:
 
 
 def named(name: str, x: Any) -> Any:
-    """Give a Tensor a name and return it; anything else passes through."""
+    """Name a Tensor and return it; return anything else unchanged."""
     if isinstance(x, Tensor):
         x.name = name
     return x
 
 
 class Tensor(Operators):
-    """An array that remembers how it was computed, so that gradients can flow back through it.
+    """An array that records how it was computed, so that gradients can be backpropagated through it.
 
-    It has ndarray's operators and methods and works in NumPy's functions. Comparisons give plain boolean arrays.
+    A Tensor has the operators and methods of ndarray and works with NumPy functions. Comparisons return plain boolean
+    arrays.
 
     Parameters
     ----------
     data : array_like
-        Copied; the copy is read-only.
+        The values. They are copied, and the copy is read-only.
     requires_grad : bool
-        Whether operations on it are recorded. The data must then be float16, float32 or float64.
+        Whether operations on the Tensor are recorded. The data must then be float16, float32 or float64.
     dtype : dtype, optional
+        By default the dtype of the data.
     name : str, optional
-        Shown in drawings, reports and error messages.
+        The name shown in drawings, reports and error messages.
 
     Raises
     ------
     TypeError
-        If an integer, boolean or complex array is asked for a gradient, or the data are not numbers.
+        If ``requires_grad`` is set for integer, boolean or complex data, or if the data are not numeric.
 
     Examples
     --------
@@ -113,11 +115,11 @@ class Tensor(Operators):
     _grad: Tensor | None
     node: Node | None
     is_data = False
-    """Whether it stands for a plain array or number, whose origin is kept while a function is examined."""
+    """Whether this is a plain array or number whose origin is recorded while a function is examined."""
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         if holds_tensors(data):
-            raise TypeError(f"a {type(data).__name__} of Tensors would lose their gradients here; use np.stack")
+            raise TypeError(f"a Tensor of a {type(data).__name__} of Tensors would lose their gradients; use np.stack")
         self._array = frozen(plain(data), dtype)
         if self.dtype.kind not in "biufc":
             raise TypeError(f"a Tensor holds numbers, not {self.dtype}: {self._array.ravel()[:3].tolist()}")
@@ -127,46 +129,46 @@ class Tensor(Operators):
 
     @property
     def data(self) -> Array:
-        """The values, read-only. A leaf's can be rebound to another array of the same shape, which is copied."""
+        """The values, a read-only array. A leaf can be assigned another array of the same shape, which is copied."""
         return self._array
 
     @data.setter
     def data(self, data: Any) -> None:
         if self.node is not None:
-            raise RuntimeError(f"only a leaf's data can be rebound, and {self._label()} was computed")
+            raise RuntimeError(f".data can be assigned only to a leaf, and {self._label()} is not a leaf")
         new = Tensor(data, self._requires_grad)
         if new.shape != self.shape:
-            raise ValueError(f"{self._label()} has shape {self.shape}; it cannot take data of shape {new.shape}")
+            raise ValueError(f"{self._label()} has shape {self.shape} and cannot be assigned data of shape {new.shape}")
         self._array = new._array
 
     @property
     def requires_grad(self) -> bool:
-        """Whether operations on it are recorded. A leaf's can be set."""
+        """Whether operations on this Tensor are recorded. It can be set for leaves only."""
         return self._requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if self.node is not None:
-            raise RuntimeError(f"{self._label()} was computed; use .detach() for a Tensor that needs no gradient")
+            raise RuntimeError(f"{self._label()} is not a leaf; use .detach() for a Tensor that requires no gradient")
         if value and (self.dtype.kind != "f" or self.dtype.itemsize > 8):
-            what = f"only float16, float32 and float64 have gradients, and {self._label()} is {self.dtype}"
+            what = f"only float16, float32 and float64 can have gradients, and {self._label()} is {self.dtype}"
             raise TypeError(f"{what}; convert it with .astype(np.float32)")
         self._requires_grad = bool(value)
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that `backward` has accumulated, or None. Only leaves have one: see `tinygrad_norm.grad`."""
+        """The gradient accumulated by `backward`, or None. If the Tensor is not a leaf, use `tinygrad_norm.grad`."""
         if self._grad is None and self.node is not None:
             advice = "only leaves accumulate gradients; use tn.grad(y, x)"
-            warn(f".grad of {self._label()} is None, for it was computed: {advice}", UserWarning, stacklevel=2)
+            warn(f".grad of {self._label()}, which is not a leaf, is None: {advice}", UserWarning, stacklevel=2)
         return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if not (value is None or isinstance(value, Tensor)):
-            raise TypeError(f".grad takes a Tensor or None, not {type(value).__name__}")
+            raise TypeError(f".grad must be a Tensor or None, not {type(value).__name__}")
         if value is not None and value.shape != self.shape:
-            raise ValueError(f"the gradient of {self._label()} has its shape {self.shape}, not {value.shape}")
+            raise ValueError(f"the gradient of {self._label()} must have shape {self.shape}, not {value.shape}")
         self._grad = value
 
     @property
@@ -215,8 +217,8 @@ class Tensor(Operators):
     def item(self) -> Any:
         """Return the only element as a Python number."""
         if self.size != 1:
-            advice = "ask .data.all() or .data.any(), or take .tolist()"
-            raise ValueError(f"{self._label()} has {self.size} elements: as one value it is ambiguous; {advice}")
+            advice = "use .data.any(), .data.all() or .tolist()"
+            raise ValueError(f"the value of {self._label()} with {self.size} elements is ambiguous; {advice}")
         return self._array.item()
 
     def __bool__(self) -> bool:
@@ -233,34 +235,35 @@ class Tensor(Operators):
 
     def __reduce__(self) -> Any:
         if self.node is not None:
-            raise TypeError(f"{self._label()} belongs to a graph and cannot be copied or pickled; .detach() it first")
+            raise TypeError(f"{self._label()} is part of a graph and cannot be copied or pickled; use .detach() first")
         return type(self), (self._array, self._requires_grad, None, self.name), (None, {"_grad": self._grad})
 
     def backward(self, cotangent: Any = None) -> None:
-        """Add the gradient of this Tensor to ``.grad`` of every leaf it was computed from.
+        """Add the gradient of this Tensor to ``.grad`` of every leaf that it depends on.
 
-        It never records: for higher derivatives use ``tn.grad(..., create_graph=True)``. A graph can be walked again,
-        which adds the same gradients again.
+        The backward pass is not recorded: for higher derivatives use ``tn.grad(..., create_graph=True)``. The graph is
+        kept, and a second call adds the same gradients again.
 
         Parameters
         ----------
         cotangent : array_like, optional
-            ``dL/dy`` for this Tensor ``y``, of its shape; cast to its dtype. Needed unless it has one element.
+            ``dL/dy`` for this Tensor ``y``, of the same shape; cast to the dtype of ``y``. Required unless ``y`` has
+            one element.
 
         Raises
         ------
         RuntimeError
-            If nothing was recorded.
+            If no operation was recorded for this Tensor.
         ValueError
-            If the cotangent is missing or has another shape.
+            If the cotangent is missing or has the wrong shape.
         """
         if self.node is None or not self._requires_grad:
-            raise RuntimeError(f"nothing was recorded for {self._label()}: no input requires a gradient, or no_grad()")
+            raise RuntimeError(f"{self._label()} was not recorded: no input requires a gradient, or no_grad() was set")
         accumulate([(self, seed(self, cotangent))])
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> Tensor:
-    """Make a Tensor; the data are copied. See `Tensor`.
+    """Create a Tensor from a copy of the data. The parameters are those of `Tensor`.
 
     Examples
     --------
@@ -284,7 +287,7 @@ def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
     seen = {tensor for tensor in outputs if tensor.node is not None}
     pending = list(seen)
     for tensor in pending:
-        # The list grows while it is read: that is the whole traversal.
+        # The list grows during the iteration, so the loop visits the whole graph.
         for x in tensor.node.inputs:  # type: ignore[union-attr]
             if isinstance(x, Tensor) and x.node is not None and x not in seen:
                 seen.add(x)
@@ -293,18 +296,18 @@ def walk(outputs: Iterable[Tensor]) -> list[Tensor]:
 
 
 def seed(y: Tensor, cotangent: Any) -> Any:
-    """Return the cotangent of an output in its dtype, not copied; 1 where none is given and there is one element."""
+    """Return a checked cotangent in the output's dtype, without copying; the default for one element is 1."""
     if cotangent is None:
         if y.size != 1:
-            raise ValueError(f"{y._label()} has {y.size} elements: its gradient needs a cotangent of that shape, dL/dy")
+            raise ValueError(f"{y._label()} has {y.size} elements: its gradient requires a cotangent of the same shape")
         return np.ones(y.shape, y.dtype)
     if type(cotangent) is np.ndarray and cotangent.dtype is y._array.dtype and cotangent.shape == y._array.shape:
         return cotangent
     g = np.asarray(plain(cotangent))
     if isinstance(cotangent, np.ma.MaskedArray) or g.dtype.kind not in "biuf" + y.dtype.kind:
-        raise TypeError(f"a cotangent holds real numbers, not {type(cotangent).__name__} of dtype {g.dtype}")
+        raise TypeError(f"a cotangent must hold real numbers, not {type(cotangent).__name__} of dtype {g.dtype}")
     if g.shape != y.shape:
-        raise ValueError(f"the cotangent has shape {g.shape} where {y._label()} has shape {y.shape}")
+        raise ValueError(f"the cotangent has shape {g.shape}, but {y._label()} has shape {y.shape}")
     return g.astype(y.dtype, copy=False)
 
 
@@ -314,16 +317,16 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
     create_graph: bool = False,
     visit: Callable[[Node, int, Any], None] | None = None,
 ) -> dict[Tensor, Any]:
-    """Carry cotangents from the outputs to ``inputs``, or to every leaf, and return those that arrive.
+    """Propagate cotangents from the outputs to ``inputs``, or to every leaf, and return the gradients.
 
-    With arrays as seeds, rules run on the arrays that the nodes computed with, and the gradients are arrays that share
-    memory with nothing. With ``create_graph`` the seeds are Tensors, and so is everything computed from them.
+    If the seeds are arrays, rules run on the arrays stored in the nodes, and each gradient owns its memory. With
+    ``create_graph``, the seeds and everything computed from them are Tensors.
 
-    ``visit(node, operand, contribution)`` is shown what each edge carries. Cotangents live in a dict local to the
-    call and are popped as they are consumed, so a graph can be walked any number of times.
+    ``visit(node, operand, contribution)`` is called for each edge. Cotangents are kept in a local dict and removed when
+    they are used, so a graph can be traversed any number of times.
     """
     cotangents: dict[Tensor, Any] = {}
-    borrowed: set[Tensor] = set()  # whose cotangent is also somebody else's
+    borrowed: set[Tensor] = set()  # Tensors whose cotangent may be shared
     for y, g in seeds:
         cotangents[y] = g if y not in cotangents else cotangents[y] + g
         borrowed.add(y)
@@ -377,9 +380,9 @@ def backpropagate(  # noqa: PLR0912 (the one hot loop: calls would cost more tha
 
 
 def accumulate(seeds: Iterable[tuple[Tensor, Any]]) -> None:
-    """Add the gradients from outputs with their cotangents to ``.grad`` of every leaf."""
+    """Backpropagate from outputs with their cotangents and add the gradients to ``.grad`` of every leaf."""
     for leaf, g in backpropagate(seeds).items():
-        with _accumulating:  # other threads may reach the same leaf
+        with _accumulating:  # other threads may update the same leaf
             leaf._grad = constant(g if leaf._grad is None else leaf._grad._array + g)
 
 
@@ -389,7 +392,7 @@ def _name_cotangent(g: Tensor, y: Tensor) -> None:
 
 
 def slope_name(name: str, order: int = 1) -> str:
-    """Return what the cotangent of a Tensor is called, ``dL/dx``; in a gradient of a gradient ``dL₂/dx``, and so on."""
+    """Return the name of a Tensor's cotangent: ``dL/dx``, or ``dL₂/dx`` for a second derivative, and so on."""
     of = name if name.isidentifier() or len(name) <= 2 else f"({name})"
     return f"dL{''.join(chr(0x2080 + int(i)) for i in str(order)) if order > 1 else ''}/d{of}"
 
@@ -408,24 +411,24 @@ def _leading_to(inputs: Iterable[Tensor], order: Sequence[Tensor]) -> set[Tensor
 def _check_unchanged(node: Node) -> None:
     for x, array in zip(node.inputs, node.arrays, strict=True):
         if isinstance(x, Tensor) and x._array is not array:
-            reason = f"{node.primitive.name} was computed before {x._label()} was given new data"
-            raise RuntimeError(f"{reason}, so its gradient cannot be recorded; compute it again")
+            reason = f"{x._label()} was given new data after {node.primitive.name} was computed"
+            raise RuntimeError(f"{reason}, so its gradient cannot be recorded; repeat the forward pass")
 
 
 def _is_fresh(g: Any) -> bool:
-    """Return whether a rule has made a new array: arrays of Tensors are read-only, views have a base."""
+    """Return whether an array was newly made by a rule: arrays of Tensors are read-only, and views have a base."""
     return type(g) is np.ndarray and g.base is None and g.flags.writeable
 
 
 def _owned(g: Any, borrowed: bool, x: Tensor) -> Array:
-    """Return a gradient that shares memory with nothing."""
+    """Return a gradient that shares no memory with other arrays."""
     return np.array(g) if borrowed or not _is_fresh(g) else g
 
 
 def _distinct(g: Tensor, borrowed: bool, x: Tensor) -> Tensor:
-    """Return a gradient as a Tensor of its own: where it is shared or a view, another Tensor of the same node.
+    """Return a gradient as a separate Tensor. If it is shared or a view, make another Tensor with the same node.
 
-    A leaf has no node, and one with a pullback is visited once: there an equal Tensor is computed.
+    A leaf has no node, and a node with a pullback is visited only once; in these cases a reshape makes an equal Tensor.
     """
     if borrowed or g._array.base is not None:
         same = g.reshape(g.shape) if g._requires_grad and (g.node is None or g.node.primitive.pullback) else g

@@ -1,4 +1,4 @@
-"""State files: safetensors, which PyTorch, JAX and Hugging Face read too, and which cannot run code."""
+"""State files in the safetensors format, which PyTorch, JAX and Hugging Face can read and which cannot run code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DTYPES = {
     "I8": np.dtype("i1"), "I16": np.dtype("<i2"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8"),
     "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "C64": np.dtype("<c8"),
 }  # fmt: skip
-"""The dtypes of a safetensors file that NumPy has, by their names there."""
+"""The dtypes of safetensors files that NumPy supports, by their names in the format."""
 
 
 def save(path: str | os.PathLike[str], state: Module | Mapping[str, Any]) -> None:
-    """Write a module's state, or a dict of arrays or Tensors, to a safetensors file; the extra ``files`` is needed.
+    """Write a module's state, or a dict of arrays or Tensors, to a safetensors file. Requires the extra ``files``.
 
-    The file is complete or unchanged: it is written beside its place and then moved there.
+    An error leaves an existing file unchanged: the state is written to a temporary file, which then replaces it.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def save(path: str | os.PathLike[str], state: Module | Mapping[str, Any]) -> Non
     Raises
     ------
     ImportError
-        Without safetensors: ``pip install 'tinygrad_norm[files]'``.
+        If safetensors is not installed: ``pip install 'tinygrad_norm[files]'``.
     TypeError, ValueError
-        For a key or a value that the file cannot hold, before anything is written; the message names it.
+        If the format does not support a key or a value; the message names it, and nothing is written.
 
     Examples
     --------
@@ -63,14 +63,14 @@ def save(path: str | os.PathLike[str], state: Module | Mapping[str, Any]) -> Non
 
 
 def _storable(key: Any, value: Any) -> Array:
-    """Return an entry as an array that a safetensors file holds."""
+    """Return an entry as an array that the safetensors format supports."""
     if not isinstance(key, str):
-        raise TypeError(f"the keys of a state are strings, not {key!r}")
+        raise TypeError(f"the keys of a state must be strings, not {key!r}")
     if key == "__metadata__":
-        raise ValueError("the key '__metadata__' is reserved by the file format; call the entry otherwise")
+        raise ValueError("the key '__metadata__' is reserved by the file format; rename the entry")
     array = np.require(array_of(key, value), requirements="C")
     if array.dtype.newbyteorder("<") not in _DTYPES.values():
-        raise TypeError(f"{key!r} has dtype {array.dtype}, which a state file does not hold")
+        raise TypeError(f"{key!r} has dtype {array.dtype}, which the safetensors format does not support")
     return array
 
 
@@ -89,10 +89,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     ------
     FileNotFoundError
     ValueError
-        If the file is not a complete safetensors file: truncated, damaged, or of another kind, such as a pickle; and if
-        it holds a dtype that NumPy has not, such as bfloat16. The message says where.
+        If the file is not a complete safetensors file, for example truncated, damaged or a pickle, or if it contains a
+        dtype that NumPy does not support, such as bfloat16. The message names the entry.
     ImportError
-        Without safetensors: ``pip install 'tinygrad_norm[files]'``.
+        If safetensors is not installed: ``pip install 'tinygrad_norm[files]'``.
     """
     from safetensors import SafetensorError, deserialize
 
@@ -103,5 +103,5 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
         raise ValueError(f"{os.fspath(path)} is not a complete safetensors file ({error})") from None
     foreign = [f"{key!r} has dtype {entry['dtype']}" for key, entry in entries if entry["dtype"] not in _DTYPES]
     if foreign:
-        raise ValueError(f"{os.fspath(path)} holds what NumPy has no dtype for: {'; '.join(foreign)}")
+        raise ValueError(f"{os.fspath(path)} contains dtypes that NumPy does not support: {'; '.join(foreign)}")
     return {key: np.frombuffer(e["data"], _DTYPES[e["dtype"]]).reshape(e["shape"]) for key, e in entries}

@@ -1,4 +1,4 @@
-"""Normalizations whose scale and shift come from data: FiLM, conditional batch norm, AdaIN."""
+"""Layers whose scale and shift come from data: FiLM, conditional batch norm, AdaIN."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .running import ANY_RANK
 
 
 class FiLM(Module):
-    """Scale and shift each channel by what a linear layer makes of a condition: ``y = γ(z) * x + β(z)``.
+    """Scale and shift each channel by linear functions of a condition: ``y = γ(z) * x + β(z)``.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ class FiLM(Module):
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For shapes that do not fit.
+        If a shape is invalid.
 
     Notes
     -----
-    It starts as the identity: γ is 1 and β is 0 for every condition.
+    A new layer is the identity: γ is 1 and β is 0 for every condition.
 
     *Gradient.* See `tinygrad_norm.norm.more.film`.
 
@@ -64,7 +64,7 @@ class FiLM(Module):
 
 
 class ConditionalBatchNorm(Module):
-    """Batch normalization whose γ and β a linear layer makes of a condition: pattern ``n c ... -> c``, then `FiLM`.
+    """Batch normalization with γ and β computed from a condition: pattern ``n c ... -> c``, then `FiLM`.
 
     Parameters
     ----------
@@ -78,13 +78,13 @@ class ConditionalBatchNorm(Module):
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
         As in `BatchNorm1d` and `FiLM`.
 
     Notes
     -----
-    It starts as a batch norm with γ 1 and β 0 for every condition.
+    A new layer is a batch norm with γ 1 and β 0 for every condition.
 
     *Gradient.* See `tinygrad_norm.norm.more.conditional_batch_norm`.
 
@@ -110,7 +110,7 @@ class ConditionalBatchNorm(Module):
         self.film = FiLM(num_features, condition_features, dtype)
 
     def forward(self, x: Any, condition: Any) -> Any:
-        # In this order: what does not fit must not move the running statistics.
+        # Check all arguments first, so that an error does not update the running statistics.
         self.norm.check_input(x)
         gamma = shaped(self.film.gamma(condition), x.shape[:2], "gamma")
         beta = shaped(self.film.beta(condition), x.shape[:2], "beta")
@@ -122,7 +122,7 @@ class BatchNormOfAnyRank(BatchNorm):
 
 
 class AdaIN(Module):
-    """Give each channel of a content the mean and standard deviation of a style: pattern ``n c ... -> n c``.
+    """Give each channel of the content the mean and standard deviation of the style: pattern ``n c ... -> n c``.
 
     ``y = std(style) * (content - mean(content)) / std(content) + mean(style)``.
 
@@ -134,9 +134,9 @@ class AdaIN(Module):
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For shapes that do not fit, or a bad ``eps``.
+        If a shape is invalid, or ``eps`` is negative or not finite.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Modules that hold modules: one after the other, by position, by name."""
+"""Containers of modules: Sequential, ModuleList and ModuleDict."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .module import Module, as_model
 
 
 def _put(owner: Module, name: str, module: Module) -> None:
-    """Make a module an attribute, and so a part of the state, under a name that nothing else has."""
+    """Set a module as an attribute, and thereby as a part of the state, under a name that is not in use."""
     if not isinstance(name, str):
-        raise TypeError(f"the names of modules are strings, not {name!r}")
+        raise TypeError(f"the names of modules must be strings, not {name!r}")
     if not name or "." in name:
-        raise KeyError(f"{name!r} names no module: a name is not empty and has no dot")
+        raise KeyError(f"invalid module name {name!r}: a name must not be empty or contain a dot")
     if hasattr(owner, name) and not isinstance(owner.__dict__.get(name), Module):
-        raise KeyError(f"{type(owner).__name__} has an attribute {name!r} of its own; call the module otherwise")
+        raise KeyError(f"{type(owner).__name__} already has an attribute {name!r}; rename the module")
     setattr(owner, name, as_model(type(owner).__name__, module))
 
 
 class _Row(Module):
-    """Modules by position, as in a list, named "0", "1", ... in the state dict."""
+    """A list of modules, named "0", "1", ... in the state dict."""
 
     def __len__(self) -> int:
         return sum(1 for _ in self.children())
@@ -50,22 +50,22 @@ class _Row(Module):
         return self.extend(modules)
 
     def append(self, module: Module) -> Self:
-        """Add a module at the end, and return this one."""
+        """Append a module and return self."""
         return self.extend([module])
 
     def extend(self, modules: Iterable[Module]) -> Self:
-        """Add modules at the end, and return this one."""
+        """Append modules and return self."""
         modules = list(modules)
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
-                raise TypeError(f"{type(self).__name__} takes Modules, not {type(module).__name__} (layer {i})")
+                raise TypeError(f"{type(self).__name__} requires Modules, not {type(module).__name__} (layer {i})")
         for module in modules:
             names = map(str, count(len(self)))
             setattr(self, next(name for name in names if name not in self.__dict__), module)
         return self
 
     def insert(self, index: int, module: Module) -> Self:
-        """Add a module before a position, rename those behind it, and return this one."""
+        """Insert a module before an index, rename the modules after it, and return self."""
         if not -len(self) <= index <= len(self):
             raise IndexError(f"index {index} is out of range: there are {len(self)} modules")
         modules = [*self]
@@ -73,7 +73,7 @@ class _Row(Module):
         return self._renumber(modules)
 
     def pop(self, index: int | slice = -1) -> Any:
-        """Remove what is at a position, rename those behind it, and return what was removed."""
+        """Remove and return the module at an index, or those in a slice; the modules after it are renamed."""
         removed = self[index]
         del self[index]
         return removed
@@ -85,15 +85,15 @@ class _Row(Module):
 
 
 class Sequential(_Row):
-    """Layers one after the other, named "0", "1", ... in the state dict, or as a dict names them.
+    """Apply layers one after the other. They are named "0", "1", ... in the state dict, or by the keys of a dict.
 
-    It works like a list: indices, slices (whose layers keep their names), ``append``, ``extend``, ``insert``, ``pop``,
-    ``del``, ``+``.
+    A Sequential works like a list: it supports indices, slices (whose layers keep their names), ``append``, ``extend``,
+    ``insert``, ``pop``, ``del`` and ``+``.
 
     Parameters
     ----------
     *layers : Module
-        Or a single dict from str to Module.
+        The layers, or a single dict from str to Module.
 
     Examples
     --------
@@ -122,9 +122,9 @@ class Sequential(_Row):
 
 
 class ModuleList(_Row):
-    """A list of modules whose parameters are found, named "0.weight", "1.weight", ...; it has no ``forward``.
+    """A list of modules that registers their parameters, named "0.weight", "1.weight", ...; it has no ``forward``.
 
-    What a plain list holds is not part of a model. It works like a list, and slices are counted from 0 again.
+    Modules in a plain Python list are not part of a model. A ModuleList works like a list; a slice is numbered from 0.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class ModuleList(_Row):
 
 
 class ModuleDict(Module, MutableMapping[str, Module]):
-    """A dict of modules whose parameters are found, named "key.weight"; it has no ``forward``.
+    """A dict of modules that registers their parameters, named "key.weight"; it has no ``forward``.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class ModuleDict(Module, MutableMapping[str, Module]):
     Raises
     ------
     KeyError
-        For a key that is empty, has a dot, or is the name of one of its own attributes, such as "keys".
+        If a key is empty, contains a dot, or is the name of an existing attribute, such as "keys".
 
     Examples
     --------
@@ -165,7 +165,7 @@ class ModuleDict(Module, MutableMapping[str, Module]):
     (['a', 'b'], Tanh(), ['a.weight', 'a.bias'])
     """
 
-    # A mapping is compared by what it holds, and has no hash; a module is itself.
+    # Compare and hash by identity, as for other modules, not by contents, as for mappings.
     __eq__, __hash__ = object.__eq__, object.__hash__
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:

@@ -1,7 +1,7 @@
-"""Convolution and pooling of sequences, images and volumes: windows, and a matrix product, maximum or mean over each.
+"""Convolution and pooling of sequences, images and volumes: sliding windows, then a matrix product, maximum or mean.
 
-Nothing here has a gradient of its own. Windows overlap, so the cotangents of one pixel's copies add up: that is the
-rule of `sliding_windows`, and the rest is `matmul`, `max` and `mean`.
+All functions are compositions and need no rules of their own. Windows overlap, so the rule of `sliding_windows` sums
+the cotangents of the copies of a pixel; the other rules are those of `matmul`, `max` and `mean`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ Around = tuple[tuple[int, int], ...]
 
 _SPACES = {1: ("L", "length", ""), 2: ("H, W", "height, width", ", or a pair of them"),
            3: ("D, H, W", "depth, height, width", ", or three of them")}  # fmt: skip
-"""By their number: how the axes of space are called in shapes and in words, and how sizes are given for them."""
+"""For each number of spatial axes: their names in shapes and in text, and the form of their sizes."""
 _MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-"""NumPy's names for PyTorch's ways to pad."""
+"""NumPy's names for the padding modes of PyTorch."""
 
 
 def conv2d(
     x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size | str = 0, dilation: Size = 1,
     groups: int = 1, *, padding_mode: str = "zeros",
 ) -> Any:  # fmt: skip
-    """Slide kernels over images: ``y[n, o, h, w] = sum over c, i, j of x[n, c, h + i, w + j] * weight[o, c, i, j]``.
+    """Convolve images: ``y[n, o, h, w] = sum over c, i, j of x[n, c, h + i, w + j] * weight[o, c, i, j]``.
 
-    The kernel is not flipped: what networks call convolution is cross-correlation. Windows are laid out as the columns
-    of a matrix, so that the sums are one matrix product for each image and group.
+    The kernel is not flipped: in neural networks, convolution means cross-correlation. The windows form the columns of
+    a matrix, so that the sums are one matrix product for each image and group.
 
     Parameters
     ----------
@@ -46,16 +46,19 @@ def conv2d(
     weight : Tensor or array of shape (O, C / groups, kernel height, kernel width)
     bias : Tensor or array of shape (O,), optional
     stride : int or pair of int
-        The step from one window to the next, down and across.
+        The step between windows, vertical and horizontal.
     padding : int or pair of int, or {"valid", "same"}
-        Rows of zeros above and below, and columns of zeros left and right. "valid" is none. With "same", which needs
-        stride 1, the output has the size of the image; of an odd number, one more is at the end.
+        The number of rows added above and below, and of columns added left and right. "valid" adds none. With "same",
+        which requires stride 1, the output has the size of the image; if the total is odd, one more is added at the
+        end.
     dilation : int or pair of int
-        The step from one pixel under the kernel to the next.
+        The step between the pixels of a window.
     groups : int
-        Cuts the channels into groups, in order; each group of outputs sees its own group of inputs only.
+        The number of groups that the channels are split into. Each group of output channels depends only on its own
+        group of input channels.
     padding_mode : {"zeros", "reflect", "replicate", "circular"}
-        What stands around: zeros, the image mirrored at its outermost pixels, these pixels again, or its other side.
+        The values of the padding: zeros, the image mirrored at its edge pixels, the edge pixels repeated, or the
+        opposite side of the image.
 
     Returns
     -------
@@ -66,13 +69,14 @@ def conv2d(
     Raises
     ------
     ValueError
-        For shapes, channels or groups that do not fit together, for a kernel larger than the padded image, and for
-        strides beside "same".
+        If shapes, channels or groups do not match, the kernel is larger than the padded image, or "same" is used with a
+        stride other than 1.
 
     Notes
     -----
-    *Gradient.* ``weight`` is the same for every image: it receives the sum of each one's cotangent times its columns. A
-    pixel receives, from every window that shows it, the cotangent times the weight that it met there, added up.
+    *Gradient.* ``weight`` is shared by all images: its gradient is the sum over images of the cotangent times the
+    columns. The gradient of a pixel is the sum, over all windows that contain it, of the cotangent times the weight at
+    its position in the window.
 
     Examples
     --------
@@ -118,14 +122,15 @@ def max_pool2d(
     x : Tensor or array of shape (N, C, H, W) or (C, H, W)
     kernel_size : int or pair of int
     stride : int or pair of int, optional
-        The windows' own size unless given: they then lie side by side.
+        The step between windows; by default ``kernel_size``, so that windows do not overlap.
     padding : int or pair of int
-        Rows and columns of ``-inf`` around the image; at most half of ``kernel_size``, so that every window shows a
-        pixel.
+        The number of rows and columns of ``-inf`` around the image. It is at most half of ``kernel_size``, so that
+        every window contains a pixel.
     dilation : int or pair of int
-        The step from one pixel of a window to the next.
+        The step between the pixels of a window.
     ceil_mode : bool
-        Whether a last window that the image fills in part is taken too, if it starts inside it or the padding before.
+        Whether to include a last window that extends beyond the image, if it starts inside the image or the padding
+        before it.
 
     Returns
     -------
@@ -136,14 +141,14 @@ def max_pool2d(
     Raises
     ------
     TypeError
-        For padding around integers, which have no ``-inf``.
+        If integers are padded, because they have no ``-inf``.
     ValueError
-        For a wrong rank, too much padding, and a window larger than the padded image.
+        If the rank is wrong, the padding too large, or a window larger than the padded image.
 
     Notes
     -----
-    *Gradient.* It goes to the largest pixel of each window. Several that are equal share it equally, where PyTorch
-    gives all of it to the first.
+    *Gradient.* The cotangent goes to the largest pixel of each window. Ties share it equally, whereas PyTorch gives all
+    of it to the first.
 
     Examples
     --------
@@ -155,7 +160,7 @@ def max_pool2d(
     x, pool = _with_space("max_pool2d", x, 2), _pooling(kernel_size, stride, padding, dilation)
     around = _around_pool(x, *pool, ceil_mode)
     if np.any(around) and x.dtype.kind not in "fc":
-        raise TypeError(f"max_pool2d pads with -inf, which {x.dtype} cannot hold; convert with .astype(np.float32)")
+        raise TypeError(f"max_pool2d pads with -inf, which {x.dtype} cannot represent; use .astype(np.float32)")
     size, stride, _, dilation = pool
     said = {"stride": stride if stride != size else None, "padding": around, "dilation": dilation}
     with step("max pooling", x, window=size, **said):
@@ -166,15 +171,15 @@ def avg_pool2d(
     x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Any:  # fmt: skip
-    """Return the mean of each window; padding is zeros, and they count.
+    """Return the mean of each window, including padded zeros.
 
-    Parameters and result are those of `max_pool2d`. With ``count_include_pad=False`` only pixels are counted; with
-    ``divisor_override`` the sum is divided by that number.
+    Other parameters and the result are as in `max_pool2d`. With ``count_include_pad=False`` the mean excludes the
+    padding; with ``divisor_override`` the sum is divided by that number.
 
     Raises
     ------
     ValueError
-        For a wrong rank, too much padding, and a window larger than the padded image.
+        If the rank is wrong, the padding too large, or a window larger than the padded image.
 
     Examples
     --------
@@ -238,19 +243,22 @@ class _Conv(Module):
 
 
 class Conv2d(_Conv):
-    """Convolution of images: ``y[n, o] = sum over c of x[n, c] * weight[o, c] + bias[o]``, each ``*`` a sliding sum.
+    """Convolve images: ``y[n, o] = sum over c of x[n, c] * weight[o, c] + bias[o]``, where ``*`` is cross-correlation.
 
     Parameters
     ----------
     in_channels, out_channels : int
     kernel_size, stride, padding, dilation, padding_mode
-        As in `conv2d`: heights first.
+        As in `conv2d`, with the height first.
     groups : int
-        Divides both numbers of channels; ``groups=in_channels`` convolves every channel for itself.
+        The number of groups; it must divide both numbers of channels. ``groups=in_channels`` convolves every channel
+        separately.
     bias : bool
+        Whether the layer has a bias.
     dtype : dtype
     rng : numpy.random.Generator or int, optional
-        For the initial values: uniform within ``1 / sqrt(terms of one sum)``, as PyTorch's.
+        Generator or seed for the initial values, which are uniform within ``1 / sqrt(terms of one sum)``, as in
+        PyTorch.
 
     Attributes
     ----------
@@ -260,7 +268,7 @@ class Conv2d(_Conv):
     Raises
     ------
     ValueError
-        For sizes that are not positive integers, groups that do not divide the channels, and input that does not fit.
+        If a size is not a positive integer, ``groups`` does not divide the channels, or the input has a wrong shape.
 
     Examples
     --------
@@ -274,13 +282,13 @@ class Conv2d(_Conv):
 
 
 class Conv1d(_Conv):
-    """Convolution of sequences, of shape (N, C, L) or (C, L): `Conv2d` with one axis of space."""
+    """Convolve sequences of shape (N, C, L) or (C, L): `Conv2d` with one spatial axis."""
 
     rank = 1
 
 
 class Conv3d(_Conv):
-    """Convolution of volumes, of shape (N, C, D, H, W) or (C, D, H, W): `Conv2d` with three axes of space."""
+    """Convolve volumes of shape (N, C, D, H, W) or (C, D, H, W): `Conv2d` with three spatial axes."""
 
     rank = 3
 
@@ -290,7 +298,7 @@ class _Pool2d(Module):
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, **options: Any) -> None:
         super().__init__()
-        signature(self.pool).bind(None, kernel_size, **options)  # a wrong option is refused here
+        signature(self.pool).bind(None, kernel_size, **options)  # raises for an invalid option
         pool = _pooling(kernel_size, stride, padding, options.get("dilation", 1))
         (self.kernel_size, self.stride, self.padding, _), self._options = pool, options
 
@@ -303,13 +311,13 @@ class _Pool2d(Module):
 
 
 class MaxPool2d(_Pool2d):
-    """The largest value in each window of an image.
+    """Compute the largest value in each window of an image.
 
     Parameters
     ----------
     kernel_size : int or pair of int
     stride : int or pair of int, optional
-        The windows' own size unless given.
+        By default ``kernel_size``.
     padding : int or pair of int
         At most half of ``kernel_size``.
     dilation, ceil_mode
@@ -317,7 +325,7 @@ class MaxPool2d(_Pool2d):
 
     Notes
     -----
-    *Gradient.* See `max_pool2d`: equal largest pixels share it equally.
+    *Gradient.* See `max_pool2d`: ties share the gradient equally.
 
     Examples
     --------
@@ -330,7 +338,7 @@ class MaxPool2d(_Pool2d):
 
 
 class AvgPool2d(_Pool2d):
-    """The mean of each window of an image. Padding is zeros, and they count, as is PyTorch's default.
+    """Compute the mean of each window of an image, including padded zeros, as is the default in PyTorch.
 
     Parameters
     ----------
@@ -353,13 +361,13 @@ def _windows(
     name: str, x: Any, size: Sizes, stride: Sizes, dilation: Sizes, around: Around, mode: str = "zeros",
     value: float = 0,
 ) -> Any:  # fmt: skip
-    """Return every window over the last axes of the padded images: ``... h w`` becomes ``... h' w' i j``."""
+    """Return all windows over the last axes of the padded images: ``... h w`` becomes ``... h' w' i j``."""
     rank = len(size)
     space, reach = x.shape[-rank:], tuple(d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True))
     if any(k > n + sum(p) for k, n, p in zip(reach, space, around, strict=True)):
         raise ValueError(
-            f"{name}: windows of {reach} are larger than images of {space} with padding {around}, got an input "
-            f"of shape {x.shape}; take a smaller kernel or more padding"
+            f"{name}: windows of size {reach} are larger than images of size {space} with padding {around}, got an "
+            f"input of shape {x.shape}; use a smaller kernel or more padding"
         )
     if mode != "zeros":
         x = x[(..., *np.ix_(*(np.pad(range(n), p, _MODES[mode]) for n, p in zip(space, around, strict=True))))]
@@ -391,12 +399,12 @@ def _check_channels(name: str, rank: int, x: Any, weight: Any, groups: int) -> N
 
 
 def _around(padding: Size | str, size: Sizes, stride: Sizes, dilation: Sizes, mode: str) -> Around:
-    """Return how much stands before and after each axis of space."""
+    """Return the padding before and after each spatial axis."""
     if mode not in _MODES:
-        raise ValueError(f"padding_mode is one of {', '.join(map(repr, _MODES))}, not {mode!r}")
+        raise ValueError(f"padding_mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}")
     if padding == "same":
         if max(stride) > 1:
-            raise ValueError(f"padding='same' needs stride 1, not {stride}")
+            raise ValueError(f"padding='same' requires stride 1, not {stride}")
         return tuple((d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2) for d, k in zip(dilation, size, strict=True))
     sizes = (0,) * len(size) if padding == "valid" else _sizes("padding", padding, len(size), least=0)
     return tuple((p, p) for p in sizes)
@@ -409,23 +417,23 @@ def _pooling(
     size, steps, apart = (_sizes(name, n, 2) for name, n in given.items())
     around = _sizes("padding", padding, 2, least=0)
     if any(2 * p > k for p, k in zip(around, size, strict=True)):
-        raise ValueError(f"{padding=} is more than half of {kernel_size=}: some windows would show no pixel")
+        raise ValueError(f"{padding=} is more than half of {kernel_size=}: some windows would contain no pixel")
     return size, steps, around, apart
 
 
 def _around_pool(x: Any, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool) -> Around:
-    """Return how much stands around images that are pooled: with ``ceil_mode`` also what the last windows lack."""
+    """Return the padding around pooled images; with ``ceil_mode``, include what the last windows need."""
     around = []
     for n, k, s, p, d in zip(x.shape[-2:], size, stride, padding, dilation, strict=True):
         free = n + 2 * p - d * (k - 1) - 1
-        start = -(-free // s) * s  # of the last window, the first that is not all inside
+        start = -(-free // s) * s  # start of the last window, the first that is not completely inside
         around.append((p, p + start - free if ceil_mode and start < n + p else p))
     return tuple(around)
 
 
 def _sizes(name: str, value: Any, rank: int, least: int = 1) -> Sizes:
-    """Return a size given once for all axes of space, or for each."""
+    """Return one size for each spatial axis; a single integer applies to all."""
     sizes = tuple(value) if isinstance(value, Sequence) else (value,) * rank
     if len(sizes) != rank or not all(is_size(n, least) for n in sizes):
-        raise ValueError(f"{name} must be an integer of at least {least}{_SPACES[rank][2]}, not {value!r}")
+        raise ValueError(f"{name} must be an integer >= {least}{_SPACES[rank][2]}, not {value!r}")
     return tuple(map(int, sizes))

@@ -1,4 +1,4 @@
-"""The family of normalizations as data: what each is called, what it runs over, what it holds, where it comes from."""
+"""The family of normalizations as data: name, axes, parameters and source of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .weights import WeightNorm, WeightStandardization
 
 SHAPE = (4, 6, 8, 8)
 WEIGHT_SHAPE = (12, 6, 3, 3)
-"""What the table counts on: a batch of images (n c h w), and the weights of a convolution (o i h w)."""
+"""The example shapes of the table: a batch of images (n c h w), and the weights of a convolution (o i h w)."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Member:
     ----------
     name : str
     wording : str
-        How lecture notes say it: usually by what is averaged away.
+        The description used in lecture notes, which usually name the reduced axes.
     pattern : str
-        What is kept; for members without one, words.
+        The pattern; for a member without one, a description.
     function : callable
     make : callable
-        Makes the layer, for an input of `SHAPE`.
+        Creates the layer for an input of shape `SHAPE`.
     paper : str
     statistic : str
-        What there is one of for each combination of the axes kept: a mean and a variance, or something else instead.
+        The statistic for each index of the kept axes: "mean" for mean and variance, or the name of another one.
     lengths : mapping
         Sizes of axes in parentheses.
     of_weights : bool
-        Whether the pattern is one of weights, not of the input.
+        Whether the pattern describes weights instead of the input.
     """
 
     name: str
@@ -59,19 +59,19 @@ class Member:
 
     @property
     def fitted(self) -> Fitted | None:
-        """The pattern on the example's shape."""
+        """The pattern fitted to the example shape."""
         if "->" not in self.pattern:
             return None
         return parse(self.pattern).fit(WEIGHT_SHAPE if self.of_weights else SHAPE, self.lengths)
 
     @property
     def reduced(self) -> str:
-        """The axes that are averaged away."""
+        """The axes that statistics are computed over."""
         return "–" if self.fitted is None else " ".join(self.fitted.names[i] for i in self.fitted.axes)
 
     @property
     def means(self) -> str:
-        """How many means there are, or what there is instead."""
+        """The number of means, or of other statistics."""
         if self.fitted is None:
             return "0" if self.statistic == "mean" else f"0; {self.statistic}"
         count = self.fitted.number_of_means
@@ -110,12 +110,12 @@ FAMILY = (
         functional.rms_norm, lambda: RMSNorm(SHAPE[1:]), "Zhang and Sennrich 2019, arXiv:1910.07467", "mean squares",
     ),
     Member(
-        "local response norm", "each value, by the channels around it", "a window of channels",
+        "local response norm", "each value, over neighbouring channels", "a window of channels",
         functional.local_response_norm, lambda: LocalResponseNorm(5), "Krizhevsky, Sutskever and Hinton 2012",
         "1536 mean squares",
     ),
     Member(
-        "weight norm", "the weights of each output have a learned length", "o i h w -> o",
+        "weight norm", "the weights of each output, with a learned length", "o i h w -> o",
         more.weight_norm, lambda: WeightNorm(Conv2d(6, 12, 3)), "Salimans and Kingma 2016, arXiv:1602.07868",
         "lengths", of_weights=True,
     ),
@@ -130,7 +130,7 @@ FAMILY = (
         lengths={"n": 2},
     ),
     Member(
-        "batch renorm", "batch norm, corrected to running statistics", "n c h w -> c",
+        "batch renorm", "batch norm, corrected by running statistics", "n c h w -> c",
         more.batch_renorm, lambda: BatchRenorm(6), "Ioffe 2017, arXiv:1702.03275",
     ),
     Member(
@@ -142,30 +142,30 @@ FAMILY = (
         more.adaptive_instance_norm, AdaIN, "Huang and Belongie 2017, arXiv:1703.06868",
     ),
     Member(
-        "FiLM", "γ and β from data, and nothing normalized", "none",
+        "FiLM", "γ and β from data, without normalization", "none",
         more.film, lambda: FiLM(6, 10), "Perez et al. 2018, arXiv:1709.07871",
     ),
     Member(
-        "scale norm", "one learned length for all", "n c h w -> n c h",
+        "scale norm", "the last axis, with one learned length", "n c h w -> n c h",
         more.scale_norm, lambda: ScaleNorm(SHAPE[-1]), "Nguyen and Salazar 2019, arXiv:1910.05895", "lengths",
     ),
     Member(
-        "L2 normalization", "length 1", "n c h w -> n c h",
+        "L2 normalization", "the last axis, with length 1", "n c h w -> n c h",
         more.l2_normalize, L2Norm, "PyTorch's torch.nn.functional.normalize", "lengths",
     ),
 )  # fmt: skip
 
 
 def family_tables() -> tuple[Table, Table]:
-    """Return what each member runs over, and what it is made of."""
+    """Return a table of the axes of each member, and a table of its parameters, buffers and sources."""
     shapes = f"{' × '.join(map(str, SHAPE))} (n c h w), weights {' × '.join(map(str, WEIGHT_SHAPE))} (o i h w)"
     runs_over = Table(
-        f"What is normalized over; counted on {shapes}",
-        ("norm", "as lecture notes say it", "averaged over", "pattern", "means"),
+        f"The axes of each normalization, and the number of means for {shapes}",
+        ("norm", "in lecture notes", "averaged over", "pattern", "means"),
         [(m.name, m.wording, m.reduced, m.pattern, m.means) for m in FAMILY],
     )
     made_of = Table(
-        "What it is made of, and where it comes from",
+        "Function, layer, parameters, buffers and source of each normalization",
         ("norm", "function", "layer", "parameters", "buffers", "source"),
         [(m.name, _function_name(m), _layer_name(m), *_contents(m.make()), m.paper) for m in FAMILY],
     )
@@ -173,7 +173,7 @@ def family_tables() -> tuple[Table, Table]:
 
 
 def family_text() -> str:
-    """Return the first of these tables as text, and below it what each member is made of."""
+    """Return both tables as text, the second as a list."""
     runs_over, made_of = family_tables()
     parts = []
     for name, *cells in made_of.cells():

@@ -1,4 +1,4 @@
-"""Between training and use: exact statistics of a data set, and batch norms folded into the layers before them."""
+"""Preparation for inference: exact statistics of a dataset, and batch norms folded into preceding layers."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ from .module import Module, Parameter, as_model
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .running import Running
 
-# Which batch norm sees the outputs of which layer as its channels.
+# The batch norm that normalizes the output channels of each layer.
 _FOLDED = {Linear: BatchNorm1d, Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
 
 
 def recalibrate(model: Module, batches: Iterable[Any]) -> None:
-    """Set the statistics of every batch norm in a model to the exact ones of a data set.
+    """Set the running statistics of every batch norm in a model to the exact statistics of a dataset.
 
-    Each layer gets the mean and the unbiased variance of all values that reach it, as if the data were one batch, in
-    the order in which the layers run: what reaches a later layer depends on the statistics of the earlier ones. Ioffe
-    and Szegedy 2015 average the variances of batches instead, which leaves out how the batches' means differ.
+    Each layer gets the mean and the unbiased variance of all its input values, as if the data were one batch. Layers
+    are processed in the order in which they run, because the input of a layer depends on the statistics of earlier
+    ones. Ioffe and Szegedy 2015 instead average the variances of batches, which ignores the differences between batch
+    means.
 
-    These are the layers that have running statistics of whole batches: `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`,
-    `GhostBatchNorm`, the one inside a `ConditionalBatchNorm`, and a `Norm` whose pattern keeps nothing of the first
-    axis. Layers that no batch reaches, `BatchRenorm`, and what averages over instances (InstanceNorm, other Norms) are
-    not touched.
+    The function updates layers with running statistics of whole batches: `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`,
+    `GhostBatchNorm`, the batch norm inside a `ConditionalBatchNorm`, and a `Norm` whose pattern drops the first axis.
+    It does not change layers that are not called, `BatchRenorm`, and layers that average over instances (InstanceNorm,
+    other Norms).
 
     Parameters
     ----------
     model : Module
-        Modes are left as they are; parameters and ``num_batches_tracked``, too. After an error the statistics are what
-        they were.
+        The model. Modes, parameters and ``num_batches_tracked`` do not change. An error leaves the statistics
+        unchanged.
     batches : iterable of arrays or Tensors, or of tuples of them
-        Inputs of the model, of any sizes, a tuple where it takes several; kept in memory, since they are gone through
-        once for each layer.
+        Inputs of the model, of any batch size; tuples if the model has several inputs. They are kept in memory, because
+        each layer needs a pass over them.
 
     Raises
     ------
     TypeError
         If ``model`` is not a Module, or ``batches`` is a single array.
     ValueError
-        If there are no batches, a layer sees fewer than two values per channel, or layers run in one order for one
-        batch and in another for the next.
+        If there are no batches, a layer receives fewer than two values per channel, or the order of the layers differs
+        between batches.
 
     Examples
     --------
@@ -67,13 +68,13 @@ def recalibrate(model: Module, batches: Iterable[Any]) -> None:
 
 @no_grad()
 def recalibrate_together(model: Module, batches: Iterable[Any], added_up: Callable[[Array], Array]) -> None:
-    """Recalibrate by the batches of all that take part; ``added_up`` returns the sum of an array over all of them."""
+    """Recalibrate with the batches of all processes; ``added_up`` returns the sum of an array over all of them."""
     as_model("recalibrate", model)
     if isinstance(batches, np.ndarray | Tensor):
-        raise TypeError(f"batches must be several inputs, as a list, and not one array of shape {batches.shape}")
+        raise TypeError(f"batches must be an iterable of inputs such as a list, not one array of shape {batches.shape}")
     batches = list(batches)
     if not added_up(np.array([len(batches)])):
-        raise ValueError("recalibrate needs at least one batch")
+        raise ValueError("recalibrate requires at least one batch")
     with _in_eval_mode(model):
         layers = _in_running_order(model, batches, added_up)
         with _unchanged_after_an_error(layers):
@@ -104,10 +105,10 @@ def _unchanged_after_an_error(layers: list[Running]) -> Iterator[None]:
 
 
 def _in_running_order(model: Module, batches: list[Any], added_up: Callable[[Array], Array]) -> list[Running]:
-    """Return the layers that pool, each after those that run before it for any batch."""
+    """Return the layers that pool, sorted so that each comes after those that run before it for any batch."""
     layers = [m for m in model.modules() if isinstance(m, Running) and m.pools]
     place = {layer: i for i, layer in enumerate(layers)}
-    follows = np.zeros((len(layers), len(layers)))  # whether one ran right after another; at itself, whether it ran
+    follows = np.zeros((len(layers), len(layers)))  # [i, j]: whether i ran right after j; [i, i]: whether i ran
     called: dict[Running, None] = {}
     with _observing(layers, lambda layer, inputs, y: called.setdefault(layer)):
         for batch in batches:
@@ -122,7 +123,7 @@ def _in_running_order(model: Module, batches: list[Any], added_up: Callable[[Arr
     try:
         return list(TopologicalSorter(before).static_order())
     except CycleError:
-        raise ValueError("recalibrate needs layers that run in one order, and here it differs by batch") from None
+        raise ValueError("recalibrate requires the same order of layers for all batches, but it differs") from None
 
 
 def _set_statistics(model: Module, layer: Running, batches: list[Any], added_up: Callable[[Array], Array]) -> None:
@@ -132,13 +133,13 @@ def _set_statistics(model: Module, layer: Running, batches: list[Any], added_up:
         count, mean, squares = _merged(count, mean, squares, values)
     count, mean, squares = _merged_with_others(count, mean, squares, added_up)
     if count < 2:
-        raise ValueError(f"recalibrate needs at least two values per channel, and a layer received {count}")
+        raise ValueError(f"recalibrate requires at least two values per channel, and a layer received {count}")
     layer.running_mean = mean.astype(layer.running_mean.dtype)
     layer.running_var = (squares / (count - 1)).astype(layer.running_var.dtype)
 
 
 def _arriving(model: Module, layer: Running, batches: list[Any]) -> Iterator[Array]:
-    """Yield what reaches a layer, as (values, *statistics), batch by batch."""
+    """Yield the inputs of a layer, in shape (values, *statistics), batch by batch."""
     seen: list[Array] = []
     with _observing([layer], lambda layer, inputs, y: seen.append(inputs[0].data)):
         for batch in batches:
@@ -179,31 +180,33 @@ def _merged(count: int, mean: Array, squares: Array, values: Array) -> tuple[int
 def _merged_with_others(
     count: int, mean: Array, squares: Array, added_up: Callable[[Array], Array]
 ) -> tuple[int, Array, Array]:
-    """Add what all that take part have; their means, weighted, must be known before the deviations from the whole."""
+    """Merge the statistics of all processes: first the weighted means, then the deviations from the overall mean."""
     sums = added_up(np.concatenate([[count], count * mean.reshape(-1)]))
     total, whole = int(sums[0]), sums[1:].reshape(mean.shape) / max(sums[0], 1)
     return total, whole, added_up(squares + count * np.square(mean - whole))
 
 
 def fold_batch_norm(model: Module) -> Module:
-    """Return a copy of a model for inference, with each batch norm merged into the layer right before it.
+    """Return a copy of a model for inference, with each batch norm merged into the layer directly before it.
 
-    In eval mode a batch norm is an affine map of each channel, so a linear layer before a `BatchNorm1d`, or a
-    convolution before a batch norm of its rank, can change its weights instead: ``weight * γ / sqrt(var + eps)`` for
-    each output channel, and ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal to rounding.
+    In eval mode a batch norm is an affine map of each channel. It can be merged into a linear layer before a
+    `BatchNorm1d`, or a convolution before a batch norm of the same rank, by changing the weights to
+    ``weight * γ / sqrt(var + eps)`` for each output channel, and the bias to
+    ``(bias - mean) * γ / sqrt(var + eps) + β``. Outputs in eval mode are equal up to rounding.
 
     Parameters
     ----------
     model : Module
-        Left as it is. Only pairs inside a `Sequential` are folded, and only of exactly these classes: there it is known
-        that one follows the other, and what each computes; subclasses may do otherwise. What reaches a `BatchNorm1d`
-        is taken to be a batch, of shape (N, C) behind a `Linear`; where the channels do not fit, both layers stay.
+        The model, which does not change. Only pairs of exactly these classes inside a `Sequential` are folded, because
+        there the order and the computation are known; subclasses may compute something else. The input of a
+        `BatchNorm1d` after a `Linear` is assumed to have shape (N, C). If the numbers of channels differ, both layers
+        are kept.
 
     Returns
     -------
     Module
-        In eval mode. An `Identity` stands in the place of each merged norm, so positions and names of the others are
-        the same.
+        The copy, in eval mode. An `Identity` replaces each merged norm, so that the other layers keep their positions
+        and names.
 
     Raises
     ------
@@ -241,7 +244,7 @@ def _can_fold(layer: Any, norm: Any) -> bool:
 
 
 def _with_norm(layer: Any, norm: Any) -> Module:
-    """Return a layer that does what two did. It has parameters of its own: others may share the old ones."""
+    """Return one layer that replaces two. It has new parameters, because the old ones may be shared."""
     scale = 1 / np.sqrt(norm.running_var + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight.data

@@ -1,4 +1,4 @@
-"""Linear, activations, dropout, flattening."""
+"""Linear, activation, dropout and flatten layers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from .module import Module, Parameter, one_array
 
 
 def uniform(rng: np.random.Generator, shape: int | tuple[int, ...], terms: int, dtype: Any) -> Parameter:
-    """Return a parameter drawn within one over the root of how many terms a sum of its layer has."""
+    """Return a parameter drawn uniformly within ``1 / sqrt(terms)``; ``terms`` is the length of a layer's sums."""
     bound = 1 / np.sqrt(terms)
     return Parameter(rng.uniform(-bound, bound, shape), dtype=parameter_dtype(dtype))
 
 
 class Linear(Module):
-    """``y = x @ weight.T + bias``.
+    """Apply an affine map to the last axis: ``y = x @ weight.T + bias``.
 
     Parameters
     ----------
     in_features, out_features : int
     bias : bool
+        Whether the layer has a bias.
     dtype : dtype
     rng : numpy.random.Generator or int, optional
-        For the initial values: uniform within ``1 / sqrt(in_features)``, as PyTorch's.
+        Generator or seed for the initial values, which are uniform within ``1 / sqrt(in_features)``, as in PyTorch.
 
     Attributes
     ----------
@@ -38,9 +39,9 @@ class Linear(Module):
     Raises
     ------
     TypeError
-        For a ``dtype`` that is not float16, float32 or float64.
+        If ``dtype`` is not float16, float32 or float64.
     ValueError
-        For sizes that are not positive integers, and input that does not fit.
+        If a size is not a positive integer, or the input has the wrong number of features.
 
     Examples
     --------
@@ -77,7 +78,7 @@ class Linear(Module):
 
 
 class Identity(Module):
-    """``x`` itself, for the place of a layer that is not needed; arguments are ignored, as PyTorch's are.
+    """Return the input unchanged, as a placeholder for a layer. Arguments are ignored, as in PyTorch.
 
     Examples
     --------
@@ -94,14 +95,14 @@ class Identity(Module):
 
 
 class ReLU(Module):
-    """``max(x, 0)``, with gradient 0 at 0."""
+    """Apply ``max(x, 0)``, with gradient 0 at 0."""
 
     def forward(self, x: Any) -> Any:
         return ops.relu(x)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """Apply the hyperbolic tangent."""
 
     def forward(self, x: Any) -> Any:
         with step("tanh", x):
@@ -109,7 +110,7 @@ class Tanh(Module):
 
 
 class Sigmoid(Module):
-    """``1 / (1 + exp(-x))``, without overflow."""
+    """Apply ``1 / (1 + exp(-x))``, without overflow."""
 
     def forward(self, x: Any) -> Any:
         with step("sigmoid", x):
@@ -117,7 +118,7 @@ class Sigmoid(Module):
 
 
 class LeakyReLU(Module):
-    """``x`` where positive, else ``negative_slope * x``; the gradient at 0 is ``negative_slope``.
+    """Apply ``x`` where positive, else ``negative_slope * x``; the derivative at 0 is ``negative_slope``.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ class LeakyReLU(Module):
 
 
 class SiLU(Module):
-    """``x * sigmoid(x)``, also called swish (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    """Apply ``x * sigmoid(x)``, also called swish (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
     Examples
     --------
@@ -156,20 +157,20 @@ class SiLU(Module):
 
 
 class GELU(Module):
-    """``x * Phi(x)``, Phi the normal distribution function (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    """Apply ``x * Phi(x)`` with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
     Parameters
     ----------
     approximate : {"none", "tanh"}
-        "tanh" is ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))`` and needs NumPy only; the exact form
-        takes ``erf`` from SciPy.
+        "tanh" is ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))`` and requires only NumPy; the exact form
+        uses ``erf`` from SciPy.
 
     Raises
     ------
     ValueError
-        For another ``approximate``.
+        If ``approximate`` has another value.
     ImportError
-        When it is called, for the exact form where SciPy is not installed.
+        On a call of the exact form, if SciPy is not installed.
 
     Examples
     --------
@@ -181,7 +182,7 @@ class GELU(Module):
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         if approximate not in ("none", "tanh"):
-            raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
+            raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
         self.approximate = approximate
 
     def forward(self, x: Any) -> Any:
@@ -192,12 +193,12 @@ class GELU(Module):
 
 
 class Softmax(Module):
-    """``exp(x) / sum(exp(x))`` along an axis, without overflow.
+    """Apply ``exp(x) / sum(exp(x))`` along an axis, without overflow.
 
     Parameters
     ----------
     dim : int
-        The axis whose values are to sum to 1; the last by default.
+        The axis along which the values sum to 1; by default the last.
 
     Examples
     --------
@@ -212,7 +213,7 @@ class Softmax(Module):
         self.dim = dim
 
     def forward(self, x: Any) -> Any:
-        if x.ndim == 0:  # which counts as one axis of one value, as in Flatten
+        if x.ndim == 0:  # treated as one axis of size 1, as in Flatten
             return ops.softmax(x.reshape(1), axis=self.dim).reshape(())
         return ops.softmax(x, axis=self.dim)
 
@@ -221,22 +222,22 @@ class Softmax(Module):
 
 
 class Dropout(Module):
-    """In training, 0 with probability ``p`` and ``x / (1 - p)`` otherwise, so that the mean stays ``x``; else ``x``.
+    """Set elements to 0 with probability ``p`` in training, and scale the others by ``1 / (1 - p)``.
 
-    Which elements stay is drawn anew in every call. It is data: the gradient is the cotangent where ``x`` stayed,
-    scaled alike, and 0 elsewhere.
+    The expected output is ``x``. Each call draws new elements to drop. The gradient is the cotangent, scaled in the
+    same way, and 0 at dropped elements. In eval mode the output is ``x``.
 
     Parameters
     ----------
     p : float
-        From 0 to 1, where nothing is left.
+        The probability of dropping an element, from 0 to 1.
     rng : numpy.random.Generator or int, optional
-        What the draws come from.
+        Generator or seed for the draws.
 
     Raises
     ------
     ValueError
-        For another ``p``.
+        If ``p`` is not between 0 and 1.
 
     References
     ----------
@@ -256,7 +257,7 @@ class Dropout(Module):
         super().__init__()
         self.p = real("p", p)
         if not 0 <= self.p <= 1:
-            raise ValueError(f"p is a probability, from 0 to 1, not {p!r}")
+            raise ValueError(f"p must be a probability from 0 to 1, not {p!r}")
         self.rng = np.random.default_rng(rng)
 
     def forward(self, x: Any) -> Any:
@@ -276,14 +277,14 @@ class Flatten(Module):
     Parameters
     ----------
     start_dim, end_dim : int
-        Counted from the end if negative. An input without axes counts as having one.
+        Negative axes count from the end. A 0-d input is treated as having one axis.
 
     Raises
     ------
     TypeError
-        If one is not an integer.
+        If an axis is not an integer.
     IndexError, ValueError
-        When it is called, for an axis that the input does not have, and for ``start_dim`` after ``end_dim``.
+        On a call, if the input does not have an axis, or if ``start_dim`` comes after ``end_dim``.
 
     Examples
     --------

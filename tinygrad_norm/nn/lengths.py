@@ -1,4 +1,4 @@
-"""Layers that divide by a length: ScaleNorm, L2 normalization."""
+"""Layers that divide by a length: ScaleNorm and L2Norm."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .module import Module, Parameter
 
 
 class ScaleNorm(Module):
-    """Give the last axis one learned length: ``y = scale * x / max(‖x‖, eps)``.
+    """Scale the last axis to one learned length: ``y = scale * x / max(‖x‖, eps)``.
 
     Parameters
     ----------
     num_features : int
-        D, of an input of shape (..., D); the length starts as its root.
+        The size D of the last axis; the initial length is ``sqrt(D)``.
     eps : float
-        The smallest length divided by.
+        The lower bound of the divisor.
     dtype : dtype
 
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For another size of the last axis, or a bad ``eps``.
+        If the last axis has the wrong size, or ``eps`` is negative or not finite.
 
     Notes
     -----
@@ -66,14 +66,14 @@ class L2Norm(Module):
     ----------
     dim : int
     eps : float
-        The smallest length divided by, so that zero stays zero.
+        The lower bound of the divisor, so that zero stays zero.
 
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For a bad ``eps``.
+        If ``eps`` is negative or not finite.
 
     Notes
     -----

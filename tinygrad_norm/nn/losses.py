@@ -1,4 +1,4 @@
-"""Losses: how far an output is from its target, as functions and as layers."""
+"""Loss functions, and the same as layers."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def cross_entropy(
     target : integer array of shape (N,), () or (N, d1, ...), or floating array of the shape of ``input``
         Labels, or probabilities of the classes. The loss of probabilities t is ``-Σ_c t[c] * log softmax(input)[c]``.
     weight : array of shape (C,), optional
-        A factor for each class. The mean over labels is then the weighted one.
+        A factor for each class. The mean over labels is then weighted.
     ignore_index : int
-        Samples with this label do not count. Where all have it, the mean is NaN, with gradient 0.
+        Samples with this label are ignored. If all have it, the mean is NaN, with gradient 0.
     reduction : {"mean", "sum", "none"}
     label_smoothing : float
-        From 0 to 1: the share of the uniform distribution that is mixed with the target.
+        The fraction of the uniform distribution that is mixed into the target, from 0 to 1.
 
     Returns
     -------
     Tensor or array
-        Of one element, or with ``reduction="none"`` of the shape of labels. The dtype is that of ``input``.
+        One element, or with ``reduction="none"`` an array of the shape of labels. The dtype is that of ``input``.
 
     Raises
     ------
     TypeError
-        If the target holds neither integers nor, in the shape of ``input``, floats.
+        If the target holds neither integers nor floats in the shape of ``input``.
     ValueError
-        If shapes do not match, a label is outside ``0 .. C - 1``, and for arguments out of range.
+        If shapes do not match, a label is outside ``0 .. C - 1``, or an argument is out of range.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def cross_entropy(
     input, target = ops.operand(input), ops.operand(target)
     smoothing = real("label_smoothing", label_smoothing)
     if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing is a share, from 0 to 1, not {label_smoothing!r}")
+        raise ValueError(f"label_smoothing must be between 0 and 1, not {label_smoothing!r}")
     with step("cross-entropy", input, target, weight, smoothing=smoothing, reduction=reduction):
         log_p = ops.log_softmax(input, axis=_class_axis(input))
         if target.dtype.kind == "f" and target.shape == input.shape:
@@ -67,7 +67,7 @@ def cross_entropy(
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """Return ``-input[label]``, averaged over samples: the cross-entropy of log-probabilities.
 
-    Parameters, result and errors are those of `cross_entropy` with labels.
+    The parameters, result and errors are those of `cross_entropy` with labels.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def _of_labels(
         expected = "(N, classes) and (N,), (classes,) and (), or (N, classes, d1, ...) and (N, d1, ...)"
         raise ValueError(f"{name} expects {expected}, got {log_p.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, not {labels.dtype}; probabilities have the shape of the logits")
+        raise TypeError(f"labels must be integers, not {labels.dtype}; probabilities must have the shape of the logits")
     classes, values = log_p.shape[axis], np.asarray(plain(labels))
     found = values[values != ignore_index]
     if found.size and not (found.min() >= 0 and found.max() < classes):
@@ -137,14 +137,14 @@ def _beside(weight: Any, log_p: Any) -> Any:
 
 
 def _reduced(losses: Any, reduction: str, weights: Any = None) -> Any:
-    """Return the losses, their sum, or their mean, which is the weighted one where there are weights."""
+    """Return the losses, their sum, or their mean, which is weighted if weights are given."""
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
     if reduction != "mean":
         return losses if reduction == "none" else ops.sum(losses)
     if weights is None:
         return ops.mean(losses)
-    # Where nothing counts, 0 / 0.
+    # If all samples are ignored, this is 0 / 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         return ops.mean(losses) / ops.mean(weights)
 
@@ -154,19 +154,20 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
     Parameters
     ----------
-    input, target : Tensors or arrays of one shape
-        Integers are taken as numbers of the other's dtype.
+    input, target : Tensors or arrays of the same shape
+        Integers are converted to the dtype of the other argument.
     reduction : {"mean", "sum", "none"}
 
     Returns
     -------
     Tensor or array
-        Of one element, or with ``reduction="none"`` of the inputs' shape.
+        One element, or with ``reduction="none"`` an array of the shape of the inputs.
 
     Raises
     ------
     ValueError
-        If the shapes differ: broadcasting a target is nearly always a mistake. And for another ``reduction``.
+        If the shapes differ, because broadcasting a target is nearly always a mistake, or if ``reduction`` has another
+        value.
 
     Examples
     --------
@@ -180,7 +181,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """Return the mean of absolute differences, with gradient 0 where there is none. See `mse_loss`.
+    """Return the mean of absolute differences, with gradient 0 at a difference of 0. See `mse_loss`.
 
     Examples
     --------
@@ -196,7 +197,7 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """Return the mean of ``d² / 2`` for differences up to ``delta``, and of ``delta * (|d| - delta / 2)`` beyond.
 
-    See `mse_loss`. A ``delta`` that is not positive is a ValueError.
+    See `mse_loss`. A ``delta`` that is not positive raises a ValueError.
 
     Examples
     --------
@@ -212,7 +213,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
-    """Return `huber_loss` divided by its ``delta``, here ``beta``; for 0 it is `l1_loss`.
+    """Return `huber_loss` with ``delta=beta``, divided by ``beta``; for ``beta=0`` return `l1_loss`.
 
     Examples
     --------
@@ -236,22 +237,22 @@ def _huber(d: Any, delta: float) -> Any:
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
-    """Return the mean of ``-t * log σ(x) - (1 - t) * log(1 - σ(x))``, without overflow and without cancellation.
+    """Return the mean of ``-t * log σ(x) - (1 - t) * log(1 - σ(x))``, without overflow or cancellation.
 
     Parameters
     ----------
-    input, target : Tensors or arrays of one shape
-        Logits, floating, and numbers from 0 to 1, floating or integer.
+    input, target : Tensors or arrays of the same shape
+        Floating logits, and floating or integer targets from 0 to 1.
     weight : array, optional
-        A factor for each element; it is broadcast.
+        A factor for each element, which is broadcast.
     reduction : {"mean", "sum", "none"}
     pos_weight : array, optional
-        A factor for the first term, as of positive examples; it is broadcast.
+        A factor for the first term, the one of positive examples, which is broadcast.
 
     Raises
     ------
     ValueError
-        If the shapes differ, and for another ``reduction``.
+        If the shapes differ, or ``reduction`` has another value.
 
     Examples
     --------
@@ -271,8 +272,8 @@ def binary_cross_entropy_with_logits(
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """Return the mean of ``-t * log p - (1 - t) * log(1 - p)``; each logarithm is at least -100, as in PyTorch.
 
-    Parameters are those of `binary_cross_entropy_with_logits`, which is exact where this is not, but the input holds
-    probabilities. One outside 0 to 1 is a ValueError.
+    The parameters are those of `binary_cross_entropy_with_logits`, which is more accurate, but the input holds
+    probabilities. A probability outside 0 to 1 raises a ValueError.
 
     Examples
     --------
@@ -282,7 +283,8 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     p, t = _compared("binary_cross_entropy", input, target)
     if not ((plain(p) >= 0) & (plain(p) <= 1)).all():
-        raise ValueError("binary_cross_entropy expects probabilities, from 0 to 1; logits have a loss of their own")
+        advice = "for logits use binary_cross_entropy_with_logits"
+        raise ValueError(f"binary_cross_entropy expects probabilities from 0 to 1; {advice}")
     with step("binary cross-entropy", p, t, weight, reduction=reduction):
         log_p = ops.maximum(ops.where(p > 0, ops.log(ops.where(p > 0, p, 1)), -100), -100)
         log_q = ops.where(p < 1, ops.log1p(-ops.where(p < 1, p, 0)), -100)
@@ -294,17 +296,17 @@ def _weighted(losses: Any, weight: Any, reduction: str) -> Any:
 
 
 def _compared(name: str, input: Any, target: Any) -> tuple[Any, Any]:
-    """Return both, of one shape; integers in the dtype of what they stand beside."""
+    """Check that both have the same shape, and convert integers to the dtype of the other."""
     input, target = ops.operand(input), ops.operand(target)
     if input.shape != target.shape:
-        raise ValueError(f"{name} expects one shape, got {input.shape} and {target.shape}")
+        raise ValueError(f"{name} expects input and target of the same shape, got {input.shape} and {target.shape}")
     if input.dtype.kind in "biu":
         return ops.astype(input, target.dtype), target
     return input, ops.astype(target, input.dtype) if target.dtype.kind in "biu" else target
 
 
 class _Loss(Module):
-    """A loss as a layer: it keeps the options of its function, and weights as buffers."""
+    """A loss as a layer, which stores the options of its function, and weights as buffers."""
 
     function: ClassVar[Callable[..., Any]]
 

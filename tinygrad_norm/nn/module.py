@@ -1,4 +1,4 @@
-"""Module, Parameter and buffers: what a layer is made of, under PyTorch's names."""
+"""Module and Parameter, the base classes of layers and models, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..engine.tensor import Tensor, frozen
 
 
 class Parameter(Tensor):
-    """A leaf Tensor that is trained. As an attribute of a Module it is found by ``parameters()``."""
+    """A leaf Tensor to train. If it is an attribute of a Module, ``parameters()`` yields it."""
 
     __slots__ = ()
 
@@ -27,29 +27,29 @@ class Parameter(Tensor):
 
 
 def array_of(key: str, value: Any) -> Array:
-    """Return an entry of a state as an array, or say which one is none."""
+    """Return an entry of a state as an array, or raise a TypeError that names it."""
     try:
         return np.asarray(plain(value))
-    except Exception as error:  # whatever the library that it comes from raises
+    except Exception as error:  # the library that the entry comes from may raise any error
         raise TypeError(f"{key!r} cannot be read as an array: {error}") from None
 
 
 def as_model(name: str, model: Any) -> Any:
-    """Return what is a module; ``name`` is the function that was called with it."""
+    """Check that an argument of the function ``name`` is a Module and return it."""
     if not isinstance(model, Module):
-        raise TypeError(f"{name} takes a Module, not {type(model).__name__}")
+        raise TypeError(f"{name} requires a Module, not {type(model).__name__}")
     return model
 
 
 def one_array(layer: Module, x: Any) -> Any:
-    """Return the input of a layer that takes one array or Tensor, or say what it is instead."""
+    """Check that the input of a layer is one array or Tensor and return it."""
     if not hasattr(x, "shape"):
-        raise TypeError(f"{type(layer).__name__} takes one array or Tensor, not {type(x).__name__}")
+        raise TypeError(f"{type(layer).__name__} requires one array or Tensor, not {type(x).__name__}")
     return x
 
 
 def _as_input(x: Any) -> Any:
-    """Return a positional input as ``forward`` receives it: numbers, also in lists and tuples of nothing else, too."""
+    """Convert a positional input for ``forward``: arrays, numbers, and lists and tuples of numbers become Tensors."""
     return Tensor(x) if _is_numbers(x) and not isinstance(x, bool) else _with_tensors(x)
 
 
@@ -60,7 +60,7 @@ def _is_numbers(x: Any) -> bool:
 
 
 def _with_tensors(x: Any) -> Any:
-    """Return a Tensor for an array, and structures with Tensors for the arrays inside; all else is what it was."""
+    """Convert arrays to Tensors, also inside lists, tuples and dicts; return anything else unchanged."""
     if isinstance(x, list | tuple | dict):
         before = list(x.values() if isinstance(x, dict) else x)
         after = [_with_tensors(value) for value in before]
@@ -71,13 +71,13 @@ def _with_tensors(x: Any) -> Any:
             new |= zip(x, after, strict=True)
             return new
         return x._make(after) if hasattr(x, "_make") else type(x)(after)
-    # Asked of the type: a class such as np.float32 has the attribute, and is no array.
+    # Test the type, because classes such as np.float32 have the attribute, too.
     is_array = hasattr(type(x), "__array__") and not isinstance(x, Tensor | np.generic)
     return Tensor(x) if is_array else x
 
 
 class _called(scope):  # noqa: N801 (a context manager is named like the function it stands for)
-    """Record what a module computes in a scope of its own, which knows the module's path in those around it."""
+    """Record the operations of a module in a scope that holds the module's path in the enclosing module."""
 
     __slots__ = ("_module",)
 
@@ -103,11 +103,11 @@ def _is_at(path: str, outer: Module, module: Module) -> bool:
 
 
 class Module:
-    """A layer or a model: parameters, buffers and other modules as attributes, and a ``forward``.
+    """A layer or a model: parameters, buffers and other modules as attributes, and a ``forward`` method.
 
-    A call gives its inputs to ``forward``, and returns what that returns. Arrays become Tensors on the way, also inside
-    tuples, lists and dicts, which keep their kind, and in keywords; so do positional numbers, and lists and tuples of
-    numbers only. Everything else arrives as it is: Tensors with their graph, None, strings, structures without arrays.
+    A call passes its inputs to ``forward`` and returns the result. Arrays are converted to Tensors first, also inside
+    tuples, lists and dicts, which keep their type, and in keyword arguments. Positional numbers, and lists and tuples
+    of numbers, are converted, too. All other inputs are passed unchanged.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class Module:
         self.training = True
         self._buffers: dict[str, Array | None] = {}
         self._observers: list[Any] = []
-        self._paths: dict[int, str] = {}  # of modules inside, by identity, as they were found
+        self._paths: dict[int, str] = {}  # a cache of the paths of submodules, by identity
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         inputs = tuple([x if isinstance(x, Tensor) else _as_input(x) for x in inputs])
@@ -143,13 +143,13 @@ class Module:
         return y
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """Compute the output; a subclass says how."""
+        """Compute the output. Subclasses implement this method."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(self.__dict__.get(name), Parameter) and not isinstance(value, Parameter | Module | None):
-            what = f"{type(self).__name__}.{name} is a parameter and cannot become {type(value).__name__}"
-            raise TypeError(f"{what}; assign a Parameter or None, or bind its values: module.{name}.data = ...")
+            what = f"cannot assign {type(value).__name__} to the parameter {type(self).__name__}.{name}"
+            raise TypeError(f"{what}; assign a Parameter or None, or set its values: module.{name}.data = ...")
         if name in self.__dict__.get("_buffers", ()):
             self._buffers[name] = None if value is None else frozen(plain(value))
         else:
@@ -162,16 +162,16 @@ class Module:
         if buffers is None:
             raise AttributeError(f"{type(self).__name__} has no {name!r}; does its __init__ call super().__init__()?")
         if name in buffers:
-            settle()  # what moves it may be waiting
+            settle()  # an update of the buffer may be pending
             return buffers[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def register_buffer(self, name: str, value: Any) -> None:
-        """Add an array that belongs to the state but is not trained: a read-only copy, or None for an absent one."""
+        """Add an array that belongs to the state but is not trained. It is copied and read-only; it may be None."""
         self._buffers[name] = None
         setattr(self, name, value)
 
-    # --- what it contains
+    # --- contents
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield the modules that are attributes, with their names."""
@@ -180,19 +180,19 @@ class Module:
                 yield name, value
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield this module and all inside, each with its path, as ``"0.norm"``."""
+        """Yield this module and all submodules with their paths, such as ``"0.norm"``."""
         yield prefix, self
         for name, child in self.children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
-        """Yield this module and all inside."""
+        """Yield this module and all submodules."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield every parameter once, with its path, as ``"0.weight"``.
+        """Yield every parameter once, with its path, such as ``"0.weight"``.
 
-        Modules in a plain list, tuple or dict are not found; a warning says so, unless they are attributes elsewhere.
+        Modules in a plain list, tuple or dict are not found. This emits a warning, unless they are also attributes.
         """
         seen: set[Parameter] = set()
         known = set(self.modules())
@@ -201,8 +201,8 @@ class Module:
                 held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
                 if any(isinstance(x, Module) and x not in known for x in held):
                     what = f"{type(module).__name__}.{name} is a {type(value).__name__} of Modules"
-                    advice = "make it a ModuleList or a ModuleDict"
-                    warnings.warn(f"{what}, whose parameters are not found: {advice}", stacklevel=2)
+                    advice = "use a ModuleList or a ModuleDict"
+                    warnings.warn(f"{what}, so their parameters are not found; {advice}", stacklevel=2)
             for name, value in module._own_parameters():
                 if value not in seen:
                     seen.add(value)
@@ -217,17 +217,17 @@ class Module:
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
-        """Yield every buffer that is present, with its path."""
+        """Yield every buffer that is not None, with its path."""
         for path, module in self.named_modules():
             for name, value in module._own_buffers():
                 yield (f"{path}.{name}" if path else name), value
 
     def _own_buffers(self) -> Iterator[tuple[str, Array]]:
-        """Yield the buffers that are present, with their names."""
+        """Yield the buffers that are not None, with their names."""
         return ((name, value) for name, value in self._buffers.items() if value is not None)
 
     def _path_of(self, module: Module) -> str | None:
-        """Return where a module inside this one is, as ``"0.norm"``; it is looked for again after it was moved."""
+        """Return the path of a submodule, such as ``"0.norm"``. The cached paths are updated if it was moved."""
         path = self._paths.get(id(module))
         if path is None or not _is_at(path, self, module):
             self._paths = {id(inside): path for path, inside in self.named_modules() if path}
@@ -237,17 +237,17 @@ class Module:
     # --- modes and gradients
 
     def train(self, mode: bool = True) -> Module:
-        """Set training mode here and in all modules inside."""
+        """Set training mode for this module and all submodules."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Module:
-        """Set evaluation mode here and in all modules inside."""
+        """Set evaluation mode for this module and all submodules."""
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the accumulated gradients."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
@@ -265,15 +265,15 @@ class Module:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over values by path; they are copied, and a parameter adopts their floating dtype.
+        """Copy parameters and buffers from a state dict. Parameters take the floating dtype of the new values.
 
-        A missing ``num_batches_tracked`` is accepted and read as 0, as in checkpoints from before it existed.
+        A missing ``num_batches_tracked`` is read as 0, because old checkpoints do not have it.
 
         Raises
         ------
         ValueError
-            One error that lists every unknown or missing key, wrong shape and wrong kind of dtype, and what NumPy
-            cannot read, as PyTorch's bfloat16. Nothing is loaded then.
+            If keys are unknown or missing, if shapes or kinds of dtype differ, or if NumPy cannot read a value, such as
+            PyTorch's bfloat16. The message lists all problems, and nothing is loaded.
         """
         parameters, buffers = self._places()
         present = {path: owner._buffers[name] for path, (owner, name) in buffers.items()}
@@ -292,13 +292,13 @@ class Module:
                 problems.append(str(error))
                 continue
             if array.shape != value.shape:
-                problems.append(f"{key!r} has shape {array.shape} where {value.shape} is expected")
+                problems.append(f"{key!r} has shape {array.shape}, expected {value.shape}")
             too_wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
             if array.dtype.kind != value.dtype.kind or too_wide:
-                problems.append(f"{key!r} has dtype {array.dtype} where {value.dtype} is expected")
+                problems.append(f"{key!r} has dtype {array.dtype}, expected {value.dtype}")
             arrays[key] = array
         if problems:
-            raise ValueError(f"the state does not fit this {type(self).__name__}: " + "; ".join(problems))
+            raise ValueError(f"cannot load this state into {type(self).__name__}: " + "; ".join(problems))
         for key, parameter in parameters.items():
             parameter.data = arrays[key]
         for key, (owner, name) in buffers.items():
@@ -306,7 +306,7 @@ class Module:
                 setattr(owner, name, arrays[key])
 
     def _places(self) -> tuple[dict[str, Parameter], dict[str, tuple[Module, str]]]:
-        """Return where each entry of a state dict lives; a shared parameter is listed under each of its paths."""
+        """Return the owner of each entry of a state dict. A shared parameter is listed under each of its paths."""
         parameters: dict[str, Parameter] = {}
         buffers: dict[str, tuple[Module, str]] = {}
         for path, module in self.named_modules():
@@ -315,10 +315,10 @@ class Module:
             buffers |= {prefix + name: (module, name) for name in module._buffers}
         return parameters, buffers
 
-    # --- how it is shown
+    # --- representation
 
     def extra_repr(self) -> str:
-        """Return what stands between the parentheses of the repr."""
+        """Return the text between the parentheses of the repr."""
         return ""
 
     def __repr__(self) -> str:

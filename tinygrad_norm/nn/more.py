@@ -1,4 +1,4 @@
-"""The wider family as layers, under one name: each lives in the room named for what it is."""
+"""More normalization layers, collected under one name."""
 
 from .conditional import AdaIN, ConditionalBatchNorm, FiLM
 from .lengths import L2Norm, ScaleNorm

@@ -1,4 +1,4 @@
-"""The normalization layers: parameters, running statistics and checks around the functions of ``norm.functional``."""
+"""The normalization layers, which add parameters and running statistics to the functions of ``norm.functional``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .running import ChannelNorm, unbiased
 
 
 class BatchNorm(ChannelNorm):
-    """What batch norms of every rank do."""
+    """The base class of batch norms of every rank."""
 
     @property
     def pools(self) -> bool:
@@ -46,7 +46,7 @@ class BatchNorm(ChannelNorm):
         return y
 
     def by_batch(self, x: Any, **options: Any) -> tuple[Any, Any, Any, int]:
-        """Normalize with the statistics of the batch; return also these, and how many values each is of."""
+        """Normalize with the statistics of the batch; also return these, and the number of values per statistic."""
         return (*batch_norm(x, return_statistics=True, **options), x.size // self.num_features)
 
 
@@ -59,11 +59,11 @@ class _InstanceNorm(ChannelNorm):
 
     @property
     def uses_running_stats(self) -> bool:
-        # As in PyTorch: unlike a batch norm, it goes back to the input's own when tracking is switched off.
+        # As in PyTorch: unlike a batch norm, it uses the statistics of the input if tracking is switched off.
         return self.track_running_stats and super().uses_running_stats
 
     def share_of_a_new_batch(self) -> float:
-        # As in PyTorch: batches are not counted, and momentum=None is 0.
+        # As in PyTorch: batches are not counted, and momentum=None means 0.
         return self.momentum or 0.0
 
     def forward(self, x: Any) -> Any:
@@ -87,7 +87,7 @@ class _InstanceNorm(ChannelNorm):
 
 
 def _reworded(layer: type[Module], *changes: tuple[str, str]) -> str:
-    """Return the documentation of a layer for one of another rank."""
+    """Return the docstring of a layer, adapted to a layer of another rank."""
     text = layer.__doc__ or ""
     for old, new in changes:
         text = text.replace(old, new)
@@ -97,9 +97,9 @@ def _reworded(layer: type[Module], *changes: tuple[str, str]) -> str:
 class BatchNorm1d(BatchNorm):
     """Batch normalization of (N, C) or (N, C, L): pattern ``n c ... -> c``.
 
-    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel, over the
-    batch and L. In training they are the batch's own, and gradients flow through them; the running averages take their
-    place in eval mode.
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, with one mean and one biased variance for each channel, over
+    the batch and L. In training these are the statistics of the batch, and gradients flow through them; in eval mode
+    they are the running averages.
 
     Parameters
     ----------
@@ -111,27 +111,28 @@ class BatchNorm1d(BatchNorm):
         The weight of the new value in ``running_mean`` and ``running_var``; None for the plain average of all batches.
         Keras and Flax call the weight of the *old* value momentum.
     affine, bias : bool
-        Whether there are ``weight`` (γ) and ``bias`` (β), of shape (C,).
+        Whether the layer has ``weight`` (γ) and ``bias`` (β), of shape (C,).
     track_running_stats : bool
-        If False, eval mode also uses the batch's own statistics.
+        If False, eval mode also uses the statistics of the batch.
     dtype : dtype
-        Of parameters and buffers.
+        The dtype of parameters and buffers.
     stats_dtype : dtype, optional
-        In which statistics are computed; by default that of the input, and float32 for float16.
+        The dtype in which statistics are computed; by default that of the input, but float32 for float16.
 
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For a wrong rank or channel count, for a bad ``eps``, and in training for one value per channel.
+        If the rank or number of channels is wrong, ``eps`` is negative or not finite, or in training there is only one
+        value per channel.
 
     Notes
     -----
-    Normalizes with the biased variance and tracks the unbiased one. An empty batch gives an empty output and is not
-    counted.
+    The layer normalizes with the biased variance and tracks the unbiased one. The output for an empty batch is empty,
+    and the batch is not counted.
 
-    *Gradient.* See `tinygrad_norm.batch_norm`. In eval mode the layer is an affine map, and its gradient is that map's.
+    *Gradient.* See `tinygrad_norm.batch_norm`. In eval mode the layer is an affine map.
 
     References
     ----------
@@ -174,8 +175,8 @@ class BatchNorm3d(BatchNorm):
 class InstanceNorm1d(_InstanceNorm):
     """Instance normalization of (N, C, L): pattern ``n c ... -> n c``.
 
-    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each channel of each
-    sample, over L. Unbatched input, without N, is taken too.
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, with one mean and one biased variance for each channel of each
+    sample, over L. Unbatched input, without N, is also supported.
 
     Parameters
     ----------
@@ -186,17 +187,17 @@ class InstanceNorm1d(_InstanceNorm):
     momentum : float or None
         As in `BatchNorm1d`, but None means 0, and ``num_batches_tracked`` stays 0, as in PyTorch.
     affine, bias : bool
-        Whether there are ``weight`` and ``bias``, of shape (C,); by default not.
+        Whether the layer has ``weight`` and ``bias``, of shape (C,). By default it has none.
     track_running_stats : bool
-        Whether running averages of the instances' statistics are kept, and used in eval mode; by default not.
+        Whether the layer keeps running averages of the statistics and uses them in eval mode. The default is False.
 
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For a wrong rank or channel count, for a bad ``eps``, and for one spatial element, unless tracked statistics are
-        in use.
+        If the rank or number of channels is wrong, ``eps`` is negative or not finite, or there is only one spatial
+        element, unless running statistics are used.
 
     Notes
     -----
@@ -242,15 +243,15 @@ class InstanceNorm3d(_InstanceNorm):
 class LayerNorm(Module):
     """Layer normalization over the last axes: pattern ``... a b -> ...``.
 
-    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each sample.
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, with one mean and one biased variance for each sample.
 
     Parameters
     ----------
     normalized_shape : int or sequence of int
-        The sizes of the axes that are normalized over, which end the shape of the input.
+        The sizes of the last axes, which are normalized over.
     eps : float
     elementwise_affine, bias : bool
-        Whether there are ``weight`` and ``bias``, of shape ``normalized_shape``.
+        Whether the layer has ``weight`` and ``bias``, of shape ``normalized_shape``.
     dtype : dtype
     stats_dtype : dtype, optional
         As in `BatchNorm1d`.
@@ -258,9 +259,9 @@ class LayerNorm(Module):
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For a shape that does not end with ``normalized_shape``, or a bad ``eps``.
+        If the input shape does not end with ``normalized_shape``, or ``eps`` is negative or not finite.
 
     Notes
     -----
@@ -300,18 +301,18 @@ class LayerNorm(Module):
 class GroupNorm(Module):
     """Group normalization of (N, C, ...): pattern ``n (g c) ... -> n g``.
 
-    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, one mean and one biased variance for each group of channels of
-    each sample.
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``, with one mean and one biased variance for each group of
+    channels of each sample.
 
     Parameters
     ----------
     num_groups : int
-        Divides ``num_channels``.
+        The number of groups; it must divide ``num_channels``.
     num_channels : int
         C.
     eps : float
     affine, bias : bool
-        Whether there are ``weight`` and ``bias``, of shape (C,).
+        Whether the layer has ``weight`` and ``bias``, of shape (C,).
     dtype : dtype
     stats_dtype : dtype, optional
         As in `BatchNorm1d`.
@@ -319,13 +320,14 @@ class GroupNorm(Module):
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For a wrong rank or channel count, groups that do not divide the channels, or a bad ``eps``.
+        If the rank or number of channels is wrong, ``num_groups`` does not divide the channels, or ``eps`` is negative
+        or not finite.
 
     Notes
     -----
-    Groups of one element give exactly ``bias``.
+    For groups of one element, the output is exactly ``bias``.
 
     *Gradient.* See `tinygrad_norm.group_norm`.
 
@@ -365,17 +367,18 @@ class GroupNorm(Module):
 
 
 class RMSNorm(Module):
-    """Root-mean-square normalization over the last axes; the mean is not subtracted.
+    """Root mean square normalization over the last axes, without subtracting the mean.
 
     ``y = x / sqrt(mean(x²) + eps) * weight``.
 
     Parameters
     ----------
     normalized_shape : int or sequence of int
+        As in `LayerNorm`.
     eps : float, optional
-        By default the machine epsilon of the dtype that statistics are computed in.
+        By default the machine epsilon of the dtype in which statistics are computed.
     elementwise_affine : bool
-        Whether there is a ``weight``, of shape ``normalized_shape``.
+        Whether the layer has a ``weight``, of shape ``normalized_shape``.
     dtype : dtype
     stats_dtype : dtype, optional
         As in `BatchNorm1d`.
@@ -383,9 +386,9 @@ class RMSNorm(Module):
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For a shape that does not end with ``normalized_shape``, or a bad ``eps``.
+        If the input shape does not end with ``normalized_shape``, or ``eps`` is negative or not finite.
 
     Notes
     -----
@@ -421,15 +424,15 @@ class RMSNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """Local response normalization of (N, C, ...): each value by the channels around it.
+    """Local response normalization of (N, C, ...), which divides by a power of neighbouring channels' mean square.
 
-    ``y = x / (k + alpha * mean(x²)) ** beta``, the mean over channels ``c - size // 2 .. c + (size - 1) // 2``, where
-    those that do not exist count as 0.
+    ``y = x / (k + alpha * mean(x²)) ** beta``, with the mean over channels ``c - size // 2 .. c + (size - 1) // 2``.
+    Channels outside the input count as 0.
 
     Parameters
     ----------
     size : int
-        How many channels a mean runs over.
+        The number of channels that a mean runs over.
     alpha, beta, k : float
     stats_dtype : dtype, optional
         As in `BatchNorm1d`.
@@ -437,9 +440,9 @@ class LocalResponseNorm(Module):
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        For fewer than 3 axes, a ``size`` that is not a positive integer, and ``alpha``, ``beta`` or ``k`` that is not
+        If the input has fewer than 3 axes, ``size`` is not a positive integer, or ``alpha``, ``beta`` or ``k`` is not
         finite.
 
     Notes

@@ -1,4 +1,4 @@
-"""Watching a model at work: the mean and spread of every layer's output, what is saturated or dead, the gradient."""
+"""Statistics of a running model: mean, spread, saturation and gradient norm of every layer's output."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BOUNDS: Mapping[type[Module], tuple[float, float]] = {Tanh: (-1.0, 1.0), Sigmoid: (0.0, 1.0)}
-"""What the output of a saturating layer stays between."""
+"""The bounds of the output of each saturating layer."""
 
 MARGIN = 0.01
-"""How close to a bound an element counts as saturated."""
+"""The distance from a bound below which an element counts as saturated."""
 
 
 @dataclass(eq=False, slots=True)
 class Observation:
     """Statistics of one output ``y`` of a layer; ``mean, std = observation`` unpacks the two that every layer has.
 
-    Samples are the first axis of ``y``; each place along the others is a feature.
+    The first axis of ``y`` holds the samples; each index of the other axes is a feature.
 
     Attributes
     ----------
     mean, std : ndarray of shape y.shape[1:]
-        Over samples, for each feature; NaN where there is no sample.
+        Mean and standard deviation over samples for each feature; NaN if there are no samples.
     saturated : float or None
-        The share of elements less than 0.01 from a bound: ``|y| > 0.99`` behind a Tanh, ``y < 0.01`` or ``y > 0.99``
-        behind a Sigmoid. There the slope is nearly zero. None behind other layers.
+        The fraction of elements within 0.01 of a bound, where the derivative is nearly zero: ``|y| > 0.99`` for a Tanh,
+        ``y < 0.01`` or ``y > 0.99`` for a Sigmoid. None for other layers.
     dead : float or None
-        The share of features that are 0 for every sample, behind a ReLU: no gradient passes. None behind other layers.
+        The fraction of features of a ReLU that are 0 for every sample, so that no gradient passes. None for other
+        layers.
     gradient_norm : float or None
-        ``‖dL/dy‖``, the Euclidean norm over all elements; None until `Observations.backward` has come by.
+        ``‖dL/dy‖``, the Euclidean norm over all elements; None before `Observations.backward` is called.
     """
 
     mean: Array
@@ -59,7 +60,7 @@ class Observation:
         yield self.std
 
     def summary(self) -> tuple[float | None, ...]:
-        """Return one number for each of `SUMMARY`: of mean and std the median over features."""
+        """Return one number for each entry of `SUMMARY`; for the mean and std it is the median over features."""
         center, spread = (float(np.median(values)) if values.size else np.nan for values in (abs(self.mean), self.std))
         return center, spread, self.saturated, self.dead, self.gradient_norm
 
@@ -72,22 +73,22 @@ PANELS: Mapping[str, tuple[list[int], str]] = {
     "Share saturated or dead": ([2, 3], "linear"),
     "Gradient norm": ([4], "log"),
 }
-"""What a plot shows: by title the places in `SUMMARY`, and the scale."""
+"""The panels of a plot: for each title, the indices in `SUMMARY` and the scale."""
 
 
 class Observations(dict[str, list[Observation]]):
-    """What `observe` saw: for the path of each layer one Observation for each of its calls.
+    """The result of `observe`: a dict from the path of each layer to one Observation for each of its calls.
 
     Attributes
     ----------
     layers : dict from path to str
-        What kind of layer is there.
+        The class name of each layer.
     """
 
     def __init__(self, layers: Mapping[str, Module]) -> None:
         super().__init__({path: [] for path in layers})
         self.layers = {path: type(layer).__name__ for path, layer in layers.items()}
-        # By the serial number of the output's node: it finds the output again in a graph and keeps no graph alive.
+        # Keyed by the serial number of the output's node, which identifies it without keeping the graph alive.
         self._by_serial: dict[int, list[Observation]] = {}
 
     def _note(self, path: str, layer: Module, inputs: Any, y: Any) -> None:
@@ -99,24 +100,25 @@ class Observations(dict[str, list[Observation]]):
             self._by_serial.setdefault(y.node.serial, []).append(observation)
 
     def backward(self, loss: Tensor, cotangent: Any = None) -> None:
-        """Do what ``loss.backward(cotangent)`` does, and note the norm of the gradient at every observed output.
+        """Call ``loss.backward(cotangent)`` and store the gradient norm of every observed output.
 
-        These are the outputs that the loss was computed from, whichever call they belong to; others keep what they had.
-        It is one backward pass, which holds the gradients of all these outputs until its end. What was computed under
-        ``no_grad`` has no gradient.
+        Only outputs that the loss depends on are updated, from any call; other observations do not change. The single
+        backward pass keeps the gradients of all these outputs until it ends. Outputs computed under ``no_grad`` have no
+        gradient.
 
         Parameters
         ----------
         loss : Tensor
+            The Tensor to differentiate.
         cotangent : array_like, optional
-            ``dL/dy`` for this Tensor ``y``, of its shape. Needed unless it has one element.
+            The gradient with respect to ``loss``, of the same shape. Required unless ``loss`` has one element.
 
         Raises
         ------
         RuntimeError
-            If nothing was recorded for the loss.
+            If no operation was recorded for the loss.
         ValueError
-            If the cotangent is missing or has another shape.
+            If the cotangent is missing or has the wrong shape.
 
         Examples
         --------
@@ -133,7 +135,7 @@ class Observations(dict[str, list[Observation]]):
         """
         reached = {y: y.node for y in walk([loss]) if y.node is not None}
         if not reached:
-            loss.backward(cotangent)  # raises, and says why
+            loss.backward(cotangent)  # raises the error
         outputs = {y: self._by_serial[n.serial] for y, n in reached.items() if n.serial in self._by_serial}
         inputs = (x for node in reached.values() for x in node.inputs if isinstance(x, Tensor))
         leaves = dict.fromkeys(x for x in inputs if x.node is None and x.requires_grad)
@@ -146,19 +148,19 @@ class Observations(dict[str, list[Observation]]):
             leaf.grad = gradient if leaf.grad is None else leaf.grad.detach() + gradient
 
     def table(self, steps: Sequence[int] | None = None) -> Table:
-        """Return the statistics of each layer at some of its calls; ``print(seen.table().text())`` shows them.
+        """Return the statistics of each layer for selected calls; ``print(seen.table().text())`` prints them.
 
         Parameters
         ----------
         steps : sequence of int, optional
-            Which calls of each layer, counted from 0, or from the end if negative: the first and the last unless given.
-            A layer that was not called so often has no row.
+            The indices of the calls of each layer; negative indices count from the end. The default is the first and
+            the last call. Calls that a layer does not have are left out.
 
         Returns
         -------
         Table
-            With a row for each layer and step: path, kind of layer, step, the median over features of ``|mean|`` and of
-            ``std``, the shares saturated and dead, and the gradient norm; "-" where there is no such number.
+            One row for each layer and step: path, kind of layer, step, the medians over features of ``|mean|`` and
+            ``std``, the fractions saturated and dead, and the gradient norm; "-" if a number does not exist.
 
         Examples
         --------
@@ -188,54 +190,54 @@ class Observations(dict[str, list[Observation]]):
         return Table(title, ("layer", "kind", "step", *SUMMARY), rows)
 
     def plot(self) -> Figure:
-        """Draw the statistics over the steps, a line for each layer; the extra ``plot`` is needed.
+        """Plot the statistics over the steps, one line for each layer. Requires the extra ``plot``.
 
         Returns
         -------
         matplotlib.figure.Figure
-            With panels for the spread, the mean, what is saturated or dead, and the gradient norm, as far as there are
-            such numbers. ``figure.savefig("layers.png")`` writes it.
+            Panels for the spread, the mean, the fractions saturated or dead, and the gradient norm, if these numbers
+            exist. ``figure.savefig("layers.png")`` writes it to a file.
 
         Raises
         ------
         ImportError
-            Without matplotlib: ``pip install 'tinygrad_norm[plot]'``.
+            If matplotlib is not installed: ``pip install 'tinygrad_norm[plot]'``.
         ValueError
-            If no layer was called, or never with a sample.
+            If no layer was called with samples.
         """
         series = {path: np.array([o.summary() for o in seen], np.float64) for path, seen in self.items() if seen}
         measured = sum(np.count_nonzero(~np.isnan(values), axis=0) for values in series.values())
         panels = [(title, *panel) for title, panel in PANELS.items() if series and measured[panel[0]].any()]
         if not panels:
-            raise ValueError("there is nothing to plot: no layer was called with samples while it was observed")
+            raise ValueError("nothing to plot: no layer was called with samples while it was observed")
         return _figure({f"{path} {self.layers[path]}".lstrip(): values for path, values in series.items()}, panels)
 
 
 @contextmanager
 def observe(model: Module) -> Iterator[Observations]:
-    """Record statistics of the output of each layer inside a model: mean, spread, what is saturated or dead.
+    """Record statistics of the output of each layer in a model: mean, spread, saturation and dead features.
 
-    Mean and standard deviation are taken over samples, the first axis, and keep every other axis: statistics pooled
-    over features would hide a collapse, where all samples come out alike. Nothing is added to the graph, and no graph
-    is kept alive.
+    The mean and standard deviation are computed over samples, the first axis, for each feature. Statistics pooled over
+    features would not show a collapse, in which all samples have the same output. Observing adds nothing to the graph
+    and keeps no graph alive.
 
         mean = 1/n Σ_i y_i        std = sqrt(1/n Σ_i (y_i - mean)²)
 
-    Statistics of float16 are computed in float32. An output without samples has the mean NaN; an output without axes is
-    one sample. Of an output with several parts, such as ``(h, c)``, the first array is observed; where there is none,
-    nothing is.
+    Statistics of float16 are computed in float32. The mean of an output without samples is NaN; a 0-d output is one
+    sample. If an output has several parts, such as ``(h, c)``, the first array is observed.
 
     Parameters
     ----------
     model : Module
+        The model to observe.
 
     Yields
     ------
     Observations
-        A dict from the path of each layer, such as "1.0", to a list with one Observation for each of its calls; a model
-        without layers inside has the path "". A layer that stands in two places is seen under both paths.
-        ``seen.backward(loss)`` in the place of ``loss.backward()`` adds the gradient norms; ``seen.table()`` and
-        ``seen.plot()`` show everything.
+        A dict from the path of each layer, such as "1.0", to a list with one Observation for each of its calls. The
+        path of a model without submodules is "". A layer used in two places is listed under both paths.
+        ``seen.backward(loss)`` instead of ``loss.backward()`` adds the gradient norms; ``seen.table()`` and
+        ``seen.plot()`` show the results.
 
     Raises
     ------
@@ -269,9 +271,9 @@ def _observed(layer: Module, y: Array) -> Observation:
     y = np.atleast_1d(y)
     bounds = next((bounds for kind, bounds in BOUNDS.items() if isinstance(layer, kind)), None)
     saturated = dead = None
-    # In float32 at least: the squares of float16 values overflow at 256.
+    # At least float32, because squares of float16 values overflow at 256.
     wide = y.astype(np.promote_types(y.dtype, np.float32), copy=False)
-    # A network that diverges is the one to watch: inf and NaN are statistics like any other.
+    # Networks that diverge are observed, too: inf and NaN are valid statistics.
     with np.errstate(all="ignore"):
         mean, std = (wide.mean(axis=0), wide.std(axis=0)) if len(y) else [np.full(y.shape[1:], np.nan)] * 2
         if bounds is not None:
@@ -282,7 +284,7 @@ def _observed(layer: Module, y: Array) -> Observation:
 
 
 def _first_array(y: Any) -> Any:
-    """Return the first Tensor, array or number of an output, which may stand in a structure, or None."""
+    """Return the first Tensor, array or number of an output, also inside tuples, lists and dicts, or None."""
     if isinstance(y, tuple | list | dict):
         found = map(_first_array, y.values() if isinstance(y, dict) else y)
         return next((x for x in found if x is not None), None)
@@ -290,35 +292,35 @@ def _first_array(y: Any) -> Any:
 
 
 def _share(holds: Any) -> float:
-    """Return for how many of the elements it holds, from 0 to 1."""
+    """Return the fraction of elements for which a condition holds."""
     return float(np.mean(holds)) if np.size(holds) else np.nan
 
 
 def _norm(values: Array) -> float:
-    # In float64: the squares of a float16 gradient overflow at 256.
+    # Use float64, because squares of a float16 gradient overflow at 256.
     return float(np.linalg.norm(values.ravel().astype(np.float64)))
 
 
 def _figure(series: Mapping[str, Array], panels: Sequence[tuple[str, list[int], str]]) -> Figure:
-    """Draw some columns of every series in each panel, over the rows, and one legend beside them all."""
+    """Plot selected columns of every series in each panel, over the rows, with one legend."""
     try:
         from matplotlib import colormaps
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise ImportError("a plot needs matplotlib: pip install 'tinygrad_norm[plot]'") from error
+        raise ImportError("plots require matplotlib: pip install 'tinygrad_norm[plot]'") from error
     rows = 1 if len(panels) < 4 else 2
     names_wide = 1 + (len(series) - 1) // (12 * rows)
     size = (3.6 * len(panels) / rows + 2 * names_wide, 3 * rows + 0.4)
     figure = Figure(size, dpi=120, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     grid = figure.subplots(rows, len(panels) // rows, sharex=True, squeeze=False)
-    # Dark to light from the first layer to the last, so that their order survives a grey print, but not so light that
-    # it fades; neighbours differ in style as well.
+    # From dark to light, so that the order of the layers is visible in greyscale, but not too light to read. Adjacent
+    # lines also differ in style.
     colours = colormaps["plasma"](np.linspace(0, 0.85, len(series)))
     looks = list(zip(series.values(), colours, cycle(("-", "--", "-.", ":")), strict=False))
     for axes, (title, columns, scale) in zip(grid.flat, panels, strict=True):
         drawn = np.concatenate([values[:, columns] for values in series.values()])
-        # Where a network has died, everything is zero, and a logarithm has nothing to show.
+        # In a dead network all values are zero, which a logarithmic scale cannot show.
         axes.set(title=title, yscale=scale if ((drawn > 0) & np.isfinite(drawn)).any() else "linear")
         axes.grid(alpha=0.3)
         lines = [

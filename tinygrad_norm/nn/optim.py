@@ -1,4 +1,4 @@
-"""Optimizers. A step binds new arrays to the parameters, so recorded graphs stay what they were."""
+"""Optimizers. A step assigns new arrays to the parameters, so recorded graphs do not change."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 
 
 class _Optimizer:
-    """Groups of parameters with their options, and what each parameter remembers of its gradients."""
+    """Groups of parameters with their options, and the state of each parameter."""
 
     def __init__(self, params: Parameters, **options: Any) -> None:
         if isinstance(params, Tensor):
-            raise TypeError("an optimizer takes a list of parameters, or of dicts with 'params', not one Tensor")
+            raise TypeError("an optimizer requires a list of parameters, or of dicts with 'params', not one Tensor")
         given: list[Any] = list(params)
         if not given:
-            raise ValueError("an optimizer needs at least one parameter")
+            raise ValueError("an optimizer requires at least one parameter")
         self.defaults, self._memory = options, dict[Tensor, Any]()
         self.param_groups: list[dict[str, Any]] = []
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters, under "params", with options of their own; those that are not named have the defaults."""
+        """Add a group: a dict with "params" and options that override the defaults."""
         params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
         known = {p for other in self.param_groups for p in other["params"]}
         for p in params:
             if not isinstance(p, Tensor):
-                raise TypeError(f"an optimizer takes Parameters, not {type(p).__name__}")
+                raise TypeError(f"an optimizer requires Parameters, not {type(p).__name__}")
             if p.node is not None or p in known:
-                what = "computed, and no leaf" if p.node is not None else "given twice, which is a duplicate"
-                raise ValueError(f"an optimizer takes leaves, each once, and {p._label()} was {what}")
+                what = "is not a leaf" if p.node is not None else "is a duplicate"
+                raise ValueError(f"an optimizer requires distinct leaves, and {p._label()} {what}")
             known.add(p)
         self.param_groups.append(_checked({**self.defaults, **group, "params": params}))
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first group. Setting it sets that of all."""
+        """The learning rate of the first group. Setting it changes all groups."""
         return self.param_groups[0]["lr"]  # type: ignore[no-any-return]
 
     @lr.setter
@@ -53,7 +53,7 @@ class _Optimizer:
             group["lr"] = lr
 
     def zero_grad(self) -> None:
-        """Forget the accumulated gradients."""
+        """Set the gradients of all parameters to None."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
@@ -64,7 +64,7 @@ class _Optimizer:
             for p in group["params"]:
                 if p.grad is not None:
                     g = -p.grad.data if group["maximize"] else p.grad.data
-                    # An option that was set to a NumPy scalar would make another dtype.
+                    # An option given as a NumPy scalar could change the dtype.
                     p.data = self._moved(p, g, group).astype(p.dtype, copy=False)
 
     def _moved(self, p: Tensor, g: Array, group: Mapping[str, Any]) -> Array:
@@ -72,7 +72,7 @@ class _Optimizer:
 
 
 def _checked(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a group as Python numbers in their range."""
+    """Convert the options of a group to Python numbers and check their ranges."""
     for name in group.keys() & {"lr", "momentum", "weight_decay", "eps"}:
         group[name] = finite(name, plain(group[name]))
         if group[name] < 0:
@@ -80,35 +80,35 @@ def _checked(group: dict[str, Any]) -> dict[str, Any]:
     if "betas" in group:
         group["betas"] = tuple(finite("betas", plain(beta)) for beta in group["betas"])
         if not all(0 <= beta < 1 for beta in group["betas"]):
-            raise ValueError(f"betas are from 0 up to but not 1, not {group['betas']!r}")
+            raise ValueError(f"betas must be in the interval [0, 1), not {group['betas']!r}")
     if group.get("nesterov") and (not group["momentum"] or group["dampening"]):
-        raise ValueError("nesterov needs a momentum, and dampening 0")
+        raise ValueError("nesterov requires a nonzero momentum and zero dampening")
     return group
 
 
 class SGD(_Optimizer):
-    """Stochastic gradient descent with momentum, as PyTorch's.
+    """Stochastic gradient descent with momentum, as in PyTorch.
 
-    ``v = momentum * v + (1 - dampening) * g``, or ``g`` in the first step; ``p = p - lr * v``, or with ``nesterov``
-    ``p - lr * (g + momentum * v)``.
+    ``v = momentum * v + (1 - dampening) * g``, or ``v = g`` in the first step; ``p = p - lr * v``, or with ``nesterov``
+    ``p = p - lr * (g + momentum * v)``.
 
     Parameters
     ----------
     params : iterable of Parameters, or of dicts
-        A dict has "params" and options that differ from the others', as ``{"params": biases, "weight_decay": 0.0}``.
-        They stand in ``param_groups`` and can be changed there between steps; ``optimizer.lr = ...`` sets all rates.
+        A dict has "params" and options for this group, for example ``{"params": biases, "weight_decay": 0.0}``. The
+        options can be changed between steps in ``param_groups``; ``optimizer.lr = ...`` sets the rate of all groups.
     lr, momentum, dampening, weight_decay : float
         ``weight_decay`` adds ``weight_decay * p`` to the gradient.
     nesterov : bool
     maximize : bool
-        Whether to go up the gradient.
+        Whether to maximize instead of minimize.
 
     Raises
     ------
     TypeError
-        For what is no parameter.
+        If an entry is not a Parameter.
     ValueError
-        For no parameters, one that is given twice or was computed, and numbers out of range.
+        If there are no parameters, one is a duplicate or not a leaf, or an option is out of range.
 
     Examples
     --------
@@ -144,7 +144,7 @@ class SGD(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1), as PyTorch's.
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1), as in PyTorch.
 
     Parameters
     ----------
@@ -155,11 +155,11 @@ class Adam(_Optimizer):
     eps : float
         Added to the root of the second moment.
     weight_decay : float
-        Adds ``weight_decay * p`` to the gradient. `AdamW` is Adam with a decay that the moments do not see.
+        Adds ``weight_decay * p`` to the gradient. `AdamW` has a weight decay that does not affect the moments.
     amsgrad : bool
         Whether to divide by the largest second moment so far (Reddi, Kale and Kumar 2018, arXiv:1904.09237).
     maximize : bool
-        Whether to go up the gradient.
+        Whether to maximize instead of minimize.
 
     Raises
     ------
@@ -206,10 +206,10 @@ class Adam(_Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), as PyTorch's.
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), as in PyTorch.
 
-    Before each step the parameter is multiplied by ``1 - lr * weight_decay``; the moments are those of the gradient
-    alone. Parameters are those of `Adam`.
+    Before each step the parameter is multiplied by ``1 - lr * weight_decay``, which does not affect the moments. The
+    parameters are those of `Adam`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Norm: a normalization of your own, as a layer."""
+"""Norm: a normalization layer defined by a pattern."""
 
 from __future__ import annotations
 
@@ -22,45 +22,46 @@ _ARGUMENTS = ("affine", "bias", "eps", "momentum", "track_running_stats", "stats
 
 
 class Norm(Running):
-    """Normalize over whatever a pattern drops: one mean and one variance for each combination of the axes it keeps.
+    """Normalize over the axes that a pattern drops, with one mean and one variance for each index of the kept axes.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``. Batch, layer, instance and group norm are four patterns; any
-    other is a new member of the family.
+    other pattern defines a new normalization.
 
     Parameters
     ----------
     pattern : str
         As in `tinygrad_norm.normalize`: ``"n (g c) ... -> n g"``.
     affine : str, optional
-        The axes along which there are a ``weight`` (γ) and a ``bias`` (β), in the pattern's order: ``"(g c)"`` joined
-        in one axis, as in GroupNorm; ``"c"`` shared by the groups; ``"c h w"`` with an axis each. By default there are
-        none.
+        The axes of ``weight`` (γ) and ``bias`` (β), in the order of the pattern: ``"(g c)"`` for one joined axis, as in
+        GroupNorm; ``"c"`` for parameters shared by the groups; ``"c h w"`` for three axes. By default the layer has no
+        parameters.
     bias : bool
-        Whether there is a bias beside the weight.
+        Whether the layer has a bias in addition to the weight.
     eps : float
         Added to the variance, inside the square root.
     momentum : float or None
         The weight of the new value in the running statistics; None for the plain average of all batches.
     track_running_stats : bool
-        Whether running averages of the mean and of the unbiased variance are kept, and used in eval mode. Axes that
-        come from the input's first axis, the batch, are averaged over: ``"n c ... -> n c"`` tracks a mean for each
-        ``c``.
+        Whether the layer keeps running averages of the mean and the unbiased variance and uses them in eval mode. They
+        are averaged over axes that come from the first axis of the input, the batch: ``"n c ... -> n c"`` tracks one
+        mean for each ``c``.
     stats_dtype : dtype, optional
-        In which statistics are computed; by default that of the input, and float32 for float16.
+        The dtype in which statistics are computed; by default that of the input, but float32 for float16.
     dtype : dtype
-        Of parameters and buffers.
+        The dtype of parameters and buffers.
     **axis_lengths : int
-        Sizes of axes, as ``g=8``. Where a size that the parameters or buffers need is not given, the first call decides
-        it; until then asking for parameters or a state is an error. No axis may be called like an argument, as ``eps``.
+        Sizes of axes, such as ``g=8``. If parameters or buffers need a size that is not given, it is taken from the
+        first input. Before that, access to parameters or the state raises an error. No axis may have the name of an
+        argument, such as ``eps``.
 
     Raises
     ------
     TypeError
-        For input that is not floating, and for a dtype that is not.
+        If the input or a given dtype is not floating.
     ValueError
-        For a pattern that is malformed or does not fit, which is quoted and pointed into; for a bad ``eps``; for sizes
-        that differ from those of the parameters; when tracking, for one value for each mean, and for a pattern that
-        starts with ``...`` and keeps it.
+        If the pattern is malformed or does not match the input; the message quotes it and points to the error. If
+        ``eps`` is negative or not finite, or sizes differ from those of the parameters. With tracking, if there is only
+        one value for each mean, or the pattern starts with ``...`` and keeps it.
 
     Notes
     -----
@@ -92,7 +93,7 @@ class Norm(Running):
         self.stats_dtype, self.dtype, self._has_bias = statistics_dtype(stats_dtype), parameter_dtype(dtype), bias
         self._affine = None if affine is None else self._pattern.select(affine, "affine")
         if track_running_stats and self._batch == (ELLIPSIS,) and ELLIPSIS in self._pattern.kept:
-            reason = "running statistics are averaged over the batch, which '...' does not tell from other axes"
+            reason = "running statistics are averaged over the batch, but '...' does not distinguish it from other axes"
             self._pattern.fail(f"{reason}; name the first axis, as in 'n ...'", ELLIPSIS)
         self.weight: Parameter | None = None
         self.bias: Parameter | None = None
@@ -103,7 +104,7 @@ class Norm(Running):
 
     @property
     def _batch(self) -> tuple[str, ...]:
-        """Running statistics are averages over it."""
+        """The axes of the batch, over which running statistics are averaged."""
         return self._pattern.first_axis
 
     @property
@@ -113,7 +114,7 @@ class Norm(Running):
 
     @property
     def _sized_axes(self) -> set[str]:
-        """The axes whose sizes parameters and buffers have."""
+        """The axes whose sizes the parameters and buffers depend on."""
         terms = (*(self._affine or ()), *(self._tracked if self.track_running_stats else ()))
         return {name for term in terms for name in term}
 
@@ -138,8 +139,8 @@ class Norm(Running):
         if not self._is_made:
             unknown = ", ".join(repr(name) for name in sorted(self._sized_axes - self.axis_lengths.keys()))
             raise ValueError(
-                f"{self!r} does not know the size of {unknown} yet, and so has no parameters and no state: give the "
-                "size, as c=64, or call the layer once first"
+                f"{self!r} has no parameters and no state yet, because the size of {unknown} is unknown; "
+                "give the size, such as c=64, or call the layer once first"
             )
 
     @property
@@ -177,12 +178,12 @@ class Norm(Running):
         return y
 
     def _beside(self, v: Any, terms: Terms, fitted: Fitted, x: Any) -> Any:
-        """Return a parameter or a statistic in the shape in which it stands beside the input."""
+        """Return a parameter or a statistic in the shape that broadcasts against the input."""
         if v is None:
             return None
         if v.shape != fitted.sizes(terms):
             axes = " ".join(f"({' '.join(term)})" if len(term) > 1 else term[0] for term in terms)
-            raise ValueError(f"{self!r} has {axes} of shape {v.shape}, and an input of shape {x.shape} wants another")
+            raise ValueError(f"{self!r} has {axes} of shape {v.shape}, which does not match the input shape {x.shape}")
         return ops.reshape(v, fitted.beside(terms))
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Running statistics: what a layer remembers of the batches it was trained on."""
+"""Running statistics of layers, averaged over the training batches."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .module import Module, Parameter, array_of, one_array
 
 _moving = Lock()
 ANY_RANK = (2, 3, 4, 5)
-"""Of (N, C) and (N, C, ...) with up to three axes of space."""
+"""The number of axes of (N, C) and of (N, C, ...) with up to three spatial axes."""
 
 
 class Running(Module):
-    """A layer with buffers that move towards the statistics of each training batch."""
+    """A layer with buffers that are updated with the statistics of each training batch."""
 
     statistics: ClassVar[tuple[str, ...]] = ("running_mean", "running_var")
     running_mean: Any
@@ -39,52 +39,52 @@ class Running(Module):
         super().__setattr__(name, value)
 
     def _as_statistic(self, name: str, values: Array) -> Array:
-        """Return floats as they are; integers would stay what they are for every step, so they become floats."""
+        """Return floats unchanged; convert integers to floats, because an integer dtype would round every update."""
         if values.dtype.kind not in "biuf":
-            raise TypeError(f"{type(self).__name__}.{name} takes real numbers, not {values.dtype}")
+            raise TypeError(f"{type(self).__name__}.{name} must hold real numbers, not {values.dtype}")
         old = self._buffers.get(name)
         return values if values.dtype.kind == "f" else values.astype(np.float32 if old is None else old.dtype)
 
     def start_tracking(self, shape: tuple[int, ...], dtype: Any) -> None:
-        """Make the buffers: mean 0, variance 1, no batches."""
+        """Create the buffers: mean 0, variance 1, no batches."""
         for name in self.statistics:
             setattr(self, name, np.full(shape, name != "running_mean", dtype))
         self.num_batches_tracked = np.zeros((), np.int64)
 
     @property
     def has_running_stats(self) -> bool:
-        """Whether the buffers are there, all of them."""
+        """Whether the layer has all statistics buffers."""
         absent = [name for name in self.statistics if self._buffers[name] is None]
         if absent and len(absent) < len(self.statistics):
-            raise ValueError(f"{type(self).__name__} has no {absent[0]}; set all of {self.statistics} to None, or none")
+            raise ValueError(f"{type(self).__name__} has no {absent[0]}; set all or none of {self.statistics} to None")
         return not absent
 
     @property
     def uses_running_stats(self) -> bool:
-        """Whether a call takes the running statistics: in eval mode, where there are any, as PyTorch's batch norms."""
+        """Whether a call uses the running statistics: in eval mode, if there are any, as in PyTorch's batch norms."""
         return not self.training and self.has_running_stats
 
     @property
     def moves_running_stats(self) -> bool:
-        """Whether a call moves the running statistics."""
+        """Whether a call updates the running statistics."""
         return self.training and self.track_running_stats and self.has_running_stats
 
     @property
     def pools(self) -> bool:
-        """Whether the statistics are those of all values that reach the layer, so that a data set has exact ones."""
+        """Whether the statistics are those of all input values, so that a dataset has exact ones."""
         return False
 
     def pooled(self, x: Array) -> Array:
-        """Return an input in the shape ``(values, *statistics)``, where it pools."""
+        """Return an input in the shape ``(values, *statistics)``, if the layer pools."""
         raise NotImplementedError
 
     def reset_running_stats(self) -> None:
-        """Forget what was tracked: mean 0, variance 1, no batches."""
+        """Reset the buffers: mean 0, variance 1, no batches."""
         if self.running_mean is not None:
             self.start_tracking(self.running_mean.shape, self.running_mean.dtype)
 
     def track(self, *batch: Array) -> None:
-        """Move the running statistics towards those of a batch, unless a checker or an explorer is at work."""
+        """Update the running statistics with those of a batch, unless a checker or an explorer runs the code."""
         if is_examined():
             return
         with _moving:  # other threads may call the same layer
@@ -94,9 +94,9 @@ class Running(Module):
                 setattr(self, name, ((1 - share) * old + share * new.reshape(old.shape)).astype(old.dtype))
 
     def share_of_a_new_batch(self) -> float:
-        """Count a batch, and return the weight of its statistics: the momentum, or that of a plain average.
+        """Count a batch and return the weight of its statistics: the momentum, or the weight of a plain average.
 
-        Without a counter there is no plain average: as in PyTorch, its weight is then 0.
+        Without a counter, the weight of a plain average is 0, as in PyTorch.
         """
         if self.num_batches_tracked is None:
             return self.momentum or 0.0
@@ -105,13 +105,13 @@ class Running(Module):
 
 
 def unbiased(var: Any, count: int) -> Array:
-    """Return the unbiased variance of a biased one, as an array: ``var * n / (n - 1)``."""
+    """Convert a biased variance to an unbiased one, as an array: ``var * n / (n - 1)``."""
     values: Array = var.data if isinstance(var, Tensor) else var
     return values * (count / (count - 1))
 
 
 class ChannelNorm(Running):
-    """What batch and instance norm share: channels, an optional affine step, optional running statistics."""
+    """The base class of batch and instance norm: channels, optional affine step, optional running statistics."""
 
     ranks: ClassVar[tuple[int, ...]]
 
@@ -140,7 +140,7 @@ class ChannelNorm(Running):
                 f"has {x.shape[channel_axis]} channels"
             )
         if x.dtype.kind not in "fc":
-            raise TypeError(f"{name} needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
+            raise TypeError(f"{name} requires floating input, not {x.dtype}; convert it with .astype(np.float32)")
 
     def extra_repr(self) -> str:
         return (

@@ -1,4 +1,4 @@
-"""Batch norms between one batch and another: of parts of a batch, and corrected to running statistics."""
+"""Batch norm layers with other statistics: those of parts of a batch, or corrected by running statistics."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .running import ANY_RANK, ChannelNorm, unbiased
 class GhostBatchNorm(BatchNorm):
     """Batch normalization of consecutive parts of a batch: pattern ``(v n) c ... -> v c``.
 
-    In training each part has statistics of its own, and the running statistics move once for each. In eval mode it is
-    a batch norm.
+    In training each part has its own statistics, and the running statistics are updated once for each part. In eval
+    mode the layer is a batch norm.
 
     Parameters
     ----------
     num_features : int
         C.
     virtual_batch_size : int
-        Divides the batch.
+        The size of the parts; it must divide the batch size.
     eps, momentum, affine, track_running_stats, bias, dtype
         As in `BatchNorm1d`; the input may have 2 to 5 axes.
 
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        As in `BatchNorm1d`, and for a batch that ``virtual_batch_size`` does not divide.
+        As in `BatchNorm1d`, and if ``virtual_batch_size`` does not divide the batch size.
 
     Notes
     -----
@@ -78,10 +78,10 @@ class GhostBatchNorm(BatchNorm):
 
 
 class BatchRenorm(ChannelNorm):
-    """Batch normalization corrected towards its running statistics, so that training and test time agree.
+    """Batch normalization corrected towards its running statistics, so that training and inference agree.
 
     ``y = (x̂ * r + d) * weight + bias``; see `tinygrad_norm.norm.more.batch_renorm`. In eval mode
-    ``(x - running_mean) / running_std * weight + bias``.
+    ``y = (x - running_mean) / running_std * weight + bias``.
 
     Parameters
     ----------
@@ -92,17 +92,17 @@ class BatchRenorm(ChannelNorm):
     momentum : float or None
         The weight of the new value in ``running_mean`` and ``running_std``; None for the plain average.
     r_max, d_max : float
-        The largest correction. The paper starts at 1 and 0, which is batch norm, and moves to 3 and 5 once the running
-        statistics mean something; both are attributes that can be set during training.
+        The largest corrections. The paper starts with 1 and 0, which is batch norm, and increases them to 3 and 5 when
+        the running statistics are reliable. Both are attributes that can be set during training.
     affine, bias : bool
     dtype : dtype
 
     Raises
     ------
     TypeError
-        For input that is not floating.
+        If the input is not floating.
     ValueError
-        As in `BatchNorm1d`, and for ``r_max < 1`` or ``d_max < 0``.
+        As in `BatchNorm1d`, and if ``r_max < 1`` or ``d_max < 0``.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Layers whose weights are normalized before they are used: weight norm, weight standardization."""
+"""Layers with normalized weights: weight norm and weight standardization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .module import Module, Parameter, as_model
 
 
 class _Reweighted(Module):
-    """A layer that is called with a weight made from parameters, instead of its own."""
+    """A layer that is called with a weight computed from parameters."""
 
     def __init__(self, layer: Module, name: str) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class _Reweighted(Module):
         raise NotImplementedError
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        # A computed weight is there for the call only: between calls a module can be copied and saved.
+        # The computed weight is set only during the call, so that the module can be copied and saved between calls.
         attributes = self.layer.__dict__
         own = attributes.get(self.name)
         attributes[self.name] = self.effective_weight()
@@ -45,18 +45,19 @@ class WeightNorm(_Reweighted):
     Parameters
     ----------
     layer : Module
-        Taken over: its weight becomes ``weight_v``, and the lengths of that ``weight_g``, so outputs stay the same.
+        The layer, which is modified: its weight becomes ``weight_v``, and the lengths of ``weight_v`` become
+        ``weight_g``, so outputs stay the same.
     name : str
-        Which parameter.
+        The name of the parameter.
     dim : int or None
-        The axis along which each slice has a length; None takes one length for all.
+        The axis along which each slice has a length; None uses one length for the whole weight.
 
     Raises
     ------
     TypeError
-        If ``layer`` is not a Module, or ``dim`` not an integer. Whatever the error, the layer stays as it was.
+        If ``layer`` is not a Module, or ``dim`` is not an integer. After an error the layer is unchanged.
     ValueError
-        If the layer has no such parameter, or the parameter no axis ``dim``.
+        If the layer has no such parameter, or the parameter has no axis ``dim``.
 
     Notes
     -----
@@ -81,7 +82,7 @@ class WeightNorm(_Reweighted):
         kept = None if dim is None else axis_of("dim", dim, weight.ndim)
         axes = tuple(i for i in range(weight.ndim) if i != kept)
         length = np.sqrt(np.sum(np.square(weight.astype(np.float64)), axis=axes, keepdims=dim is not None))
-        # Nothing can go wrong any more: the layer's own parameter is taken over.
+        # No error is possible from here on, so the layer can be modified.
         del layer.__dict__[name]
         self.weight_v = Parameter(weight, name=f"{name}_v")
         self.weight_g = Parameter(length, dtype=weight.dtype, name=f"{name}_g")
@@ -94,14 +95,14 @@ class WeightNorm(_Reweighted):
 
 
 class WeightStandardization(_Reweighted):
-    """A layer whose weights are normalized for each output before they are used: pattern ``o ... -> o``.
+    """A layer whose weights are normalized for each output before use: pattern ``o ... -> o``.
 
     Parameters
     ----------
     layer : Module
-        Keeps its parameter, which is what is trained.
+        The layer. It keeps its parameter, which is trained.
     name : str
-        Which parameter.
+        The name of the parameter.
     eps : float
 
     Raises

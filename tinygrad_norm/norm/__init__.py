@@ -1,4 +1,4 @@
-"""Normalizations as functions, and the patterns that name what is normalized over."""
+"""Normalizations as functions, and the patterns that define the axes they normalize over."""
 
 from . import functional, more, pattern
 

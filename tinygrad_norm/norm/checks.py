@@ -1,7 +1,8 @@
-"""What normalizations ask of their arguments, checked at the public edge.
+"""Argument checks of the normalizations.
 
-A norm enters once: ``admit`` and its sisters check everything and return what the mathematics needs. Before them stand
-the checks that they are made of, of plain arguments and of arrays; each returns what it was given in one form.
+Each norm calls one of the ``admit`` functions, which check all arguments and return them in the form that the
+computation needs. They are built from the checks of single arguments and arrays above them, which return their argument
+in a normalized form.
 """
 
 from __future__ import annotations
@@ -22,34 +23,34 @@ from .pattern import Fitted, is_size, parse
 
 
 def positive(name: str, value: int) -> int:
-    """Return a size that is a positive integer."""
+    """Check that a size is a positive integer and return it."""
     if not is_size(value):
         raise ValueError(f"{name} must be a positive integer, not {value!r}")
     return int(value)
 
 
 def sizes(name: str, value: int | Sequence[int], least: int = 1) -> tuple[int, ...]:
-    """Return a size, or a sequence of at least one, as a tuple."""
+    """Return a size, or a non-empty sequence of sizes, as a tuple."""
     found = tuple(value) if type(value) is tuple or isinstance(value, Iterable) else (value,)
     if not found or not all(is_size(size, least) for size in found):
-        raise ValueError(f"{name} must be an integer of at least {least} or a sequence of them, not {value!r}")
+        raise ValueError(f"{name} must be an integer >= {least} or a sequence of them, not {value!r}")
     return tuple(map(int, found))
 
 
 def axis_of(name: str, axis: int, ndim: int) -> int:
-    """Return an axis, counted from the end if it is negative, as a non-negative one."""
+    """Return a possibly negative axis as a non-negative one."""
     return int(np.lib.array_utils.normalize_axis_index(integer(name, axis), ndim, name))
 
 
 def integer(name: str, value: int) -> int:
-    """Return an integer of Python or NumPy."""
+    """Check that a value is a Python or NumPy integer and return it."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, not {value!r}")
     return int(value)
 
 
 def real(name: str, value: Any) -> float:
-    """Return a real number, which may be a NumPy scalar or an array without axes."""
+    """Check that a value is a real number, a NumPy scalar or a 0-d array, and return it as a float."""
     number = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(number, bool) or not isinstance(number, Real):
         raise TypeError(f"{name} must be a real number, not {value!r}")
@@ -57,14 +58,14 @@ def real(name: str, value: Any) -> float:
 
 
 def finite(name: str, value: Any) -> float:
-    """Return a real number that is finite."""
+    """Check that a real number is finite and return it."""
     if not math.isfinite(number := real(name, value)):
         raise ValueError(f"{name} must be finite, not {value!r}")
     return number
 
 
 def finite_eps(eps: float) -> float:
-    """Return an eps that is finite and not negative."""
+    """Check that an eps is finite and not negative and return it."""
     number = eps if type(eps) is float else real("eps", eps)
     if not 0 <= number < math.inf:
         raise ValueError(f"eps must be finite and not negative, not {eps!r}")
@@ -72,7 +73,7 @@ def finite_eps(eps: float) -> float:
 
 
 def corrections(r_max: float, d_max: float) -> tuple[float, float]:
-    """Return the largest corrections of batch renorm; infinite ones leave it free."""
+    """Check the largest corrections of batch renorm, which may be infinite, and return them."""
     r, d = real("r_max", r_max), real("d_max", d_max)
     if not (r >= 1 and d >= 0):
         raise ValueError(f"r_max must be at least 1 and d_max at least 0, not {r_max!r} and {d_max!r}")
@@ -80,7 +81,7 @@ def corrections(r_max: float, d_max: float) -> tuple[float, float]:
 
 
 def parameter_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return the dtype of parameters and running statistics: one that has gradients, float32 for None."""
+    """Return the dtype of parameters and running statistics: float16, float32 or float64; float32 for None."""
     found = _floating("dtype", np.float32 if dtype is None else dtype)
     if found.itemsize > 8:
         raise TypeError(f"dtype must be float16, float32 or float64, not {found}")
@@ -88,7 +89,7 @@ def parameter_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def statistics_dtype(stats_dtype: Any) -> np.dtype[Any] | None:
-    """Return the dtype that statistics are computed in, where one is given."""
+    """Return the dtype in which statistics are computed, or None."""
     return None if stats_dtype is None else _floating("stats_dtype", stats_dtype)
 
 
@@ -106,24 +107,24 @@ def _floating(name: str, dtype: Any) -> np.dtype[Any]:
 
 
 def array(v: Any, name: str) -> Any:
-    """Return a Tensor or an array as it is, anything else as an array."""
+    """Convert to an array; return Tensors and arrays unchanged."""
     if isinstance(v, Tensor) or type(v) is np.ndarray:
         return v
     if isinstance(v, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, and its mask would be lost; fill it first, as with .filled(0)")
+        raise TypeError(f"{name} is a masked array, and its mask would be lost; fill it first, e.g. with .filled(0)")
     return ops.operand(v)
 
 
 def floating(x: Any, name: str = "x") -> Any:
-    """Return an array or Tensor of floats, or of complex numbers, as it is."""
+    """Check that an array or Tensor has a floating or complex dtype and return it."""
     x = array(x, name)
     if x.dtype.kind not in "fc":
-        raise TypeError(f"a normalization needs floating input, not {x.dtype}; convert it with .astype(np.float32)")
+        raise TypeError(f"a normalization requires floating input, not {x.dtype}; convert it with .astype(np.float32)")
     return x
 
 
 def with_channels(x: Any, norm: str, name: str = "x") -> Any:
-    """Return an array or Tensor of floats whose second axis are the channels."""
+    """Check that a floating array or Tensor has a channel axis, the second one, and return it."""
     x = floating(x, name)
     if x.ndim < 2:
         raise ValueError(f"{norm} expects (N, C) or (N, C, ...), got an input of shape {x.shape}")
@@ -131,27 +132,27 @@ def with_channels(x: Any, norm: str, name: str = "x") -> Any:
 
 
 def several_values(x: Any, fitted: Fitted, norm: str, what: str) -> None:
-    """Refuse an input that has one value for each mean: its variance says nothing."""
+    """Raise a ValueError if each mean is over a single value, because the variance is then always 0."""
     if fitted.values_per_mean == 1 and x.size:
         raise ValueError(
-            f"{norm} needs more than one {what} to have statistics: shape {x.shape}, over axes {fitted.axes}"
+            f"{norm} requires more than one {what} to compute statistics, got shape {x.shape}, over axes {fitted.axes}"
         )
 
 
 def for_statistics(x: Any, stats_dtype: Any = None) -> Any:
-    """Return the values in the dtype that statistics are computed in: at least float32."""
+    """Return the values in the dtype for statistics: ``stats_dtype``, or at least float32."""
     if stats_dtype is None:
         return ops.astype(x, np.float32) if x.dtype.char == "e" else x
     return ops.astype(x, statistics_dtype(stats_dtype))
 
 
 def in_shape(x: Any, shape: tuple[int, ...]) -> Any:
-    """Return the elements in a shape, recorded only where it differs; what is absent stays so."""
+    """Reshape if the shape differs; return None unchanged."""
     return x if x is None or x.shape == shape else ops.reshape(x, shape)
 
 
 def shaped(v: Any, shape: tuple[int, ...], name: str) -> Any:
-    """Return something that is absent or has a shape; a plain number stays one, because an array would promote."""
+    """Check that an argument has a shape or is None. A Python number stays a number, because an array would promote."""
     if v is None:
         return None
     found = array(v, name)
@@ -161,25 +162,25 @@ def shaped(v: Any, shape: tuple[int, ...], name: str) -> Any:
 
 
 def statistic(v: Any, shape: tuple[int, ...], name: str) -> Any:
-    """Return a mean or variance given per channel in the shape that the own one of such a batch would have."""
+    """Return a given mean or variance in the shape of a batch statistic, ``(1, C, 1, ...)``."""
     if v is None:
         return None
     kept, v = (1, shape[1]) + (1,) * (len(shape) - 2), array(v, name)
     return v if v.shape == kept else ops.reshape(shaped(v, shape[1:2], name), kept)
 
 
-# The door.
+# All arguments of a norm.
 
 
 class Admitted(NamedTuple):
-    """All that the mathematics of a normalization needs, checked.
+    """The checked arguments of a normalization.
 
     Attributes
     ----------
     x : Tensor or array
-        As it was given.
+        The input.
     values : Tensor or array
-        ``x`` in the axes of a pattern, in the dtype that statistics are computed in.
+        ``x`` with the axes of a pattern, in the dtype in which statistics are computed.
     axes : tuple of int
         The axes of ``values`` that statistics run over.
     shape : tuple of int
@@ -187,9 +188,9 @@ class Admitted(NamedTuple):
     eps : float
     weight, bias : Tensor or array, or None
     beside : tuple of int
-        The shape in which ``weight`` and ``bias`` stand beside x̂.
+        The shape in which ``weight`` and ``bias`` broadcast against x̂.
     mean, var : Tensor or array, or None
-        Statistics to use instead of the batch's own.
+        Statistics to use instead of those of the batch.
     """
 
     x: Any
@@ -205,20 +206,20 @@ class Admitted(NamedTuple):
 
 
 def admitted(x: Any, fitted: Fitted, shape: tuple[int, ...], eps: float, stats_dtype: Any, *others: Any) -> Admitted:
-    """Admit what a pattern has been fitted to; the others, from ``weight`` on, are known to fit."""
+    """Return the arguments for a fitted pattern; ``others``, from ``weight`` on, must be checked already."""
     values = in_shape(for_statistics(x, stats_dtype), fitted.shape)
     return Admitted(x, values, fitted.axes, shape, finite_eps(eps), *others)
 
 
 def admit(x: Any, pattern: str, lengths: Mapping[str, int], eps: float = 0.0, stats_dtype: Any = None) -> Admitted:
-    """Admit what is normalized over a pattern of the user's own."""
+    """Check the arguments of a normalization over a pattern given by the user."""
     x, parsed = floating(x), parse(pattern)
     parsed.leave_free(("eps", "stats_dtype"))
     return admitted(x, parsed.fit(x.shape, lengths), x.shape, eps, stats_dtype)
 
 
 def admit_weights(norm: str, weight: Any, pattern: str, eps: float) -> Admitted:
-    """Admit weights, several for each output."""
+    """Check weights, of which each output must have several."""
     weight = floating(weight, "weight")
     fitted = parse(pattern).fit(weight.shape)
     several_values(weight, fitted, norm, "weight for each output")
@@ -228,7 +229,7 @@ def admit_weights(norm: str, weight: Any, pattern: str, eps: float) -> Admitted:
 def admit_last(
     norm: str, x: Any, normalized_shape: int | Sequence[int], weight: Any, bias: Any, eps: float, stats_dtype: Any
 ) -> Admitted:
-    """Admit what is normalized over its last axes, which ``weight`` and ``bias`` have too."""
+    """Check the arguments of a normalization over the last axes, which are also the axes of ``weight`` and ``bias``."""
     x, own = floating(x), sizes("normalized_shape", normalized_shape, least=0)
     fitted, shape = _over_last(norm, x.shape, own), x.shape
     weight, bias = shaped(weight, own, "weight"), shaped(bias, own, "bias")
@@ -248,7 +249,7 @@ def admit_channels(
     several: str = "",
     **lengths: int,
 ) -> Admitted:
-    """Admit (N, C, ...) with ``weight`` and ``bias`` per channel; ``several`` names that of which one is not enough."""
+    """Check (N, C, ...) with ``weight`` and ``bias`` per channel; ``several`` names the values that a mean needs."""
     x = with_channels(x, norm)
     shape = x.shape
     fitted, own, beside = _over_channels(pattern, shape, **lengths)
@@ -262,7 +263,7 @@ def admit_channels(
 def admit_groups(
     norm: str, x: Any, pattern: str, num_groups: int, weight: Any, bias: Any, eps: float, stats_dtype: Any
 ) -> Admitted:
-    """Admit (N, C, ...) whose channels are in groups."""
+    """Check (N, C, ...) with groups of channels."""
     x = with_channels(x, norm)
     if not is_size(num_groups) or x.shape[1] % num_groups:
         raise ValueError(
@@ -272,7 +273,7 @@ def admit_groups(
 
 
 def admit_parts(norm: str, x: Any, pattern: str, size: int, weight: Any, bias: Any, eps: float) -> Admitted:
-    """Admit (N, C, ...) whose batch falls into virtual ones."""
+    """Check (N, C, ...) with virtual batches."""
     x, size = with_channels(x, norm), positive("virtual_batch_size", size)
     if x.shape[0] % size:
         raise ValueError(f"virtual_batch_size={size} does not divide the batch of {x.shape[0]}")
@@ -283,13 +284,13 @@ def admit_parts(norm: str, x: Any, pattern: str, size: int, weight: Any, bias: A
 def _over_channels(
     pattern: str, shape: tuple[int, ...], **lengths: int
 ) -> tuple[Fitted, tuple[int, ...], tuple[int, ...]]:
-    """Return the pattern on a shape, the shape of what is given per channel, and that in which it stands beside x."""
+    """Return the fitted pattern, the shape of parameters per channel, and the shape in which they broadcast to x."""
     return parse(pattern).fit(shape, lengths), shape[1:2], shape[1:2] + (1,) * (len(shape) - 2)
 
 
 @lru_cache(maxsize=4096)
 def _over_last(norm: str, shape: tuple[int, ...], own: tuple[int, ...]) -> Fitted:
-    """Return ``... d0 d1 -> ...`` on a shape, which must end with the given one."""
+    """Fit ``... d0 d1 -> ...`` to a shape, which must end with ``own``."""
     if shape[-len(own) :] != own:
         wanted = f"(..., {', '.join(map(str, own))})"
         raise ValueError(f"{norm} over normalized_shape {own} expects an input of shape {wanted}, got {shape}")

@@ -1,4 +1,4 @@
-"""γ and β come from data: from a condition, or from the statistics of another image."""
+"""Normalizations whose γ and β come from data: from a condition, or from the statistics of another image."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from .functional import affine, batch_norm, instance_norm, moments
 
 
 def film(x: Any, gamma: Any, beta: Any) -> Any:
-    """Scale and shift each channel of each sample: ``y = gamma * x + beta``. Nothing is normalized.
+    """Scale and shift each channel of each sample: ``y = gamma * x + beta``, without normalization.
 
     Parameters
     ----------
     x : Tensor or array, floating
         Shape ``(N, C)`` or ``(N, C, ...)``.
     gamma, beta : Tensor or array of shape (N, C)
-        As a network makes them from a condition.
+        Scale and shift, usually computed by a network from a condition.
 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``gamma`` and ``beta``.
+        Shape of ``x``; dtype of ``x``, promoted with ``gamma`` and ``beta``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If shapes do not fit.
+        If a shape is invalid.
 
     Notes
     -----
-    *Gradient.* ``gamma`` and ``beta`` are inputs like ``x``: their gradients, sums over space, flow on into the network
-    that made them.
+    *Gradient.* ``gamma`` and ``beta`` are inputs like ``x``: their gradients, sums over the spatial axes, flow back to
+    the network that computed them.
 
     References
     ----------
@@ -58,7 +58,7 @@ def film(x: Any, gamma: Any, beta: Any) -> Any:
 def conditional_batch_norm(
     x: Any, gamma: Any, beta: Any, *, mean: Any = None, var: Any = None, eps: float = 1e-5
 ) -> Any:
-    """Batch norm whose γ and β differ from sample to sample: pattern ``n c ... -> c``.
+    """Apply batch norm with γ and β for each sample: pattern ``n c ... -> c``.
 
     ``y = (x - mean) / sqrt(var + eps) * gamma + beta``, with the statistics of this batch unless they are given.
 
@@ -67,25 +67,25 @@ def conditional_batch_norm(
     x : Tensor or array, floating
         Shape ``(N, C)`` or ``(N, C, ...)``.
     gamma, beta : Tensor or array of shape (N, C)
-        As a network makes them from a condition.
+        Scale and shift, usually computed by a network from a condition.
     mean, var, eps
         As in `batch_norm`.
 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``gamma`` and ``beta``.
+        Shape of ``x``; dtype of ``x``, promoted with ``gamma`` and ``beta``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        As in `batch_norm`, and if ``gamma`` or ``beta`` has another shape.
+        As in `batch_norm`, and if ``gamma`` or ``beta`` has the wrong shape.
 
     Notes
     -----
-    *Gradient.* For ``x`` as in `batch_norm`; ``gamma`` and ``beta`` pass theirs on to the network that made them.
+    *Gradient.* For ``x`` as in `batch_norm`; for ``gamma`` and ``beta`` as in `film`.
 
     References
     ----------
@@ -105,9 +105,9 @@ def conditional_batch_norm(
 
 
 def adaptive_instance_norm(content: Any, style: Any, eps: float = 1e-5) -> Any:
-    """Give each channel of one input the mean and standard deviation of another's: pattern ``n c ... -> n c``.
+    """Give each channel of one input the mean and standard deviation of another: pattern ``n c ... -> n c``.
 
-    ``y = std(style) * (content - mean(content)) / std(content) + mean(style)``, ``std`` with eps inside the root.
+    ``y = std(style) * (content - mean(content)) / std(content) + mean(style)``, with ``std = sqrt(var + eps)``.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def adaptive_instance_norm(content: Any, style: Any, eps: float = 1e-5) -> Any:
     Returns
     -------
     Tensor or array
-        Shape of ``content``; its dtype, promoted with that of ``style``.
+        Shape of ``content``; dtype of ``content``, promoted with that of ``style``.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def adaptive_instance_norm(content: Any, style: Any, eps: float = 1e-5) -> Any:
 
     Notes
     -----
-    *Gradient.* For ``content`` as in `instance_norm`; ``style`` is reached through its mean and its variance.
+    *Gradient.* For ``content`` as in `instance_norm`; ``style`` receives gradients through its mean and its variance.
 
     References
     ----------
@@ -146,7 +146,7 @@ def adaptive_instance_norm(content: Any, style: Any, eps: float = 1e-5) -> Any:
     style = with_channels(style, "adaptive_instance_norm", "style")
     if content.shape[:2] != style.shape[:2] or content.ndim != style.ndim:
         raise ValueError(
-            f"content of shape {content.shape} and style of shape {style.shape} need the same (N, C) and rank"
+            f"content and style must have the same N, C and number of axes, got shapes {content.shape}, {style.shape}"
         )
     with scope("adaptive_instance_norm"):
         x_hat = instance_norm(content, eps=eps)

@@ -1,12 +1,13 @@
-"""The classic normalizations, each a composition of primitives as the textbook writes it.
+"""The classic normalizations, each a composition of primitives as in a textbook.
 
-There is no hand-written gradient in this file, no fused operation and no detached statistic: gradients reach ``x``
-through the numerator, through the mean and through the variance because all three are in the graph.
+This file contains no hand-written gradient, no fused operation and no detached statistic: gradients reach ``x`` through
+the numerator, the mean and the variance because all three are in the graph.
 
-Everything takes Tensors or arrays, floating (or complex, for complex-step checks). Arrays give arrays; Tensors are
-recorded. If only ``weight`` and ``bias`` need a gradient, the recorded graph is the affine step alone.
+All functions take Tensors or arrays of floating dtype (or complex dtype, for complex-step checks). Arrays return
+arrays; operations on Tensors are recorded. If only ``weight`` and ``bias`` require a gradient, only the affine step is
+recorded.
 
-Each norm is checked at the door, by ``admit`` and its sisters, which return what the lines after them compute with.
+Each norm first calls one of the ``admit`` functions, which checks the arguments and returns them in a common form.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .checks import (
     positive,
 )
 
-# The steps that all of them share.
+# Steps that all norms share.
 
 
 def standardized(given: Admitted) -> tuple[Any, Any, Any]:
@@ -45,7 +46,7 @@ def standardized(given: Admitted) -> tuple[Any, Any, Any]:
 
 
 def affine(x_hat: Any, weight: Any = None, bias: Any = None, beside: tuple[int, ...] | None = None) -> Any:
-    """Scale by γ and shift by β, where they are given, each in the shape in which it stands beside x̂."""
+    """Scale by γ and shift by β, if given, each reshaped to ``beside`` to broadcast against x̂."""
     if weight is None and bias is None:
         return x_hat
     if beside is not None:
@@ -55,7 +56,7 @@ def affine(x_hat: Any, weight: Any = None, bias: Any = None, beside: tuple[int, 
 
 
 def _moments(given: Admitted) -> tuple[Any, Any, Any]:
-    """Return the mean, the deviations from it and their mean square; a statistic that is given stays as it is."""
+    """Return the mean, the deviations from the mean and their mean square. Given statistics are used unchanged."""
     values, axes, mean, var = given.values, given.axes, given.mean, given.var
     if mean is None:
         mean = named("μ", ops.mean(values, axes, keepdims=True))
@@ -66,7 +67,7 @@ def _moments(given: Admitted) -> tuple[Any, Any, Any]:
 
 
 def _empty(given: Admitted) -> Any:
-    """Return x̂ of an input without elements: not the same Tensor, whose name is its owner's."""
+    """Return x̂ of an input without elements, as a new Tensor so that the input keeps its name."""
     return named("x̂", ops.reshape(given.x, given.shape))
 
 
@@ -75,22 +76,22 @@ def _empty(given: Admitted) -> Any:
 
 @composition
 def normalize(x: Any, pattern: str, /, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int) -> Any:
-    """Subtract the mean and divide by the standard deviation of whatever a pattern names.
+    """Subtract the mean and divide by the standard deviation over the axes given by a pattern.
 
-    ``(x - mean) / sqrt(var + eps)``, with one biased variance and one mean for each combination of the axes kept.
+    ``(x - mean) / sqrt(var + eps)``, with one mean and one biased variance for each index of the kept axes.
 
     Parameters
     ----------
     x : Tensor or array, floating
     pattern : str
-        The axes of ``x``, an arrow, and the axes that are kept: ``"n c ... -> c"`` is batch norm,
+        The axes of ``x``, an arrow, and the axes to keep: ``"n c ... -> c"`` is batch norm,
         ``"n (g c) ... -> n g"`` group norm.
     eps : float
         Added to the variance, inside the square root.
     stats_dtype : dtype, optional
-        In which statistics are computed; by default that of ``x``, and float32 for float16.
+        The dtype in which statistics are computed; by default that of ``x``, but float32 for float16.
     **axis_lengths : int
-        Sizes of axes in parentheses, as ``g=8``. No axis may be called ``eps`` or ``stats_dtype``.
+        Sizes of axes in parentheses, such as ``g=8``. No axis may be named ``eps`` or ``stats_dtype``.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def normalize(x: Any, pattern: str, /, *, eps: float = 1e-5, stats_dtype: Any = 
     TypeError
         If ``x`` is not floating.
     ValueError
-        If the pattern is malformed or does not fit the shape, or ``eps`` is negative or not finite.
+        If the pattern is malformed or does not match the shape, or ``eps`` is negative or not finite.
 
     Notes
     -----
@@ -126,20 +127,20 @@ def normalize(x: Any, pattern: str, /, *, eps: float = 1e-5, stats_dtype: Any = 
 
 
 def moments(x: Any, pattern: str, /, *, stats_dtype: Any = None, **axis_lengths: int) -> tuple[Any, Any]:
-    """Return the mean and the biased variance of whatever a pattern names.
+    """Return the mean and the biased variance over the axes given by a pattern.
 
-    Parameters are those of `normalize`.
+    The parameters are those of `normalize`.
 
     Returns
     -------
     mean, var : Tensors or arrays
-        Reduced axes have size 1, and an axis in parentheses is split: ``"n (g c) h w -> n g"`` gives
+        Reduced axes have size 1, and an axis in parentheses is split: the shape for ``"n (g c) h w -> n g"`` is
         ``(n, g, 1, 1, 1)``.
 
     Raises
     ------
     ValueError
-        Over zero elements, or if the pattern does not fit.
+        If there are no elements, or the pattern does not match the shape.
 
     Examples
     --------
@@ -164,7 +165,7 @@ def batch_norm(
     stats_dtype: Any = None,
     return_statistics: bool = False,
 ) -> Any:
-    """Normalize each channel over the batch and space: pattern ``n c ... -> c``.
+    """Normalize each channel over the batch and spatial axes: pattern ``n c ... -> c``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``, with the statistics of this batch unless they are given.
 
@@ -175,34 +176,34 @@ def batch_norm(
     weight, bias : Tensor or array of shape (C,), optional
         The scale γ and the shift β.
     mean, var : Tensor or array of shape (C,) or (1, C, 1, ...), optional
-        Statistics to use instead of the batch's own, as at test time.
+        Statistics to use instead of those of the batch, for example at inference time.
     eps : float
         Added to the variance, inside the square root.
     stats_dtype : dtype, optional
         As in `normalize`.
     return_statistics : bool
-        Return also the mean and the biased variance that were used, of shape ``(1, C, 1, ...)``; None for an empty
+        Also return the mean and the biased variance that were used, of shape ``(1, C, 1, ...)``; None for an empty
         batch.
 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``weight`` and ``bias``.
+        Shape of ``x``; dtype of ``x``, promoted with ``weight`` and ``bias``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If the batch has one value per channel and gives the statistics, or shapes or ``eps`` do not fit.
+        If statistics are computed from only one value per channel, or a shape or ``eps`` is invalid.
 
     Notes
     -----
     *Gradient.* ``x`` receives two contributions, through ``centred`` and through ``mean``; ``centred`` receives two,
-    from the numerator and from the variance. Unfolded these are four routes; variance to mean carries exactly nothing,
-    as deviations sum to zero, and the other three are the three terms of the closed form
-    ``dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / sqrt(var + eps)``, ``dx̂ = dy * weight``. So every sample's gradient
-    depends on the whole batch. With given statistics only the numerator remains.
+    from the numerator and from the variance. This makes four routes to ``x``. The route through both variance and mean
+    contributes exactly zero, because deviations sum to zero. The other three are the three terms of the closed form
+    ``dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / sqrt(var + eps)`` with ``dx̂ = dy * weight``. So the gradient of every
+    sample depends on the whole batch. With given statistics, only the term of the numerator remains.
 
     References
     ----------
@@ -235,7 +236,7 @@ def layer_norm(
     *,
     stats_dtype: Any = None,
 ) -> Any:
-    """Normalize each sample over its own last axes: pattern ``... a b -> ...``.
+    """Normalize each sample over its last axes: pattern ``... a b -> ...``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``.
 
@@ -244,7 +245,7 @@ def layer_norm(
     x : Tensor or array, floating
         Shape ``(..., *normalized_shape)``.
     normalized_shape : int or sequence of int
-        The sizes of the axes that are normalized over.
+        The sizes of the axes to normalize over.
     weight, bias : Tensor or array of shape normalized_shape, optional
     eps : float
     stats_dtype : dtype, optional
@@ -253,18 +254,18 @@ def layer_norm(
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``weight`` and ``bias``.
+        Shape of ``x``; dtype of ``x``, promoted with ``weight`` and ``bias``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If ``normalized_shape`` is empty or does not end the shape of ``x``, or ``eps`` is negative or not finite.
+        If ``normalized_shape`` is empty or is not the end of the shape of ``x``, or ``eps`` is negative or not finite.
 
     Notes
     -----
-    *Gradient.* The three terms of `batch_norm`, with averages over the sample's features: samples do not interact.
+    *Gradient.* The three terms of `batch_norm`, with averages over the features of a sample. Samples do not interact.
 
     References
     ----------
@@ -285,7 +286,7 @@ def layer_norm(
 
 @composition
 def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 1e-5, stats_dtype: Any = None) -> Any:
-    """Normalize each channel of each sample over space: pattern ``n c ... -> n c``.
+    """Normalize each channel of each sample over the spatial axes: pattern ``n c ... -> n c``.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``.
 
@@ -301,14 +302,14 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``weight`` and ``bias``.
+        Shape of ``x``; dtype of ``x``, promoted with ``weight`` and ``bias``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If there are no spatial axes or only one spatial element, or shapes or ``eps`` do not fit.
+        If there are no spatial axes or only one spatial element, or a shape or ``eps`` is invalid.
 
     Notes
     -----
@@ -340,14 +341,14 @@ def group_norm(
 ) -> Any:
     """Normalize each group of channels of each sample: pattern ``n (g c) ... -> n g``.
 
-    ``y = (x - mean) / sqrt(var + eps) * weight + bias``. Groups of one element give exactly ``bias``.
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``. For groups of one element, ``y`` is exactly ``bias``.
 
     Parameters
     ----------
     x : Tensor or array, floating
         Shape ``(N, C)`` or ``(N, C, ...)``.
     num_groups : int
-        Divides C.
+        The number of groups; it must divide C.
     weight, bias : Tensor or array of shape (C,), optional
     eps : float
     stats_dtype : dtype, optional
@@ -356,14 +357,14 @@ def group_norm(
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``weight`` and ``bias``.
+        Shape of ``x``; dtype of ``x``, promoted with ``weight`` and ``bias``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If ``num_groups`` does not divide the channels, or shapes or ``eps`` do not fit.
+        If ``num_groups`` does not divide the number of channels, or a shape or ``eps`` is invalid.
 
     Notes
     -----
@@ -394,7 +395,7 @@ def rms_norm(
     *,
     stats_dtype: Any = None,
 ) -> Any:
-    """Divide each sample by the root of the mean square of its last axes; the mean is not subtracted.
+    """Divide each sample by the root mean square of its last axes, without subtracting the mean.
 
     ``y = x / sqrt(mean(x²) + eps) * weight``.
 
@@ -405,26 +406,26 @@ def rms_norm(
     normalized_shape : int or sequence of int
     weight : Tensor or array of shape normalized_shape, optional
     eps : float, optional
-        By default the machine epsilon of the dtype that statistics are computed in.
+        By default the machine epsilon of the dtype in which statistics are computed.
     stats_dtype : dtype, optional
         As in `normalize`.
 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``weight``.
+        Shape of ``x``; dtype of ``x``, promoted with ``weight``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If ``normalized_shape`` is empty or does not end the shape of ``x``, or ``eps`` is negative or not finite.
+        If ``normalized_shape`` is empty or is not the end of the shape of ``x``, or ``eps`` is negative or not finite.
 
     Notes
     -----
     *Gradient.* Two terms: through the numerator, and through the mean square (minus x̂ times the average of cotangent
-    times x̂). No mean is subtracted, so no average of the cotangent is either.
+    times x̂). There is no term through the mean, because no mean is subtracted.
 
     References
     ----------
@@ -450,17 +451,17 @@ def rms_norm(
 def local_response_norm(
     x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, stats_dtype: Any = None
 ) -> Any:
-    """Divide each value by a power of the mean square of the channels around it, at its own position.
+    """Divide each value by a power of the mean square of neighbouring channels at the same position.
 
-    ``y = x / (k + alpha * mean(x²)) ** beta``, the mean over channels ``c - size // 2 .. c + (size - 1) // 2``, where
-    those that do not exist count as 0.
+    ``y = x / (k + alpha * mean(x²)) ** beta``, with the mean over channels ``c - size // 2 .. c + (size - 1) // 2``.
+    Channels outside the input count as 0.
 
     Parameters
     ----------
     x : Tensor or array, floating
         Shape ``(N, C, ...)`` with at least one spatial axis.
     size : int
-        How many channels a mean runs over.
+        The number of channels that a mean runs over.
     alpha, beta, k : float
     stats_dtype : dtype, optional
         As in `normalize`.
@@ -480,8 +481,8 @@ def local_response_norm(
 
     Notes
     -----
-    *Gradient.* Two paths: through the numerator, and through the mean square of every window that holds the value, so
-    neighbouring channels interact. No mean is subtracted.
+    *Gradient.* Two paths: through the numerator, and through the mean square of every window that contains the value,
+    so neighbouring channels interact. No mean is subtracted.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What is divided by is a length: no mean is subtracted."""
+"""Normalizations that divide by a length and subtract no mean."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def l2_normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
     x : Tensor or array, floating
     axis : int
     eps : float
-        The smallest length divided by, so that zero stays zero.
+        The lower bound of the divisor, so that zero stays zero.
 
     Returns
     -------
@@ -59,9 +59,10 @@ def l2_normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Any:
 
 
 def _unit_of_length(values: Array, axis: int, eps: float) -> Array:
-    """Return about the larger of eps and the largest value, to measure in: squares then neither over- nor underflow.
+    """Return a power of two near the largest value, or near eps if that is larger.
 
-    The quotient of two measures is the same in every unit, so this is a constant, and for a power of two an exact one.
+    Values divided by this unit have squares that neither overflow nor underflow. The result does not depend on the
+    unit, so the unit is a constant; division by a power of two is exact.
     """
     largest = np.maximum(np.abs(values.real).max(axis, keepdims=True, initial=0), eps)
     unit: Array = np.ldexp(np.ones_like(largest), np.frexp(largest)[1] - 1)
@@ -69,32 +70,32 @@ def _unit_of_length(values: Array, axis: int, eps: float) -> Array:
 
 
 def scale_norm(x: Any, scale: Any, eps: float = 1e-5) -> Any:
-    """Give the last axis one learned length: ``y = scale * x / max(‖x‖, eps)``.
+    """Scale the last axis to one learned length: ``y = scale * x / max(‖x‖, eps)``.
 
     Parameters
     ----------
     x : Tensor or array, floating
         Shape ``(..., D)``.
     scale : Tensor, array or float
-        One number, the length.
+        The length, one number.
     eps : float
-        The smallest length divided by.
+        The lower bound of the divisor.
 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``scale``.
+        Shape of ``x``; dtype of ``x``, promoted with ``scale``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If ``scale`` is more than one number, or ``eps`` is negative or not finite.
+        If ``scale`` is not a single number, or ``eps`` is negative or not finite.
 
     Notes
     -----
-    *Gradient.* For ``x`` that of `l2_normalize`; ``scale`` sums over everything.
+    *Gradient.* The gradient of ``x`` is that of `l2_normalize`; the gradient of ``scale`` is a sum over all elements.
 
     References
     ----------

@@ -1,6 +1,6 @@
-"""The wider family, each member a composition of the steps of `functional`, under one name.
+"""More normalizations, each a composition of the steps of `functional`, collected under one name.
 
-Everything takes Tensors or arrays, floating (or complex, for complex-step checks); arrays give arrays.
+All functions take Tensors or arrays of floating dtype, or complex dtype for complex-step checks. Arrays return arrays.
 """
 
 from .conditional import adaptive_instance_norm, conditional_batch_norm, film

@@ -1,8 +1,8 @@
-"""Patterns such as ``n (g c) h w -> n g``: what is normalized over, written down.
+"""Patterns such as ``n (g c) h w -> n g``, which define the axes that a normalization runs over.
 
-To the left of the arrow stand the axes of the input; parentheses split one axis into several, and ``...`` stands for
-any number of axes. To the right stand the axes that are kept: there is one mean and one variance for each of their
-combinations, taken over all the others.
+The left side lists the axes of the input. Parentheses split one axis into several, and ``...`` stands for any number of
+axes. The right side lists the axes that are kept: there is one mean and one variance for each combination of their
+indices, computed over all other axes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import numpy as np
 ELLIPSIS = "..."
 
 Terms = tuple[tuple[str, ...], ...]
-"""Axes, each with its name, or with the names of the axes that it is split into."""
+"""Axes, each given by its name or by the names of the axes that it is split into."""
 
 
 def is_size(value: Any, least: int = 1) -> bool:
-    """Return whether a value is an integer, of Python or NumPy, of at least some size; True and 2.0 are none."""
-    # The commonest kind is told first: layers ask on every call.
+    """Return whether a value is a Python or NumPy integer and at least ``least``; True and 2.0 are not integers."""
+    # The most common type is tested first, because layers call this on every call.
     known = type(value) is int or (isinstance(value, int | np.integer) and not isinstance(value, bool))
     return known and bool(value >= least)
 
 
 def among(name: str, names: Collection[str]) -> bool:
-    """Return whether an axis of a fitted pattern is one of those named, where ``...`` names several."""
+    """Return whether an axis of a fitted pattern is among the given names; ``...`` stands for several axes."""
     return name in names or (ELLIPSIS in names and name.startswith(ELLIPSIS))
 
 
@@ -41,7 +41,7 @@ class Fitted:
     Attributes
     ----------
     shape : tuple of int
-        The input's shape with every split axis written out.
+        The shape of the input after splitting axes.
     names : tuple of str
         A name for each axis of ``shape``.
     axes : tuple of int
@@ -54,23 +54,23 @@ class Fitted:
 
     @property
     def number_of_means(self) -> int:
-        """How many means, and variances, there are."""
+        """The number of means, which is also the number of variances."""
         return math.prod(size for i, size in enumerate(self.shape) if i not in self.axes)
 
     @cached_property
     def values_per_mean(self) -> int:
-        """How many values share a mean."""
+        """The number of values that share a mean."""
         return math.prod(self.shape[i] for i in self.axes)
 
     @property
     def shares(self) -> str:
-        """How many values share a mean, in words: ``"4 × 8 × 8 = 256 values each"``."""
+        """The number of values that share a mean, as text: ``"4 × 8 × 8 = 256 values each"``."""
         sizes = " × ".join(str(self.shape[i]) for i in self.axes)
         total = f"{sizes} = {self.values_per_mean}" if len(self.axes) > 1 else str(self.values_per_mean)
         return f"{total} {'value' if self.values_per_mean == 1 else 'values'} each"
 
     def sizes(self, terms: Terms) -> tuple[int, ...]:
-        """Return the shape of an array with one axis for each term; axes in parentheses are joined, ``...`` is not."""
+        """Return the shape of an array with one axis for each term: parentheses join axes, ``...`` keeps them apart."""
         sizes: list[int] = []
         for term in terms:
             parts = [size for name, size in zip(self.names, self.shape, strict=True) if among(name, term)]
@@ -78,14 +78,14 @@ class Fitted:
         return tuple(sizes)
 
     def beside(self, terms: Terms) -> tuple[int, ...]:
-        """Return the shape in which such an array stands beside one of ``shape``: its own axes, and 1 elsewhere."""
+        """Return the shape that broadcasts such an array against ``shape``: its own axes, and 1 elsewhere."""
         chosen = [name for term in terms for name in term]
         return tuple(size if among(name, chosen) else 1 for name, size in zip(self.names, self.shape, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """A parsed pattern: the names in each axis of the input, and the names that are kept. Each text has one."""
+    """A parsed pattern: the names in each axis of the input, and the names that are kept. It is cached by its text."""
 
     text: str
     input_axes: Terms
@@ -93,36 +93,36 @@ class Pattern:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All axes, in order."""
+        """The names of all axes, in order."""
         return tuple(name for axis in self.input_axes for name in axis)
 
     @property
     def first_axis(self) -> tuple[str, ...]:
-        """What the input's first axis, the batch, is made of."""
+        """The names in the first axis of the input, the batch."""
         return self.input_axes[0] if self.input_axes else ()
 
     @property
     def sharing(self) -> str:
-        """What is shared, in words: ``"one mean and variance per n, g"``."""
+        """A description of the statistics: ``"one mean and variance per n, g"``."""
         return f"one mean and variance {'per ' + ', '.join(self.kept) if self.kept else 'in all'}"
 
     def fit(self, shape: Sequence[int], lengths: Mapping[str, int] | None = None) -> Fitted:
-        """Apply the pattern to a shape; ``lengths`` gives sizes of axes, as ``g=8``.
+        """Apply the pattern to a shape; ``lengths`` maps names to sizes of axes.
 
         Raises
         ------
         ValueError
-            If the number of axes or a length does not fit. The message quotes the pattern and points at the axis.
+            If the number of axes or a length does not match. The message quotes the pattern and points to the axis.
         TypeError
             If ``shape`` is not a sequence of sizes.
         """
-        # Integers before they are looked up: 2.0 and True would find what 2 and 1 have left there.
+        # Convert before the cache lookup, because 2.0 and True have the same hash as 2 and 1.
         if type(shape) is not tuple or not all(type(size) is int and size >= 0 for size in shape):
             shape = _as_shape(shape)
         return _fit(self, shape, tuple(sorted(self.checked_lengths(lengths).items())) if lengths else ())
 
     def checked_lengths(self, lengths: Mapping[str, int]) -> dict[str, int]:
-        """Return sizes of axes as integers; refuse those of axes that it does not have, and sizes that are none."""
+        """Return sizes of axes as integers. Unknown axes and invalid sizes raise a ValueError."""
         for name, length in lengths.items():
             if name not in self.names:
                 self.fail(f"a length is given for {name!r}, which is not one of its axes")
@@ -131,21 +131,21 @@ class Pattern:
         return {name: int(length) for name, length in lengths.items()}
 
     def leave_free(self, keywords: Collection[str]) -> None:
-        """Refuse an axis that is called like a keyword argument, which its length could not be told from."""
+        """Raise a ValueError if an axis has the name of a keyword argument, because its length would be ambiguous."""
         for name in self.names:
             if name in keywords:
-                self.fail(f"{name!r} is an argument here; call the axis otherwise", name)
+                self.fail(f"{name!r} is the name of an argument; rename the axis", name)
 
     def select(self, text: str, what: str) -> Terms:
-        """Parse some of the pattern's axes, in its order: ``"c"``, ``"(g c)"`` joined, ``"g c"`` apart.
+        """Parse a selection of the pattern's axes: ``"c"``, ``"(g c)"`` joined, or ``"g c"`` as separate axes.
 
         Raises
         ------
         ValueError
-            If one is not an axis of the pattern, or stands in another order.
+            If a name is not an axis of the pattern, or the order differs from the pattern's.
         """
         if not isinstance(text, str):
-            raise TypeError(f"{what} names axes of the pattern, as {what}='c', and is not {text!r}")
+            raise TypeError(f"{what} must be a string with axes of the pattern, such as {what}='c', not {text!r}")
         names = self.names
         quoted = _Quoted(text, what)
         terms = quoted.axes(text)
@@ -154,18 +154,18 @@ class Pattern:
             if name not in names:
                 quoted.fail(f"{name!r} is not an axis of {self.text!r}", name)
             if names.index(name) < position:
-                quoted.fail(f"axis {name!r} stands in another order in {self.text!r}", name)
+                quoted.fail(f"axis {name!r} is not in the order of {self.text!r}", name)
             position = names.index(name)
         return terms
 
     def fail(self, reason: str, *names: str) -> NoReturn:
-        """Raise the error for a shape that does not fit, pointing at an axis."""
+        """Raise the error for a shape that does not match, pointing to an axis."""
         _Quoted(self.text).fail(reason, *names)
 
 
 @dataclass(frozen=True)
 class _Quoted:
-    """A text that may be wrong, and the errors that quote it and point into it."""
+    """A pattern or selection of axes, and the errors that quote it and point to a position."""
 
     text: str
     what: str = "pattern"
@@ -176,7 +176,7 @@ class _Quoted:
         raise ValueError(f"{self.what} {self.text!r}: {reason}\n  {shown}\n  {pointer}")
 
     def fail(self, reason: str, *names: str) -> NoReturn:
-        """Point at the first place of a name, or of several in parentheses; without a name, at all axes."""
+        """Point to the first occurrence of a name, or of several in parentheses; without a name, to all axes."""
         words = r"\s+".join(map(re.escape, names))
         sought = rf"\(\s*{words}\s*\)" if len(names) > 1 else rf"(?<![^\s()]){words}(?![^\s()-])"
         found = re.search(sought, self.text) if names else None
@@ -186,7 +186,7 @@ class _Quoted:
         self.fail_at(reason, *found.span())
 
     def axes(self, left: str) -> Terms:
-        """Return the names in each axis of a text that starts this one: one name, or several in parentheses."""
+        """Return the names in each axis of ``left``, the start of the text: one name, or several in parentheses."""
         axes: list[tuple[str, ...]] = []
         group: list[str] | None = None
         seen: set[str] = set()
@@ -194,11 +194,11 @@ class _Quoted:
             token, span = match[0], match.span()
             if token == "(":
                 if group is not None:
-                    self.fail_at("parentheses do not nest", *span)
+                    self.fail_at("parentheses cannot be nested", *span)
                 group, opened = [], span
             elif token == ")":
                 if not group:
-                    self.fail_at("')' closes no group of axes", *span)
+                    self.fail_at("')' has no group of axes to close", *span)
                 axes.append(tuple(group))
                 group = None
             else:
@@ -208,7 +208,7 @@ class _Quoted:
                     where = " on the left" if self.what == "pattern" else ""
                     self.fail_at(f"axis {token!r} occurs twice{where}", *span)
                 if token == ELLIPSIS and group is not None:
-                    self.fail_at("'...' cannot stand inside parentheses", *span)
+                    self.fail_at("'...' is not allowed inside parentheses", *span)
                 seen.add(token)
                 if group is None:
                     axes.append((token,))
@@ -220,12 +220,12 @@ class _Quoted:
 
 
 def parse(text: str) -> Pattern:
-    """Parse a pattern, once.
+    """Parse a pattern; the result is cached.
 
     Raises
     ------
     ValueError
-        If it is malformed. The message quotes it and points at what is wrong.
+        If the pattern is malformed. The message quotes it and points to the error.
 
     Examples
     --------
@@ -249,7 +249,7 @@ def _parse(text: str) -> Pattern:
     left, arrow, right = text.partition("->")
     if not arrow or "->" in right:
         start = text.rindex("->") if arrow else len(text)
-        reason = "expected one '->' between the input's axes and those that are kept, as in 'n c ... -> c'"
+        reason = "expected one '->' between the axes of the input and the axes to keep, as in 'n c ... -> c'"
         quoted.fail_at(reason, start, start + 2 * bool(arrow))
     input_axes = quoted.axes(left)
     names = [name for axis in input_axes for name in axis]
@@ -257,7 +257,7 @@ def _parse(text: str) -> Pattern:
     for match in re.finditer(r"[()]|[^\s()]+", right):
         name, span = match[0], [len(left) + 2 + end for end in match.span()]
         if name in "()":
-            quoted.fail_at("parentheses stand on the left only; on the right, name the axes that are kept", *span)
+            quoted.fail_at("parentheses are allowed only on the left; on the right, list the axes to keep", *span)
         if name not in names:
             known = " ".join(names) or "no axes"
             quoted.fail_at(f"axis {name!r} is kept but is not on the left, which has {known}", *span)
@@ -268,19 +268,19 @@ def _parse(text: str) -> Pattern:
 
 
 def describe(pattern: str, shape: Sequence[int], /, **axis_lengths: int) -> str:
-    """Say in words what a pattern shares on a shape.
+    """Describe the statistics that a pattern defines for a shape.
 
     Parameters
     ----------
     pattern : str
     shape : sequence of int
     **axis_lengths : int
-        Sizes of axes in parentheses, as ``g=2``.
+        Sizes of axes in parentheses, such as ``g=2``.
 
     Raises
     ------
     ValueError
-        If the pattern is malformed or does not fit.
+        If the pattern is malformed or does not match the shape.
     TypeError
         If ``shape`` is not a sequence of sizes.
 
@@ -295,7 +295,7 @@ def describe(pattern: str, shape: Sequence[int], /, **axis_lengths: int) -> str:
 
 def _as_shape(shape: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(shape, Sequence) or not all(is_size(size, least=0) for size in shape):
-        raise TypeError(f"a shape is a sequence of integers that are not negative, as (4, 3), not {shape!r}")
+        raise TypeError(f"a shape must be a sequence of non-negative integers such as (4, 3), not {shape!r}")
     return tuple(map(int, shape))
 
 
@@ -334,7 +334,7 @@ def _split(pattern: Pattern, axis: tuple[str, ...], size: int, given: Mapping[st
         reason = f"{what} of size {size} needs a length for {' or '.join(map(repr, unknown))}, as in {axis[0]}=2"
         pattern.fail(reason, *axis)
     if unknown and size % product:
-        pattern.fail(f"{what} has size {size}, which {lengths} does not divide", *axis)
+        pattern.fail(f"{what} has size {size}, which is not divisible by {lengths}", *axis)
     if not unknown and size != product:
         pattern.fail(f"{what} has size {size}, which does not match {lengths}", *axis)
     return [given.get(name, size // product) for name in axis]

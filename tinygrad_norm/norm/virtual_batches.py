@@ -1,4 +1,4 @@
-"""What is a batch, and which statistics are taken: those of its parts, or those that running ones correct."""
+"""Batch norm with other statistics: those of parts of a batch, or corrected by running statistics."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ def ghost_batch_norm(
     eps: float = 1e-5,
     return_statistics: bool = False,
 ) -> Any:
-    """Batch norm of consecutive parts of a batch, each with statistics of its own: pattern ``(v n) c ... -> v c``.
+    """Apply batch norm to consecutive parts of a batch separately: pattern ``(v n) c ... -> v c``.
 
     Parameters
     ----------
     x : Tensor or array, floating
         Shape ``(N, C)`` or ``(N, C, ...)``.
     virtual_batch_size : int
-        Divides N.
+        The size of the parts; it must divide N.
     weight, bias : Tensor or array of shape (C,), optional
     eps : float
     return_statistics : bool
-        Return also the mean and the biased variance, of shape ``(v, 1, C, 1, ...)``; None for an empty batch.
+        Also return the mean and the biased variance, of shape ``(v, 1, C, 1, ...)``; None for an empty batch.
 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``weight`` and ``bias``.
+        Shape of ``x``; dtype of ``x``, promoted with ``weight`` and ``bias``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If ``virtual_batch_size`` does not divide N, a part has one value per channel, or shapes or ``eps`` do not fit.
+        If ``virtual_batch_size`` does not divide N, a part has one value per channel, or a shape or ``eps`` is invalid.
 
     Notes
     -----
-    *Gradient.* The three terms of `batch_norm`; samples interact within their part only.
+    *Gradient.* The three terms of `batch_norm`; samples interact only within their part.
 
     References
     ----------
@@ -80,7 +80,7 @@ def batch_renorm(
     eps: float = 1e-5,
     return_statistics: bool = False,
 ) -> Any:
-    """Batch norm, corrected towards what running statistics would have given.
+    """Apply batch norm, corrected towards normalization with running statistics.
 
     ``y = (x̂ * r + d) * weight + bias`` with ``r = clip(std / running_std, 1 / r_max, r_max)``,
     ``d = clip((mean - running_mean) / running_std, -d_max, d_max)`` and ``std = sqrt(var + eps)``. Unclipped, this is
@@ -94,27 +94,28 @@ def batch_renorm(
         ``running_std`` includes eps.
     weight, bias : Tensor or array of shape (C,), optional
     r_max, d_max : float
-        At least 1, and at least 0.
+        The largest corrections; ``r_max`` must be at least 1 and ``d_max`` at least 0.
     eps : float
     return_statistics : bool
-        Return also the batch's mean and standard deviation, of shape ``(1, C, 1, ...)``; None for an empty batch.
+        Also return the mean and standard deviation of the batch, of shape ``(1, C, 1, ...)``; None for an empty batch.
 
     Returns
     -------
     Tensor or array
-        Shape of ``x``; its dtype, promoted with ``weight`` and ``bias``.
+        Shape of ``x``; dtype of ``x``, promoted with ``weight`` and ``bias``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If there is one value per channel, ``r_max`` or ``d_max`` is too small, or shapes or ``eps`` do not fit.
+        If there is one value per channel, ``r_max`` or ``d_max`` is too small, or a shape or ``eps`` is invalid.
 
     Notes
     -----
-    *Gradient.* ``r`` and ``d`` are constants: gradients flow through the batch's own statistics as in `batch_norm`,
-    scaled by ``r``. It is not the derivative of the value: finite differences, which see ``r`` and ``d`` move, differ.
+    *Gradient.* ``r`` and ``d`` are constants: gradients flow through the statistics of the batch as in `batch_norm`,
+    scaled by ``r``. This is not the derivative of the output, so it differs from finite differences, in which ``r`` and
+    ``d`` change.
 
     References
     ----------
@@ -136,7 +137,7 @@ def batch_renorm(
         x_hat, mean, var = standardized(given)
         std = None if var is None else ops.sqrt(var + given.eps)
         if std is not None:
-            # Constants, which a complex step does not move either.
+            # These are constants, also in a complex step.
             with no_grad():
                 r = np.clip(np.real(std) / old_std, 1 / r_max, r_max)
                 d = np.clip((np.real(mean) - old_mean) / old_std, -d_max, d_max)

@@ -1,4 +1,4 @@
-"""What is normalized are weights: a length and a direction, or the statistics over all that leads to one output."""
+"""Normalizations of weights: split into length and direction, or standardized for each output."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from .functional import standardized
 
 
 def weight_norm(v: Any, g: Any, dim: int | None = 0) -> Any:
-    """Split a weight into a length and a direction: ``w = g * v / ‖v‖``, a length for each slice along ``dim``.
+    """Combine a length and a direction into a weight: ``w = g * v / ‖v‖``, with a length for each slice along ``dim``.
 
     Parameters
     ----------
     v : Tensor or array, floating
-        The direction; for a linear layer or a convolution ``(out, in, ...)``.
+        The direction; for a linear layer or a convolution of shape ``(out, in, ...)``.
     g : Tensor or array
-        The length, of the shape of ``v`` with every axis but ``dim`` of size 1; a scalar for ``dim=None``.
+        The length. It has the shape of ``v`` with every axis except ``dim`` of size 1; a scalar for ``dim=None``.
     dim : int or None
-        The axis that is kept; None takes one length for all of ``v``.
+        The axis that is kept; None uses one length for all of ``v``.
 
     Returns
     -------
     Tensor or array
-        Shape of ``v``. Where a slice of ``v`` is zero its direction is 0 / 0, so NaN.
+        Shape of ``v``. If a slice of ``v`` is zero, its direction is 0 / 0 and the result is NaN.
 
     Raises
     ------
     TypeError
         If ``v`` is not floating.
     ValueError
-        If ``g`` has another shape.
+        If ``g`` has the wrong shape.
 
     Notes
     -----
-    *Gradient.* ``v`` is reached through the numerator and through its length, which together remove the part of the
-    cotangent along ``v``: the gradient is orthogonal to the direction, so a step lengthens ``v`` and never shrinks it.
+    *Gradient.* Gradients reach ``v`` through the numerator and through its length. Together they remove the part of the
+    cotangent along ``v``: the gradient is orthogonal to ``v``, so a gradient step never shortens ``v``.
 
     References
     ----------
@@ -66,12 +66,12 @@ def weight_norm(v: Any, g: Any, dim: int | None = 0) -> Any:
 def weight_standardization(weight: Any, eps: float = 1e-5) -> Any:
     """Normalize the weights of each output: pattern ``o ... -> o``.
 
-    ``(weight - mean) / sqrt(var + eps)``, the statistics over all that leads to one output.
+    ``(weight - mean) / sqrt(var + eps)``, with statistics over all weights of one output.
 
     Parameters
     ----------
     weight : Tensor or array, floating
-        ``(out, in, ...)``, as of a linear layer or a convolution.
+        Shape ``(out, in, ...)``, as in a linear layer or a convolution.
     eps : float
 
     Returns
@@ -84,7 +84,7 @@ def weight_standardization(weight: Any, eps: float = 1e-5) -> Any:
     TypeError
         If ``weight`` is not floating.
     ValueError
-        If an output has one weight only, or ``eps`` is negative or not finite.
+        If an output has only one weight, or ``eps`` is negative or not finite.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The story of batch normalization on real handwritten digits, with a number and a file for every claim."""
+"""A tour of batch normalization on handwritten digits, with a number and a file for every claim."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 
 class Section(NamedTuple):
-    """A section of the tour, and about how long its work takes beside the training."""
+    """A section of the tour, and the approximate time of its work without training."""
 
     title: str
     find: Callable[[], Finding]
@@ -28,17 +28,17 @@ class Section(NamedTuple):
 
 
 def run(out: str | os.PathLike[str], seed: int = 0, say: Callable[[str], None] = print) -> list[Finding]:
-    """Walk through the whole story and write it down.
+    """Run all sections of the tour and write a page, a report and pictures.
 
     Parameters
     ----------
     out : path
-        A folder, made if need be. ``index.html`` in it leads to everything else: the pages ``bn.html`` and
-        ``norms.html``, ``report.md``, pictures and, with matplotlib, plots.
+        The output folder, created if necessary. ``index.html`` links to the other files: the pages ``bn.html`` and
+        ``norms.html``, ``report.md``, pictures and, if matplotlib is installed, plots.
     seed : int
-        The same seed gives the same numbers.
+        The random seed.
     say : callable
-        Receives what each section found as soon as it ends, as text as wide as the terminal.
+        Called with the result of each section when it is finished, as text that fits the terminal.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How far the tour is, and how long it will still take."""
+"""The progress bar of the tour, with an estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Self
 
 from tqdm import tqdm
 
-# From so many seconds on, the pace of this machine counts more than that of an ordinary one.
+# After this many seconds, the measured speed of this machine outweighs that of a reference machine.
 TRUST = 4.0
 
 
 class Meter:
-    """A progress bar that counts work in seconds of an ordinary machine, so that its first estimate is sane already.
+    """A progress bar that counts work in seconds of a reference machine, so that its first estimate is reasonable.
 
     Attributes
     ----------
     total, done : float
-        All work, and how much of it is done.
+        The total work, and the work done so far.
     """
 
     def __init__(self, total: float) -> None:
         self.total, self.done, self.title = total, 0.0, ""
         self._start = time.perf_counter()
-        # Where nobody watches, as in a pipe, there is no bar.
+        # No bar is shown if the output is not a terminal.
         self._bar = tqdm(total=1, bar_format="{bar:20} {percentage:3.0f} %  {desc}", leave=False, disable=None)
 
     @property
     def left(self) -> float:
-        """How many seconds the rest will take at the pace of this machine, as far as it is known."""
+        """The estimated number of seconds left at the speed of this machine."""
         pace = (time.perf_counter() - self._start + TRUST) / (self.done + TRUST)
         return (self.total - self.done) * pace
 
     def begin(self, title: str) -> None:
-        """Say what is being done."""
+        """Show the title of the current section."""
         self.title = title
         self.add(0)
 
     def add(self, seconds: float) -> None:
-        """Count work as done."""
+        """Add finished work."""
         self.done = min(self.done + seconds, self.total)
         self._bar.set_description_str(f"about {self.left:.0f} s left  {self.title}", refresh=False)
         self._bar.update(self.done / self.total - self._bar.n)
 
     def hidden(self) -> AbstractContextManager[None]:
-        """Clear the bar for as long as something else is written."""
+        """Hide the bar while other text is written."""
         hidden: AbstractContextManager[None] = tqdm.external_write_mode()
         return hidden
 

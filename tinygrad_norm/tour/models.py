@@ -42,7 +42,7 @@ def tanh_network(depth: int, norm: str, rng: np.random.Generator, width: int = W
 
 
 def batches(digits: Digits, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-    """Yield random mini-batches of the training set without end."""
+    """Yield random mini-batches of the training set indefinitely."""
     while True:
         order = rng.permutation(len(digits.train_images))
         for start in range(0, len(order) - size + 1, size):
@@ -70,5 +70,5 @@ def train(
 
 @no_grad()
 def accuracy(model: Module, images: Array, labels: Array) -> float:
-    """Return the share of digits recognized, in the mode that the model is in."""
+    """Return the fraction of digits recognized, in the current mode of the model."""
     return float(np.mean(model(images).argmax(axis=1) == labels))

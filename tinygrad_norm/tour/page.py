@@ -1,4 +1,4 @@
-"""The page of the tour: what every section found, with its pictures, and the way to the interactive pages."""
+"""The page of the tour: results and pictures of every section, and links to the interactive pages."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from ..table import Table
 from .pictures import variant
 from .report import LINKS, TITLE, Finding
 
-# A table of more rows is folded; one of more columns becomes a list on a narrow page.
+# A table with more rows is collapsed; one with more columns becomes a list on a narrow page.
 LONG, MANY = 5, 4
 NARROW, DARK = "(max-width: 700px)", "(prefers-color-scheme: dark)"
 ALTERNATIVES = {
-    "a_shift.png": "Two plots by layer, with logarithmic scales, without normalization and with batch norm: how much "
-    "features vary over the samples before training, and how far their means move in ten training steps.",
-    "batch_norm.svg": "The computation graph of batch norm: x leads to its mean μ, to x − μ, to the variance σ² and to "
-    "1/√(σ² + ε); x − μ times that is x̂; times γ, plus β, it is y.",
-    "batch_norm_backward.svg": "The same graph with its gradient, which runs back from dL/dy to dL/dx in dashed lines, "
-    "through x̂, the variance and the mean. Sums over axis 0 stand where the forward pass broadcasts.",
-    "e_interaction.png": "Three plots. The Jacobian of batch norm has a diagonal in each block of two samples; that of "
-    "layer norm has full blocks for each sample with itself, and is zero elsewhere. Third: how the x̂ of one digit is "
-    "distributed over batches of 4, 32 and 512.",
+    "a_shift.png": "Two plots by layer, with logarithmic scales, without normalization and with batch norm: the spread "
+    "of features over the samples before training, and the movement of their means in ten training steps.",
+    "batch_norm.svg": "The computation graph of batch norm: from x to its mean μ, to x − μ, to the variance σ² and to "
+    "1/√(σ² + ε). The product of x − μ and 1/√(σ² + ε) is x̂; multiplied by γ and shifted by β, it is y.",
+    "batch_norm_backward.svg": "The same graph with its gradient, drawn in dashed lines from dL/dy back to dL/dx, "
+    "through x̂, the variance and the mean. Where the forward pass broadcasts, the gradient is a sum over axis 0.",
+    "e_interaction.png": "Three plots. In the Jacobian of batch norm, each block of two samples is diagonal. In the "
+    "Jacobian of layer norm, the blocks of each sample with itself are full and all others are zero. The third plot "
+    "shows the distribution of one digit's x̂ over batches of 4, 32 and 512.",
     "g_race.png": "Two plots of the training loss by step, for ten layers and for one layer, each with four curves: no "
     "normalization, batch, layer and group norm.",
-    "norms.svg": "Four cubes of samples, channels and positions. Marked are cells that share one mean: for batch norm "
-    "one channel of all samples, for layer norm one sample, for instance norm one channel of one sample, for group "
-    "norm half of the channels of one sample.",
+    "norms.svg": "Four cubes of samples, channels and positions, with the cells marked that share one mean: for batch "
+    "norm one channel of all samples, for layer norm one sample, for instance norm one channel of one sample, for "
+    "group norm half of the channels of one sample.",
 }
-"""What pictures show, for those who do not see them."""
+"""Alternative texts of the pictures."""
 ABOUT = {
-    "bn.html": "Forward and backward, edge by edge, with every number.",
-    "norms.html": "Batch, layer, instance and group norm on the same numbers: which cells share a mean.",
+    "bn.html": "The forward and backward pass, edge by edge, with all numbers.",
+    "norms.html": "Batch, layer, instance and group norm on the same numbers, with the cells that share a mean.",
 }
 
 
@@ -70,8 +70,8 @@ def _opening(findings: Sequence[Finding], seed: int) -> str:
         f'<header><h1>{TITLE}</h1><p class="lead">{_lead({f.letter: f for f in findings})}</p>'
         f'<nav class="pages" aria-label="Interactive pages">{"".join(map(_page_link, LINKS))}</nav>'
         f"{_digits(split_digits(seed))}"
-        f'<p class="seed">Made by <code>tinygrad-norm tour --seed {seed}</code>. That run computed every number on '
-        'this page; <a href="report.md">report.md</a> has the same as text.</p>'
+        f'<p class="seed">Created by <code>tinygrad-norm tour --seed {seed}</code>, which computed every number on '
+        'this page. <a href="report.md">report.md</a> has the same content as text.</p>'
         '<nav class="contents" aria-labelledby="contents"><h2 id="contents">Contents</h2>'
         f"<ol>{items}</ol></nav></header>"
     )
@@ -81,14 +81,14 @@ def _lead(found: dict[str, Finding]) -> str:
     g = found["g"].data
     return _prose(
         f"A network of {g['depth']} layers recognizes {g['without']:.1f} % of handwritten digits after {g['steps']} "
-        f"training steps. With batch normalization it recognizes {g['with']:.1f} %. This page shows what normalization "
-        "does to real activations, and how gradients flow through the mean and the variance: hold these two constant, "
-        f"and the gradient is wrong by {found['c'].headline[0]}."
+        f"training steps. With batch normalization it recognizes {g['with']:.1f} %. This page shows the effect of "
+        "normalization on real activations, and how gradients flow through the mean and the variance. If these two are "
+        f"held constant, the gradient is wrong by {found['c'].headline[0]}."
     )
 
 
 def _page_link(name: str) -> str:
-    # The cells that share a mean: in one norm, or in two of them.
+    # The cells that share a mean, for one norm or for two.
     shared = {(i, 1) for i in range(4)} | ({(1, j) for j in range(4)} if name == "norms.html" else set())
     cells = "".join(
         f'<rect class="cell{" marked" * ((i, j) in shared)}" x="{j}" y="{i}" width="1" height="1"/>'
@@ -99,7 +99,7 @@ def _page_link(name: str) -> str:
 
 
 def _digits(digits: Digits) -> str:
-    """Return one of each digit, as it comes in and as batch norm leaves it."""
+    """Return one image of each digit, before and after batch norm."""
     first = [int(np.argmax(digits.train_labels == label)) for label in range(10)]
     y = tn.batch_norm(digits.train_images)
     rows = [
@@ -110,14 +110,14 @@ def _digits(digits: Digits) -> str:
     label = "One image of each digit from 0 to 9, and below each the same image after batch norm"
     return (
         f'<figure class="digits"><svg viewBox="0 0 89 17" role="img" aria-label="{label}">'
-        f"{''.join(rows)}</svg><figcaption>One of each digit, and below it the same image after batch norm over the "
-        f"{len(y)} training images: every pixel is now counted in standard deviations from its mean, blue below it, "
-        "red above, at full colour from 3.</figcaption></figure>"
+        f"{''.join(rows)}</svg><figcaption>One image of each digit, and below it the same image after batch norm over "
+        f"the {len(y)} training images. Each pixel then shows the number of standard deviations from its mean: blue "
+        "below the mean, red above it, with full colour at 3 or more.</figcaption></figure>"
     )
 
 
 def _squares(name: str, images: Array, down: int) -> str:
-    """Return images of 8 x 8 values from 0 to 1 as squares, in 16 strengths."""
+    """Return images of 8 x 8 values from 0 to 1 as squares with 16 levels of opacity."""
     levels = np.clip(np.rint(16 * images), 0, 16).astype(int).reshape(-1, 8, 8)
     paths = []
     for level in range(1, 17):
@@ -138,14 +138,14 @@ def _section(f: Finding) -> str:
         f'<p class="headline{"" if f.holds else " against"}"><strong>{number}</strong> '
         f"<span>{_prose(f.headline[1])}</span></p>{pictures}"
         f'<div class="columns"><div><p>{_prose(f.number)} This {f.verdict.lower()} the claim.</p>{text}{links}</div>'
-        f'<figure class="program"><figcaption>This program runs as it stands; the last line that it prints is '
+        f'<figure class="program"><figcaption>This program is complete. The last line of its output is '
         f"<samp>{number}</samp>.</figcaption><pre><code>{escape(f.code)}</code></pre></figure></div>"
         f'<div class="tables">{"".join(map(_table, f.tables))}</div></section>'
     )
 
 
 def _prose(text: str) -> str:
-    """Return text as HTML, with what stands in backticks as code; lines do not break inside of numbers."""
+    """Convert text to HTML, with text in backticks as code and without line breaks inside numbers."""
     code = re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
     return re.sub(r"\d[\d.]*(?: %|e-\d+)", r'<span class="whole">\g<0></span>', code)
 

@@ -1,4 +1,4 @@
-"""The pictures of the tour: each for a wide and a narrow page, in light and in dark."""
+"""The pictures of the tour, each for wide and narrow pages, in light and dark."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..graph.explorer import explore_norm, explore_norms
 from .plots import PLOTS, save_plot
 from .report import Finding
 
-# In points: the column of the page on a computer, and on a phone.
+# The size of the page's column in points, on a computer and on a phone.
 WIDE, NARROW = (810, 430), (262, 700)
 
 
 def variant(name: str, narrow: bool, dark: bool) -> str:
-    """Return where a picture is for a kind of page; that for a wide and light one has its plain name.
+    """Return the path of a picture for a kind of page. For a wide, light page it is the plain name.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def variant(name: str, narrow: bool, dark: bool) -> str:
 
 
 def illustrate(finding: Finding, out: Path) -> None:
-    """Make the pictures and pages of a section, and name them in its finding."""
+    """Make the pictures and pages of a section, and add their names to its finding."""
     if finding.letter in PLOTS and importlib.util.find_spec("matplotlib"):
         finding.files.append(save_plot(finding, out, variant))
     if finding.letter == "b":
@@ -45,7 +45,7 @@ def illustrate(finding: Finding, out: Path) -> None:
 
 
 def draw_step(out: Path, backward: bool) -> str:
-    """Draw a step of batch norm on a (4, 3) batch, or the same step with its gradient; return the picture's name."""
+    """Draw a step of batch norm on a (4, 3) batch, optionally with its gradient; return the name of the picture."""
     rng = np.random.default_rng(2015)
     x = tn.tensor(rng.normal(size=(4, 3)), requires_grad=True, name="x")
     weight = tn.tensor(rng.normal(size=3), requires_grad=True, name="γ")
@@ -59,7 +59,7 @@ def draw_step(out: Path, backward: bool) -> str:
 
 
 def draw_family(out: Path) -> str:
-    """Draw the four norms side by side or, for a narrow page, below one another; return the picture's name."""
+    """Draw the four norms side by side, or stacked for a narrow page; return the name of the picture."""
     for narrow, dark in product((False, True), repeat=2):
         picture = draw_norms(columns=1 if narrow else 4, theme="dark" if dark else "light")
         picture.save(out / variant("norms.svg", narrow, dark))

@@ -1,4 +1,4 @@
-"""The plots of the tour, where matplotlib is installed."""
+"""The plots of the tour, which require matplotlib."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .report import Finding
 
 
 class Look(NamedTuple):
-    """How plots look on a page: their colours, and whether panels stand below one another."""
+    """The style of plots: their colours, and whether panels are stacked."""
 
     narrow: bool
     paper: str
@@ -23,12 +23,12 @@ class Look(NamedTuple):
     colours: dict[str, str]
 
     def panels(self, figure: Any, count: int, **settings: Any) -> Any:
-        """Return the axes of a figure, one below or beside the other."""
+        """Return the axes of a figure, stacked or side by side."""
         return figure.subplots(*((count, 1) if self.narrow else (1, count)), **settings)
 
     @property
     def settings(self) -> Any:
-        """What matplotlib is told."""
+        """The settings for matplotlib."""
         lines = dict.fromkeys(
             ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), self.ink
         )
@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
 
 def look(narrow: bool, dark: bool) -> Look:
-    """Return how plots look on a wide or narrow page, in light or dark."""
+    """Return the style of plots for a wide or narrow page, in light or dark."""
     if dark:
         colours = {"none": "#b4c2d3", "batch": "#7fb4f5", "layer": "#f5957f", "group": "#7fd195"}
         return Look(narrow, "#10171f", "#e8edf3", "#3b4a5e", "Blues_r", colours)
@@ -129,4 +129,4 @@ PLOTS = {
     "e": ("e_interaction.png", _interaction, 3),
     "g": ("g_race.png", _race, 2),
 }
-"""For each section that has one: the name of its plot, what draws it, and how many panels it has."""
+"""For each section with a plot: its file name, the function that draws it, and its number of panels."""

@@ -1,4 +1,4 @@
-"""What a section of the tour found, and how it is written in a terminal and in Markdown."""
+"""The result of a section of the tour, as text for a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINKS = {
     "bn.html": "Step through batch norm",
     "norms.html": "Compare the norms",
 }
-"""What links to the interactive pages say."""
+"""The texts of the links to the interactive pages."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,22 @@ class Finding:
     ----------
     letter, title : str
     claim : str
-        What is taught.
+        The statement that the section demonstrates.
     headline : pair of str
-        The main number, and what it is.
+        The main number, and its description.
     number : str
-        Everything that was measured for the claim, in a sentence.
+        All measurements for the claim, as text.
     holds : bool
         Whether the numbers support the claim.
     code : str
         A program that prints the main number.
     text : str
-        What the numbers mean: paragraphs, with code in backticks.
+        An explanation of the numbers: paragraphs, with code in backticks.
     tables : sequence of Tables
     files : list of str
-        Pictures and pages, by name.
+        The names of pictures and pages.
     data : dict
-        Series for the plots and the lead.
+        Data for the plots and the introduction.
     """
 
     letter: str
@@ -61,7 +61,7 @@ class Finding:
         return "supports" if self.holds else "CONTRADICTS"
 
     def lines(self, width: int) -> str:
-        """Return what the terminal shows, in lines of at most ``width`` characters."""
+        """Return the text for a terminal, in lines of at most ``width`` characters."""
         parts = {
             "claim": self.claim,
             "number": f"{self.number}  ({self.verdict} the claim)",
@@ -77,7 +77,7 @@ def _labelled(label: str, text: str, width: int) -> str:
 
 
 def apart(difference: float) -> str:
-    """Say how far two things are apart at most.
+    """Describe the largest difference between two results.
 
     Examples
     --------
@@ -88,12 +88,12 @@ def apart(difference: float) -> str:
 
 
 def markdown(findings: Sequence[Finding], seed: int) -> str:
-    """Return the whole report."""
-    parts = [f"# {TITLE}", f"Made by `tinygrad-norm tour --seed {seed}`. That run computed every number below."]
+    """Return the report in Markdown."""
+    parts = [f"# {TITLE}", f"Created by `tinygrad-norm tour --seed {seed}`, which computed every number below."]
     for f in findings:
         parts.append(f"## {f.letter}. {f.title}")
         parts.append(f"**Claim.** {f.claim}\n\n**Number.** {f.number} This {f.verdict.lower()} the claim.")
-        parts.append(f"```python\n{f.code}```\n\nIt prints **{f.headline[0]}**: {f.headline[1]}\n\n{f.text}")
+        parts.append(f"```python\n{f.code}```\n\nMain result: **{f.headline[0]}** {f.headline[1]}\n\n{f.text}")
         parts += [table.markdown() for table in f.tables]
         parts += [f"[{LINKS[name]}]({name})" if name in LINKS else f"![{f.title}]({name})" for name in f.files]
     return "\n\n".join(parts) + "\n"

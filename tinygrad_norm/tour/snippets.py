@@ -1,4 +1,4 @@
-"""The programs that the tour shows: each runs as it stands, and prints its section's main number last."""
+"""The programs shown in the tour. Each is complete and prints the main number of its section last."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ y = tn.batch_norm(x, eps=1e-5)
 
 mean, var = y.mean(axis=0), y.var(axis=0)
 expected = x.var(axis=0) / (x.var(axis=0) + 1e-5)
-print(np.sum(var == 0), "of 64 pixels never vary")
+print(np.sum(var == 0), "of 64 pixels are constant")
 off = np.abs([mean, var - expected]).max()
 print(f"{off:.1e}")
 """,

@@ -1,4 +1,4 @@
-"""The sections of the tour that look at one normalization: b, c, d, e and h."""
+"""The sections of the tour about a single normalization: b, c, d, e and h."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .report import Finding, apart
 from .snippets import snippet
 
 EPS = 1e-5
-# Two ways to compute the same differ by less.
+# The tolerance between two computations of the same result.
 SAME = 1e-12
 
 
 def first_hidden(digits: Digits, rng: np.random.Generator, width: int = WIDTH) -> Array:
-    """Return what the first layer of a network makes of the training set, before any activation, in float64."""
+    """Return the output of a linear layer for the training set, before any activation, in float64."""
     layer = tn.nn.Linear(64, width, rng=rng)
     with tn.no_grad():
         hidden: tn.Tensor = layer(digits.train_images)
@@ -30,7 +30,7 @@ def first_hidden(digits: Digits, rng: np.random.Generator, width: int = WIDTH) -
 
 
 def one_step(digits: Digits, seed: int) -> Finding:
-    """Section b: mean 0 and variance σ² / (σ² + ε), or 0 where nothing varies."""
+    """Section b: mean 0 and variance σ² / (σ² + ε), or 0 for constant features."""
     rng = np.random.default_rng([seed, 101])
     hidden = first_hidden(digits, rng)
     rows, deviations = [], []
@@ -55,26 +55,26 @@ def one_step(digits: Digits, seed: int) -> Finding:
         "nearly 1 for ordinary features, 0 for constant ones.",
         (
             f"{deviations[2]:.1e}",
-            "is the most by which any pixel misses mean 0 and variance σ² / (σ² + ε) after batch norm over "
-            f"the training set. {rows[2][5]} of the 64 pixels never vary; they come out as exactly 0.",
+            "largest deviation of any pixel from mean 0 and variance σ² / (σ² + ε) after batch norm over the training "
+            f"set. {rows[2][5]} of the 64 pixels are constant, and their output is exactly 0.",
         ),
-        f"Largest deviation from mean 0 and from variance σ² / (σ² + ε), also in a hidden layer and in a mini-batch: "
-        f"{max(deviations):.1e}; {rows[2][5]} of 64 pixels never vary, and come out as exactly 0.",
+        "The largest deviation from mean 0 and variance σ² / (σ² + ε), including a hidden layer and a mini-batch, is "
+        f"{max(deviations):.1e}. {rows[2][5]} of 64 pixels are constant, and their output is exactly 0.",
         max(deviations) < 1e-9 and bool(rows[2][5]),
         snippet("b", seed),
-        "The statistics run over the samples of the set that is normalized: a mini-batch, or the entire training set. "
+        "The statistics are computed over the samples that are normalized: a mini-batch, or the entire training set. "
         "A pixel in the corner is 0 in every image. Its variance is 0, and ε keeps the division finite: "
         "0 / √(0 + ε) = 0.",
         [
             Table(
-                "What comes out",
+                "Mean and variance of the output",
                 (
                     "input",
                     "largest |mean|",
-                    "least variance",
+                    "smallest variance",
                     "largest variance",
-                    "off by at most",
-                    "never vary",
+                    "largest deviation",
+                    "constant features",
                 ),
                 rows,
             )
@@ -83,14 +83,14 @@ def one_step(digits: Digits, seed: int) -> Finding:
 
 
 def normalized_against(x: Any, reference: Any) -> Any:
-    """Normalize ``x`` with the statistics of another set, so that the two routes of the gradient have two inputs."""
+    """Normalize ``x`` with the statistics of another array, so that the two parts of the gradient have two inputs."""
     mean = np.mean(reference, axis=0)
     var = np.mean(np.square(reference - mean), axis=0)
     return (x - mean) * tn.ops.rsqrt(var + EPS)
 
 
 def through_the_statistics(digits: Digits, seed: int) -> Finding:
-    """Section c: the gradient is the sum of two parts, and what happens if one is forgotten."""
+    """Section c: the gradient is the sum of two parts, and the first part alone is wrong."""
     rng = np.random.default_rng([seed, 102])
     x = first_hidden(digits, rng)[:64]
     cotangent = rng.normal(size=x.shape)
@@ -106,48 +106,48 @@ def through_the_statistics(digits: Digits, seed: int) -> Finding:
     return Finding(
         "c",
         "Gradients flow through the statistics",
-        "Mean and variance are computed in the forward pass, so the gradient has a part through each sample and a part "
-        "through the set it is normalized against. If the second part is forgotten, the gradient is wrong, and a bias "
-        "can grow without end.",
+        "Mean and variance are computed in the forward pass, so the gradient has one part through each sample and one "
+        "part through the statistics. Without the second part the gradient is wrong, and a bias can grow without "
+        "bound.",
         (
             f"{100 * held_constant:.0f} %",
-            "is how wrong the gradient of a mini-batch is, relative to its length, if mean and variance are held "
-            f"constant. The automatic gradient is right to {report.largest_relative_error:.0e}.",
+            "relative error of the gradient of a mini-batch if mean and variance are held constant. The relative error "
+            f"of the automatic gradient is {report.largest_relative_error:.0e}.",
         ),
-        f"Largest relative error of the automatic gradient against the {report.oracle}: "
-        f"{report.largest_relative_error:.1e}; with the statistics held constant it would be off by "
-        f"{100 * held_constant:.0f} %, and a bias would grow to {bias['wrong'][-1][2]:.3g} in a thousand steps while "
-        f"the losses of the first and last step are {apart(abs(bias['wrong'][-1][1] - bias['wrong'][0][1]))}.",
+        f"The largest relative error of the automatic gradient against the {report.oracle} is "
+        f"{report.largest_relative_error:.1e}. With the statistics held constant, the relative error is "
+        f"{100 * held_constant:.0f} %, and a bias grows to {bias['wrong'][-1][2]:.3g} in a thousand steps while the "
+        f"losses of the first and last step are {apart(abs(bias['wrong'][-1][1] - bias['wrong'][0][1]))}.",
         report.largest_relative_error < 1e-9
         and split_error < 1e-9
         and held_constant > 0.01
         and bias["wrong"][-1][2] > 10 * (bias["right"][-1][2] + 1e-9),
         snippet("c", seed),
         "The first part, through x alone, is the gradient of an affine map with fixed mean and variance. The second "
-        "part is how the whole set responds to a change of one sample. It makes the columns of the gradient sum to "
-        "zero: adding a constant to a feature changes nothing.\n\n"
-        "That is why a bias before the normalization has gradient zero. With constant statistics it has a gradient "
-        "all the same: each step moves the bias, the mean moves with it, the output stays where it was, and the next "
-        "step finds the same gradient again (Ioffe and Szegedy 2015, section 2).",
+        "part is the effect of one sample on the statistics of all samples. With it, the columns of the gradient sum "
+        "to zero, because adding a constant to a feature does not change the output.\n\n"
+        "Therefore a bias before the normalization has gradient zero. If the statistics are held constant, its "
+        "gradient is not zero: each step changes the bias and the mean by the same amount, the output does not change, "
+        "and the next step has the same gradient again (Ioffe and Szegedy 2015, section 2).",
         [
             Table(
                 "Norms of the parts of dL/dx",
                 ("part", "norm", "largest |column sum|"),
                 [
                     ("through x, statistics constant", float(np.linalg.norm(through_x)), _column_sum(through_x)),
-                    ("through the set", float(np.linalg.norm(through_set)), _column_sum(through_set)),
+                    ("through the statistics", float(np.linalg.norm(through_set)), _column_sum(through_set)),
                     ("their sum", float(np.linalg.norm(through_x + through_set)), _column_sum(through_x + through_set)),
                     ("automatic gradient of batch_norm", size, _column_sum(whole)),
                 ],
             ),
             Table(
-                "A bias before the normalization, trained by itself: loss, and norm of the bias",
+                "Training only a bias before the normalization: loss, and norm of the bias",
                 (
                     "step",
                     "loss, wrong gradient",
                     "bias, wrong gradient",
-                    "loss, right gradient",
-                    "bias, right gradient",
+                    "loss, correct gradient",
+                    "bias, correct gradient",
                 ),
                 [
                     (step, loss, norm, right_loss, right_norm)
@@ -167,7 +167,7 @@ def _column_sum(gradient: Array) -> float:
 def _growing_bias(
     digits: Digits, rng: np.random.Generator, steps: int = 1000
 ) -> dict[str, list[tuple[int, float, float]]]:
-    """Train only a bias in front of a normalization, with the wrong and with the right gradient."""
+    """Train only a bias before a normalization, with the wrong and with the correct gradient."""
     hidden = first_hidden(digits, rng)[:256]
     labels = digits.train_labels[:256]
     head = rng.normal(size=(hidden.shape[1], CLASSES)) / np.sqrt(hidden.shape[1])
@@ -189,7 +189,7 @@ def _growing_bias(
 
 
 def identity(digits: Digits, seed: int) -> Finding:
-    """Section d: gamma and beta can undo the normalization, of this batch."""
+    """Section d: gamma and beta can undo the normalization of one batch."""
     rng = np.random.default_rng([seed, 103])
     hidden = first_hidden(digits, rng, width=4)
     here, other = hidden[:8], hidden[8:16]
@@ -202,7 +202,7 @@ def identity(digits: Digits, seed: int) -> Finding:
     elsewhere = layer(other).data - other
     slope = tn.jacobian(layer, here).reshape(here.size, here.size)
     slope_elsewhere = tn.jacobian(layer, other).reshape(other.size, other.size)
-    # Training has moved the running statistics; those that weight and bias were made from come back.
+    # Training has updated the running statistics; restore those that weight and bias were computed from.
     layer.running_mean, layer.running_var = mean, var
     layer.eval()
     eval_back = layer(other).data - other
@@ -215,22 +215,24 @@ def identity(digits: Digits, seed: int) -> Finding:
     ]
     return Finding(
         "d",
-        "γ and β let a layer learn the identity again",
-        "With γ = √(σ² + ε) and β = μ the layer returns x: on this batch, but not on another one, and its Jacobian is "
-        "still not the identity. In eval mode it is the identity in value and gradient.",
+        "γ and β let a layer learn the identity",
+        "With γ = √(σ² + ε) and β = μ the layer returns x for this batch, but not for another batch, and its Jacobian "
+        "is not the identity. In eval mode the layer is the identity in value and gradient.",
         (
             f"{rows[0][2]:.2f}",
-            "is the largest difference between the layer's Jacobian and the identity, on the batch on which x and y "
-            f"are {apart(rows[0][1])}.",
+            "largest difference between the layer's Jacobian and the identity, for the batch for which x and y are "
+            f"{apart(rows[0][1])}.",
         ),
-        f"x and y are {apart(rows[0][1])} on this batch, and differ by up to {rows[1][1]:.2f} on another; the Jacobian "
-        f"differs from the identity by up to {rows[0][2]:.2f}; in eval mode value and Jacobian are "
+        f"x and y are {apart(rows[0][1])} for this batch, and differ by up to {rows[1][1]:.2f} for another batch. The "
+        f"Jacobian differs from the identity by up to {rows[0][2]:.2f}. In eval mode, value and Jacobian are "
         f"{apart(max(rows[2][1], rows[2][2]))}.",
         rows[0][1] < 1e-9 and rows[1][1] > 1e-3 and rows[0][2] > 1e-3 and max(rows[2][1], rows[2][2]) < 1e-9,
         snippet("d", seed),
-        "Lecture notes often say that γ must equal the variance; it is the standard deviation, √(σ² + ε).\n\n"
-        "In training the statistics depend on the batch. So the layer is the identity in value for one batch only, and "
-        "in gradient not even there: it removes every change of the batch's mean or spread.",
+        "Lecture notes often say that γ must equal the variance. The correct value is the standard deviation, "
+        "√(σ² + ε).\n\n"
+        "In training the statistics depend on the batch. So the layer returns its input for one batch only. Even for "
+        "this batch its Jacobian is not the identity, because the layer removes every change of the batch's mean or "
+        "spread.",
         [Table("Distance from the identity", ("mode", "largest |y - x|", "largest |dy/dx - I|"), rows)],
     )
 
@@ -258,22 +260,22 @@ def samples_interact(digits: Digits, seed: int) -> Finding:
     return Finding(
         "e",
         "Samples interact",
-        "Batch norm takes its statistics from the mini-batch, so the output of one sample depends on all the others. "
-        "In layer norm it does not.",
+        "Batch norm computes its statistics over the mini-batch, so the output for one sample depends on all other "
+        "samples. In layer norm it does not.",
         (
             f"{rows[0][2]:.2g}",
-            "is the mean norm of the derivative of one digit's output with respect to another digit, in batch norm. In "
-            f"layer norm it is {rows[1][2]:.2g}.",
+            "mean norm of the derivative of one digit's output with respect to another digit, in batch norm. In layer "
+            f"norm it is {rows[1][2]:.2g}.",
         ),
-        f"Mean norm of the blocks ∂yᵢ/∂xⱼ of two samples, i ≠ j: {rows[0][2]:.2g} for batch norm, {rows[1][2]:.2g} for "
-        f"layer norm; one digit's x̂ spreads by {spreads[0][1]:.2f}, {spreads[1][1]:.2f} and {spreads[2][1]:.2f} over "
-        "random batches of 4, 32 and 512.",
+        f"The mean norm of the blocks ∂yᵢ/∂xⱼ of two samples, i ≠ j, is {rows[0][2]:.2g} for batch norm and "
+        f"{rows[1][2]:.2g} for layer norm. The standard deviation of one digit's x̂ is {spreads[0][1]:.2f}, "
+        f"{spreads[1][1]:.2f} and {spreads[2][1]:.2f} over random batches of 4, 32 and 512.",
         rows[0][2] > 0 and rows[0][3] == 0 and rows[1][2] == 0 and spreads[0][1] > spreads[1][1] > spreads[2][1],
         snippet("e", seed),
-        "Each block of batch norm's Jacobian is diagonal in the features: features do not mix, samples do. In layer "
-        "norm it is the other way round.\n\n"
-        "The other digits of a batch are chosen at random, so they add noise to the representation of this one. The "
-        "noise shrinks about as one over the square root of the batch size.",
+        "Each block of batch norm's Jacobian is diagonal in the features: samples interact, but features do not. In "
+        "layer norm, features interact, but samples do not.\n\n"
+        "The other digits of a batch are chosen at random, so they add noise to the representation of this digit. The "
+        "noise is roughly proportional to one over the square root of the batch size.",
         [
             Table(
                 "Blocks of the Jacobian of 8 digits with 6 features",
@@ -291,7 +293,7 @@ def samples_interact(digits: Digits, seed: int) -> Finding:
 
 
 def _spread_of_one_digit(hidden: Array, size: int, rng: np.random.Generator) -> tuple[float, Array]:
-    """Return how far one digit's normalized features spread over batches, and all values of one feature."""
+    """Return the spread of one digit's normalized features over batches, and all values of one feature."""
     others = np.arange(1, len(hidden))
     outputs = []
     for _ in range(200):
@@ -302,7 +304,7 @@ def _spread_of_one_digit(hidden: Array, size: int, rng: np.random.Generator) -> 
 
 
 def what_is_normalized_over(digits: Digits, seed: int) -> Finding:
-    """Section h: the family, as patterns."""
+    """Section h: the norms as patterns."""
     rng = np.random.default_rng([seed, 107])
     images = load_digits()[0][:32].astype(np.float64)
     # Each digit in four patches of 4 x 4 pixels, as four channels.
@@ -313,7 +315,7 @@ def what_is_normalized_over(digits: Digits, seed: int) -> Finding:
         ("layer", "each sample, over all its features", "n c h w -> n", {}, tn.layer_norm(x, x.shape[1:])),
         ("instance", "each channel of each sample, over space", "n c h w -> n c", {}, tn.instance_norm(x)),
         ("group", "each group of channels of each sample", "n (g c) h w -> n g", {"g": 2}, tn.group_norm(x, 2)),
-        ("a new one", "each row of pixels of each sample", "n c h w -> n h", {}, None),
+        ("a new norm", "each row of pixels of each sample", "n c h w -> n h", {}, None),
     ]
     rows, differences = [], []
     for name, wording, pattern, lengths, named_norm in family:
@@ -326,24 +328,24 @@ def what_is_normalized_over(digits: Digits, seed: int) -> Finding:
     counts_fit = all(row[4] * row[5] == x.size for row in rows)
     return Finding(
         "h",
-        "What is normalized over",
-        "Batch, layer, instance and group norm are one computation over different axes, and every other choice of "
-        "axes is a new member of the family.",
+        "The axes of a normalization",
+        "Batch, layer, instance and group norm are the same computation over different axes. Every other choice of "
+        "axes defines a new normalization.",
         (
             f"{sum(difference < SAME for difference in differences)} of {len(differences)}",
             f"named norms agree with their pattern in all {x.size} values of an array of shape {x.shape}.",
         ),
-        f"The four named functions and their patterns are {apart(max(differences))} on {x.shape} patches of digits.",
+        f"The four named functions and their patterns are {apart(max(differences))} for {x.shape} patches of digits.",
         max(differences) < SAME and counts_fit,
         snippet("h", seed),
-        "A pattern names the axes that are kept: there is one mean and one variance for each of their combinations. "
-        "Lecture notes usually name the axes that are averaged away instead.\n\n"
+        "A pattern names the axes to keep: there is one mean and one variance for each index of these axes. Lecture "
+        "notes usually name the axes to average over instead.\n\n"
         "“Layer norm normalizes across the channels” can mean three things: over all features of a sample (`-> n`, as "
-        "here), over the channels at each position (`-> n h w`), or over the last axes, as PyTorch's "
-        "`normalized_shape` says.",
+        "here), over the channels at each position (`-> n h w`), or over the last axes, as with PyTorch's "
+        "`normalized_shape`.",
         [
             Table(
-                f"The family on {' × '.join(map(str, x.shape))} (n c h w)",
+                f"Norms of an array of {' × '.join(map(str, x.shape))} (n c h w)",
                 ("norm", "one mean and variance for", "averaged over", "pattern", "means", "values per mean"),
                 rows,
             )

@@ -24,15 +24,15 @@ SHIFT_EVERY = 10
 # The shallow network's steps are short, so it can be trained until it has converged.
 RACE_STEPS = {DEPTH: 200, 1: 600}
 SEEDS = 3
-# The training loss is averaged over so many steps at the end.
+# The training loss is averaged over this many final steps.
 LAST = 20
 
 Progress = Callable[[float], None]
-"""Is told of work that was done, in seconds of an ordinary machine."""
+"""Called with finished work, in seconds of a reference machine."""
 
 
 def layer_statistics(model: Module, images: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation over samples of what each tanh receives, shape (layers, features)."""
+    """Return mean and standard deviation over samples of the inputs of each tanh, shape (layers, features)."""
     with tn.no_grad(), tn.observe(model) as seen:
         model(images)
     paths = [path for path, module in model.named_modules() if isinstance(module, tn.nn.Tanh)]
@@ -59,31 +59,31 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
         "a",
         "Activations shift",
         "Without normalization the mean and spread of activations change from layer to layer and from training step to "
-        "training step; batch normalization keeps them where they are.",
+        "training step; batch normalization keeps them nearly constant.",
         (
             f"{first / last:.0f} times",
-            f"smaller is the spread of a feature over the digits in layer {DEPTH} than in layer 1, without "
-            f"normalization. With batch norm it is {bn_first:.3f} in layer 1 and {bn_last:.3f} in layer {DEPTH}.",
+            f"smaller spread of a feature over the digits in layer {DEPTH} than in layer 1, without normalization. "
+            f"With batch norm the spread is {bn_first:.3f} in layer 1 and {bn_last:.3f} in layer {DEPTH}.",
         ),
-        f"Median standard deviation over samples from layer 1 to {DEPTH}: {first:.3f} to {last:.4f} without, "
-        f"{bn_first:.3f} to {bn_last:.3f} with batch norm; the means move by {shift_plain:.2f} and {shift_bn:.3f} "
-        f"standard deviations in {SHIFT_EVERY} steps.",
+        f"The median standard deviation over samples changes from {first:.3f} in layer 1 to {last:.4f} in layer "
+        f"{DEPTH} without normalization, and from {bn_first:.3f} to {bn_last:.3f} with batch norm. In {SHIFT_EVERY} "
+        f"steps the means move by {shift_plain:.2f} standard deviations without it and by {shift_bn:.3f} with it.",
         last < first / 10 and abs(bn_last - bn_first) < 0.1 and shift_bn < shift_plain,
         snippet("a", seed),
-        "Measured is what the tanh of each layer receives: the mean and standard deviation of every feature over the "
-        "samples, and then their median over the features. Statistics pooled over features would hide that all digits "
-        "come out alike.\n\n"
-        "Two things are called internal covariate shift. Lecture notes often mean the change from layer to layer; "
-        "Ioffe and Szegedy (2015) mean the change of a layer's input over training steps, while the layers below "
-        "learn. The table has both. After a batch norm the mean is β and the standard deviation γ, so they move "
-        "only as fast as those two are trained.\n\n"
-        "The effect is not in doubt: it is in these numbers. That it explains why batch normalization helps is "
-        "contested: Santurkar et al. (2018) added noise after the normalization, and training stayed nearly as "
-        "fast; they credit a smoother loss surface.",
+        "The statistics are those of the inputs of each tanh: the mean and standard deviation of every feature over "
+        "the samples, and then the median over the features. Statistics pooled over features would not show that all "
+        "digits have nearly the same activations.\n\n"
+        "The term internal covariate shift has two meanings. Lecture notes often mean the change from layer to layer; "
+        "Ioffe and Szegedy (2015) mean the change of a layer's input over training steps, while the layers before it "
+        "learn. The table shows both. After batch norm the mean is β and the standard deviation is γ, so they change "
+        "only as fast as β and γ are trained.\n\n"
+        "These numbers show the effect. Whether it explains why batch normalization helps is disputed: Santurkar et "
+        "al. (2018) added noise after the normalization, and training was nearly as fast. They attribute the benefit "
+        "to a smoother loss surface.",
         [
             Table(
-                f"What each tanh of a {DEPTH}-layer network receives: before training, and how far it moves in "
-                f"{SHIFT_EVERY} steps (in standard deviations; average over {SHIFT_STEPS} steps)",
+                f"Inputs of each tanh in a {DEPTH}-layer network before training, and movement of their means in "
+                f"{SHIFT_EVERY} steps (in standard deviations, averaged over {SHIFT_STEPS} steps)",
                 ("layer", "|mean|", "std", "moves", "|mean|, batch norm", "std, batch norm", "moves, batch norm"),
                 [
                     (layer + 1, *plain, float(moved["none"][layer]), *normed, float(moved["batch"][layer]))
@@ -96,7 +96,7 @@ def shift(digits: Digits, seed: int, progress: Progress) -> Finding:
 
 
 def _snapshots(norm: str, digits: Digits, seed: int, progress: Progress) -> list[tuple[Array, Array]]:
-    """Return the statistics of a network before training, and every few steps of it."""
+    """Return the statistics of a network before training and every few training steps."""
     rng = np.random.default_rng([seed, 1])
     model = tanh_network(DEPTH, norm, rng)
     images = digits.train_images[:512]
@@ -130,21 +130,22 @@ def test_time(digits: Digits, seed: int, progress: Progress) -> Finding:
     return Finding(
         "f",
         "Test time",
-        "At test time the running statistics of training replace those of the batch: otherwise the answer for a digit "
-        "depends on the other digits in its batch.",
+        "At test time the running statistics of training replace those of the batch. Otherwise the prediction for a "
+        "digit depends on the other digits in its batch.",
         (
             f"{100 * others[1]:.1f} %",
-            "of the test digits are recognized in batches sorted by class that are normalized by their own statistics. "
-            f"With the running statistics of training it is {100 * evaluated:.1f} %.",
+            "of the test digits are recognized if batches sorted by class are normalized with their own statistics. "
+            f"With the running statistics of training, {100 * evaluated:.1f} % are recognized.",
         ),
-        f"Accuracy {100 * evaluated:.1f} % in eval mode; with the batch's own statistics {100 * others[0]:.1f} % on "
-        f"random batches, {100 * others[1]:.1f} % on batches sorted by class, {100 * others[2]:.1f} % on batches of "
-        "2.",
+        f"The accuracy is {100 * evaluated:.1f} % in eval mode. With the statistics of the batch it is "
+        f"{100 * others[0]:.1f} % on random batches, {100 * others[1]:.1f} % on batches sorted by class, and "
+        f"{100 * others[2]:.1f} % on batches of 2.",
         evaluated > 0.9 and evaluated > others[1] and evaluated > others[2],
         snippet("f", seed, RACE_STEPS[DEPTH]),
-        "Sorted by class, a batch holds one or two kinds of digit, and what they have in common is subtracted away. "
-        "In a batch of two, normalization leaves one bit for each feature: which of the two was larger.\n\n"
-        "Running averages lag behind weights that still move. The second table compares them with the exact "
+        "A batch sorted by class contains one or two kinds of digit, and normalization removes what they have in "
+        "common. In a batch of two, normalization leaves one bit for each feature: which of the two values was "
+        "larger.\n\n"
+        "Running averages lag behind while the weights change. The second table compares them with the exact "
         "statistics of the training set at the final weights.",
         [
             Table(
@@ -162,14 +163,14 @@ def test_time(digits: Digits, seed: int, progress: Progress) -> Finding:
 
 
 def _batched_accuracy(model: Module, images: Array, labels: Array, order: Array, size: int) -> float:
-    """Return the accuracy in train mode over batches in a given order; the model itself stays as it is."""
+    """Return the accuracy in train mode over batches in a given order, without changing the model."""
     model = deepcopy(model).train()
     parts = [order[i : i + size] for i in range(0, len(order), size)]
     return float(np.mean([accuracy(model, images[part], labels[part]) for part in parts]))
 
 
 def _running_against_population(model: Module, images: Array) -> list[tuple[str, float, float, float, float]]:
-    """Compare each BatchNorm's buffers with the mean and unbiased variance of what it receives in eval mode."""
+    """Compare the buffers of each BatchNorm with the mean and unbiased variance of its inputs in eval mode."""
     rows = []
     x = tn.tensor(images)
     with tn.no_grad():
@@ -212,26 +213,26 @@ def does_it_help(digits: Digits, seed: int, progress: Progress) -> Finding:
     return Finding(
         "g",
         "Does it help?",
-        "A deep tanh network learns much faster with normalization. A shallow one learns well without it, and gains "
+        "A deep tanh network learns much faster with normalization. A shallow network learns well without it and gains "
         "less.",
         (
             f"{deep:.1f} points",
-            f"of test accuracy are what batch norm adds to {DEPTH} layers after {RACE_STEPS[DEPTH]} steps, and "
-            f"{shallow:.1f} points what it adds to one layer after {RACE_STEPS[1]} steps.",
+            f"higher test accuracy with batch norm for {DEPTH} layers after {RACE_STEPS[DEPTH]} steps. For one layer "
+            f"after {RACE_STEPS[1]} steps, the difference is {shallow:.1f} points.",
         ),
-        f"Without and with batch norm, {DEPTH} layers after {RACE_STEPS[DEPTH]} steps: test accuracy "
+        f"Results without and with batch norm for {DEPTH} layers after {RACE_STEPS[DEPTH]} steps: test accuracy "
         f"{accuracies[DEPTH, 'none']:.1f} % and {accuracies[DEPTH, 'batch']:.1f} %, training loss "
-        f"{losses_at_end[DEPTH, 'none']:.3f} and {losses_at_end[DEPTH, 'batch']:.3f}; one layer after "
+        f"{losses_at_end[DEPTH, 'none']:.3f} and {losses_at_end[DEPTH, 'batch']:.3f}. For one layer after "
         f"{RACE_STEPS[1]} steps: test accuracy {accuracies[1, 'none']:.1f} % and {accuracies[1, 'batch']:.1f} %, "
         f"training loss {before:.3f} and {after:.3f}.",
         deep > 5 and shallow < deep / 2,
         snippet("g", seed, RACE_STEPS[DEPTH]),
-        f"The shallow network {'gains too' if after < before else 'does not gain'}: its training loss ends at "
-        f"{after:.3f} with batch norm, against {before:.3f} without, and its test accuracy changes by {shallow:+.1f} "
-        "points. What depth changes is how much normalization matters.\n\n"
-        "The networks of one seed start from the same weights and see the same batches. All have 64 units in a layer, "
-        "batches of 64, the default initialization, and Adam with a learning rate of 0.001. A better initialization "
-        "or learning rate may help the deep network without normalization, too.",
+        f"The shallow network {'also gains' if after < before else 'does not gain'}: its final training loss is "
+        f"{after:.3f} with batch norm and {before:.3f} without, and its test accuracy changes by {shallow:+.1f} "
+        "points. So the benefit of normalization depends on depth.\n\n"
+        "Networks with the same seed start from the same weights and are trained on the same batches. All have 64 "
+        "units per layer, the default initialization, batches of 64, and Adam with a learning rate of 0.001. A better "
+        "initialization or learning rate may also help the deep network without normalization.",
         tables,
         data={
             "curves": curves,
@@ -244,7 +245,7 @@ def does_it_help(digits: Digits, seed: int, progress: Progress) -> Finding:
 
 
 def _race(digits: Digits, depth: int, norm: str, seed: Sequence[int], progress: Progress) -> tuple[list[float], float]:
-    """Train a network; return its losses, and its accuracy on the test set."""
+    """Train a network and return its losses and its accuracy on the test set."""
     rng = np.random.default_rng(seed)
     model = tanh_network(depth, norm, rng)
     losses: list[float] = []
@@ -262,12 +263,12 @@ def _with_spread(values: Sequence[float] | Array) -> str:
 
 
 def seconds(depth: int, norm: str) -> float:
-    """Return about how long a training step takes, so that the progress bar knows deep networks from shallow ones."""
+    """Return the approximate time of a training step, which the progress bar needs for deep and shallow networks."""
     return 0.0004 + depth * (0.00016 if norm == "none" else 0.0005)
 
 
 def training_seconds() -> float:
-    """Return about how long all training of the tour takes."""
+    """Return the approximate time of all training in the tour."""
     race = sum(steps * SEEDS * seconds(depth, norm) for depth, steps in RACE_STEPS.items() for norm in NORMS)
     shifts = sum(SHIFT_STEPS * seconds(DEPTH, norm) for norm in ("none", "batch"))
     return race + shifts + RACE_STEPS[DEPTH] * seconds(2, "batch")

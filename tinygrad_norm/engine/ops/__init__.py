@@ -1,6 +1,6 @@
-"""The primitives, and the functions composed of them. Plain arrays give plain arrays; Tensors are recorded."""
+"""Primitives and functions composed of them. They take arrays or Tensors; operations on Tensors are recorded."""
 
-# Each room says in its `__all__` what is public; importing the first two fills the table of NumPy's functions.
+# Each module lists its public names in `__all__`; importing the first two fills the table of NumPy functions.
 from . import advice, numpy_functions  # noqa: F401
 from .composite import *
 from .core import *

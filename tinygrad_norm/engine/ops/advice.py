@@ -1,4 +1,4 @@
-"""What a refusal says: what works instead, or plainly that there is no gradient."""
+"""Error messages for unsupported NumPy functions: they name an alternative, or say that there is no gradient."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from ..operators import FUNCTIONS
 
-# Each is an expression that gives what the function gives, with a gradient: a test evaluates them all.
+# Each expression computes what the function computes, with a gradient. A test evaluates all of them.
 ADVICE = {
     "np.add.at": "x + tn.ops.scatter(y, index, x.shape)",
-    "np.add.reduceat": "np.stack([part.sum(0) for part in np.split(x, index[1:])]), if index grows from 0",
+    "np.add.reduceat": "np.stack([part.sum(0) for part in np.split(x, index[1:])]), if index starts at 0 and increases",
     "np.apply_along_axis": "np.stack([f(row) for row in x]), for the last axis of a matrix",
     "np.block": "np.vstack([np.hstack(row) for row in rows])",
     "np.copysign": "np.where(np.signbit(y), -abs(x), abs(x))",
@@ -19,8 +19,8 @@ ADVICE = {
     "np.cov": "(d := x - x.mean(1, keepdims=True)) @ d.T / (d.shape[1] - 1)",
     "np.fft.fftshift": "np.roll(x, [n // 2 for n in x.shape], range(x.ndim)), for all axes",
     "np.fft.ifftshift": "np.roll(x, [-(n // 2) for n in x.shape], range(x.ndim)), for all axes",
-    "np.geomspace": "np.exp(np.linspace(np.log(x), np.log(y), 50)), for positive ends",
-    "np.insert": "np.concatenate((x[:index], np.atleast_1d(y), x[index:])), for one place in a vector",
+    "np.geomspace": "np.exp(np.linspace(np.log(x), np.log(y), 50)), for positive endpoints",
+    "np.insert": "np.concatenate((x[:index], np.atleast_1d(y), x[index:])), for one index into a vector",
     "np.ldexp": "x * 2.0**n",
     "np.logspace": "10 ** np.linspace(x, y, 50)",
     "np.meshgrid": "np.broadcast_arrays(x, y[:, None])",
@@ -32,18 +32,18 @@ ADVICE = {
     "np.linalg.pinv": "np.linalg.solve(x.mT @ x, x.mT), if the columns of x are independent",
     "np.linalg.tensorsolve": "np.linalg.solve(x.reshape(y.size, -1), y.ravel()).reshape(x.shape[y.ndim :])",
 }
-# In place there is nothing to change: what has the new values is another Tensor.
-ADVICE |= dict.fromkeys(("np.copyto", "np.place", "np.putmask"), "np.where(condition, y, x), a new Tensor")
-ADVICE["np.fill_diagonal"] = "np.where(np.eye(*x.shape, dtype=bool), y, x), a new Tensor"
+# Tensors cannot be changed in place, so these expressions make a new one.
+ADVICE |= dict.fromkeys(("np.copyto", "np.place", "np.putmask"), "np.where(condition, y, x), for a new Tensor")
+ADVICE["np.fill_diagonal"] = "np.where(np.eye(*x.shape, dtype=bool), y, x), for a new Tensor"
 
-# Where a ufunc's method has a name of its own.
+# Methods of ufuncs that are also NumPy functions.
 _METHODS = {"np.add.accumulate": np.cumsum, "np.multiply.reduce": np.prod, "np.multiply.accumulate": np.cumprod}
 
 _KEYWORDS = {
-    "out": "it would write into an array behind the graph's back: use the result",
+    "out": "use the return value",
     "dtype": "convert with .astype",
     "casting": "convert with .astype",
-    "where": "choose with np.where or an index before",
+    "where": "select elements with np.where or an index first",
 }
 
 
@@ -59,7 +59,7 @@ def qualified(function: Any) -> str:
 
 
 def advice(function: Any) -> str:
-    """Return why a NumPy function does not take Tensors, and what works instead."""
+    """Return an error message that says why a NumPy function does not take Tensors and what to use instead."""
     name = qualified(function)
     expression = ADVICE.get(name)
     if _METHODS.get(name) in FUNCTIONS:
@@ -67,15 +67,15 @@ def advice(function: Any) -> str:
     elif name.endswith(".outer") and function.__self__ in FUNCTIONS:
         expression = f"{name.removesuffix('.outer')}(x[:, None], y), for vectors"
     if name in ("np.put", "np.put_along_axis"):
-        return f"{name} changes an array in place, and a Tensor's values never change; make another with np.where"
+        return f"{name} changes an array in place, which Tensors do not support; use np.where, for a new Tensor"
     if expression:
         return f"{name} does not work on Tensors; use {expression}"
-    return f"{name} of Tensors has no gradient here; for its values alone, call it with .data"
+    return f"{name} of Tensors has no gradient here; pass .data to compute it without a gradient"
 
 
 def keyword_advice(function: Any, keyword: str) -> str:
-    """Return what to do about a keyword that a function does not take from Tensors."""
-    return f"{qualified(function)} of Tensors takes no {keyword}=; {_KEYWORDS.get(keyword, 'leave it out')}"
+    """Return an error message for a keyword argument that a function does not support for Tensors."""
+    return f"{qualified(function)} of Tensors does not support {keyword}=; {_KEYWORDS.get(keyword, 'omit it')}"
 
 
 FUNCTIONS |= {"advice": advice, "keyword advice": keyword_advice}

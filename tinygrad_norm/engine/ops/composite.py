@@ -1,4 +1,4 @@
-"""Functions written with the primitives, which therefore need no rule of their own."""
+"""Functions composed of primitives, which therefore need no rules of their own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .reductions import max
 
 
 def masked(x: Any, condition: Any, otherwise: Any) -> Any:
-    """Return ``x`` where a reduction's ``where=`` holds; elsewhere a constant, so that no gradient arrives there."""
+    """Replace the elements that a reduction's ``where=`` excludes by a constant, so that they get no gradient."""
     return x if condition is True else where(np.broadcast_to(condition, x.shape), x, otherwise)
 
 
 def widened(x: Any, dtype: Any) -> tuple[Any, Any]:
-    """Return ``x`` in what its moments are computed in, and their dtype: float16 counts and adds up in float32."""
+    """Return ``x`` in the dtype for computing its moments, and the dtype of the result; float16 uses float32."""
     x = operand(x) if dtype is None else astype(x, dtype)
     if x.dtype.kind not in "fc":
         x = astype(x, np.float64)
@@ -32,7 +32,7 @@ def widened(x: Any, dtype: Any) -> tuple[Any, Any]:
 
 
 def _counted(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any:
-    """Return how many elements are combined, less ``ddof`` and at least 0; an array where a ``where=`` chooses."""
+    """Return the number of elements minus ``ddof``, but at least 0; an array if ``where=`` selects elements."""
     axis = axes_of(axis, x.ndim)
     if where is True:
         return np.maximum(count_over(x.shape, axis, "var") - ddof, 0).item()
@@ -41,11 +41,11 @@ def _counted(x: Any, axis: Axis, keepdims: bool, where: Any, ddof: float) -> Any
 
 
 def mean_of_some(x: Any, axis: Axis, dtype: Any, keepdims: bool, where: Any) -> Any:
-    """Average what a ``where=`` chooses."""
+    """Average the elements that ``where=`` selects."""
     x, dtype = widened(x, dtype)
     n = _counted(x, axis, True, where, 0)
     with no_grad():
-        # As in the mean of all, so that the deviations of equal values are 0.
+        # As in the mean of all elements, this makes the deviations of equal values 0.
         shift = record(_finite, (sum(masked(x, where, 0), axis, keepdims=True) / n,))
     y = astype(sum(masked(x - shift, where, 0), axis, keepdims=True) / n + shift, dtype)
     return y if keepdims else y.squeeze(axes_of(axis, x.ndim))
@@ -69,24 +69,24 @@ def _variance(
 
 
 def var(x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return the mean of squared deviations, like ``np.var``: two passes, so large means do no harm.
+    """Return the mean of squared deviations, like ``np.var``, in two passes, which is accurate for large means.
 
-    ``ddof=1``, or ``correction=1``, divides by ``n - 1``; from ``n`` on it is infinite or, at a constant input, NaN.
-    At a constant input the gradient is 0.
+    ``ddof=1`` or ``correction=1`` divides by ``n - 1``. For ``ddof >= n`` the variance is infinite, or NaN for a
+    constant input. The gradient of a constant input is 0.
     """
     with step("var", x, **_said(*args, **kwargs)):
         return astype(*_variance(x, *args, **kwargs))
 
 
 def std(x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return the square root of `var`, like ``np.std``. At a constant input the gradient is 0, as that of a norm."""
+    """Return the square root of `var`, like ``np.std``. The gradient of a constant input is 0."""
     with step("std", x, **_said(*args, **kwargs)):
         y, dtype = _variance(x, *args, **kwargs)
         return astype(root(y), dtype)
 
 
 def _said(axis: Axis = None, dtype: Any = None, out: None = None, ddof: float = 0, *_: Any, **options: Any) -> Any:
-    """Return those parameters of a variance that a picture names."""
+    """Return the parameters of a variance that drawings show."""
     return {"axis": axis, "ddof": options.get("correction") or ddof}
 
 
@@ -94,7 +94,7 @@ _finite = Primitive("finite", "finite", lambda x: np.where(np.isfinite(x), x, 0)
 
 
 def _shift(x: Any, axis: Axis) -> Any:
-    """Return the largest values, with kept axes: a constant, which cancels. Where they are not finite, or none, 0."""
+    """Return the maximum as a constant, with kept axes; 0 where it is not finite or there are no elements."""
     if not x.size:
         return 0.0
     with no_grad():
@@ -113,7 +113,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 @composition
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
-    """Return the logarithm of `softmax`. The largest value is subtracted first, and never added back."""
+    """Return the logarithm of `softmax`. The largest value is subtracted first and not added back."""
     with step("log-softmax", x, axis=axis):
         return astype(*_log_shares(x, axis))
 
@@ -157,17 +157,17 @@ def silu(x: Any) -> Any:
 
 @composition
 def gelu(x: Any, approximate: str = "none") -> Any:
-    """Return ``x * Phi(x)``, Phi the normal distribution function (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    """Return ``x * Phi(x)``, where Phi is the normal distribution function (Hendrycks and Gimpel 2016).
 
-    ``approximate="tanh"`` needs NumPy only; the exact form takes ``erf`` from SciPy.
+    ``approximate="tanh"`` requires only NumPy; the exact form uses ``erf`` from SciPy. Source: arXiv:1606.08415.
 
     Raises
     ------
     ImportError
-        For the exact form where SciPy is not installed.
+        For the exact form if SciPy is not installed.
     """
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
+        raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
     with step("GELU", x, approximate=approximate):
         if approximate == "tanh":
             return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
@@ -176,7 +176,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 @composition
 def softplus(x: Any) -> Any:
-    """Return ``log(1 + exp(x))`` without overflow, right in every derivative at 0 too."""
+    """Return ``log(1 + exp(x))`` without overflow, with correct derivatives of every order at 0."""
     with step("softplus", x):
         x = operand(x)
         positive = np.real(x) > 0

@@ -1,9 +1,9 @@
 """The sixteen primitives that the classic norms and a small network need, each with its rules.
 
-A rule reads ``(formula, lambda g, y, *inputs, **static: contribution)``. It is a NumPy expression, so one rule serves
-arrays, at NumPy's speed, and Tensors, recorded, when the gradient is itself to be differentiated.
+A rule is a pair ``(formula, lambda g, y, *inputs, **static: contribution)``. The lambda is a NumPy expression: it runs
+on arrays in an ordinary backward pass, and on Tensors, recorded, if the gradient is to be differentiated again.
 
-No rule mentions broadcasting or casting: where shapes or dtypes differ, `aligned` records a ``broadcast_to`` or an
+No rule handles broadcasting or casting: if shapes or dtypes differ, `aligned` records a ``broadcast_to`` or an
 ``astype``, whose own rules are a sum and a cast back.
 """
 
@@ -25,17 +25,17 @@ Rule = tuple[str, Callable[..., Any]]
 
 
 def unary(name: str, symbol: str, forward: Callable[..., Any], rule: Rule) -> Callable[[Any], Any]:
-    """Declare an elementwise primitive of one operand, and return the function that runs it."""
+    """Declare an elementwise primitive with one operand, and return the function that runs it."""
     primitive = Primitive(name, symbol, forward, rule)
     return _published(lambda x: record(primitive, (x,)), name, forward)
 
 
 def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) -> Callable[[Any, Any], Any]:
-    """Declare an elementwise primitive of two operands, which are brought to one shape and dtype first."""
+    """Declare an elementwise primitive with two operands, which are first brought to a common shape and dtype."""
     primitive = Primitive(name, symbol, forward, *rules)
 
     def function(a: Any, b: Any) -> Any:
-        # The commonest operands need little alignment.
+        # A fast path for the most common operands.
         if isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype is b._array.dtype:
             if a._array.shape != b._array.shape:
                 shape = _joint_shape(a._array.shape, b._array.shape)
@@ -49,13 +49,13 @@ def binary(name: str, symbol: str, forward: Callable[..., Any], *rules: Rule) ->
 
 def _published(function: Callable[..., Any], name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Compute ``{name}`` element by element. Tensors are recorded; plain arrays give a plain array."
+    function.__doc__ = f"Compute ``{name}`` element-wise. Operations on Tensors are recorded; arrays return an array."
     FUNCTIONS[forward] = function
     return function
 
 
 def operand(x: Any) -> Any:
-    """Return a Tensor or an array as it is, a list or tuple that holds Tensors stacked, anything else as an array."""
+    """Convert to an array, or stack a list or tuple that contains Tensors; return Tensors and arrays unchanged."""
     if isinstance(x, Tensor) or type(x) is np.ndarray:
         return x
     return FUNCTIONS[np.stack](x) if holds_tensors(x) else np.asanyarray(x)
@@ -65,10 +65,10 @@ def operand(x: Any) -> Any:
 
 
 def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
-    """Bring operands to one shape and dtype. Python scalars, NumPy scalars and 0-d arrays stay constants."""
+    """Bring operands to a common shape and dtype. Python scalars, NumPy scalars and 0-d arrays remain constants."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
     if all(x.is_data for x in tensors) and not any(map(holds_tensors, operands)):
-        return operands  # arrays, even if their origin is kept: NumPy aligns them
+        return operands  # arrays, even if their origin is recorded: NumPy aligns them
     if len(tensors) < len(operands):
         operands = tuple([x if type(x) is float or type(x) is int else beside_tensors(x) for x in operands])
         tensors = [x for x in operands if isinstance(x, Tensor)]
@@ -82,7 +82,7 @@ def aligned(*operands: Any, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
 
 
 def joint_dtype(operands: Sequence[Any]) -> np.dtype[Any]:
-    """Return the dtype of Tensors and Python numbers together; Data without axes are numbers beside Tensors, too."""
+    """Return the common dtype of Tensors and Python numbers; 0-d Data count as numbers."""
     numbers = [x.item() if isinstance(x, Tensor) and x.is_data and not x.ndim else x for x in operands]
     return np.result_type(*(x._array.dtype if isinstance(x, Tensor) else x for x in numbers))
 
@@ -94,22 +94,22 @@ def _fitted(x: Tensor, dtype: Any, shape: tuple[int, ...]) -> Any:
 
 
 def beside_tensors(x: Any) -> Any:
-    """Return something given beside a Tensor as a Tensor, or as the Python number that it is or holds."""
+    """Convert an operand combined with a Tensor to a Tensor, or to a Python number if it has no axes."""
     x = operand(x)
     if isinstance(x, Tensor) or x.ndim:
         return x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind not in "biufcO" or not hasattr(x.item(), "__abs__"):
-        raise TypeError(f"{x.item()!r} is no number to compute with")
+        raise TypeError(f"operands must be numbers, not {x.item()!r}")
     number = frozen(x).item()
     # Fractions, Decimals and long doubles would carry their own type into the arrays.
     return number if isinstance(number, int | float | complex) else (complex if x.dtype.kind == "c" else float)(number)
 
 
 def keep_real(*tensors: Tensor) -> None:
-    """Refuse to meet complex numbers where gradients are recorded, which are real."""
+    """Raise a TypeError if a recorded Tensor that requires a gradient is combined with complex numbers."""
     for x in tensors:
         if x._requires_grad and STATE.get().recording:
-            raise TypeError(f"{x._label()} needs a gradient, which is real, and meets complex numbers; .detach() it")
+            raise TypeError(f"{x._label()} requires a gradient, so complex operands are not supported; use .detach()")
 
 
 @lru_cache(maxsize=4096)
@@ -121,7 +121,7 @@ def _joint_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _broadcast_view(x: Array, shape: tuple[int, ...]) -> Array:
-    # np.broadcast_to costs as much as several small operations, so a contiguous array's view is built directly.
+    # np.broadcast_to costs as much as several small operations, so the view of a contiguous array is built directly.
     if type(x) is np.ndarray and x.flags.c_contiguous and (strides := _broadcast_strides(x.shape, x.strides, shape)):
         return np.ndarray(shape, x.dtype, x, 0, strides)
     return np.broadcast_to(x, shape)
@@ -136,14 +136,14 @@ def _broadcast_strides(old: tuple[int, ...], strides: tuple[int, ...], new: tupl
 
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
-    """Sum over the axes along which an array of this shape was repeated."""
+    """Sum over the axes along which an array of the given shape was repeated."""
     total = record(_sum, (g,), _repetition(shape, g.shape))
     return total if total.shape == shape else total.reshape(shape)
 
 
 @lru_cache(maxsize=4096)
 def _repetition(old: tuple[int, ...], new: tuple[int, ...]) -> dict[str, Any]:
-    """Return over which axes, and in which form, a sum undoes a broadcast."""
+    """Return the arguments of the sum that reverses a broadcast."""
     lead = len(new) - len(old)
     axes = tuple(i for i in range(len(new)) if i < lead or (old[i - lead] == 1 and new[i] != 1))
     return {"axis": axes, "keepdims": lead == 0}
@@ -154,13 +154,13 @@ _broadcast_to = Primitive("broadcast_to", "broadcast", _broadcast_view, _broadca
 
 
 def broadcast_to(x: Any, shape: Any) -> Any:
-    """Repeat along new or size-1 axes, like ``np.broadcast_to``. Its rule is a sum over the axes that were repeated."""
+    """Repeat along new or size-1 axes, like ``np.broadcast_to``. The rule is a sum over the repeated axes."""
     x, shape = operand(x), shape if type(shape) is tuple else as_shape(shape)
     return x if x.shape == shape else _refitted(_broadcast_to, x, {"shape": shape})
 
 
 def _refitted(primitive: Primitive, x: Any, static: Mapping[str, Any]) -> Any:
-    """Record what fits data into another shape or dtype. Of data only the result is kept, under the same name."""
+    """Record a change of shape or dtype. For data, only the result is kept, with the same name."""
     y = record(primitive, (x,), static)
     if isinstance(y, Tensor) and y.node is None:
         y.name = x.name
@@ -172,9 +172,9 @@ _astype = Primitive("astype", "cast", lambda x, *, dtype: x.astype(dtype), _asty
 
 
 def astype(x: Any, dtype: Any) -> Any:
-    """Convert to a dtype. Casts between floating dtypes are recorded; an integer or boolean result is data.
+    """Convert to a dtype. Casts between floating dtypes are recorded; integer and boolean results have no gradient.
 
-    Under a complex step complex values stay complex: a real floating dtype sets their precision only.
+    During a complex step, complex values stay complex: a real floating dtype sets only their precision.
     """
     x = operand(x)
     if x.dtype is dtype:
@@ -185,7 +185,7 @@ def astype(x: Any, dtype: Any) -> Any:
     if x.dtype == dtype:
         return x
     if dtype.kind not in "biufc":
-        raise TypeError(f"a Tensor holds numbers, not {dtype}")
+        raise TypeError(f"a Tensor must hold numbers, not {dtype}")
     if isinstance(x, Tensor) and x._requires_grad and dtype.kind != "f":
         if dtype.kind == "c":
             keep_real(x)
@@ -218,11 +218,10 @@ _where = Primitive(
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """Choose elements from ``a`` where the condition holds, else from ``b``. The condition is data, and is copied.
+    """Choose elements from ``a`` where the condition holds, else from ``b``. The condition is copied.
 
-    No gradient leaks through the branch that is not taken, but a NaN or inf made inside that branch meets the zero
-    cotangent there and stays NaN. Where that can happen, guard the argument as well:
-    ``where(x > 0, log(where(x > 0, x, 1)), 0)``.
+    The branch that is not taken receives a zero cotangent. If a derivative in that branch is NaN or inf, its product
+    with zero is NaN. Guard the argument in that case: ``where(x > 0, log(where(x > 0, x, 1)), 0)``.
     """
     condition = operand(condition)
     if not isinstance(condition, Tensor):
@@ -230,7 +229,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return record(_where, (condition, *aligned(a, b, shape=condition.shape)))
 
 
-# Reductions. np.sum and np.mean spend more time on their arguments than on small arrays.
+# Reductions. For small arrays, np.sum and np.mean spend most of their time on their arguments.
 
 _add_up: Any = np.add.reduce
 
@@ -246,7 +245,7 @@ def _sorted_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 
 def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Any:
-    """Give a reduction's result, or its cotangent, the reduced axes back with size 1."""
+    """Restore the reduced axes, with size 1, in a reduction's result or its cotangent."""
     if keepdims or not axis:
         return x
     return _refitted(_reshape, x, {"shape": tuple([1 if i in axis else n for i, n in enumerate(shape)])})
@@ -254,7 +253,7 @@ def kept(x: Any, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) 
 
 @lru_cache(maxsize=4096)
 def count_over(shape: tuple[int, ...], axis: tuple[int, ...], what: str) -> int:
-    """Return how many elements a reduction combines, which must not be zero."""
+    """Return the number of elements that a reduction combines. Zero raises a ValueError."""
     if n := math.prod([shape[i] for i in axis]):
         return n
     raise ValueError(f"{what} over zero elements: shape {shape}, axis {axis}")
@@ -263,21 +262,21 @@ def count_over(shape: tuple[int, ...], axis: tuple[int, ...], what: str) -> int:
 def reduction(primitive: Primitive, x: Any, axis: Axis, dtype: Any, out: None, keepdims: bool) -> Any:
     """Run a primitive that combines elements over axes."""
     if out is not None:
-        raise TypeError(f"{primitive.name} of Tensors has no out=; use its result")
+        raise TypeError(f"{primitive.name} of Tensors does not support out=; use the return value")
     x = operand(x) if dtype is None else astype(x, dtype)
     axes = axes_of(None if x.ndim == 0 and type(axis) is int and axis in (0, -1) else axis, x.ndim)  # as NumPy
     return record(primitive, (x,), {"axis": axes, "keepdims": keepdims})
 
 
 def added_widely(total: Callable[..., Any]) -> Callable[..., Any]:
-    """Let what adds up float16 ("e") do so in float32 ("f"): in float16, ones add up to 2048 at most."""
+    """Make a function sum float16 ("e") in float32 ("f"): in float16, a sum of ones does not exceed 2048."""
     return lambda x, *places, **static: (
         total(x.astype("f"), *places, **static).astype("e") if x.dtype.char == "e" else total(x, *places, **static)
     )
 
 
 def in_float32(g: Any, rule: Callable[[Any], Any]) -> Any:
-    """Compute with a float16 cotangent in float32: in float16, counts overflow and shares underflow."""
+    """Apply a rule to a float16 cotangent in float32: in float16, counts overflow and quotients underflow."""
     return astype(rule(astype(g, np.float32)), g.dtype) if g.dtype.char == "e" else rule(g)
 
 
@@ -290,7 +289,7 @@ _sum = Primitive(
 
 
 def sum(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
-    """Add the elements over one or several axes, like ``np.sum``; float16 is added up in float32."""
+    """Sum the elements over one or several axes, like ``np.sum``; float16 is summed in float32."""
     return reduction(_sum, x, axis, dtype, out, keepdims)
 
 
@@ -298,13 +297,13 @@ _WIDER = {"e": "f", "f": "d", "F": "D"}
 
 
 def _mean_forward(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """Average so exactly that the mean of equal values is that value: their deviations are 0."""
+    """Compute the mean so accurately that the mean of equal values is that value and their deviations are 0."""
     n = count_over(x.shape, axis, "mean")
     y = _add_up(x, axis=axis, keepdims=True, dtype=_WIDER.get(x.dtype.char)) / n
     if x.dtype.char in _WIDER:
         y = y.astype(x.dtype)
     elif x.dtype.kind in "fc":
-        # Nothing is wider, so the average of the deviations corrects the first one.
+        # There is no wider dtype, so the mean of the deviations corrects the first mean.
         with np.errstate(all="ignore"):
             rest = _add_up(x - y, axis=axis, keepdims=True) / n
         y = y + np.where(np.isfinite(rest), rest, 0)
@@ -325,7 +324,7 @@ def mean(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     Raises
     ------
     ValueError
-        Over zero elements.
+        If there are no elements.
     """
     return reduction(_mean, x, axis, dtype, out, keepdims)
 
@@ -343,7 +342,7 @@ _reshape = Primitive("reshape", "reshape", lambda x, *, shape: x.reshape(shape),
 
 
 def reshape(x: Any, shape: Any) -> Any:
-    """Give the elements another shape, in C order, like ``np.reshape``; one size may be -1."""
+    """Return the elements in a new shape, in C order, like ``np.reshape``; one size may be -1."""
     return record(_reshape, (operand(x),), {"shape": as_shape(shape)})
 
 
@@ -372,10 +371,10 @@ _matmul = Primitive(
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """Multiply matrices, or stacks of them, like ``np.matmul``. Leading axes are broadcast first, and seen."""
+    """Multiply matrices or stacks of matrices, like ``np.matmul``. A broadcast of leading axes is recorded first."""
     a, b = operand(a), operand(b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
-        raise ValueError(f"shapes {a.shape} and {b.shape} do not match in a matrix product")
+        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not match")
     rows, columns = a.shape[:-1][-1:], b.shape[1:][-1:]
     a, b = a if rows else a.reshape((1, -1)), b if columns else b.reshape((-1, 1))
     dtype, lead = np.result_type(a.dtype, b.dtype), _joint_shape(a.shape[:-2], b.shape[:-2])

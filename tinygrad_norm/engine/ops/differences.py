@@ -1,4 +1,4 @@
-"""Values on a grid: differences, slopes, areas, and the grid itself."""
+"""Differences, gradients and integrals of values on a grid, and linspace."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .shape import along, concatenate, getitem, moveaxis
 
 
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    """Return the differences of neighbours along an axis, taken n times, like ``np.diff``."""
+    """Return the n-th differences along an axis, like ``np.diff``."""
     a = operand(a)
     if a.ndim == 0 or n < 0:
-        raise ValueError(f"diff takes at least one axis and n >= 0, not shape {a.shape} and n={n}")
+        raise ValueError(f"diff requires at least one axis and n >= 0, not shape {a.shape} and n={n}")
     (axis,) = axes_of(axis, a.ndim)
     edge = (*a.shape[:axis], 1, *a.shape[axis + 1 :])
     ends = [x if x is None else beside(x, a) for x in (prepend, append)]
@@ -30,21 +30,21 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    """Return the differences of neighbours in the flattened array, with given ends, like ``np.ediff1d``."""
+    """Return the differences of consecutive elements of the flattened array, like ``np.ediff1d``."""
     parts = (to_begin, diff(reshape(ary, -1)), to_end)
     return concatenate([reshape(beside(part, ary), -1) for part in parts if part is not None])
 
 
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """Return slopes along axes, from central differences inside and one-sided ones at the ends, like ``np.gradient``.
+    """Return derivatives along axes, by central differences inside and one-sided ones at the ends: ``np.gradient``.
 
-    After ``f`` come the steps, one for all axes or one for each: a number, or the coordinates along the axis.
+    ``varargs`` are the spacings, one for all axes or one for each: a number, or the coordinates along the axis.
     """
     f = operand(f)
     axes = np.lib.array_utils.normalize_axis_tuple(range(f.ndim) if axis is None else axis, f.ndim)
     steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
     if len(steps) != len(axes):
-        raise TypeError(f"gradient takes one step, or {len(axes)}, one for each axis, not {len(steps)}")
+        raise TypeError(f"gradient takes 1 spacing, or {len(axes)}, one for each axis, not {len(steps)}")
     slopes = tuple(_slope(f, step, axis, edge_order) for axis, step in zip(axes, steps, strict=True))
     return slopes if len(slopes) != 1 else slopes[0]
 
@@ -52,12 +52,12 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
 def _slope(f: Any, step: Any, axis: int, edge_order: int) -> Any:
     f, step = moveaxis(f, axis, -1), operand(step)
     if edge_order not in (1, 2) or f.shape[-1] <= edge_order or step.shape not in ((), f.shape[-1:]):
-        what = f"{f.shape[-1]} values, steps of shape {step.shape} and edge_order={edge_order}"
-        raise ValueError(f"gradient cannot find slopes from {what}")
+        what = f"{f.shape[-1]} values, a spacing of shape {step.shape} and edge_order={edge_order}"
+        raise ValueError(f"gradient cannot be computed from {what}")
     step = beside(step, f) if isinstance(step, Tensor) or not step.ndim else astype(step, f.dtype)
     width = diff(step) if step.ndim else broadcast_to(step, (f.shape[-1] - 1,))
     slope = diff(f) / width
-    # A central slope leans to the shorter side, so that it is exact for parabolas.
+    # The shorter side has the larger weight, so that central differences are exact for parabolas.
     left = width[1:] / (width[:-1] + width[1:])
     inside = left * slope[..., :-1] + (1 - left) * slope[..., 1:]
     first, last = slope[..., :1], slope[..., -1:]
@@ -68,14 +68,14 @@ def _slope(f: Any, step: Any, axis: int, edge_order: int) -> Any:
 
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    """Return the area under straight lines between the points, like ``np.trapezoid``."""
+    """Integrate along an axis with the trapezoidal rule, like ``np.trapezoid``."""
     y = moveaxis(y, axis, -1)
     steps = dx if x is None else diff(x if operand(x).ndim == 1 else moveaxis(x, axis, -1))
     return sum((y[..., 1:] + y[..., :-1]) * steps, -1) * 0.5
 
 
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any:
-    """Return evenly spaced values between two, along a new first axis, like ``np.linspace``."""
+    """Return evenly spaced values from ``start`` to ``stop``, along a new first axis, like ``np.linspace``."""
     start, stop = (astype(x, np.float64) if x.dtype.kind in "biu" else x for x in map(operand, (start, stop)))
     way = np.linspace(0, 1, num, endpoint)
     width = stop - start

@@ -1,7 +1,7 @@
 """Elementwise primitives beyond the core.
 
-Forward functions also take complex arrays, as NumPy does. While a complex step is taken, the piecewise ones branch on
-the real part, so that a step along the imaginary axis stays on its branch.
+Forward functions also take complex arrays, as NumPy does. During a complex step, piecewise functions branch on the
+real part, so that a step along the imaginary axis stays on its branch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .core import astype, beside_tensors, binary, keep_real, operand, unary
 
 
 def stepped(*xs: Any) -> bool:
-    """Return whether these are the complex values of a complex step, where branches are the real part's."""
+    """Return whether these are complex values of a complex step, so that functions branch on the real part."""
     return STATE.get().analytic and any(map(np.iscomplexobj, xs))
 
 
@@ -54,9 +54,9 @@ def _erf_forward(x: Array) -> Any:
         from scipy.special import erf
     except ImportError:
         raise ImportError(
-            "erf, and so the exact GELU, needs SciPy: `pip install scipy`, or use gelu(x, approximate='tanh')"
+            "erf and the exact GELU require SciPy: use `pip install scipy`, or gelu(x, approximate='tanh')"
         ) from None
-    # SciPy gives float32 for float16.
+    # SciPy returns float32 for float16.
     return erf(x).astype(x.dtype)
 
 
@@ -83,17 +83,17 @@ FUNCTIONS.update({np.absolute: absolute, np.sign: sign})
 
 
 def _chosen(first: Any, a: Any, b: Any) -> Any:
-    # NumPy orders complex numbers by their imaginary parts too, and lets NaN win: so do the real parts here.
+    # NumPy also compares imaginary parts, so compare the real parts here; NaN propagates as in NumPy.
     return np.where(first | np.isnan(a), a, b)
 
 
 def is_nan(x: Any) -> Any:
-    """Return where there is no number, as ``np.isnan``, which does not take integers past 64 bits."""
+    """Return ``np.isnan(x)``, also for integers of more than 64 bits, which NumPy rejects."""
     return x != x  # noqa: PLR0124
 
 
 def _share(g: Any, y: Any, a: Any, b: Any) -> Any:
-    """Return what arrives at ``a``: the cotangent where it was taken, as a NaN is, too; half where both were."""
+    """Return the cotangent of ``a``: ``g`` where ``a`` was chosen or is NaN, half of it at ties."""
     taken, both = ((x == y) | is_nan(x) for x in (a, b))
     return np.where(taken, np.where(both, 0.5 * g, g), 0)
 
@@ -118,7 +118,7 @@ FUNCTIONS.update({np.maximum: maximum, np.minimum: minimum})
 def _power_base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
     if type(b) in (int, float):
         return g * (b * (a if b == 2 else a ** (b - 1))) if b else np.zeros_like(g)
-    # At b = 0 the derivative is 0 also where a ** -1 is infinite.
+    # At b = 0 the derivative is 0, even where a ** -1 is infinite.
     trap = (a == 0) & (b == 0)
     return g * np.where(trap, 0, b * np.where(trap, 1, a) ** (b - 1))
 
@@ -126,7 +126,7 @@ def _power_base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
 def _power_exponent_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
     if type(a) in (int, float) and a != 0:
         return g * y * (math.log(a) if a > 0 else math.nan)
-    # Where 0 ** b is 0 for all b around, its derivative by b is 0, though log(0) is not.
+    # The derivative of 0 ** b with respect to b is 0 for b > 0, although log(0) is not finite.
     zero = (a == 0) & (b >= 0)
     return g * (y * astype(np.log(np.where(zero, 1, a)), y.dtype))
 
@@ -157,13 +157,13 @@ _clip = Primitive(
 
 
 def _clip_bound(bound: Any, infinity: float | None, x: Any) -> Any:
-    """Return a bound as a Python number, or as data in the dtype of ``x``; an open one as an infinity."""
+    """Return a bound as a Python number, or as data in the dtype of ``x``; None as an infinity."""
     if bound is None:
         return infinity
     found = beside_tensors(bound)
     if isinstance(found, Tensor):
         if found.requires_grad:
-            raise TypeError("clip's bounds are constants; use np.minimum and np.maximum for bounds with a gradient")
+            raise TypeError("clip has no gradient for its bounds; use np.minimum and np.maximum instead")
         found = astype(found, x.dtype) if x.dtype.kind == "f" and found.dtype.kind != "c" else found
         return found if isinstance(bound, Tensor) else found.data
     return found
@@ -172,12 +172,12 @@ def _clip_bound(bound: Any, infinity: float | None, x: Any) -> Any:
 def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None) -> Any:
     """Limit the values to an interval, like ``np.clip``. The gradient is 1 inside and on the bounds, 0 outside.
 
-    NaN stays NaN and passes its cotangent on; ``clip(np.where(np.isnan(x), 0, x), ...)`` guards against it.
+    NaN stays NaN, and its cotangent passes through; ``clip(np.where(np.isnan(x), 0, x), ...)`` avoids this.
 
     Raises
     ------
     TypeError
-        If a bound needs a gradient: bounds are constants. Use `minimum` and `maximum` then.
+        If a bound requires a gradient: use `minimum` and `maximum` instead.
     """
     x = operand(x)
     # Infinities would turn integers into floats.
@@ -189,22 +189,22 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min:
             keep_real(x)
         shape = np.broadcast_shapes(x.shape, np.shape(lower), np.shape(upper))
         if shape != x.shape:
-            raise ValueError(f"clip's bounds of shape {shape} are larger than {x._label()}")
+            raise ValueError(f"clip's bounds cannot enlarge {x._label()}: together they have shape {shape}")
     return record(_clip, (x, lower, upper))
 
 
 def root(x: Any) -> Any:
-    """Return the square root of a sum of squares, with gradient 0 at 0: there lengths and deviations have a minimum."""
+    """Return the square root, with gradient 0 at 0, where norms and standard deviations have their minimum."""
     return record(_root, (operand(x),))
 
 
 def zeros_like(x: Any, dtype: Any = None) -> Any:
-    """Return zeros of the shape and dtype of ``x``: data, not part of a graph."""
+    """Return zeros with the shape and dtype of ``x``, as data that is not part of a graph."""
     return Tensor(np.zeros(x.shape, dtype or x.dtype))
 
 
 def ones_like(x: Any, dtype: Any = None) -> Any:
-    """Return ones of the shape and dtype of ``x``: data, not part of a graph."""
+    """Return ones with the shape and dtype of ``x``, as data that is not part of a graph."""
     return Tensor(np.ones(x.shape, dtype or x.dtype))
 
 

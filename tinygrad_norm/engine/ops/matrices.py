@@ -1,4 +1,4 @@
-"""Norms, and what LAPACK does with square matrices. Stacks of matrices lie along the last two axes."""
+"""Norms and linear algebra of square matrices. Matrices occupy the last two axes."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from .shape import in_one_dtype, swapaxes
 def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Any:
     """Return norms of vectors or matrices, or of all elements, like ``np.linalg.norm``.
 
-    Norms of vectors are of any order; those of matrices ``"fro"``, 1, -1, inf and -inf. The norm of zeros is 0, with
-    gradient 0.
+    Vector norms can have any order; the orders of matrix norms are ``"fro"``, 1, -1, inf and -inf. The norm of zeros
+    is 0, with gradient 0.
 
     Raises
     ------
     ValueError
-        For an order that there is not.
+        If the order is not valid.
     TypeError
-        For norms made of singular values, which have no gradient here.
+        For norms defined by singular values, which have no gradient here.
     """
     x = operand(x)
     axes = np.lib.array_utils.normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
     if len(axes) == 1 or (ord is None and (axis is None or len(axes) == 2)):
         return vector_norm(x, axis=axes, keepdims=keepdims, ord=2 if ord is None else ord)
     if len(axes) != 2:
-        raise ValueError(f"norm of order {ord} takes one axis or two, not {axes}")
+        raise ValueError(f"a norm of order {ord} requires one axis or two, not {axes}")
     if ord in ("fro", "f"):
         return vector_norm(x, axis=axes, keepdims=keepdims)
     if ord in (2, -2, "nuc"):
-        reason = f"the norm of order {ord!r} of matrices has no gradient here, as singular values have none"
-        raise TypeError(f"{reason}; np.linalg.norm(x.data, ord={ord!r}) is its value")
+        reason = f"a matrix norm of order {ord!r} has no gradient here, because singular values have none"
+        raise TypeError(f"{reason}; use np.linalg.norm(x.data, ord={ord!r}) for its value")
     if ord not in (1, -1, math.inf, -math.inf):
-        raise ValueError(f"there is no norm of order {ord!r} of matrices")
+        raise ValueError(f"invalid norm order {ord!r} for matrices")
     with step("norm", x, axis=axes, ord=ord):
         sums = sum(absolute(x), axes[0] if abs(ord) == 1 else axes[1], keepdims=True)
         return (max if ord > 0 else min)(sums, axes, keepdims=keepdims)
@@ -54,7 +54,7 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
 def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """Return norms of vectors, over one or several axes, or of all elements, like ``np.linalg.vector_norm``."""
     if isinstance(ord, str):
-        raise ValueError(f"there is no norm of order {ord!r} of vectors")
+        raise ValueError(f"invalid norm order {ord!r} for vectors")
     with step("norm", x, axis=axis, ord=None if ord == 2 else ord):
         return _vector_norm(operand(x), axis, keepdims, ord)
 
@@ -69,10 +69,10 @@ def _vector_norm(x: Any, axis: Axis, keepdims: bool, ord: Any) -> Any:
     if ord == 1:
         return sum(absolute(x), axis, keepdims=keepdims)
     if ord == 2:
-        # The squares of float16 overflow from 256 on.
+        # In float16, squares of 256 and more overflow.
         wide, dtype = widened(x, None)
         return astype(root(sum(square(wide), axis, keepdims=keepdims)), dtype)
-    # The slopes of powers below 1 and of roots are inf at 0, and the gradient there is to be 0.
+    # At 0, the derivatives of powers below 1 and of roots are infinite; the gradient is defined as 0 there.
     zero = (x == 0) & (ord < 1)
     powers = where(zero, 0 if ord > 0 else math.inf, absolute(where(zero, 1, x)) ** ord)
     total = sum(powers, axis, keepdims=keepdims)
@@ -81,15 +81,15 @@ def _vector_norm(x: Any, axis: Axis, keepdims: bool, ord: Any) -> Any:
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    """Return norms of the matrices in the last two axes, like ``np.linalg.matrix_norm``; the orders are `norm`'s."""
+    """Return norms of the matrices in the last two axes, like ``np.linalg.matrix_norm``; for the orders see `norm`."""
     return norm(x, ord, (-2, -1), keepdims)
 
 
-# LAPACK. A matrix that has no inverse is NumPy's LinAlgError.
+# LAPACK. A singular matrix raises NumPy's LinAlgError.
 
 
 def _without_float16(function: Callable[..., Any]) -> Callable[..., Any]:
-    """LAPACK knows no float16 ("e"), so let it compute those in float32 ("f")."""
+    """Make a function compute float16 ("e") in float32 ("f"), because LAPACK has no float16."""
     return lambda x, *ys: (
         function(*(z.astype("f") for z in (x, *ys))).astype("e") if x.dtype.char == "e" else function(x, *ys)
     )
@@ -98,7 +98,7 @@ def _without_float16(function: Callable[..., Any]) -> Callable[..., Any]:
 def _square(name: str, x: Any) -> Any:
     x = operand(x)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise np.linalg.LinAlgError(f"{name} takes square matrices, not shape {x.shape}")
+        raise np.linalg.LinAlgError(f"{name} requires square matrices, not an array of shape {x.shape}")
     return x
 
 
@@ -112,7 +112,7 @@ _solve = Primitive(
 
 
 def solve(a: Any, b: Any) -> Any:
-    """Return ``x`` with ``a @ x = b``, for one vector or stacks of matrices ``b``, like ``np.linalg.solve``."""
+    """Solve ``a @ x = b`` for ``x``, where ``b`` is a vector or a stack of matrices, like ``np.linalg.solve``."""
     a, b = in_one_dtype((_square("solve", a), b))
     columns = reshape(b, (-1, 1)) if b.ndim == 1 else b
     if b.ndim == 0 or columns.shape[-2] != a.shape[-1]:
@@ -129,7 +129,7 @@ def inv(a: Any) -> Any:
 
 
 def matrix_power(a: Any, n: int) -> Any:
-    """Multiply matrices by themselves, n times, like ``np.linalg.matrix_power``; inverses where n is negative."""
+    """Raise matrices to the power n, like ``np.linalg.matrix_power``; if n is negative, invert them first."""
     a = _square("matrix_power", inv(a) if n < 0 else a)
     identity = np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape)
     power: Any = Tensor(identity) if isinstance(a, Tensor) else identity
@@ -140,7 +140,7 @@ def matrix_power(a: Any, n: int) -> Any:
 
 
 class SlogdetResult(NamedTuple):
-    """The sign of a determinant, which is data, and the logarithm of its size."""
+    """The sign of a determinant, which has no gradient, and the logarithm of its absolute value."""
 
     sign: Any
     logabsdet: Any
@@ -166,7 +166,7 @@ _logabsdet = Primitive(
 
 
 def slogdet(a: Any) -> SlogdetResult:
-    """Return the sign and the logarithm of the size of determinants, like ``np.linalg.slogdet``."""
+    """Return the sign and the logarithm of the absolute value of determinants, like ``np.linalg.slogdet``."""
     a = _square("slogdet", a)
     return SlogdetResult(_without_float16(_sign_of_determinant)(plain(a)), record(_logabsdet, (a,)))
 
@@ -180,21 +180,22 @@ _det = Primitive(
 
 
 def det(a: Any) -> Any:
-    """Return determinants, like ``np.linalg.det``. The gradient is the matrix of cofactors, also at singular ones."""
+    """Return determinants, like ``np.linalg.det``. The gradient is the cofactor matrix, also for singular matrices."""
     a = _square("det", a)
     y = record(_det, (a,))
     if not np.any(plain(y) == 0):
         return y
-    # 0 may also be what is left of a product of small numbers.
+    # A zero can also come from underflow.
     singular: Array = np.asarray(_without_float16(_sign_of_determinant)(plain(a)) == 0)
     return _singular_det(a, singular) if singular.any() else y
 
 
 def _singular_det(a: Any, singular: Array) -> Any:
-    """Use ``det(a) = det(b) * det(1 - v @ inv(b) @ u)`` with ``b = a + u @ v``, which has an inverse.
+    """Use ``det(a) = det(b) * det(1 - v @ inv(b) @ u)`` with an invertible ``b = a + u @ v``.
 
-    The columns of ``u`` and rows of ``v`` span what ``a`` lacks, so the second factor is the determinant of a block of
-    zeros. It is written out up to derivatives of the second order: those of three and more zeros vanish.
+    The columns of ``u`` and the rows of ``v`` span the left and right null spaces of ``a``, so the second factor is
+    the determinant of a zero matrix. It is expanded so that derivatives up to the second order are exact; for a zero
+    matrix with three or more rows they vanish.
     """
     n, wide = a.shape[-1], np.result_type(a.dtype, np.float32)
     left, sizes, right = np.linalg.svd(np.where(singular[..., None, None], plain(a), np.eye(n)).astype(wide))
@@ -215,7 +216,7 @@ def _singular_det(a: Any, singular: Array) -> Any:
 def _cholesky_forward(x: Array) -> Array:
     if not np.iscomplexobj(x):
         return np.linalg.cholesky(x)
-    # NumPy's is the Hermitian factor of complex matrices, which is not analytic; this is the symmetric one.
+    # NumPy computes the Hermitian factor of complex matrices, which is not analytic; this is the symmetric one.
     y = np.zeros_like(x)
     for j in range(x.shape[-1]):
         column = x[..., j:, j] - (y[..., j:, :j] @ y[..., j, :j, None])[..., 0]
@@ -239,9 +240,9 @@ _cholesky = Primitive(
 
 
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
-    """Return the triangular ``L`` with ``L @ L.mT = a``, or its transpose, like ``np.linalg.cholesky``.
+    """Return the lower triangular ``L`` with ``L @ L.mT = a``, or its transpose, like ``np.linalg.cholesky``.
 
-    NumPy reads one half of the matrix. The gradient is that of a symmetric matrix, shared equally by both halves.
+    NumPy reads only one triangle of the matrix. The gradient is symmetric: both triangles share it equally.
     """
     a = _square("cholesky", a)
     return swapaxes(cholesky(swapaxes(a, -1, -2)), -1, -2) if upper else record(_cholesky, (a,))

@@ -1,4 +1,4 @@
-"""What else NumPy does with Tensors: predicates and index functions give plain results."""
+"""NumPy functions without a gradient, such as predicates and index functions: they return plain results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from .core import operand, where
 
 _PLAIN: list[Any] = [
-    # Questions.
+    # Predicates and properties.
     np.isnan, np.isinf, np.isfinite, np.isreal, np.iscomplex, np.iscomplexobj, np.isrealobj, np.isposinf, np.isneginf,
     np.isin, np.any, np.all, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.shape, np.ndim, np.size,
     np.result_type, np.can_cast, np.shares_memory, np.may_share_memory, np.array2string, np.array_repr, np.array_str,
@@ -23,29 +23,29 @@ _PLAIN: list[Any] = [
     # Comparisons and logic.
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.logical_and, np.logical_or,
     np.logical_not, np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.signbit,
-    # Places and counts.
+    # Indices and counts.
     np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.argwhere, np.lexsort, np.nonzero,
     np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.histogram, np.unique,
     np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values, np.ix_, np.tril_indices_from,
     np.triu_indices_from, np.diag_indices_from,
-    # Steps: constant but for their jumps.
+    # Piecewise constant functions.
     np.floor, np.ceil, np.rint, np.round, np.around, np.trunc, np.fix, np.floor_divide,
 ]  # fmt: skip
 
 
 def on_values(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of Tensors that gives what a NumPy function gives for their values: a plain result, or Data."""
+    """Make a NumPy function take Tensors: it runs on their values and returns a plain result, or Data."""
     primitive = Primitive(function.__name__, _SIGNS.get(function.__name__, function.__name__), function)
 
     def data(*args: Any, **kwargs: Any) -> Any:
         state = STATE.get()
         if isinstance(kwargs.get("weights"), Tensor):
             raise TypeError(
-                f"np.{function.__name__} of Tensors gives plain counts; its weights would lose their gradient"
+                f"np.{function.__name__} returns plain counts: the gradient of weights= would be lost; pass its .data"
             )
         values, options = plain(args), {key: plain(value) for key, value in kwargs.items()}
         if state.analytic:
-            # What is constant in pieces branches by the real part.
+            # Piecewise constant functions branch on the real part.
             values = tuple(np.real(x) if np.iscomplexobj(x) else x for x in values)
         output = function(*values, **options)
         if not (state.origins and holds_tensors(args) and isinstance(output, np.ndarray | np.generic)):
@@ -65,7 +65,7 @@ _SIGNS = {
 
 
 def _part(part: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return what takes the real part or the conjugate of complex values, and leaves a real Tensor as it is."""
+    """Return a function that applies ``part`` to complex values and returns a real Tensor unchanged."""
     return lambda x: x if x.dtype.kind != "c" else Tensor(part(x.data))
 
 

@@ -1,4 +1,4 @@
-"""Sums of products: einsum, and what NumPy calls the rest of the family."""
+"""Sums of products: einsum, dot, tensordot, convolve and related functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .windows import sliding_windows
 
 
 def _of_arrays(subscripts: str, *xs: Any, optimize: Any) -> Any:
-    """Return NumPy's einsum of arrays, with float16 added up in float32: in float16, ones add up to 2048 at most."""
+    """Return NumPy's einsum of arrays; float16 is summed in float32."""
     if np.result_type(*xs).char != "e":
         return np.einsum(subscripts, *xs, optimize=optimize)
     return np.einsum(subscripts, *(x.astype("f") for x in xs), optimize=optimize).astype("e")
@@ -28,7 +28,7 @@ def _of_arrays(subscripts: str, *xs: Any, optimize: Any) -> Any:
 def _einsum_rule(
     g: Any, y: Any, *xs: Any, terms: tuple[str, ...], result: str, operand: int, optimize: bool = False
 ) -> Any:
-    """Contract g with the other operands; an axis that nobody else has was summed alone, so g repeats along it."""
+    """Contract g with the other operands. Along axes that only this operand has, g is repeated."""
     x, wanted = xs[operand], terms[operand]
     others = [i for i in range(len(xs)) if i != operand]
     known = {label for term in (result, *(terms[i] for i in others)) for label in term}
@@ -48,21 +48,20 @@ _einsum = variadic(
     lambda *xs, terms, result, optimize=False: _of_arrays(f"{','.join(terms)}->{result}", *xs, optimize=optimize),
     _rule,
 )
-# NumPy's letters for numbered axes.
+# The letters that NumPy uses for numbered axes.
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
 
 def einsum(*operands: Any, optimize: Any = False) -> Any:
     """Sum products over named axes, like ``np.einsum``: ``einsum("ij,jk->ik", a, b)``, ``einsum(a, [0, 1], [1, 0])``.
 
-    Axes named twice in a term are diagonals, ``...`` are the axes without a name, and an axis of size 1 is repeated
-    where others have more. With ``optimize`` three and more operands are contracted pair by pair, in the order of
-    ``np.einsum_path``.
+    A label that occurs twice in a term selects a diagonal, ``...`` stands for the unnamed axes, and axes of size 1 are
+    broadcast. With ``optimize``, three or more operands are contracted pairwise, in the order of ``np.einsum_path``.
 
     Raises
     ------
     ValueError
-        Where names and operands do not match.
+        If the subscripts do not match the operands.
     """
     if not operands:
         raise ValueError("einsum needs subscripts and operands")
@@ -80,7 +79,7 @@ def _lettered(operands: Sequence[Any]) -> tuple[Any, ...]:
 
     def term(labels: Any) -> str:
         if not all(label is Ellipsis or label in range(len(_LETTERS)) for label in labels):
-            raise ValueError(f"einsum numbers axes from 0 to {len(_LETTERS) - 1}, or names them '...', not {labels}")
+            raise ValueError(f"einsum labels must be integers from 0 to {len(_LETTERS) - 1} or Ellipsis, not {labels}")
         return "".join("..." if label is Ellipsis else _LETTERS[label] for label in labels)
 
     pairs = len(operands) // 2 * 2
@@ -107,19 +106,20 @@ def _explicit(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[lis
         sizes[label] = size if sizes.get(label, 1) == 1 else sizes[label]
         fits &= size in (1, sizes[label])
     if not fits:
-        raise ValueError(f"einsum {subscripts!r} does not fit operands of shapes {list(shapes)}")
+        raise ValueError(f"einsum subscripts {subscripts!r} do not match operands of shapes {list(shapes)}")
     if len({*shown}) < len(shown) or not {*spare} <= {*shown} <= {*every}:
-        raise ValueError(f"einsum {subscripts!r}: the result names each axis once, and only the operands' axes")
+        reason = "each label of the result must occur there once and be a label of an operand"
+        raise ValueError(f"einsum subscripts {subscripts!r}: {reason}")
     return full, shown, sizes
 
 
 def _with_each_axis_once(x: Any, term: str, sizes: dict[str, int]) -> tuple[Any, str]:
-    """Take the diagonal of axes with one name, and drop those that are repeated to another operand's size."""
+    """Take the diagonal of axes with the same label, and drop axes of size 1 that are broadcast."""
     for label in dict.fromkeys(term):
         while term.count(label) > 1:
             first, second = term.index(label), term.rindex(label)
             if x.shape[first] != x.shape[second]:
-                raise ValueError(f"einsum: axis {label!r} occurs twice in an operand, with sizes that differ")
+                raise ValueError(f"einsum: label {label!r} occurs twice in an operand, with different sizes")
             x = diagonal(x, 0, first, second)
             term = term[:first] + term[first + 1 : second] + term[second + 1 :] + label
     shown = [axis for axis, label in enumerate(term) if x.shape[axis] == sizes[label]]
@@ -143,13 +143,13 @@ def _contracted(named: list[tuple[Any, str]], result: str, optimize: Any) -> Any
     return named[0][0]
 
 
-# Products of two arrays, as matrix products where they are some: that is what processors are quick at.
+# Products of two arrays, computed as matrix products where possible, because those are fast.
 
 
 def dot(a: Any, b: Any, out: None = None) -> Any:
-    """Sum products over the last axis of ``a`` and the last but one of ``b``, like ``np.dot``; a scalar multiplies."""
+    """Sum products over the last axis of ``a`` and the second-to-last of ``b``, like ``np.dot``; scalars multiply."""
     if out is not None:
-        raise TypeError("dot of Tensors has no out=; use its result")
+        raise TypeError("dot of Tensors does not support out=; use the return value")
     a, b = operand(a), operand(b)
     if a.ndim == 0 or b.ndim == 0:
         return a * b
@@ -157,7 +157,7 @@ def dot(a: Any, b: Any, out: None = None) -> Any:
 
 
 def inner(a: Any, b: Any) -> Any:
-    """Sum products over the last axes, like ``np.inner``; a scalar multiplies."""
+    """Sum products over the last axes, like ``np.inner``; scalars multiply."""
     a, b = operand(a), operand(b)
     return a * b if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, (-1, -1))
 
@@ -165,7 +165,7 @@ def inner(a: Any, b: Any) -> Any:
 def outer(a: Any, b: Any, out: None = None) -> Any:
     """Return the products of each element of ``a`` with each of ``b``, like ``np.outer``."""
     if out is not None:
-        raise TypeError("outer of Tensors has no out=; use its result")
+        raise TypeError("outer of Tensors does not support out=; use the return value")
     a, b = in_one_dtype((a, b))
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
@@ -176,7 +176,7 @@ def vdot(a: Any, b: Any) -> Any:
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    """Sum products over pairs of axes, like ``np.tensordot``: so many of the last and first, or two lists of axes."""
+    """Sum products over pairs of axes, like ``np.tensordot``; ``axes`` is a number of axes or two lists of axes."""
     a, b = operand(a), operand(b)
     pairs: Any = (range(a.ndim - axes, a.ndim), range(axes)) if np.ndim(axes) == 0 else (np.atleast_1d(x) for x in axes)
     try:
@@ -188,7 +188,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     except np.exceptions.AxisError:
         fits = False
     if not fits:
-        raise ValueError(f"tensordot over axes {axes} does not fit operands of shapes {a.shape} and {b.shape}")
+        raise ValueError(f"tensordot: axes {axes} do not match operands of shapes {a.shape} and {b.shape}")
     rows = [i for i in range(a.ndim) if i not in ours]
     columns = [j for j in range(b.ndim) if j not in theirs]
     shape = [a.shape[i] for i in rows], [a.shape[i] for i in ours], [b.shape[j] for j in columns]
@@ -198,20 +198,20 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 
 
 def vecdot(a: Any, b: Any, axis: int = -1) -> Any:
-    """Sum products over an axis of both, like ``np.vecdot``."""
+    """Sum products over one axis of both operands, like ``np.vecdot``."""
     a, b = (moveaxis(x, axis, -1) for x in (a, b))
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"vecdot: the vectors in shapes {a.shape} and {b.shape} differ in size")
+        raise ValueError(f"vecdot: the vectors in operands of shapes {a.shape} and {b.shape} differ in size")
     return sum(a * b, -1)
 
 
 def matvec(a: Any, b: Any) -> Any:
-    """Multiply matrices by vectors, or stacks of both, like ``np.matvec``."""
+    """Multiply matrices by vectors, like ``np.matvec``; both may be stacks."""
     return matmul(a, operand(b)[..., None])[..., 0]
 
 
 def vecmat(a: Any, b: Any) -> Any:
-    """Multiply vectors by matrices, or stacks of both, like ``np.vecmat``."""
+    """Multiply vectors by matrices, like ``np.vecmat``; both may be stacks."""
     return matmul(operand(a)[..., None, :], b)[..., 0, :]
 
 
@@ -226,21 +226,21 @@ def kron(a: Any, b: Any) -> Any:
 
 
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """Return the vector product of vectors of three components, like ``np.cross``."""
+    """Return the vector product of vectors with three components, like ``np.cross``."""
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
     if a.shape[-1] != 3 or b.shape[-1] != 3:
-        raise ValueError(f"cross takes vectors of 3 components, not {a.shape[-1]} and {b.shape[-1]}")
+        raise ValueError(f"cross requires vectors with 3 components, not {a.shape[-1]} and {b.shape[-1]}")
     following, last = [1, 2, 0], [2, 0, 1]
     with step("cross product", a, b):
         return moveaxis(a[..., following] * b[..., last] - a[..., last] * b[..., following], -1, axisc)
 
 
 def multi_dot(arrays: Sequence[Any], *, out: None = None) -> Any:
-    """Multiply matrices in the order that costs least, like ``np.linalg.multi_dot``; the ends may be vectors."""
+    """Multiply matrices in the cheapest order, like ``np.linalg.multi_dot``; the first and last may be vectors."""
     if out is not None:
-        raise TypeError("multi_dot of Tensors has no out=; use its result")
+        raise TypeError("multi_dot of Tensors does not support out=; use the return value")
     *front, last = [operand(x) for x in arrays]
     ends = range(1 if front[0].ndim == 1 else 0, len(front) + last.ndim)
     terms = [_LETTERS[i : i + 2] if i or x.ndim > 1 else _LETTERS[1] for i, x in enumerate(front)]
@@ -257,24 +257,24 @@ _MARGINS: dict[str, Callable[[int], tuple[int, int]]] = {
 
 
 def convolve(a: Any, v: Any, mode: Literal["full", "same", "valid"] = "full") -> Any:
-    """Return sums of products with a kernel that slides over ``a``, reversed, like ``np.convolve``."""
+    """Convolve two vectors, like ``np.convolve``."""
     a, v = in_one_dtype((a, v))
     if a.ndim > 1 or v.ndim > 1 or not (a.size and v.size) or mode not in _MARGINS:
         what = f"shapes {a.shape} and {v.shape}, mode {mode!r}"
-        raise ValueError(f"convolve takes two vectors with elements, and a mode of {list(_MARGINS)}; not {what}")
+        raise ValueError(f"convolve requires two non-empty vectors and a mode in {list(_MARGINS)}, not {what}")
     a, v = sorted((reshape(a, -1), reshape(v, -1)), key=len, reverse=True)
     with step("convolve", a, v, mode=mode):
         return sliding_windows(pad(a, [_MARGINS[mode](v.size)]), (v.size,)) @ flip(v)
 
 
 def correlate(a: Any, v: Any, mode: Literal["full", "same", "valid"] = "valid") -> Any:
-    """Return sums of products with a kernel that slides over ``a``, like ``np.correlate``."""
+    """Cross-correlate two vectors, like ``np.correlate``."""
     a, v = operand(a), operand(v)
     return convolve(a, flip(v), mode) if a.size >= v.size else flip(convolve(v, flip(a), mode))
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
-    """Return the powers of each element as a row, the highest first, like ``np.vander``."""
+    """Return a matrix whose rows are the powers of each element, highest first, like ``np.vander``."""
     x = astype(x, np.promote_types(operand(x).dtype, int))
     powers = np.arange(x.size if N is None else N).astype(x.dtype)
     return reshape(x, (-1, 1)) ** (powers if increasing else powers[::-1])
@@ -284,7 +284,7 @@ FUNCTIONS |= {
     getattr(np, f.__name__): f
     for f in (convolve, correlate, cross, dot, einsum, inner, kron, outer, tensordot, vander, vdot, vecdot)
 }
-# NumPy 2.2 has the last two.
+# These are new in NumPy 2.2.
 FUNCTIONS |= {getattr(np, f.__name__): f for f in (matvec, vecmat) if hasattr(np, f.__name__)}
 FUNCTIONS |= {
     np.linalg.multi_dot: multi_dot,

@@ -1,4 +1,4 @@
-"""Elements in other places: joined, cut, repeated, turned, picked. NumPy's names for what a few primitives do."""
+"""Joining, splitting, repeating, reversing and selecting elements: NumPy functions composed of a few primitives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .shape import along, concatenate, getitem, moveaxis, scatter, split, swapax
 
 
 def beside(x: Any, other: Any) -> Any:
-    """Return an operand, in the other one's dtype if it is a scalar."""
+    """Convert to an operand; a scalar takes the dtype of the other operand."""
     x = operand(x)
     if x.ndim or isinstance(x, Tensor):
         return x
@@ -25,27 +25,27 @@ def beside(x: Any, other: Any) -> Any:
     return np.asarray(number, np.result_type(operand(other).dtype, number))
 
 
-# Joining and cutting.
+# Joining and splitting.
 
 
 def _each(arrays: Sequence[Any], shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
-    """Give each array the shape that its own leads to; one alone comes back alone."""
+    """Reshape each array to ``shape_of(shape)``. Return one array, or a tuple of several."""
     xs = tuple(x if x.shape == shape_of(x.shape) else reshape(x, shape_of(x.shape)) for x in map(operand, arrays))
     return xs if len(xs) != 1 else xs[0]
 
 
 def atleast_1d(*arrays: Any) -> Any:
-    """Give scalars an axis, like ``np.atleast_1d``; several arrays make a tuple."""
+    """Add an axis to scalars, like ``np.atleast_1d``; several arrays return a tuple."""
     return _each(arrays, lambda shape: shape or (1,))
 
 
 def atleast_2d(*arrays: Any) -> Any:
-    """Put axes in front until there are two, like ``np.atleast_2d``; several arrays make a tuple."""
+    """Prepend axes until there are two, like ``np.atleast_2d``; several arrays return a tuple."""
     return _each(arrays, lambda shape: (1,) * (2 - len(shape)) + shape)
 
 
 def atleast_3d(*arrays: Any) -> Any:
-    """Put axes around until there are three, like ``np.atleast_3d``; several arrays make a tuple."""
+    """Add axes until there are three, like ``np.atleast_3d``; several arrays return a tuple."""
     return _each(arrays, lambda shape: (1,) * (len(shape) < 2) + (shape or (1,)) + (1,) * (len(shape) < 3))
 
 
@@ -58,66 +58,66 @@ def _converted(x: Any, dtype: Any, casting: Any) -> Any:
 
 
 def vstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    """Join as rows, along the first axis, like ``np.vstack``."""
+    """Stack arrays as rows, along the first axis, like ``np.vstack``."""
     return _converted(concatenate([atleast_2d(x) for x in tup]), dtype, casting)
 
 
 def hstack(tup: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    """Join side by side, along the second axis, vectors along the first, like ``np.hstack``."""
+    """Stack arrays as columns, along the second axis (vectors along the first), like ``np.hstack``."""
     xs = [atleast_1d(x) for x in tup]
     return _converted(concatenate(xs, axis=0 if xs and xs[0].ndim == 1 else 1), dtype, casting)
 
 
 def dstack(tup: Sequence[Any]) -> Any:
-    """Join in depth, along the third axis, like ``np.dstack``."""
+    """Stack arrays in depth, along the third axis, like ``np.dstack``."""
     return concatenate([atleast_3d(x) for x in tup], axis=2)
 
 
 def column_stack(tup: Sequence[Any]) -> Any:
-    """Join vectors as columns, like ``np.column_stack``."""
+    """Stack vectors as columns, like ``np.column_stack``."""
     return concatenate(
         [_each([x], lambda shape: shape if len(shape) > 1 else (math.prod(shape), 1)) for x in tup], axis=1
     )
 
 
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
-    """Join values to the end of an axis, or of the flattened array, like ``np.append``."""
+    """Append values along an axis, or to the flattened array, like ``np.append``."""
     return concatenate((arr, beside(values, arr)), axis)
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
-    """Cut along an axis, which vanishes, like ``np.unstack``."""
+    """Split along an axis, which is removed, like ``np.unstack``."""
     return tuple(moveaxis(x, axis, 0))
 
 
 def hsplit(ary: Any, indices_or_sections: Any) -> Any:
-    """Cut along the second axis, vectors along the first, like ``np.hsplit``."""
+    """Split along the second axis (vectors along the first), like ``np.hsplit``."""
     return split(ary, indices_or_sections, 1 if operand(ary).ndim > 1 else 0)
 
 
 def vsplit(ary: Any, indices_or_sections: Any) -> Any:
-    """Cut an array of two or more axes along the first, like ``np.vsplit``."""
+    """Split an array with two or more axes along the first, like ``np.vsplit``."""
     if operand(ary).ndim < 2:
-        raise ValueError(f"vsplit takes arrays of 2 or more axes, not of shape {operand(ary).shape}")
+        raise ValueError(f"vsplit requires an array with 2 or more axes, not one of shape {operand(ary).shape}")
     return split(ary, indices_or_sections, 0)
 
 
 def dsplit(ary: Any, indices_or_sections: Any) -> Any:
-    """Cut along the third axis, like ``np.dsplit``."""
+    """Split along the third axis, like ``np.dsplit``."""
     return split(ary, indices_or_sections, 2)
 
 
 def broadcast_arrays(*args: Any) -> tuple[Any, ...]:
-    """Repeat arrays to the shape that they have together, like ``np.broadcast_arrays``."""
+    """Broadcast arrays to their common shape, like ``np.broadcast_arrays``."""
     xs = [operand(x) for x in args]
     return tuple(broadcast_to(x, np.broadcast_shapes(*(each.shape for each in xs))) for x in xs)
 
 
-# Repeating and turning.
+# Repeating and reversing.
 
 
 def _along_one(a: Any, axis: int | None) -> tuple[Any, int]:
-    """Return an array and an axis of it; where none is given, those of the flattened array."""
+    """Return an array and its normalized axis. If no axis is given, flatten the array."""
     a = reshape(a, -1) if axis is None else atleast_1d(a)
     (axis,) = axes_of(0 if axis is None else axis, a.ndim)
     return a, axis
@@ -143,12 +143,12 @@ def tile(A: Any, reps: Any) -> Any:
 
 
 def resize(a: Any, new_shape: Any) -> Any:
-    """Fill another shape with the elements, over and over, like ``np.resize``."""
+    """Fill a new shape with repeated copies of the elements, like ``np.resize``."""
     return take(a, np.resize(np.arange(operand(a).size), new_shape))
 
 
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    """Move elements along axes, from the end to the beginning, like ``np.roll``; without axes in C order."""
+    """Shift the elements cyclically along axes, or in the flattened array, like ``np.roll``."""
     a = operand(a)
     if axis is None:
         return reshape(roll(reshape(a, -1), shift, 0), a.shape)
@@ -161,7 +161,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
 
 
 def flip(m: Any, axis: Axis = None) -> Any:
-    """Reverse the order of the elements along axes, or along all, like ``np.flip``."""
+    """Reverse the order of the elements along the given axes, or along all, like ``np.flip``."""
     m = operand(m)
     turned = axes_of(axis, m.ndim)
     return getitem(m, tuple(slice(None, None, -1 if i in turned else None) for i in range(m.ndim)))
@@ -178,7 +178,7 @@ def flipud(m: Any) -> Any:
 
 
 def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
-    """Turn by 90 degrees, k times, from the first of two axes towards the second, like ``np.rot90``."""
+    """Rotate by 90 degrees, k times, from the first of two axes towards the second, like ``np.rot90``."""
     m = operand(m)
     first, second = np.lib.array_utils.normalize_axis_tuple(axes, m.ndim)
     turned = [(), (first,), (first, second), (second,)][k % 4]
@@ -186,20 +186,20 @@ def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
 
 
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
-    """Move an axis to stand before another one, like ``np.rollaxis``."""
+    """Move an axis before another one, like ``np.rollaxis``."""
     ndim = operand(a).ndim
     (axis,) = axes_of(axis, ndim)
     start = start + ndim if start < 0 else start
     return moveaxis(a, axis, start - (axis < start))
 
 
-# Picking.
+# Selecting.
 
 
 def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> Any:
-    """Return the elements at indices along an axis, or of the flattened array, like ``np.take``."""
+    """Select elements by index along an axis, or of the flattened array, like ``np.take``."""
     if out is not None:
-        raise TypeError("take of Tensors has no out=; use its result")
+        raise TypeError("take of Tensors does not support out=; use the return value")
     a, axis = _along_one(a, axis)
     if mode != "raise":
         indices = np.take(np.arange(a.shape[axis]), indices, mode=mode)  # type: ignore[call-overload]
@@ -207,22 +207,22 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
-    """Return for each place the element that its index names along the axis, like ``np.take_along_axis``."""
+    """Select elements along an axis with an array of indices, like ``np.take_along_axis``."""
     arr, axis = _along_one(arr, axis)
     if np.ndim(indices) != arr.ndim:
-        raise ValueError(f"take_along_axis: indices of {np.ndim(indices)} axes do not fit the shape {arr.shape}")
+        raise ValueError(f"take_along_axis: indices with {np.ndim(indices)} axes do not match the shape {arr.shape}")
     places: list[Any] = list(np.ix_(*map(np.arange, arr.shape)))
     places[axis] = indices
     return getitem(arr, tuple(places))
 
 
 def compress(condition: Any, a: Any, axis: int | None = None, out: None = None) -> Any:
-    """Return the parts for which a condition holds, along an axis or of the flattened array, like ``np.compress``."""
+    """Select slices along an axis, or elements of the flattened array, where a condition holds: ``np.compress``."""
     return take(a, np.flatnonzero(condition), axis, out)
 
 
 def extract(condition: Any, arr: Any) -> Any:
-    """Return the elements for which a condition holds, like ``np.extract``."""
+    """Select the elements where a condition holds, like ``np.extract``."""
     return take(arr, np.flatnonzero(condition))
 
 
@@ -230,42 +230,42 @@ _remaining = on_values(np.delete)
 
 
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
-    """Leave out elements of an axis, or of the flattened array, like ``np.delete``."""
+    """Remove elements along an axis, or of the flattened array, like ``np.delete``."""
     arr = operand(arr)
     return take(arr, _remaining(np.arange(arr.size if axis is None else arr.shape[axis]), obj), axis)
 
 
 def _below(m: Any, k: int) -> Array:
-    """Return where a matrix, or the square one whose rows are a vector, is on or below a diagonal."""
+    """Return a mask of the elements on and below a diagonal. A vector stands for the rows of a square matrix."""
     if m.ndim == 0:
-        raise ValueError("a scalar has no diagonal, so no triangle")
+        raise ValueError("tril and triu require at least one axis, not a scalar")
     return np.tri(m.shape[-2] if m.ndim > 1 else m.size, m.shape[-1], k, bool)
 
 
 def tril(m: Any, k: int = 0) -> Any:
-    """Keep what is on and below a diagonal of the last two axes, zeros elsewhere, like ``np.tril``."""
+    """Set the elements above a diagonal of the last two axes to zero, like ``np.tril``."""
     m = operand(m)
     return where(_below(m, k), m, 0)
 
 
 def triu(m: Any, k: int = 0) -> Any:
-    """Keep what is on and above a diagonal of the last two axes, zeros elsewhere, like ``np.triu``."""
+    """Set the elements below a diagonal of the last two axes to zero, like ``np.triu``."""
     m = operand(m)
     return where(_below(m, k - 1), 0, m)
 
 
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """Return a diagonal of two axes as the last axis, like ``np.diagonal``."""
+    """Return a diagonal along two axes as the last axis, like ``np.diagonal``."""
     a = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = a.shape[-2:]
     return getitem(a, (..., *np.nonzero(np.eye(rows, columns, offset))))
 
 
 def diag(v: Any, k: int = 0) -> Any:
-    """Return a diagonal of a matrix, or the matrix that has a vector on its diagonal, like ``np.diag``."""
+    """Return a diagonal of a matrix, or a matrix with a vector on its diagonal, like ``np.diag``."""
     v = operand(v)
     if v.ndim not in (1, 2):
-        raise ValueError(f"diag takes a vector or a matrix, not shape {v.shape}")
+        raise ValueError(f"diag requires a vector or a matrix, not an array of shape {v.shape}")
     if v.ndim == 2:
         return diagonal(v, k)
     n = v.size + abs(k)
@@ -273,25 +273,25 @@ def diag(v: Any, k: int = 0) -> Any:
 
 
 def diagflat(v: Any, k: int = 0) -> Any:
-    """Return the matrix that has the elements on its diagonal, like ``np.diagflat``."""
+    """Return a matrix with the elements on its diagonal, like ``np.diagflat``."""
     return diag(reshape(v, -1), k)
 
 
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Any:
-    """Add up a diagonal of two axes, like ``np.trace``."""
+    """Sum a diagonal along two axes, like ``np.trace``."""
     return sum(diagonal(a, offset, axis1, axis2), -1, dtype, out)
 
 
-# Of the shape of another.
+# Copies and filled arrays.
 
 
 def copy(a: Any) -> Any:
-    """Return the same values as a Tensor of its own, through which gradients flow, like ``np.copy``."""
+    """Return a copy, through which gradients flow, like ``np.copy``."""
     return reshape(a, operand(a).shape) if isinstance(a, Tensor) else np.copy(a)
 
 
 def full_like(a: Any, fill_value: Any, dtype: Any = None) -> Any:
-    """Return a value repeated to the shape, and in the dtype, of ``a``, like ``np.full_like``."""
+    """Return an array with the shape and dtype of ``a``, filled with a value, like ``np.full_like``."""
     value = astype(fill_value, dtype or a.dtype)
     return broadcast_to(value if isinstance(value, Tensor) else Tensor(value), a.shape)
 

@@ -1,4 +1,4 @@
-"""Largest and smallest elements, and running sums."""
+"""Largest and smallest elements, and cumulative sums."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any
     count_over(x.shape, axis, ufunc.__name__)
     if not stepped(x):
         return ufunc.reduce(x, axis=axis, keepdims=keepdims)
-    # NumPy orders complex numbers by both parts; the branch is the real part's.
+    # NumPy compares complex numbers by both parts; here the real part decides.
     best = ufunc.reduce(x.real, axis=axis, keepdims=True)
     first = np.where(x.real == best, x, 0)
     return first.sum(axis=axis, keepdims=keepdims) / (x.real == best).sum(axis=axis, keepdims=keepdims)
@@ -26,7 +26,7 @@ def _extreme(x: Array, axis: tuple[int, ...], keepdims: bool, ufunc: Any) -> Any
 
 def _split_among_ties(g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     g, y = kept(g, x.shape, axis, keepdims), kept(y, x.shape, axis, keepdims)
-    # The largest is a NaN where there is one.
+    # The result is NaN if an element is NaN.
     chosen = (x == y) | np.isnan(x)
     count = chosen.sum(axis=axis, keepdims=True)
     return np.where(chosen, in_float32(g, lambda g: g / count.astype(g.dtype)), 0)
@@ -52,7 +52,7 @@ def max(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
     Raises
     ------
     ValueError
-        Over zero elements.
+        If there are no elements.
     """
     return reduction(_max, x, axis, None, out, keepdims)
 
@@ -63,7 +63,7 @@ def min(x: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
     Raises
     ------
     ValueError
-        Over zero elements.
+        If there are no elements.
     """
     return reduction(_min, x, axis, None, out, keepdims)
 
@@ -86,7 +86,7 @@ _cumsum = Primitive(
 def running(primitive: Primitive, x: Any, axis: int | None, dtype: Any, out: None) -> Any:
     """Run a primitive that accumulates along an axis, or along the flattened array."""
     if out is not None:
-        raise TypeError(f"{primitive.name} of Tensors has no out=; use its result")
+        raise TypeError(f"{primitive.name} of Tensors does not support out=; use the return value")
     x = operand(x) if dtype is None else astype(x, dtype)
     if axis is None or x.ndim == 0:
         x, axis = x.reshape(-1), axis or 0
@@ -95,7 +95,7 @@ def running(primitive: Primitive, x: Any, axis: int | None, dtype: Any, out: Non
 
 
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
-    """Return running sums along an axis, or of the flattened array, like ``np.cumsum``; float16 as in `sum`."""
+    """Return cumulative sums along an axis, or of the flattened array, like ``np.cumsum``; float16 as in `sum`."""
     return running(_cumsum, x, axis, dtype, out)
 
 

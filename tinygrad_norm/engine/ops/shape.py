@@ -1,4 +1,4 @@
-"""Rearranging, selecting, joining. Structural primitives come in dual pairs, each the other's rule."""
+"""Axes, indexing, joining and padding. Structural primitives come in dual pairs: each is the rule of the other."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
     return reshape(x, np.squeeze(np.broadcast_to(0, x.shape), axis).shape)
 
 
-# x[index] and its dual: a scatter adds each element back to where it was taken from.
+# x[index] and its dual, which adds each element at the position that it was taken from.
 
 
 class Place(int):
-    """Stands in an index for the operand of that number, which is an index with an origin of its own."""
+    """A placeholder in an index: the number of the operand to insert there."""
 
 
 def filled(index: tuple[Any, ...], places: Sequence[Any]) -> tuple[Any, ...]:
-    """Return an index with operands where it has places for them."""
+    """Return an index with its placeholders replaced by operands."""
     return tuple(places[i] if type(i) is Place else i for i in index) if places else index
 
 
@@ -96,7 +96,7 @@ _scatter = Primitive(
 
 
 def _frozen_index(index: Any) -> tuple[tuple[Any, ...], tuple[Tensor, ...]]:
-    """Return an index that nobody else can change, and the Tensors in it."""
+    """Return a read-only copy of an index with placeholders for Tensors, and these Tensors."""
     parts = [_frozen_part(part) for part in (index if isinstance(index, tuple) else (index,))]
     tensors = tuple(part for part in parts if isinstance(part, Tensor))
     number = count()
@@ -117,52 +117,52 @@ def _frozen_part(part: Any) -> Any:
 
 
 def getitem(x: Any, index: Any) -> Any:
-    """Return ``x[index]``: integers, slices, ``None``, ``...``, integer and boolean arrays (which are copied)."""
+    """Return ``x[index]`` for integers, slices, ``None``, ``...``, and integer or boolean arrays, which are copied."""
     index, places = _frozen_index(index)
     return record(_getitem, (operand(x), *places), {"index": index})
 
 
 def scatter(x: Any, index: Any, shape: Sequence[int]) -> Any:
-    """Return zeros of a shape to which ``x`` was added at ``index``; places named twice receive twice."""
+    """Add ``x`` at ``index`` to an array of zeros of the given shape; repeated indices accumulate."""
     (index, places), shape = _frozen_index(index), tuple(shape)
     named = np.broadcast_to(0, shape)[filled(index, [place.data for place in places])]
     return record(_scatter, (broadcast_to(x, named.shape), *places), {"index": index, "shape": shape})
 
 
 def along(axis: int, index: Any) -> tuple[Any, ...]:
-    """Return an index for one axis of several."""
+    """Return a full index that applies ``index`` to one axis."""
     return (*(slice(None),) * axis, index)
 
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """Cut into equal parts, or before the given places, along an axis, like ``np.split``.
+    """Split into equal parts, or at the given indices, along an axis, like ``np.split``.
 
     Raises
     ------
     ValueError
-        If the axis does not split into so many equal parts; `array_split` makes parts of unequal sizes.
+        If the axis cannot be split into equal parts; use `array_split` for parts of unequal sizes.
     """
     x = operand(x)
     (axis,) = axes_of(axis, x.ndim)
     if np.ndim(indices_or_sections) == 0 and indices_or_sections > 0 and x.shape[axis] % indices_or_sections:
-        raise ValueError(f"axis {axis} of size {x.shape[axis]} does not split into {indices_or_sections} equal parts")
+        raise ValueError(f"cannot split axis {axis} of size {x.shape[axis]} into {indices_or_sections} equal parts")
     return array_split(x, indices_or_sections, axis)
 
 
 def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """Cut into nearly equal parts, or before the given places, along an axis, like ``np.array_split``."""
+    """Split into nearly equal parts, or at the given indices, along an axis, like ``np.array_split``."""
     x = operand(x)
     (axis,) = axes_of(axis, x.ndim)
     if np.ndim(indices_or_sections) == 0:
         if indices_or_sections < 1:
-            raise ValueError(f"an axis splits into at least 1 part, not {indices_or_sections}")
+            raise ValueError(f"the number of parts must be at least 1, not {indices_or_sections}")
         size, longer = divmod(x.shape[axis], int(indices_or_sections))
         indices_or_sections = [size * i + min(i, longer) for i in range(1, int(indices_or_sections))]
     bounds = [None, *(int(i) for i in indices_or_sections), None]
     return [getitem(x, along(axis, slice(a, b))) for a, b in pairwise(bounds)]
 
 
-# Joining: one rule, which is told which operand it is for.
+# Joining: one rule for all operands, which receives the operand's position.
 
 
 class EveryOperand(tuple[Callable[..., Any]]):
@@ -203,7 +203,7 @@ _stack = variadic(
 
 
 def in_one_dtype(arrays: Iterable[Any]) -> tuple[Any, ...]:
-    """Return Tensors where one of several is, or holds, a Tensor: numbers in its dtype, the others promoted."""
+    """Convert to arrays, or to Tensors of a common dtype if one of the arguments is or contains a Tensor."""
     arrays = tuple(arrays)
     if not any(isinstance(x, Tensor) or holds_tensors(x) for x in arrays):
         return tuple(np.asarray(x) for x in arrays)
@@ -216,10 +216,10 @@ def in_one_dtype(arrays: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, out: None = None) -> Any:
-    """Join along an existing axis, like ``np.concatenate``."""
+    """Join arrays along an existing axis, like ``np.concatenate``."""
     xs = in_one_dtype(arrays)
     if out is not None:
-        raise TypeError("out= does not work on Tensors")
+        raise TypeError("concatenate of Tensors does not support out=; use the return value")
     if axis is None:
         xs, axis = tuple(x.reshape(-1) for x in xs), 0
     if not xs:
@@ -229,10 +229,10 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, out: None = None) -
 
 
 def stack(arrays: Sequence[Any], axis: int = 0, out: None = None) -> Any:
-    """Join along a new axis, like ``np.stack``."""
+    """Join arrays along a new axis, like ``np.stack``."""
     xs = in_one_dtype(arrays)
     if out is not None:
-        raise TypeError("out= does not work on Tensors")
+        raise TypeError("stack of Tensors does not support out=; use the return value")
     if not xs:
         raise ValueError("need at least one array to stack")
     (axis,) = axes_of(axis, xs[0].ndim + 1)
@@ -252,14 +252,14 @@ _pad = Primitive(
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0, **options: Any) -> Any:
-    """Surround with constants or with the array's own elements, like ``np.pad``.
+    """Pad with constants or with elements of the array, like ``np.pad``.
 
     The modes are ``"constant"``, ``"edge"``, ``"reflect"``, ``"symmetric"`` and ``"wrap"``.
 
     Raises
     ------
     TypeError
-        In other modes, and for ``reflect_type="odd"``.
+        For other modes, and for ``reflect_type="odd"``.
     """
     x = operand(x)
     width = tuple((a, b) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist())
@@ -270,10 +270,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
         return record(_pad, (x,), {"width": width, "value": tuple((a, b) for a, b in values.tolist())})
     if mode not in ("edge", "reflect", "symmetric", "wrap") or options.get("reflect_type", "even") != "even":
         odd = ", reflect_type='odd'" if "reflect_type" in options else ""
-        raise TypeError(f"np.pad of Tensors has no mode={mode!r}{odd}; join the parts with np.concatenate")
+        raise TypeError(f"np.pad of Tensors does not support mode={mode!r}{odd}; join the parts with np.concatenate")
     for axis, (size, sides) in enumerate(zip(x.shape, width, strict=True)):
         if any(sides):
-            # Where NumPy moves an axis's places, the elements go.
+            # Pad the indices with NumPy, then take the elements.
             x = getitem(x, along(axis, np.pad(np.arange(size), sides, mode, **options)))  # type: ignore[call-overload]
     return x
 

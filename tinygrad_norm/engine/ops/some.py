@@ -1,4 +1,4 @@
-"""Reductions of some elements only: NumPy's ``where=`` and ``initial=``."""
+"""Reductions with NumPy's ``where=`` and ``initial=``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .reductions import min as min_of_all
 
 
 def of_some(reduce: Callable[..., Any], neutral: float, join: Callable[..., Any]) -> Callable[..., Any]:
-    """Let what reduces all elements reduce those that ``where=`` chooses, and join an ``initial`` value."""
+    """Add the arguments ``where`` and ``initial`` to a reduction."""
 
     @wraps(reduce)
     def reduced(x: Any, *args: Any, where: Any = True, initial: Any = None, **kwargs: Any) -> Any:
@@ -37,7 +37,7 @@ def _extreme_of_some(reduce: Callable[..., Any], join: Callable[..., Any]) -> Ca
         if initial is None and where is True:
             return reduce(x, axis, out, keepdims)
         if initial is None:
-            raise ValueError(f"{reduce.__name__} with where= needs initial=, the result where nothing is left")
+            raise ValueError(f"{reduce.__name__} with where= requires initial=, the result if no element is selected")
         x = masked(operand(x), where, initial)
         # A sum over no elements is a zero of the right shape.
         return join(reduce(x, axis, out, keepdims) if x.size else sum_of_all(x, axis, keepdims=keepdims), initial)
@@ -48,7 +48,7 @@ def _extreme_of_some(reduce: Callable[..., Any], join: Callable[..., Any]) -> Ca
 def mean(
     x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
 ) -> Any:
-    """Average over one or several axes the elements that ``where=`` chooses, like ``np.mean``."""
+    """Average the elements selected by ``where=`` over one or several axes, like ``np.mean``."""
     if where is True:
         return mean_of_all(x, axis, dtype, out, keepdims)
     return mean_of_some(x, axis, dtype, keepdims, where)

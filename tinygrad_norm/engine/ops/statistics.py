@@ -1,4 +1,4 @@
-"""Products, order statistics and averages: what NumPy says about the elements over some axes, beside their sums."""
+"""Products, order statistics, averages, and functions that handle NaN."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .some import max, mean, min, of_some, sum
 
 
 def _merging(reduce: Callable[[Any], Any], x: Any, axis: Axis, keepdims: bool) -> Any:
-    """Reduce over several axes as over one, which comes first. Axes that ``reduce`` adds come before the others."""
+    """Merge the reduced axes into one first axis and reduce over it. Axes that ``reduce`` adds come first."""
     shape, axis = x.shape, axes_of(axis, x.ndim)
     rest = tuple(i for i in range(x.ndim) if i not in axis)
     if axis + rest != tuple(range(x.ndim)):
@@ -43,9 +43,9 @@ def _before(x: Any) -> Any:
 
 
 def _cumprod_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
-    """Element k is a factor of each product from k on: of what is before it, and of what lies between.
+    """Return ``s[k]`` times the product of the elements before k, with ``s[k] = g[k] + x[k + 1] * s[k + 1]``.
 
-    The sums over those products, ``s[k] = g[k] + x[k + 1] * s[k + 1]``, double their reach in each step.
+    Each step doubles the number of terms in the sums ``s``, so a logarithmic number of steps is enough.
     """
     x, s = np.moveaxis(x, axis, 0), np.moveaxis(g, axis, 0)
     between, reach = np.concatenate((x[1:], np.zeros_like(x[:1]))), 1
@@ -65,21 +65,21 @@ _cumprod = Primitive("cumprod", "cumulative Π", lambda x, *, axis: np.multiply.
 
 @partial(of_some, neutral=1, join=multiply)
 def prod(x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
-    """Multiply the elements over one or several axes, like ``np.prod``. The gradient is exact at zeros, too."""
+    """Multiply the elements over one or several axes, like ``np.prod``. The gradient is exact even at zeros."""
     x = operand(x) if dtype is None else astype(x, dtype)
     return _merging(lambda x: record(_prod, (x,)), x, axis, keepdims)
 
 
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
-    """Return running products along an axis, or of the flattened array, like ``np.cumprod``; exact at zeros, too."""
+    """Return cumulative products along an axis, or of the flattened array, like ``np.cumprod``."""
     return running(_cumprod, x, axis, dtype, out)
 
 
-# Order statistics: elements, read in the order of their values.
+# Order statistics.
 
 
 def _arranged(x: Any, order: Any, axis: int | None) -> Any:
-    """Return the elements along an axis, or all of them, in the order that ``order`` finds along it."""
+    """Reorder the elements along an axis, or of the flattened array, by the indices that ``order`` returns."""
     x = operand(x)
     if axis is None:
         x, axis = x.reshape(-1), 0
@@ -95,26 +95,26 @@ def _stable(x: Any, axis: int) -> Any:
 
 @on_values
 def partitioning_order(x: Array, axis: int, kth: Any, kind: Any) -> Any:
-    """Return which element stands where after ``np.partition``: its ``argpartition`` leaves some in other places."""
+    """Return indices that reproduce ``np.partition``; ``np.argpartition`` can order the elements differently."""
     ranks = _stable(_stable(np.partition(x, kth, axis, kind), axis), axis)
     return np.take_along_axis(_stable(x, axis), ranks, axis)
 
 
 def sort(x: Any, axis: int | None = -1, kind: Any = None, order: None = None, *, stable: Any = None) -> Any:
-    """Return the elements in ascending order along an axis, or all of them, like ``np.sort``; equal ones as they stood.
+    """Sort the elements along an axis, or of the flattened array, like ``np.sort``; the sort is always stable.
 
-    The permutation is data: each cotangent returns to the place that its element came from.
+    The permutation has no gradient: each cotangent goes back to the position of its element.
     """
     return _arranged(x, _stable, axis)
 
 
 def partition(x: Any, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: None = None) -> Any:
-    """Return the elements with those at ``kth`` where `sort` puts them, smaller ones before, like ``np.partition``."""
+    """Sort the elements partially, so that those at ``kth`` are in their sorted positions, like ``np.partition``."""
     return _arranged(x, partial(partitioning_order, kth=kth, kind=kind), axis)
 
 
 def _reading(read: Callable[[Any], Any], a: Any, axis: Axis, keepdims: bool) -> Any:
-    """Read a statistic off the sorted elements. A NaN, which is sorted last, wins."""
+    """Compute a statistic of the sorted elements. A NaN, which is sorted last, makes the result NaN."""
 
     def reduce(x: Any) -> Any:
         count_over(x.shape, (0,), "order statistics")
@@ -134,18 +134,18 @@ def quantile(
     a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, method: Any = "linear",
     keepdims: bool = False,
 ) -> Any:  # fmt: skip
-    """Return what lies at a share ``q`` of the sorted elements, like ``np.quantile``, by any of its methods."""
+    """Return the quantiles ``q`` of the elements, like ``np.quantile``, by any of its methods."""
     if isinstance(q, Tensor) and q.requires_grad:
-        raise TypeError("quantile has no gradient for q, which is a constant; use q.detach()")
+        raise TypeError("quantile has no gradient with respect to q; use q.detach()")
     q = plain(q)
 
     def read(x: Any) -> Any:
-        # The quantile of 0, 1, 2 ... is the place, perhaps between two elements, that a method reads.
+        # The quantile of 0, 1, 2 ... is the position, possibly between two elements, that a method reads.
         place = np.asarray(np.quantile(np.arange(len(x)), q, method=method))
         below, above = np.floor(place).astype(int), np.ceil(place).astype(int)
         if place.dtype.kind != "f":
             return x[below]
-        # A single q is a constant, as any scalar; several of them are an array, in NumPy's dtype.
+        # A scalar q is a constant; several form an array with NumPy's dtype.
         share = (place - below).reshape(place.shape + (1,) * (x.ndim - 1) * bool(place.ndim))
         return x[below] + (x[above] - x[below]) * share
 
@@ -154,24 +154,24 @@ def quantile(
 
 
 def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return `quantile` with ``q`` in percent, like ``np.percentile``."""
+    """Return the quantiles for ``q`` in percent, like ``np.percentile``."""
     return quantile(a, q / 100 if isinstance(q, Tensor) else np.true_divide(q, 100), *args, **kwargs)
 
 
 def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Any:
-    """Return the largest element less the smallest, like ``np.ptp``."""
+    """Return the largest element minus the smallest, like ``np.ptp``."""
     return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
 
 
 def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
-    """Return the weighted mean over one or several axes, like ``np.average``; weights can have gradients.
+    """Return the weighted mean over one or several axes, like ``np.average``; the weights can have gradients.
 
     Raises
     ------
     ValueError
         If the weights have neither the shape of ``a`` nor that of the averaged axes.
     ZeroDivisionError
-        If weights add up to zero.
+        If weights sum to zero.
     """
     a = operand(a)
     if weights is None:
@@ -181,18 +181,18 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     if weights.shape != a.shape:
         axes = np.lib.array_utils.normalize_axis_tuple(range(a.ndim) if axis is None else axis, a.ndim)
         if weights.shape != tuple(a.shape[i] for i in axes):
-            raise ValueError(f"weights of shape {weights.shape} fit neither {a.shape} nor its axes {axes}")
+            raise ValueError(f"weights of shape {weights.shape} match neither the shape {a.shape} nor its axes {axes}")
         weights = weights.transpose(tuple(np.argsort(axes)))
         weights = broadcast_to(weights.reshape(tuple(n if i in axes else 1 for i, n in enumerate(a.shape))), a.shape)
     with step("average", a, weights, axis=axis):
         total = sum(weights, axis, keepdims=keepdims)
         if np.any(total == 0):
-            raise ZeroDivisionError("the weights add up to zero")
+            raise ZeroDivisionError("the weights sum to zero")
         y = sum(a * weights, axis, keepdims=keepdims) / total
     return (y, total) if returned else y
 
 
-# Where some elements are no numbers, or others.
+# NaN, infinities and choices.
 
 
 def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -225,7 +225,7 @@ def _extreme_number(function: Callable[..., Any], least: float) -> Callable[...,
 def nan_to_num(
     x: Any, copy: bool = True, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
-    """Put numbers where there are none, like ``np.nan_to_num``; they are constants, and carry no gradient."""
+    """Replace NaN and infinities by constants, like ``np.nan_to_num``; replaced elements have gradient 0."""
     x = operand(x)
     if x.dtype.kind not in "fc":
         return x
@@ -250,7 +250,7 @@ __all__ = [
 
 FUNCTIONS |= {getattr(np, name): globals()[name] for name in __all__}
 FUNCTIONS |= {np.multiply.reduce: prod, np.logaddexp.reduce: logsumexp}
-# NumPy 2.0 has no such names yet.
+# These are new in NumPy 2.1.
 FUNCTIONS |= {getattr(np, name, name): run for name, run in (("cumulative_sum", cumsum), ("cumulative_prod", cumprod))}
 FUNCTIONS |= {np.nansum: _of_numbers(sum), np.nanmean: _of_numbers(mean), np.nanprod: _of_numbers(prod)}
 FUNCTIONS |= {np.nanvar: _spread_of_numbers(var), np.nanstd: _spread_of_numbers(std)}

@@ -1,7 +1,7 @@
-"""NumPy's other elementwise functions: angles, logarithms and roots, remainders, choices between two operands.
+"""NumPy's other elementwise functions: trigonometry, logarithms and roots, remainders, fmax and fmin.
 
-What NumPy computes to the last digit is a primitive where a composition would lose digits, overflow or lose its
-curvature at ties; the rest is composed.
+A function is a primitive if a composition would lose accuracy, overflow or have wrong second derivatives at ties; the
+others are compositions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .elementwise import absolute, is_nan, maximum, minimum, power, sigmoid, sin
 
 
 def _continued(ufunc: Any, formula: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a forward function: NumPy's, and for complex numbers, which that does not take, a formula."""
+    """Return a forward function: NumPy's for real numbers, and a formula for complex ones, which NumPy rejects."""
     return lambda *xs: formula(*xs) if any(map(np.iscomplexobj, xs)) else ufunc(*xs)
 
 
-# Angles, and the same for the hyperbola.
+# Trigonometric and hyperbolic functions.
 
 tan = unary("tan", "tan", np.tan, ("g * (1 + y**2)", lambda g, y, x: g * (1 + y * y)))
 sinh = unary("sinh", "sinh", np.sinh, ("g * cosh(x)", lambda g, y, x: g * np.cosh(x)))
@@ -39,7 +39,7 @@ arctanh = unary("arctanh", "arctanh", np.arctanh, ("g / ((1 - x) * (1 + x))", la
 
 
 def _angle(a: Any, b: Any) -> Any:
-    """Return ``arctan2(a, b)`` of complex numbers: an arctangent, turned to where the real ones are."""
+    """Return ``arctan2(a, b)`` of complex numbers: an arctangent plus the offset that the real parts require."""
     x, y = np.real(a), np.real(b)
     steep = np.abs(x) > np.abs(y)
     turn = np.arctan2(x, y) - np.arctan(np.where(steep, -y, x) / np.where(steep, x, y))
@@ -52,7 +52,7 @@ def _shorter(x: Any, length: Any) -> Any:
 
 
 def _inverted(x: Any, a: Any, b: Any) -> Any:
-    """Return ``x / (a**2 + b**2)``, or 0 where all are 0; the squares would overflow or vanish."""
+    """Return ``x / (a**2 + b**2)``, or 0 where all are 0, without squares, which could overflow or underflow."""
     return _shorter(_shorter(x, length := hypot(a, b)), length)
 
 
@@ -66,20 +66,20 @@ arctan2 = binary("arctan2", "arctan2", _continued(np.arctan2, _angle), _BY_HEIGH
 
 
 def degrees(x: Any) -> Any:
-    """Return radians as degrees, like ``np.degrees``."""
+    """Convert radians to degrees, like ``np.degrees``."""
     return multiply(x, 180 / math.pi)
 
 
 def radians(x: Any) -> Any:
-    """Return degrees as radians, like ``np.radians``."""
+    """Convert degrees to radians, like ``np.radians``."""
     return multiply(x, math.pi / 180)
 
 
 def sinc(x: Any) -> Any:
-    """Return ``sin(pi * x) / (pi * x)``, like ``np.sinc``: 1 at 0, and right there in every derivative."""
+    """Return ``sin(pi * x) / (pi * x)``, like ``np.sinc``: 1 at 0, with correct derivatives of every order."""
     angle = multiply(x, math.pi)
     near = (angle > -0.5) & (angle < 0.5)
-    # Near 0 the quotient's derivatives are differences of large numbers; the series has none.
+    # Near 0, the quotient's derivatives are differences of large numbers; those of the series are not.
     inside, outside = where(near, angle, 0), where(near, 1, angle)
     series: Any = 1.0
     for k in range(14, 0, -2):
@@ -97,7 +97,7 @@ cbrt = unary("cbrt", "∛", _cbrt, ("g / (3 * y**2)", lambda g, y, x: g / (3 * (
 
 
 def _share(g: Any, a: Any, b: Any, scale: float = 1.0) -> Any:
-    """Return ``g * exp(a) / (exp(a) + exp(b))``; equal infinities share as any equal numbers do."""
+    """Return ``g * exp(a) / (exp(a) + exp(b))``; equal infinities are treated like other equal numbers."""
     return g * sigmoid(scale * np.where(np.isinf(a) & (a == b), 0, a - b))
 
 
@@ -126,7 +126,7 @@ def reciprocal(x: Any) -> Any:
     return divide(1.0, x)
 
 
-# Remainders: between its jumps each is a - n * b, with a whole number n.
+# Remainders: between its jumps, each is a - n * b with an integer n.
 
 _BY_DIVIDEND = "g", lambda g, y, a, b: g
 _BY_DIVISOR = "-g * rint((a - y) / b)", lambda g, y, a, b: -g * np.rint((a - y) / b)
@@ -140,13 +140,13 @@ fmod = binary("fmod", "fmod", _fmod, _BY_DIVIDEND, _BY_DIVISOR)
 
 
 def fmax(a: Any, b: Any) -> Any:
-    """Return the larger number, like ``np.fmax``: the other one beside a NaN. Ties share as in `maximum`."""
+    """Return the larger operand, like ``np.fmax``, ignoring NaN. Ties share the gradient as in `maximum`."""
     a, b = aligned(operand(a), operand(b))
     return maximum(where(is_nan(a), b, a), where(is_nan(b), a, b))
 
 
 def fmin(a: Any, b: Any) -> Any:
-    """Return the smaller number, like ``np.fmin``: the other one beside a NaN. Ties share as in `minimum`."""
+    """Return the smaller operand, like ``np.fmin``, ignoring NaN. Ties share the gradient as in `minimum`."""
     a, b = aligned(operand(a), operand(b))
     return minimum(where(is_nan(a), b, a), where(is_nan(b), a, b))
 

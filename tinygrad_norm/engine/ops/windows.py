@@ -1,4 +1,4 @@
-"""The sliding windows that convolutions are made of, and their dual: where windows overlap, cotangents add up."""
+"""Sliding windows, from which convolutions are composed, and their dual, overlap-add."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ _overlap_add = Primitive(
 
 
 def sliding_windows(x: Any, size: Sequence[int], stride: Sequence[int] | None = None) -> Any:
-    """Return every window over the last axes: shape ``(..., *counts, *size)``.
+    """Return all windows over the last axes, of shape ``(..., *counts, *size)``.
 
     Parameters
     ----------
     x : Tensor or array
         Shape ``(..., *spatial)``, one spatial axis for each entry of ``size``.
     size, stride : sequence of int
-        The windows' sides, and the steps between them (1 by default).
+        The shape of a window, and the steps between windows (1 by default).
 
     Raises
     ------
     ValueError
-        If a window is larger than its axis, or a side or step is not positive.
+        If the windows are larger than the array, or a size or step is not positive.
     """
     x, size = operand(x), tuple(size)
     stride = (1,) * len(size) if stride is None else tuple(stride)
@@ -72,7 +72,7 @@ def sliding_windows(x: Any, size: Sequence[int], stride: Sequence[int] | None = 
 
 
 def overlap_add(x: Any, shape: Sequence[int], stride: Sequence[int]) -> Any:
-    """Add windows up into an array of a shape: the transpose of `sliding_windows`."""
+    """Sum windows into an array of the given shape: the transpose of `sliding_windows`."""
     return record(_overlap_add, (operand(x),), {"shape": tuple(shape), "stride": tuple(stride)})
 
 
