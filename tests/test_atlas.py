@@ -309,7 +309,7 @@ def test_a_hostile_file_name_is_a_title(tmp_path):
 
 def test_what_an_atlas_has_not(tmp_path):
     drawing = tn.draw(leaf() * 2)
-    with pytest.raises(ValueError, match=r"not 100 of a \.html"):
+    with pytest.raises(ValueError, match=r"got 100 for a \.html"):
         drawing.save(tmp_path / "x.html", width=100)
     with pytest.raises(ValueError, match=r"\.pdf or \.html, not 'x\.htm'"):
         drawing.save(tmp_path / "x.htm")
