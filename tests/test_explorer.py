@@ -115,7 +115,7 @@ def test_errors():
         (lambda x: x[:0], [np.ones(2)], "an empty array"),
         (tn.batch_norm, [np.ones((2, 2))] * 4, "takes arrays: x, or x, weight, bias; got an array of shape"),
         (tn.batch_norm, [np.ones((2, 2)), None], r"got .*, None\. .*lambda x: tn\.batch_norm"),
-        (tn.layer_norm, [np.ones((4, 3)), 3], r"got .*, 3\. For other arguments .*lambda x: tn\.layer_norm"),
+        (tn.layer_norm, [np.ones((4, 3)), 3], r"got .*, 3\. For other arguments, .*lambda x: tn\.layer_norm"),
         (tn.group_norm, [np.ones((4, 4, 2)), 2], r"lambda x: tn\.group_norm"),
     ],
 )  # fmt: skip

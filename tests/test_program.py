@@ -110,7 +110,7 @@ HELD = {
     "an index read": (lambda x: x[int(np.argmax(x[:, 0]))] * x[0], "which the function computes outside the graph"),
     "a branch": (lambda x: x * x if x.data.sum() > 0 else x + 1, "the branches that Python took"),
     "chance": (lambda x: x * np.random.default_rng().random(3), "outside the graph"),
-    "a mask": (lambda x: x[x > 2] * 2, "which elements are chosen by x > 2"),
+    "a mask": (lambda x: x[x > 2] * 2, "the elements selected by x > 2"),
     "rounded to a digit": (lambda x: x * np.round(x, 1), "round"),
 }
 

@@ -13,7 +13,7 @@ from ..engine.autodiff import grad
 from ..engine.tensor import Tensor, slope_name, walk
 from .model import Graph
 
-# An unusual seed, so that the cotangent differs from random data: for a cotangent equal to x, dL/dx can be zero.
+# An unusual seed, so that the cotangent differs from random data: if it equals x, dL/dx can be zero.
 COTANGENT_SEED = 1502_03167
 
 

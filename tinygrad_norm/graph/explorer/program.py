@@ -198,7 +198,7 @@ class _Writer:
         if found is None:
             return self._unknown(t)
         if found.held is not None and self._depends[self._number(found.held)]:
-            self._hold(self._number(found.held), "which elements are chosen by ", found.held)
+            self._hold(self._number(found.held), "the elements selected by ", found.held)
         more: dict[str, Any] = {"name": t.name, "dtype": "float32" if t.dtype == np.float32 else None, **found.more}
         if found.op in ELEMENTWISE:
             operands = [self._fitted(number, t.shape) for number in self._operands(t, found.operands)]

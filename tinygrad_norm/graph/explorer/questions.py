@@ -46,7 +46,7 @@ def _of_routes(page: Facts) -> list[Question]:
         (
             f"How wrong would dx be if {page.were_constant}?",
             "y would be the same, but only the route through the numerator would be left. "
-            f"Here dx is then wrong by {page.wrong_by} of its length.",
+            f"Here the error is {page.wrong_by} of the length of dx.",
             at(key, "∂L/∂x", "routes", without=",".join(page.through_statistics)),
         ),
     ]  # fmt: skip

@@ -189,7 +189,7 @@ def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
 
 def _cotangent(y: Tensor, given: Array | None) -> Array:
     if given is None:
-        # An unusual seed, so that the cotangent differs from random data: for a cotangent equal to x, dL/dx can be zero.
+        # An unusual seed, so that the cotangent differs from random data: if it equals x, dL/dx can be zero.
         return np.random.default_rng(1502_03167).normal(size=y.shape).round(2)
     found: Array = np.asarray(given, np.float64)
     if found.shape != y.shape:

@@ -189,7 +189,7 @@ class _PageOfNorm:
     @property
     def own(self) -> Scene:
         norm = self.norm
-        title = "training: statistics of the batch" if norm.name == "batch_norm" else norm.title
+        title = "training: batch statistics" if norm.name == "batch_norm" else norm.title
         flows = "They are" if norm.subtracts else "It is"
         them = "them" if norm.subtracts else "it"
         text = (
