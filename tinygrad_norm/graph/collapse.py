@@ -69,8 +69,9 @@ def closing(collapse: Collapse, graph: Graph) -> Closed:
     if callable(collapse):
         return collapse
     if not isinstance(collapse, Collection):
-        kind = type(collapse).__name__
-        raise TypeError(f"collapse must be a depth, names of scopes or a function of a scope's path, not {kind}")
+        raise TypeError(
+            f"collapse must be a depth, names of scopes or a function of a scope's path, not {type(collapse).__name__}"
+        )
     names = {collapse} if isinstance(collapse, str) else set(collapse)
     if unknown := names - set(graph.scopes) - set(map(place, graph.scopes)):
         there = ", ".join(map(repr, sorted(set(graph.scopes)))) or "none"

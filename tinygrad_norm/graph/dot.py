@@ -284,7 +284,7 @@ def _tooltip(vertex: Vertex, graph: Graph) -> str:
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
     if vertex.differentiates is not None:
         source = graph.vertices[vertex.differentiates]
-        whole += f", beside {source.name or ''} {source.symbol or source.operation or ''}"
+        whole += f", differentiates {source.name or ''} {source.symbol or source.operation or ''}"
     return whole
 
 
