@@ -72,7 +72,7 @@ def test_how_wrong_constant_statistics_are(open_page):
     said = page.text_content("#panel .arithmetic")
     assert f"wrong by {100 * np.linalg.norm(wrong) / np.linalg.norm(dx):.0f} %" in said
     where = np.unravel_index(np.abs(wrong).argmax(), wrong.shape)
-    assert f"most at [{where[0]},{where[1]}]" in said
+    assert f"largest error at [{where[0]},{where[1]}]" in said
     # By hand: a route is put back, another cell chosen, and the address says so.
     page.check('[data-route="1"] input')
     assert page.evaluate("document.activeElement.parentNode.textContent") == " through μ"
