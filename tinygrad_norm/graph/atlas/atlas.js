@@ -276,7 +276,7 @@
     const inside = picture.boxes.filter((box) => !isStub(box)).length, hasStubs = inside < picture.boxes.length;
     const hasPlus = picture.boxes.some(opens), hasGradient = picture.lines.some((line) => line[KIND] !== "forward");
     const keys = [["Enter", "opens a box with a plus, like a second click"], ["Esc", "goes to the outer picture"],
-      ["Tab", "goes to the next box"], ["← ↑ → ↓", "move the picture, like dragging and the wheel"], ["+ − 0", "zoom in, out, to fit, like Ctrl and the wheel"],
+      ["Tab", "goes to the next box"], ["← ↑ → ↓", "move the picture, like dragging and the wheel"], ["+ − 0", "zoom in, out and to fit; Ctrl and the wheel also zoom"],
       ["/", "searches names"]];
     return [
       make("h2", {}, picture.name),
