@@ -120,7 +120,7 @@ def test_a_box_knows_what_the_tooltip_knows(tmp_path):
     y = tn.batch_norm(leaf("x", 2, 2), weight=leaf("γ", 2))
     _, data = atlas(tn.draw(y, backward=True, values=True, axes="n c"), tmp_path)
     scope = named(data, 0, "batch_norm")
-    assert scope["facts"]["holds"] == "11 operations"
+    assert scope["facts"]["contains"] == "11 operations"
     variance = named(data, scope["opens"], "σ²")["facts"]
     assert variance.pop("gradient norm")
     assert variance.pop("values").split() == ["0", "0"]
@@ -178,7 +178,7 @@ def test_what_is_too_long_for_a_picture_is_cut_into_parts_and_says_so(tmp_path):
         h = np.tanh(h * float(i))
     _, data = atlas(tn.draw(h, max_nodes=10_000, backward=True), tmp_path)
     assert all(len(picture["boxes"]) <= MOST_BOXES + 40 for picture in data["pictures"])
-    assert "cut into" in data["pictures"][0]["note"]
+    assert "divided into" in data["pictures"][0]["note"]
     assert boxes(data, 0)[0][LABEL][0] == "x"
     part = next(i for i, picture in enumerate(data["pictures"]) if picture["name"].startswith("part 2"))
     kinds = {box[LOOK] for box in boxes(data, part)}
@@ -309,7 +309,7 @@ def test_a_hostile_file_name_is_a_title(tmp_path):
 
 def test_what_an_atlas_has_not(tmp_path):
     drawing = tn.draw(leaf() * 2)
-    with pytest.raises(ValueError, match=r"not 100 of a \.html"):
+    with pytest.raises(ValueError, match=r"got 100 for a \.html"):
         drawing.save(tmp_path / "x.html", width=100)
     with pytest.raises(ValueError, match=r"\.pdf or \.html, not 'x\.htm'"):
         drawing.save(tmp_path / "x.htm")

@@ -288,7 +288,7 @@ def test_parameters_of_one_name_are_told_apart_as_in_the_picture():
     found = formulas(y, axes={"x": "n d", "linear.weight": "k d"}, backward=True)
     assert "mean over k" in found
     assert "Σ over n" in found
-    with pytest.raises(ValueError, match=r"'norm.weight' has 1 axes \(shape 4\), and 'k d' names 2"):
+    with pytest.raises(ValueError, match=r"'norm.weight' has 1 axes \(shape 4\), but 'k d' names 2"):
         tn.draw(y, axes={"weight": "k d"})
 
 
@@ -306,24 +306,24 @@ def test_a_parameter_is_where_the_forward_pass_uses_it():
     assert names_of_axes({"once.weight": "d k"}, [y, tn.grad(y.sum(), x, create_graph=True)])[own] == ("d", "k")
     twice = once(y) + other.sum()
     assert {v.called for v in tn.draw(twice).graph.vertices} & {"weight", "once.weight"} == {"weight"}
-    with pytest.raises(ValueError, match=r"no Tensor here is called 'once.weight'"):
+    with pytest.raises(ValueError, match=r"no Tensor is named 'once.weight'"):
         names_of_axes({"once.weight": "d k"}, [twice])
 
 
 def test_axes_that_cannot_be_meant_are_refused():
     y = attention()
     for axes, words in (
-        ({"x": "n q"}, r"'x' has 3 axes \(shape 2×3×4\), and 'n q' names 2"),
-        ({"X": "n q d"}, r"no Tensor here is called 'X'; there are 'k', 'x', 'scores', 'v', 'y'$"),
-        (["n q d", "a b c"], "'n q d' and 'a b c' name the same 3 axes"),
-        ([{"x": "n q d"}, {"x": "a b c"}], "'n q d' and 'a b c' name the same 'x'"),
+        ({"x": "n q"}, r"'x' has 3 axes \(shape 2×3×4\), but 'n q' names 2"),
+        ({"X": "n q d"}, r"no Tensor is named 'X'; the names are: 'k', 'x', 'scores', 'v', 'y'$"),
+        (["n q d", "a b c"], "'n q d' and 'a b c' both name 3 axes"),
+        ([{"x": "n q d"}, {"x": "a b c"}], "'n q d' and 'a b c' both name 'x'"),
     ):
         with pytest.raises(ValueError, match=words):
             tn.draw(y, axes=axes)
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(ValueError, match="the names are: none"):
         tn.draw(tn.tensor(1.0), axes={"x": ""})
     for axes in (3, [1], {"x": ["n"]}, {3: "n q d"}, [None], {"x": None}):
-        with pytest.raises(TypeError, match="axes is a text"):
+        with pytest.raises(TypeError, match="axes must be a string"):
             tn.draw(y, axes=axes)
 
 
@@ -361,9 +361,9 @@ def test_the_explorer_names_axes_too():
     assert "Σ over axis 2" in tn.explore(attend, q, k).html
     # What a bias is summed over, which is said on its way.
     assert '"over":"n"' in tn.explore(lambda x, b: np.tanh(x + b), q[0], q[0, 0], axes={"x": "n d"}).html
-    with pytest.raises(ValueError, match="no Tensor here is called 'r'"):
+    with pytest.raises(ValueError, match="no Tensor is named 'r'"):
         tn.explore(attend, q, k, axes={"r": "n q d"})
-    with pytest.raises(ValueError, match=r"takes arrays.*axes\. With other arguments explore a function"):
+    with pytest.raises(ValueError, match=r"takes arrays.*axes\. For other arguments, explore a function"):
         tn.explore(tn.batch_norm, q[0], axes="n d")
 
 
@@ -374,4 +374,4 @@ def test_axes_from_the_command_line(own_module, capsys, monkeypatch, tmp_path):
     assert cli.main([*command, "--axes", "x=n q d", "--axes", "k=n k d", "--axes", "n c"]) == 0
     assert "softmax over k" in (tmp_path / "out.dot").read_text(encoding="utf-8")
     assert cli.main([*command, "--axes", "z=n q d"]) == 1
-    assert "mine:f: axes: no Tensor here is called 'z'; there are 'k', 'x'" in capsys.readouterr().err
+    assert "mine:f: axes: no Tensor is named 'z'; the names are: 'k', 'x'" in capsys.readouterr().err

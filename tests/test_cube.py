@@ -221,7 +221,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         draw_norms(groups=4)
     with pytest.raises(ValueError, match="expected 4 axes"):
         draw_norms((2, 3))
-    with pytest.raises(ValueError, match="'light', 'dark', not 'sepia'"):
+    with pytest.raises(ValueError, match="'light' or 'dark', not 'sepia'"):
         tn.draw_pattern("n c -> c", (2, 3), theme="sepia")
     with pytest.raises(TypeError):
         tn.draw_pattern("n c -> c", (2.5, 3))  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ def test_the_other_norms_see_the_same_numbers(name, shape):
         return  # a norm that refuses this shape has no page
     scenes = {scene.key: scene for scene in scenes_of_norm(norm, inputs)}
     base = scenes["train"].recording
-    for scene in (scene for scene in scenes.values() if scene.group == "What shares a statistic"):
+    for scene in (scene for scene in scenes.values() if scene.group == "Norms on the same numbers"):
         assert_array_equal(scene.recording.leaves["x"].data, inputs["x"])
         assert_array_equal(scene.recording.cotangent, base.cotangent)
     constant = scenes["constant"].recording
@@ -262,7 +262,7 @@ def test_explore_names_inputs_and_knows_the_norms(bn):
     assert "γ" not in [box["name"] for box in boxes_of(alone)]
     rms = scene_data(tn.explore(tn.rms_norm, EXAMPLE["x"], EXAMPLE["γ"]))
     assert rms["title"] == "RMS normalization, step by step"
-    with pytest.raises(ValueError, match="takes arrays: x, or x, weight; not an array"):
+    with pytest.raises(ValueError, match="takes arrays: x, or x, weight; got an array"):
         tn.explore(tn.rms_norm, *EXAMPLE.values())
 
 

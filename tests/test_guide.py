@@ -122,7 +122,7 @@ def test_how_wrong_constants_are_is_the_engines_number(name, shape):
     )
     whole, held = (found[0] if isinstance(found, tuple) else found for found in (whole, held))
     percent = f"{100 * np.linalg.norm(held - whole) / np.linalg.norm(whole):.0f} %"
-    question = by(data, "how wrong")
+    question = by(data, "How wrong")
     assert percent in question["answer"]
     assert percent in by(data, "Suppose", "guide")["why"]
     cut = {int(i) - 1 for i in asked(question["show"])["without"].split(",")}
@@ -179,7 +179,7 @@ def test_the_words_of_the_refusal_are_the_errors():
 
 def test_predictions_are_right_about_the_numbers():
     """What the run says of batch norm and RMS norm, computed with the norms themselves."""
-    for name, added in (("batch_norm", "It stays"), ("rms_norm", "It changes, not by 3")):
+    for name, added in (("batch_norm", "It does not change"), ("rms_norm", "It changes, but not by 3")):
         scenes = scenes_of(name)
         data = page_data("", scenes)
         norm, recording, ids = norms()[name], scenes[0].recording, scenes[0].shares.ids
@@ -190,20 +190,20 @@ def test_predictions_are_right_about_the_numbers():
             return tn.vjp(norm.call, x, *parameters)[0], tn.vjp(norm.call, x, *parameters)[1](g)[0]
 
         moved, _ = both(x + 3 * unit)
-        assert np.allclose(moved, y) == (added == "It stays")
+        assert np.allclose(moved, y) == (added == "It does not change")
         assert not np.allclose(moved[unit] - y[unit], 3)
-        prediction = by(data, "3 is added", "guide")
+        prediction = by(data, "Add 3 to a whole", "guide")
         assert prediction["answers"][prediction["right"]] == added
         same, slope = both(x * np.where(unit, 2, 1))
         assert_allclose(same, y, atol=1e-5)
         assert_allclose(slope[unit], both(x)[1][unit] / 2, atol=1e-4)
-        prediction = by(data, "is doubled", "guide")
+        prediction = by(data, "Double a whole", "guide")
         assert prediction["answers"][prediction["right"]] == "It is halved"
         one = x.copy()
         one[1, 1] += 1
         changed = ~np.isclose(both(one)[0], y)
         assert (changed == unit).all()
-        prediction = by(data, "1 is added", "guide")
+        prediction = by(data, "Add 1 to your cell", "guide")
         assert prediction["answers"][prediction["right"]] == f"Its {norm.unit}"
 
 

@@ -214,14 +214,14 @@ def test_too_many_derivatives_or_none_are_an_error_before_they_are_computed() ->
         calls.append(x)
         return x * 1
 
-    with pytest.raises(ValueError, match=rf"{(side + 1) ** 2} derivatives.*1 to {MOST_ENTRIES}: take a smaller batch"):
+    with pytest.raises(ValueError, match=rf"{(side + 1) ** 2} derivatives.*1 to {MOST_ENTRIES}: use a smaller batch"):
         tn.draw_jacobian(fn, np.ones((side + 1, 1)))
     assert len(calls) == 1
-    with pytest.raises(ValueError, match=r"shape \(0, 3\).*an x with elements"):
+    with pytest.raises(ValueError, match=r"shape \(0, 3\).*a non-empty x"):
         tn.draw_jacobian(fn, np.ones((0, 3)))
     with pytest.raises(ValueError, match="'sample', 'feature', or None for both, not 'channel'"):
         tn.draw_jacobian(fn, np.ones(2), order="channel")
-    with pytest.raises(ValueError, match="'light', 'dark', not 'sepia'"):
+    with pytest.raises(ValueError, match="'light' or 'dark', not 'sepia'"):
         tn.draw_jacobian(fn, np.ones(2), theme="sepia")
     with pytest.raises(TypeError, match="int64"):
         tn.draw_jacobian(fn, np.ones(2, np.int64))

@@ -116,7 +116,9 @@ def test_text_that_is_too_small_for_its_frame_is_warned_of():
             x = np.tanh(x) - np.sin(x)
         return x
 
-    with pytest.warns(UserWarning, match=r"the text of this picture is \d+\.\d points high in its frame, and 7 are"):
+    with pytest.warns(
+        UserWarning, match=r"the text of this picture is \d+\.\d points high, but it needs 7 to be readable"
+    ):
         tn.draw(chain, values(3), fit="column")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

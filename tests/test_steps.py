@@ -164,8 +164,8 @@ def test_the_outermost_step_is_shown_and_opened_it_shows_what_it_is_composed_of(
 @pytest.mark.parametrize(
     ("opened", "error", "words"),
     [
-        ("softmaxx", ValueError, "no step is called 'softmaxx'; there are 'ReLU', 'cross-entropy', 'log-softmax'"),
-        (["ReLU", "b", "a"], ValueError, "called 'a', 'b'"), (1, TypeError, "names of steps, not int"),
+        ("softmaxx", ValueError, "no step is named 'softmaxx'; the names are: 'ReLU', 'cross-entropy', 'log-softmax'"),
+        (["ReLU", "b", "a"], ValueError, "named 'a', 'b'"), (1, TypeError, "names of steps, not int"),
         ("block", ValueError, "'block'"),
     ],
 )  # fmt: skip
@@ -174,7 +174,7 @@ def test_what_is_no_step_is_not_opened(opened, error, words):
         y = nn.cross_entropy(ops.relu(X), LABELS)
     with pytest.raises(error, match=words):
         tn.draw(y, open=opened)
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(ValueError, match="the names are: none"):
         tn.draw(X * 2, open="ReLU")
 
 

@@ -83,7 +83,7 @@ def test_the_guided_run_by_the_keyboard_alone(open_page, name, screen):
                 page.keyboard.press("Tab")
             page.keyboard.press("Enter")
             verdict = page.text_content(".verdict")
-            assert verdict.startswith("Right. " if chosen == each["right"] else "Not so. ")
+            assert verdict.startswith("Right. " if chosen == each["right"] else "Wrong. ")
             assert verdict in page.text_content("#status")
             assert page.text_content(".choice button:has-text('✓')") == f"✓ {answers[each['right']]}"
             fits(page)

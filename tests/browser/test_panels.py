@@ -72,7 +72,7 @@ def test_how_wrong_constant_statistics_are(open_page):
     said = page.text_content("#panel .arithmetic")
     assert f"wrong by {100 * np.linalg.norm(wrong) / np.linalg.norm(dx):.0f} %" in said
     where = np.unravel_index(np.abs(wrong).argmax(), wrong.shape)
-    assert f"most at [{where[0]},{where[1]}]" in said
+    assert f"largest error at [{where[0]},{where[1]}]" in said
     # By hand: a route is put back, another cell chosen, and the address says so.
     page.check('[data-route="1"] input')
     assert page.evaluate("document.activeElement.parentNode.textContent") == " through μ"
@@ -103,7 +103,7 @@ def test_checks_hold_and_would_not_for_a_wrong_gradient(open_page):
     x_hat = statistics_of(recording, x).x_hat.data
     rows = page.eval_on_selector_all("#panel tr", "rows => rows.map(r => [...r.children].map(c => c.textContent))")
     assert [row[0].split(" = ")[0] for row in rows] == [
-        "Σ ∂L/∂x", "Σ ∂L/∂x · x̂", "mean(x̂²)", "∂L/∂x", "∂L/∂x by nudging",
+        "Σ ∂L/∂x", "Σ ∂L/∂x · x̂", "mean(x̂²)", "∂L/∂x", "∂L/∂x by finite differences",
     ]  # fmt: skip
     printed = [float(row[1].split(" = ")[-1].replace("−", "-")) for row in rows]
     expected = [0, (dx * x_hat).sum(0)[1], (x_hat**2).mean(0)[1], dx[2, 1], dx[2, 1]]
@@ -281,7 +281,7 @@ def test_numbers_that_are_none_are_refused_in_sight(open_page):
     page.keyboard.type("abc")
     page.keyboard.press("Enter")
     assert page.get_attribute("#typing", "aria-invalid") == "true"
-    assert "no number" in page.text_content("#status")
+    assert "is not a number" in page.text_content("#status")
     page.keyboard.press("Escape")
     assert page.evaluate("state.changes.size") == 0
 

@@ -1,4 +1,4 @@
-"""Recorded steps as data, and their pictures."""
+"""Recorded computations as graphs, and pictures of them."""
 
 from .cube import draw_norms, draw_pattern
 from .drawing import Drawing, draw

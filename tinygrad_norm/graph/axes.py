@@ -1,4 +1,4 @@
-"""Names of axes: those that ``axes`` gives, and how they follow the data, so that a softmax says what it sums over."""
+"""Names of axes: parse ``axes`` and pass the names on through the graph, so that reductions can show them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Given = dict[int | str, Names]
 
 
 def axis_names(axes: Axes | None) -> Given:
-    """Return the names that ``axes`` gives to the axes of every Tensor of a rank, and to those of Tensors by name.
+    """Return the axis names in ``axes``. The keys are ranks and names of Tensors.
 
     Examples
     --------
@@ -33,27 +33,28 @@ def axis_names(axes: Axes | None) -> Given:
         for key, text in part.items() if isinstance(part, Mapping) else [("", part)]:
             if not (isinstance(key, str) and isinstance(text, str)):
                 raise TypeError(
-                    f"axes is a text as 'n c h w', a dict as {{'scores': 'n q k'}}, or several, not {axes!r}"
+                    "axes must be a string such as 'n c h w', a dict such as {'scores': 'n q k'}, or a list of them, "
+                    f"not {axes!r}"
                 )
             found = tuple(text.split())
             of, what = (key, repr(key)) if key else (len(found), f"{len(found)} axes")
             if of in names:
-                raise ValueError(f"axes: {' '.join(map(str, names[of]))!r} and {text!r} name the same {what}")
+                raise ValueError(f"axes: {' '.join(map(str, names[of]))!r} and {text!r} both name {what}")
             names[of] = found
     return names
 
 
 def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor], partial: bool = False) -> dict[Tensor, Names]:
-    """Return the names of the axes of every Tensor on the way to the outputs, None where an axis has none.
+    """Return the axis names of every Tensor that the outputs depend on. An axis without a name is None.
 
-    What a Tensor is given by its name prevails, and what follows from such names. Where that says nothing, the text for
-    its rank does, unless it says something else of other axes; and at last what follows from such texts. Where the way
-    is ``partial``, as after an error, not every Tensor of which ``axes`` speaks need be there.
+    Names given for a Tensor take precedence, then names that follow from those. An axis that is still unnamed gets the
+    names given for its rank, unless these contradict a known name, and finally names that follow from those. With
+    ``partial``, for instance after an error, Tensors named in ``axes`` may be missing.
 
     Raises
     ------
     ValueError
-        If no Tensor has a name that ``axes`` speaks of, or one has another number of axes.
+        If no Tensor has a name given in ``axes``, or if it has a different number of axes.
     """
     given = axis_names(axes)
     computed = walk(outputs)[::-1] if given else []
@@ -73,7 +74,7 @@ def names_of_axes(axes: Axes | None, outputs: Sequence[Tensor], partial: bool = 
 
 
 def over(axis: int | tuple[int, ...], names: Names = ()) -> str:
-    """Return what some axes are called; by numbers where one has no name, or shares it."""
+    """Return the names of some axes, or their numbers if the names are missing or not unique."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     met = Counter(names)
     if names and axes and all(names[i] and met[names[i]] == 1 for i in axes):
@@ -82,7 +83,7 @@ def over(axis: int | tuple[int, ...], names: Names = ()) -> str:
 
 
 def counted(node: Node, result: Tensor) -> Tensor:
-    """Return the Tensor whose axes the ``axis`` of an operation counts: its first operand, or what it joins."""
+    """Return the Tensor that ``axis`` refers to: the first operand, or the result of a concatenation or stack."""
     x = node.inputs[0]
     return x if isinstance(x, Tensor) and node.primitive.name not in ("concatenate", "stack") else result
 
@@ -93,7 +94,7 @@ def _node(t: Tensor) -> Node:
 
 
 def _own(given: Given, tensors: Iterable[Tensor], computed: list[Tensor]) -> tuple[dict[Tensor, Names], list[str]]:
-    """Return what Tensors are given by their names, and what does not fit; a parameter may be ``encoder.weight``."""
+    """Return the axis names given for Tensors by name, and error messages. Names can be paths: ``encoder.weight``."""
     uses: dict[Tensor, list[Node]] = {}
     for node in (_node(t) for t in computed if not _node(t).order):
         for x in {x for x in node.inputs if isinstance(x, Tensor)}:
@@ -108,37 +109,37 @@ def _own(given: Given, tensors: Iterable[Tensor], computed: list[Tensor]) -> tup
                 own.setdefault(t, names)
                 continue
             shape = f"{called[0]!r} has {t.ndim} axes (shape {in_words(t.shape)})"
-            misfits.append(f"{shape}, and {' '.join(map(str, names))!r} names {len(names)}")
+            misfits.append(f"{shape}, but {' '.join(map(str, names))!r} names {len(names)}")
     there = ", ".join(map(repr, met)) or "none"
     missing = (name for name in given if isinstance(name, str) and name not in met)
-    return own, misfits + [f"no Tensor here is called {name!r}; there are {there}" for name in missing]
+    return own, misfits + [f"no Tensor is named {name!r}; the names are: {there}" for name in missing]
 
 
 def _place(scope: Scope) -> str:
-    """Return where a scope is: the path of its module, or the names of the scopes around it."""
+    """Return the path of a scope's module, or else the names of the enclosing scopes."""
     modules = (s.place for s in reversed(scope.path) if isinstance(s, ModuleScope) and s.place)
     return next(modules, ".".join(s.name for s in scope.path))
 
 
 def _alike(computed: list[Tensor]) -> dict[Tensor, Tensor]:
-    """Return, of what stands in a gradient, the Tensor that has the same axes: ``x`` of ``dL/dx``."""
+    """Return, for Tensors of a gradient, the Tensor with the same axes: ``x`` for ``dL/dx``."""
     made = {_node(t): t for t in computed}
     ends: dict[Any, Tensor] = {}
     alike: dict[Tensor, Tensor] = {}
     for t in computed:
         node, source = _node(t), _node(t).differentiates
         if source is not None and node.operand is not None:
-            # A rule ends with what it is for.
+            # The last Tensor of a rule is the gradient of its operand.
             ends[source, node.operand, node.order] = t
         for x in node.inputs if source in made else ():
-            # A leaf that arrives here is the cotangent; those that the operation had have their names by now.
+            # A leaf here is the cotangent. Leaves of the forward operation already have their names.
             if isinstance(x, Tensor) and x.node is None and x.shape == made[source].shape:
                 alike[x] = made[source]
     return alike | {t: source.inputs[operand] for (source, operand, _), t in ends.items()}
 
 
 def _derived(t: Tensor, names: Mapping[Tensor, Names]) -> Names:
-    """Return what follows from the names of the operands."""
+    """Return the axis names that follow from those of the operands."""
     if t.node is None:
         return (None,) * t.ndim
     operands = [names[x] if isinstance(x, Tensor) else (None,) * np.ndim(x) for x in t.node.inputs]
@@ -146,5 +147,5 @@ def _derived(t: Tensor, names: Mapping[Tensor, Names]) -> Names:
 
 
 def _first(*several: Names) -> Names:
-    """Return the first name that each axis has."""
+    """Return the first name found for each axis."""
     return tuple(next(filter(None, names), None) for names in zip(*several, strict=True))

@@ -1,4 +1,4 @@
-"""How names of axes follow the data: the names of an operation's result, from those of its operands, where certain."""
+"""Rules for axis names: the names of an operation's result, from the names of its operands, if they are certain."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from ..engine.primitive import Node
 from .expressions import BROADCASTING
 
-# None where an axis has no name.
+# None for an axis without a name.
 Names = tuple[str | None, ...]
 
 
 def following(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Names:
-    """Return the names of the axes of what a node made, of that shape."""
+    """Return the axis names of a node's result, which has the given shape."""
     kind, forward = node.primitive.name, node.primitive.forward
     elementwise = kind in _ELEMENTWISE or (isinstance(forward, np.ufunc) and forward.signature is None)
     rule = _aligned if elementwise else _RULES.get(kind)
@@ -25,13 +25,13 @@ def following(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> 
 
 
 def _agreed(*names: str | None) -> str | None:
-    """Return the one name that an axis has in several arrays; where two differ it has none."""
+    """Return the name of an axis in several arrays, or None if they differ."""
     known = {*names} - {None}
     return known.pop() if len(known) == 1 else None
 
 
 def _aligned(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Names:
-    """Axes meet from the right; one that is repeated there, as it has size 1, says nothing."""
+    """Align axes from the right. The name of a repeated axis of size 1 is ignored."""
 
     def fitted(names: Names, old: tuple[int, ...]) -> Iterator[str | None]:
         sides = zip_longest(reversed(names), reversed(old), reversed(shape), fillvalue=None)
@@ -52,7 +52,7 @@ def _transposed(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -
 
 
 def _reshaped(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Names:
-    """An axis that keeps its size, and how many elements there are for each of its places, is the same."""
+    """Keep the names of axes whose size and stride in elements are unchanged."""
 
     def places(shape: tuple[int, ...]) -> list[tuple[int, int]]:
         return [(size, math.prod(shape[i + 1 :])) for i, size in enumerate(shape)]
@@ -62,7 +62,7 @@ def _reshaped(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> 
 
 
 def _matrices(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Names:
-    """``n q d`` @ ``n d k`` is ``n q k``; the solution x of ``a @ x = b`` has the columns of a as its rows."""
+    """``n q d`` @ ``n d k`` is ``n q k``. The rows of the solution of ``a @ x = b`` are the columns of a."""
     a, b = operands
     return (*map(_agreed, a[:-2], b[:-2]), a[-1 if node.primitive.name == "solve" else -2], b[-1])
 
@@ -73,7 +73,7 @@ def _einsum(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Na
 
 
 def _indexed(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Names:
-    """What an integer chooses from is gone, what a slice takes a part of stays, and None is a new axis."""
+    """An integer removes an axis, a slice keeps it, and None adds one."""
     axes, parts = iter(operands[0]), _for_each_axis(node.static["index"], len(operands[0]))
     if parts is None:
         return (None,) * len(shape)
@@ -90,7 +90,7 @@ def _scattered(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) ->
 
 
 def _for_each_axis(index: tuple[Any, ...], ndim: int) -> list[Any] | None:
-    """Return an index with a slice for each axis that it leaves out; None for one with arrays."""
+    """Return an index with a slice for each omitted axis, or None for an index with arrays."""
     if not all(part is None or part is Ellipsis or type(part) in (int, slice) for part in index):
         return None
     at = index.index(Ellipsis) if Ellipsis in index else len(index)
@@ -106,11 +106,11 @@ def _joined(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Na
 
 
 def _leading(node: Node, operands: Sequence[Names], shape: tuple[int, ...]) -> Names:
-    """The first axes stay what they are; what comes after them is new, or gone."""
+    """Keep the names of the first axes. Further axes are new or removed."""
     return (*operands[0], *(None,) * len(shape))[: len(shape)]
 
 
-# Beside NumPy's ufuncs.
+# In addition to NumPy's ufuncs.
 _ELEMENTWISE = BROADCASTING | frozenset({
     "rsqrt", "sigmoid", "erf", "absolute", "sign", "cbrt", "astype", "broadcast_to", "finite", "detach",
 })  # fmt: skip

@@ -1,4 +1,4 @@
-"""What boxes say, in lines."""
+"""The labels of boxes, as lines of text."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def whole_label(vertex: Vertex) -> list[str]:
 
 
 def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
-    """Return the same in few lines of few letters: ``"x̂ = • × • (8×3)"``.
+    """Return a label with few, short lines: ``"x̂ = • × • (8×3)"``.
 
-    ``terse`` leaves out what broadcasts undo, and how many operations a box holds.
+    ``terse`` omits "undoes broadcast" and the number of operations in a box.
     """
     if vertex.values:
         return whole_label(vertex)
@@ -54,11 +54,11 @@ def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
     shape = ", ".join(map(_unbroken, shapes))
     undoes = [UNDOES] if vertex.unbroadcast and not terse else []
     if name == formula.replace(" ", ""):
-        name = ""  # "x − μ" says it all
-    # A sign would stand between the name and the shape, or the number.
+        name = ""  # "x−μ = x − μ" is redundant
+    # A bare operator needs operands on both sides, a formula that begins with one needs a left operand.
     said = f"{UNNAMED} {formula} {UNNAMED}" if formula in SIGNS else formula
     said = f"{UNNAMED} {said}" if said[:1] in SIGNS else said
-    # "n = tanh" would say that n is the function.
+    # "n = tanh" would mean that n is the function.
     said = f"{said}({UNNAMED})" if said.isidentifier() and vertex.operation != "step" else said
     if not name or not formula:
         pieces = [[f"{name or said} ({shape})"]] if not undoes else []
@@ -70,13 +70,13 @@ def short_label(vertex: Vertex, letters: int, terse: bool = False) -> list[str]:
     fitting = (lines for lines in pieces if max(map(len, lines)) <= letters)
     if short := next(fitting, None):
         return short
-    # A long formula is not broken into a tower.
+    # A long formula gets longer lines rather than many short ones.
     letters = max(letters, len(formula) // MOST_LINES)
     return broken([line for part in pieces[-1] for line in wrapped(_held_together(part), letters)], letters)
 
 
 def _held_together(formula: str) -> str:
-    """Return a formula that does not break inside an index, nor between "axis" and which."""
+    """Return a formula with no-break spaces inside an index and between "axis" and its number."""
     return re.sub(r"\[[^\[\]]*\]|\bax[ei]s \d+(?:, \d+)*", lambda found: _unbroken(found[0]), formula)
 
 
@@ -93,7 +93,7 @@ def _each(vertex: Vertex) -> str:
 
 
 def _parts(vertex: Vertex, titled: Callable[[Vertex], str] | None = None) -> tuple[str, str, tuple[str, ...]]:
-    """Return the name, the formula or what stands for it, and the shapes of the results."""
+    """Return the name, the formula or the title of a step, and the shapes of the results."""
     step = f"{(titled or title_of)(vertex)} {vertex.detail}".rstrip() if vertex.operation == "step" else vertex.text
     return shortened(vertex.called), step, vertex.results or (in_words(vertex.shape),)
 
@@ -104,13 +104,13 @@ def caption_lines(caption: str, letters: int = LONGEST_NAME) -> list[str]:
 
 
 def mark_lines(marks: Sequence[str], letters: int) -> list[str]:
-    """Return the lines beside an edge: the names of what it does, each with its numbers on one line."""
+    """Return the label of an edge, in lines. An operation and its numbers stay on one line."""
     said = (" ".join((name, _unbroken(" ".join(numbers)))).strip() for name, *numbers in map(str.split, marks))
     return broken([", ".join(said)], letters)
 
 
 def broken(lines: list[str], letters: int) -> list[str]:
-    """Break lines at spaces where they are long."""
+    """Break long lines at spaces."""
     return [
         piece
         for line in lines
@@ -119,7 +119,7 @@ def broken(lines: list[str], letters: int) -> list[str]:
 
 
 def wrapped(formula: str, width: int = LONGEST_FORMULA) -> list[str]:
-    """Return the lines of a long formula: it breaks after operators and commas, so that one sees that it goes on.
+    """Break a long formula into lines, after operators and commas, so that it visibly continues.
 
     Examples
     --------
@@ -135,12 +135,12 @@ def wrapped(formula: str, width: int = LONGEST_FORMULA) -> list[str]:
 
 
 def title_of(vertex: Vertex) -> str:
-    """Return what a box for a scope or a step is called: ``block1.act: ReLU · gradient``."""
+    """Return the title of a box for a scope or a step: ``block1.act: ReLU · gradient``."""
     return shortened(title(Name(vertex.symbol or "scope", vertex.place))) + half(vertex.order)
 
 
 def _short_title(vertex: Vertex) -> str:
-    """Return only the path of a module whose gradient it is: what it does, the box of the forward pass says."""
+    """Return the title. For a module's gradient it is the path alone: the box of the forward pass has the rest."""
     title = shortened(vertex.place) + half(vertex.order) if vertex.order and vertex.place else title_of(vertex)
     return title.replace(" ·", _unbroken(" ·"))
 
@@ -150,5 +150,5 @@ def half(order: int) -> str:
 
 
 def holding(vertex: Vertex) -> str:
-    """Say how many operations a box holds: ``12 operations``."""
+    """Return the number of operations in a box, in words: ``12 operations``."""
     return f"{vertex.holds} operation{'' if vertex.holds == 1 else 's'}{' each' if vertex.times > 1 else ''}"

@@ -1,4 +1,4 @@
-"""Scopes as one box each, repeated boxes as one, and whether a picture can be laid out at all."""
+"""Collapse scopes and repeated boxes to one box each, and estimate whether a graph can be laid out in time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .text import in_words
 Closed = Callable[[tuple[str, ...]], bool]
 Collapse = int | str | Collection[str] | Closed
 
-# Layouts of more edges, or of longer ones, than these for each box that is allowed take minutes.
+# Layouts with more or longer edges per allowed box take minutes.
 EDGES_PER_BOX = 3
 ROWS_PER_BOX = 25
 MOST_DEPTHS = 10
 
 
 class Box(NamedTuple):
-    """What becomes one box: a scope, in one phase, as far as it differentiates vertices of one order."""
+    """The key of a box: a scope, the order of its vertices, and the order of the vertices that they differentiate."""
 
     order: int
     differentiated: int
@@ -32,7 +32,7 @@ class Box(NamedTuple):
 
 @dataclass
 class Content:
-    """The vertices of a box, and where what they use and make comes from and goes to."""
+    """The vertices of a box, the vertices outside that they use, and the results that are used outside."""
 
     members: list[Vertex] = field(default_factory=list)
     sources: dict[int, int] = field(default_factory=dict)
@@ -45,54 +45,56 @@ class Content:
 
 
 def closing(collapse: Collapse, graph: Graph) -> Closed:
-    """Return which scopes become one box, as a function of a scope's path of names.
+    """Return a function that tells, from the names on a scope's path, whether the scope becomes one box.
 
     Parameters
     ----------
     collapse : int, str, collection of str, or callable
-        The depth of the deepest scopes that stay open, names of scopes, or such a function.
+        The depth of the deepest open scopes, names of scopes, or such a function.
     graph : Graph
-        For the names there are.
+        The graph whose scopes can be named.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, a negative depth, or a name that no scope has.
+        If ``collapse`` is of another type, is negative, or has a name that no scope has.
     """
     if isinstance(collapse, bool):
-        raise TypeError(f"collapse is a depth, names or a function of a scope's path, not {collapse}")
+        raise TypeError(f"collapse must be a depth, names of scopes or a function of a scope's path, not {collapse}")
     if isinstance(collapse, int):
         depth = collapse
         if depth < 0:
-            raise ValueError(f"collapse is the depth of the deepest open scope, 0 or more, not {depth}")
+            raise ValueError(f"collapse must be 0 or more, the depth of the deepest open scopes, not {depth}")
         return lambda path: len(path) > depth
     if callable(collapse):
         return collapse
     if not isinstance(collapse, Collection):
-        raise TypeError(f"collapse is a depth, names or a function of a scope's path, not {type(collapse).__name__}")
+        raise TypeError(
+            f"collapse must be a depth, names of scopes or a function of a scope's path, not {type(collapse).__name__}"
+        )
     names = {collapse} if isinstance(collapse, str) else set(collapse)
     if unknown := names - set(graph.scopes) - set(map(place, graph.scopes)):
         there = ", ".join(map(repr, sorted(set(graph.scopes)))) or "none"
-        raise ValueError(f"collapse: no scope is called {', '.join(map(repr, sorted(unknown)))}; there are {there}")
+        raise ValueError(f"collapse: no scope is named {', '.join(map(repr, sorted(unknown)))}; the names are: {there}")
     return lambda path: path[-1] in names or place(path[-1]) in names
 
 
 def collapsed(graph: Graph, closed: Closed, repeat: bool = False) -> Graph:
-    """Return the graph with every closed scope as one box; its forward and its backward part are two.
+    """Return the graph with every closed scope as one box for its forward part and one for its backward part.
 
     Parameters
     ----------
     graph : Graph
     closed : callable
-        ``closed(("encoder", "block"))`` says whether the scope with this path of names is one box.
+        ``closed(("encoder", "block"))`` tells whether the scope with this path becomes one box.
     repeat : bool
-        Show boxes that hold the same operations and follow each other in a chain as one, with their number.
+        Show a chain of boxes with the same operations as one box, with their number.
 
     Notes
     -----
-    The result can be laid out, as no path leads from a box back into it: scopes for which that is not so, as they were
-    entered in turns, stay open. Parameters that only one box uses are in it. Edges into a box are one for each Tensor.
-    The sum of a leaf's contributions, as a weight has that many boxes share, is one vertex with many operands.
+    The result has no cycles. Scopes that were entered alternately, so that their boxes would form a cycle, stay open.
+    Parameters that only one box uses are inside it. A box has one incoming edge for each Tensor. If several boxes
+    contribute to the gradient of a leaf, such as a shared weight, the sum is one vertex with many operands.
     """
     graph = _with_sums_joined(graph)
     box_of = boxes_of(graph, closed)
@@ -105,7 +107,7 @@ def collapsed(graph: Graph, closed: Closed, repeat: bool = False) -> Graph:
 
 
 def _with_sums_joined(graph: Graph) -> Graph:
-    """Join the additions that sum the contributions to one leaf."""
+    """Merge the additions that sum the contributions to one leaf."""
     users = graph.outputs_of()
     into: dict[int, int] = {}
     for v in reversed(graph.vertices):
@@ -124,7 +126,7 @@ def _with_sums_joined(graph: Graph) -> Graph:
 
 
 def boxes_of(graph: Graph, closed: Closed) -> dict[int, Box]:
-    """Return, for each vertex in a closed scope, the outermost of these."""
+    """Return, for each vertex in a closed scope, the box of the outermost closed scope."""
     outermost: dict[tuple[int, ...], int | None] = {}
 
     def of(path: tuple[int, ...]) -> int | None:
@@ -142,9 +144,9 @@ def boxes_of(graph: Graph, closed: Closed) -> dict[int, Box]:
 
 
 def with_inputs_outside(graph: Graph, box_of: dict[int, Box], staying: Collection[int] = ()) -> Graph:
-    """Take out seeds and, where a box would have no input, leaves that are data, or no parameters, or all of them.
+    """Move seeds out of their boxes and, if a box would have no input, its data, or other leaves, or its parameters.
 
-    Leaves that stay are no inputs, as the constants of a step.
+    Leaves in ``staying`` are not inputs, for instance the constants of a step.
     """
     fed = {box_of[e.target] for e in graph.edges if e.target in box_of and box_of.get(e.source) != box_of[e.target]}
     outside: list[Vertex] = []
@@ -167,9 +169,9 @@ def with_inputs_outside(graph: Graph, box_of: dict[int, Box], staying: Collectio
 
 
 def without_cycles(graph: Graph, box_of: dict[int, Box]) -> tuple[list[int], list[int]]:
-    """Return the item that each vertex is part of, and the items in order; open boxes that lead back to themselves."""
+    """Return each vertex's item, and the items in topological order. Boxes on cycles are opened."""
     while True:
-        # An item, a box or a vertex, has the number of its first vertex.
+        # An item is a box or a single vertex. Its number is that of its first vertex.
         heads: dict[Box, int] = {}
         items = [heads.setdefault(box_of[v.id], v.id) if v.id in box_of else v.id for v in graph.vertices]
         pairs = {(items[e.source], items[e.target]) for e in graph.edges} - {(i, i) for i in heads.values()}
@@ -183,7 +185,7 @@ def without_cycles(graph: Graph, box_of: dict[int, Box]) -> tuple[list[int], lis
 
 
 def in_order(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return the items in topological order, small numbers first; those on and behind cycles are left out."""
+    """Return the items in topological order, small numbers first. Items on cycles or after them are omitted."""
     waiting = dict.fromkeys(items, 0)
     after: dict[int, list[int]] = {}
     for a, b in pairs:
@@ -202,7 +204,7 @@ def in_order(items: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[int
 
 
 def contents_of(graph: Graph, items: Sequence[int], box_of: Mapping[int, Box]) -> dict[int, Content]:
-    """Describe every box so that two with equal ``inside`` hold the same operations, connected in the same way."""
+    """Describe every box. Boxes with equal ``inside`` hold the same operations, connected in the same way."""
     contents: dict[int, Content] = {}
     place: dict[int, int] = {}
     into = graph.inputs_of()
@@ -230,7 +232,7 @@ def contents_of(graph: Graph, items: Sequence[int], box_of: Mapping[int, Box]) -
 
 
 def _runs(graph: Graph, items: list[int], order: list[int], contents: Mapping[int, Content]) -> dict[int, int]:
-    """Return, for each box that repeats the one before it, the first of the run."""
+    """Return, for each box that repeats the previous one, the first box of the run."""
     users: dict[int, set[int]] = {item: set() for item in contents}
     sources: dict[int, set[int]] = {item: set() for item in contents}
     for e in graph.edges:
@@ -243,7 +245,7 @@ def _runs(graph: Graph, items: list[int], order: list[int], contents: Mapping[in
     for a in order:
         if a not in contents or a in shown:
             continue
-        # Both may use what both share, as a weight, and add to what both add to, as its gradient.
+        # Both may use the same vertices, such as a weight, and add to the same sums, such as its gradient.
         following = [
             b
             for b in users[a]
@@ -270,7 +272,7 @@ def contracted(
     box_of: Mapping[int, Box],
     as_vertex: Callable[[Graph, Content, Box, int], Vertex],
 ) -> Graph:
-    """Return the graph with each box as the vertex that is made of its content."""
+    """Return the graph with each box replaced by one vertex."""
     pairs = {(items[e.source], items[e.target]) for e in graph.edges}
     order = in_order(set(items), {(a, b) for a, b in pairs if a != b})
     new = {item: i for i, item in enumerate(order)}
@@ -303,7 +305,7 @@ def contracted(
                 continue
             arriving[b] = operand + 1
         else:
-            # Equal boxes that are drawn once have one edge to what they all lead to.
+            # Repeated boxes, drawn once, have one edge to a common target.
             key = (a, b, None if together.get(a, 1) > 1 else -1 - e.operand)
         edges[key] = replace(e, source=new[a], target=new[b], operand=operand)
     return Graph(
@@ -315,7 +317,7 @@ def contracted(
 
 
 def scope_as_vertex(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
-    """Return a box as a vertex: the scope's name, how much it holds, the shapes of its inputs and outputs."""
+    """Return the vertex for a box, with the scope's name, its size, and the shapes of its inputs and outputs."""
     members = {v.id: v for v in content.members}
     asked = [i for i in graph.outputs if i in members]
     results = [members[i] for i in content.results or asked] or content.members[-1:]
@@ -344,23 +346,23 @@ def _shapes(vertices: Iterable[Vertex]) -> str:
     return ", ".join(shapes) if len(shapes) <= 3 else f"{len(shapes)} tensors"
 
 
-# What can be laid out.
+# Limits of the layout.
 
 
 def too_much(graph: Graph, max_nodes: int) -> str | None:
-    """Say why a layout of the graph would take too long, or return None."""
+    """Return the reason why a layout of the graph would take too long, or None."""
     if len(graph.vertices) > max_nodes:
         return f"{len(graph.vertices)} boxes, more than max_nodes={max_nodes}"
     if len(graph.edges) > EDGES_PER_BOX * max_nodes:
         return f"{len(graph.edges)} edges, more than {EDGES_PER_BOX} × max_nodes={max_nodes}"
     rows = _rows_passed(graph)
     if rows > ROWS_PER_BOX * max_nodes:
-        return f"edges that pass {rows} rows of boxes, more than {ROWS_PER_BOX} × max_nodes={max_nodes}"
+        return f"edges that span {rows} rows of boxes, more than {ROWS_PER_BOX} × max_nodes={max_nodes}"
     return None
 
 
 def _rows_passed(graph: Graph) -> int:
-    """Estimate how many rows the edges span together, which is what a layered layout spends its time on."""
+    """Estimate how many rows the edges span in total, which dominates the time of a layered layout."""
     above: dict[int, list[int]] = {v.id: [] for v in graph.vertices}
     below: dict[int, list[int]] = {v.id: [] for v in graph.vertices}
     for e in graph.edges:
@@ -369,25 +371,25 @@ def _rows_passed(graph: Graph) -> int:
             upper, lower = (e.target, e.source) if orders[0] else (e.source, e.target)
             above[lower].append(upper)
             below[upper].append(lower)
-    # The gradient runs upwards.
+    # Gradients are drawn upwards.
     downwards = sorted(below, key=lambda i: -i if graph.vertices[i].order else i)
     row: dict[int, int] = {}
     for i in downwards:
         row[i] = 1 + max((row[j] for j in above[i]), default=-1)
     for i in reversed(downwards):
-        # A layout makes edges short: a weight stands above its use.
+        # Layouts keep edges short: a weight is placed just above its use.
         if below[i] and len(above[i]) <= len(below[i]):
             row[i] = min(row[j] for j in below[i]) - 1
     return sum(abs(row[e.source] - row[e.target]) for e in graph.edges)
 
 
 def depths(graph: Graph, max_nodes: int) -> list[int]:
-    """Return depths at which the scopes of a graph can be collapsed to at most so many boxes, deepest first."""
+    """Return the depths at which collapsing leaves at most ``max_nodes`` boxes, deepest first."""
     deepest = max((len(v.scope) for v in graph.vertices), default=0)
     found = []
     for depth in range(deepest - 1, -1, -1):
         boxes = {(v.order, v.scope[depth]) if len(v.scope) > depth else v.id for v in graph.vertices}
         if len(boxes) <= max_nodes:
             found.append(depth)
-    # Of very many, as a recursion makes, a few are tried.
+    # If there are very many, for instance from a recursion, only a few are tried.
     return found[:: 1 + len(found) // MOST_DEPTHS]

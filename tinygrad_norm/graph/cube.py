@@ -1,4 +1,4 @@
-"""draw_pattern: which values share one mean and one variance, as cells of a cube."""
+"""draw_pattern: the values that share one mean and one variance, as cells of a cube."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..engine.operators import Array
 from ..norm.pattern import ELLIPSIS, Fitted, Pattern, parse
 from .picture import Box, Lines, Picture, Point, Polygon, Segment, Shape, Text, Theme, side_by_side, theme_of
 
-# How many cells a side shows; the third stands for all the remaining axes, so it shows more, and flatter ones.
+# The largest number of cells along each side. The third side combines all remaining axes, so its cells may be flatter.
 MOST_CELLS = (8, 8, 16)
 CELL, FLATTEST = 26.0, 8.0
 LINE = 19.0
 GAP = 28.0
-# The width of a letter of the legend, more or less.
+# The approximate width of a letter of the legend.
 LETTER = 7.5
-LEGEND = "Dotted cells share one mean and variance; strong lines separate such groups."
+LEGEND = "Dotted cells share one mean and variance. Thick lines separate the groups."
 
 CLASSIC = {
     "Batch Norm": "n c h w -> c",
@@ -31,25 +31,25 @@ CLASSIC = {
     "Instance Norm": "n c h w -> n c",
     "Group Norm": "n (g c) h w -> n g",
 }
-"""The four norms of the figure that everybody knows, Wu and He (2018), figure 2."""
+"""The four norms of Wu and He (2018), figure 2."""
 
 
 def draw_pattern(pattern: str, shape: Sequence[int], *, theme: str = "light", **axis_lengths: int) -> Picture:
     """Draw which values of an input share one mean and one variance.
 
-    The input is a cube of cells: its first axis runs to the right, its second to the left, and all others run down as
-    one. Those that share the first mean are coloured and dotted; strong lines separate the others by what they share.
-    An input of two axes is a sheet, of one a row. Of long axes the first cells are shown, and the picture says so.
+    The input is a cube of cells: its first axis runs to the right, its second to the left, and all others, combined
+    into one, run down. Cells that share the first mean are coloured and dotted. Thick lines separate the groups. An
+    input with two axes is a rectangle, with one axis a row. Long axes are cut, and the caption says so.
 
     Parameters
     ----------
     pattern : str
-        As in `normalize`: ``"n (g c) h w -> n g"``.
+        A pattern as in `normalize`: ``"n (g c) h w -> n g"``.
     shape : sequence of int
-        Of the input.
+        The shape of the input.
     theme : {"light", "dark"}
     **axis_lengths : int
-        Sizes of axes in parentheses, as ``g=2``.
+        The sizes of axes in parentheses, such as ``g=2``.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def draw_pattern(pattern: str, shape: Sequence[int], *, theme: str = "light", **
     Raises
     ------
     ValueError
-        If the pattern is malformed or does not fit, the shape has an axis of size 0, or there is no such theme.
+        If the pattern is malformed or does not fit the shape, an axis has size 0, or the theme is unknown.
 
     Notes
     -----
-    After Wu and He, Group Normalization (2018), figure 2. In the SVG each cell says in ``data-cell`` where it is, as
-    ``"n,c,rest"``, and in ``data-group`` which mean it has a share in, counted from 0.
+    After Wu and He, Group Normalization (2018), figure 2. In the SVG each cell has its position in ``data-cell``, such
+    as ``"n,c,rest"``, and the number of its mean, from 0, in ``data-group``.
 
     Examples
     --------
@@ -81,16 +81,16 @@ def draw_pattern(pattern: str, shape: Sequence[int], *, theme: str = "light", **
 def draw_norms(
     shape: Sequence[int] = (6, 6, 4, 4), *, groups: int = 2, columns: int = 4, theme: str = "light"
 ) -> Picture:
-    """Draw batch, layer, instance and group norm side by side: the same input, and what each shares.
+    """Draw batch, layer, instance and group norm side by side, with the values that share a mean in each.
 
     Parameters
     ----------
     shape : four ints
         Samples, channels, height, width.
     groups : int
-        Into how many group norm divides the channels.
+        The number of groups in group norm.
     columns : int
-        How many stand beside each other: fewer for a narrow page.
+        The number of pictures in a row. Choose fewer for a narrow page.
     theme : {"light", "dark"}
 
     Returns
@@ -100,7 +100,7 @@ def draw_norms(
     Raises
     ------
     ValueError
-        If the shape has not four axes, one of them has size 0, or ``groups`` does not divide the channels.
+        If the shape does not have four axes, an axis has size 0, or ``groups`` does not divide the channels.
 
     Examples
     --------
@@ -117,18 +117,18 @@ def draw_norms(
 
 @dataclass(frozen=True)
 class Block:
-    """An input as a block of cells with three sides: its first axis, its second, and all the others as one.
+    """An input as a block of cells with three sides: the first axis, the second, and all others combined.
 
     Attributes
     ----------
     pattern : Pattern
     fitted : Fitted
     ndim : int
-        Of the input. Sides that it does not have are one cell long.
+        The number of axes of the input. Missing sides are one cell long.
     names : tuple of str
-        Of each side, as ``"h × w"``.
+        The name of each side, such as ``"h × w"``.
     sizes, shown : tuple of int
-        Of each side, and how many cells of it are drawn.
+        The size of each side, and the number of its cells that are drawn.
     """
 
     pattern: Pattern
@@ -140,44 +140,44 @@ class Block:
 
     @classmethod
     def of(cls, text: str, shape: Sequence[int], lengths: dict[str, int]) -> Block:
-        """Lay out an input of a shape as a pattern sees it."""
+        """Return the block for an input of a given shape and a pattern."""
         pattern, shape = parse(text), tuple(map(operator.index, shape))
         fitted = pattern.fit(shape, lengths)
         if 0 in shape:
             raise ValueError(f"shape {shape} has an axis of size 0, so there are no cells to draw")
         terms = _terms(pattern, len(shape))
-        # Several axes behind one "..." are named once.
+        # Several axes that one "..." stands for are named once.
         names = [" × ".join(dict.fromkeys(chain(*side))) for side in (terms[:1], terms[1:2], terms[2:])]
         sizes = tuple(math.prod(side) for side in (shape[:1], shape[1:2], shape[2:]))
         return cls(pattern, fitted, len(shape), tuple(names), sizes, tuple(map(min, sizes, MOST_CELLS)))
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A name and a size for each side that the input has, as ``"h × w = 16"``."""
+        """The name and size of each side that the input has, such as ``"h × w = 16"``."""
         return tuple(f"{name} = {size}" for name, size in zip(self.names, self.sizes, strict=True) if name)
 
     @property
     def omission(self) -> str:
-        """What is not drawn, in words; empty if all is."""
+        """The part that is drawn, in words. Empty if all cells are drawn."""
         sides = zip(self.names, self.sizes, self.shown, strict=True)
         few = [f"{part} of {size} {name}" for name, size, part in sides if part < size]
         return f"shown: {', '.join(few)}" if few else ""
 
     @property
     def caption(self) -> tuple[str, ...]:
-        """What is shared, and how many values share it, in words."""
+        """The statistics that are shared, the number of values that share them, and the omission."""
         means = self.fitted.number_of_means
         lines = (self.pattern.sharing, f"{self.fitted.shares}; {means} mean{'s' if means > 1 else ''}", self.omission)
         return tuple(filter(None, lines))
 
     @property
     def means(self) -> tuple[int, ...]:
-        """The sizes of the axes that are kept, behind one more: there is a mean for each of their combinations."""
+        """The shape of the means, with a leading axis of size 1."""
         return 1, *(size for i, size in enumerate(self.fitted.shape) if i not in self.fitted.axes)
 
     def groups(self, cells: Array) -> Array:
-        """Return, for cells given by their places along the sides, the number of the mean that each has a share in."""
-        # The axis of size 1 in front is there for inputs without axes, and for patterns that keep none.
+        """Return the number of each cell's mean. Cells are given by their positions along the sides."""
+        # The leading axis of size 1 is for inputs without axes and patterns that keep none.
         places = np.unravel_index(np.ravel_multi_index(tuple(cells), self.sizes), (1, *self.fitted.shape))
         kept = [place for i, place in enumerate(places) if i - 1 not in self.fitted.axes]
         numbers: Array = np.ravel_multi_index(kept, self.means)
@@ -185,13 +185,13 @@ class Block:
 
 
 def _terms(pattern: Pattern, ndim: int) -> list[tuple[str, ...]]:
-    """Return the names that each axis of the input is split into."""
+    """Return, for each axis of the input, the names that it is split into."""
     behind_dots = ndim - len(pattern.input_axes) + 1
     return [term for term in pattern.input_axes for _ in range(behind_dots if term == (ELLIPSIS,) else 1)]
 
 
 class _Edge(NamedTuple):
-    """Where the label of a side stands: beside a point of the block, given in parts of its sides."""
+    """The position of a side's label: a point of the block, in fractions of its sides, and an offset."""
 
     place: tuple[float, float, float]
     offset: Point
@@ -200,16 +200,16 @@ class _Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class _View:
-    """How a block is seen.
+    """The projection of a block onto the page.
 
     Attributes
     ----------
     steps : three Points
-        Where one cell along each side leads on the sheet.
+        The displacement on the page for one cell along each side.
     faces : pairs of int
-        The two sides that each visible face lies along, brightest face first.
+        The two sides that span each visible face, brightest face first.
     edges : tuple of _Edge
-        One for each side.
+        The position of each side's label.
     """
 
     steps: tuple[Point, Point, Point]
@@ -232,29 +232,29 @@ class _View:
         return cls(((right, -up), (-right, -up), (0, down)), ((0, 1), (1, 2), (0, 2)), edges)
 
     def at(self, place: Sequence[float]) -> Point:
-        """Where a place along the three sides is seen."""
+        """Return the point on the page for a position along the three sides."""
         x, y = (sum(p * step[i] for p, step in zip(place, self.steps, strict=True)) for i in (0, 1))
         return x, y
 
 
 @dataclass(frozen=True)
 class _Face:
-    """A face that is seen: the group of each of its cells, and the points between them.
+    """A visible face: the group of each cell, and the corners of the cells.
 
     Attributes
     ----------
     cells : array of int, shape (3, rows, columns)
-        The place of each cell along the three sides.
+        The position of each cell along the three sides.
     groups : array of int, shape (rows, columns)
-        The mean that it has a share in.
+        The number of each cell's mean.
     points : list of lists of Points
-        One more than cells each way.
+        The corners of the cells, one more than cells in each direction.
     tints : array of int, shape (rows, columns)
-        0 or 1: neighbouring groups differ, unless two axes of the pattern change at once.
+        0 or 1, different for neighbouring groups unless two axes of the pattern change at once.
     shade : int
-        Which of the colours for faces it takes.
+        The index of the face in the theme's colours.
     folded : bool
-        Whether the next faces begin at its first row and column.
+        Whether other faces adjoin its first row and column.
     """
 
     cells: Array
@@ -277,30 +277,30 @@ class _Face:
         return cls(cells, groups, points, tints, shade, len(view.faces) > 1)
 
     def quads(self) -> Iterator[tuple[tuple[int, int], tuple[Point, ...]]]:
-        """Each cell's index and the four points around it."""
+        """Yield each cell's index and its four corners."""
         for i, j in np.ndindex(self.groups.shape):
             upper, lower = self.points[i : i + 2]
             yield (i, j), (upper[j], upper[j + 1], lower[j + 1], lower[j])
 
     def polygons(self, look: Theme) -> Iterator[Polygon]:
-        """The cells."""
+        """Yield a polygon for each cell."""
         for (i, j), quad in self.quads():
             group, cell = int(self.groups[i, j]), ",".join(map(str, self.cells[:, i, j]))
             fill = look.marked[self.shade] if group == 0 else look.cell[self.shade][self.tints[i, j]]
             yield Polygon(quad, fill, f"cell {cell}: mean {group}", (("cell", cell), ("group", str(group))))
 
     def dots(self) -> Iterator[Segment]:
-        """A dot in each cell of the first group: a line so short that its round ends make one."""
+        """Yield a dot for each cell of the first group: a short line whose round ends make a dot."""
         for index, (_, (x, y), _, (z, w)) in self.quads():
             if self.groups[index] == 0:
                 middle = (x + z) / 2, (y + w) / 2
                 yield (middle[0] - 0.2, middle[1]), (middle[0] + 0.2, middle[1])
 
     def borders(self) -> Iterator[tuple[bool, Segment]]:
-        """Each line around a cell, and whether what is on its two sides belongs to one group."""
+        """Yield each line between cells, and whether the cells on its two sides belong to one group."""
         around = np.pad(self.groups, 1, constant_values=-1)
         if self.folded:
-            # Here the cells go on around an edge of the cube.
+            # The cells continue across an edge of the cube.
             around[0], around[:, 0] = around[1], around[:, 1]
         for i, row in enumerate(self.points):
             for j, point in enumerate(row):
@@ -311,7 +311,7 @@ class _Face:
 
 
 def _block(block: Block, look: Theme) -> list[Shape]:
-    """Draw a block with its labels; its first corner is at the origin."""
+    """Draw a block with its labels. The first corner is at the origin."""
     view = _View.of(block)
     faces = [_Face.of(block, view, shade) for shade in range(len(view.faces))]
     borders = [border for face in faces for border in face.borders()]
@@ -326,7 +326,7 @@ def _block(block: Block, look: Theme) -> list[Shape]:
 
 
 def _panel(block: Block, headings: Sequence[str], look: Theme) -> list[Shape]:
-    """Draw a block below its headings and above its caption."""
+    """Draw a block with its headings above and its caption below."""
     shapes = _block(block, look)
     box, middle = Box.around(shapes), Box.around([s for s in shapes if isinstance(s, Polygon)]).middle
     for i, heading in enumerate(reversed(headings)):
@@ -338,7 +338,7 @@ def _panel(block: Block, headings: Sequence[str], look: Theme) -> list[Shape]:
 
 
 def _sheet(panels: Sequence[tuple[Block, Sequence[str]]], title: str, look: Theme, columns: int = 4) -> Picture:
-    """Draw blocks in rows, each block with its headings, and below them how to read them."""
+    """Draw blocks in rows, each with its headings, and the legend below."""
     shapes: list[Shape] = []
     for i in range(0, len(panels), columns):
         row = side_by_side([_panel(block, headings, look) for block, headings in panels[i : i + columns]], GAP)

@@ -1,4 +1,4 @@
-"""Numbers as pictures show them: to 3 digits, small arrays as rows whose columns align."""
+"""Numbers in pictures: 3 significant digits, and small arrays in aligned columns."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from ..engine.operators import Array
 
-# Of a small array every element is shown, in at most six rows and columns.
+# A small array is shown element by element, in at most six rows and columns.
 MOST_ELEMENTS = 12
 MOST_IN_LINE = 6
-# Between numbers in columns, and around each row of them: in every font, and never collapsed.
+# The space between and around the numbers of a row. Every font has it, and it is never collapsed.
 SPACE = "\u00a0"
 
 
 def number(value: Any) -> str:
-    """Return a number to 3 digits; the sign of zero is not shown."""
+    """Return a number with 3 significant digits, and zero without a sign."""
     return f"{value:.3g}" if value else "0"
 
 
 def in_digits(array: Array) -> str:
-    """Return an array as rows of numbers whose columns align at the point, a larger one as its extremes and mean.
+    """Return an array as rows of numbers aligned at the decimal point. A large array becomes its extremes and mean.
 
-    Rows begin and end with a no-break space, as no other line of a box does. Of an empty array nothing is shown.
+    Rows begin and end with a no-break space, unlike all other lines of a box. An empty array gives "".
 
     Examples
     --------
@@ -48,7 +48,7 @@ def in_digits(array: Array) -> str:
 
 
 def _at_the_point(column: Sequence[str]) -> list[str]:
-    """Return numbers as texts of equal length, aligned where their whole part ends."""
+    """Return numbers as texts of equal length, aligned at the decimal point."""
     ends = [len(whole[0]) if (whole := re.match(r"-?\d+", text)) else len(text) for text in column]
     left = max(ends)
     lines = [SPACE * (left - end) + text for end, text in zip(ends, column, strict=True)]

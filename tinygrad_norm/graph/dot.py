@@ -1,4 +1,4 @@
-"""From a Graph to DOT text. Every label goes through `escaped`, every node id is opaque."""
+"""Convert a Graph to DOT text. All labels are escaped, and node ids contain no names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .text import LONGEST_NAME, escaped, shortened
 
 FONT_SIZE = 13
 
-# Unlimited, the network simplex takes minutes where edges run past many rows of boxes; small pictures stay as they are.
+# Without a limit the network simplex takes minutes if edges span many rows of boxes. Small pictures do not change.
 LAYOUT_LIMIT = {"nslimit": "5"}
 
 
 class Look(NamedTuple):
-    """The colours of a kind of box, line or cluster; ``fill`` is what its text stands on."""
+    """The colours of a kind of box, line or cluster. ``fill`` is the background of its text."""
 
     fill: str
     line: str
@@ -28,10 +28,10 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours that keep their contrast: text 4.5 to 1 on what is beneath it, lines 3 to 1 on the background.
+    """The colours of a picture. The contrast is at least 4.5 for text and 3 for lines.
 
-    No colour is the only sign of anything: leaves are rounded, what belongs to a gradient is dashed, in a gradient of a
-    gradient with heavy lines, and what it borrows from the forward pass is dotted.
+    Nothing is shown by colour alone: leaves are rounded, gradients are dashed, gradients of gradients have heavy
+    lines, and values that a gradient takes from the forward pass have dotted lines.
     """
 
     background: str
@@ -49,7 +49,7 @@ class Theme:
     higher_cluster: Look
 
     def of_order(self, what: str, order: int) -> Look:
-        """Return the look of boxes (``""``), of an ``"_edge"`` or a ``"_cluster"``, by the order of differentiation."""
+        """Return the look of boxes (``""``), edges (``"_edge"``) or clusters (``"_cluster"``) of an order."""
         return getattr(self, ("forward", "backward", "higher")[min(order, 2)] + what)  # type: ignore[no-any-return]
 
 
@@ -87,29 +87,29 @@ THEMES = {"light": LIGHT, "dark": DARK}
 
 
 def theme_called(name: str) -> Theme:
-    """Return the theme of a name, or raise a ValueError that says which there are."""
+    """Return a theme by its name. An unknown name raises a ValueError."""
     if name not in THEMES:
-        raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {name!r}")
+        raise ValueError(f"theme must be {' or '.join(map(repr, THEMES))}, not {name!r}")
     return THEMES[name]
 
 
 @dataclass(frozen=True)
 class Mount:
-    """How a picture that fits a frame differs: labels in lines of some length, and where everything is.
+    """The layout of a picture in a frame: the line lengths of labels, and the positions of all parts.
 
     Attributes
     ----------
     letters : mapping
-        How many letters a line of a box has at most, if there is a space to break it at, by the vertex's number.
+        The longest line of each box, by vertex id. Lines break at spaces only.
     terse : bool
-        Broadcasts are not marked: shapes tell of them, and double frames of what undoes them. How many operations a box
-        holds is not said.
+        Omit "broadcast" and "undoes broadcast", which shapes and double frames show, and the numbers of operations in
+        boxes.
     title_letters, caption_letters, mark_letters : int
-        How many letters a line of a cluster's label, of the caption and beside an edge has at most.
+        The longest line of a cluster's label, of the caption and of an edge's label.
     rows : mapping
-        The row that each vertex stands in, by its number: a scope has a cluster in each.
+        The row of each vertex, by its id. A scope has a cluster in each row.
     attributes : mapping
-        More attributes of boxes, edges and clusters by their id or name; those of the graph have the key "".
+        Further attributes of boxes, edges and clusters, by id or name. The key "" is for the graph.
     """
 
     letters: Mapping[int, int]
@@ -124,16 +124,16 @@ class Mount:
 def to_dot(
     graph: Graph, rankdir: str = "TB", theme: Theme = LIGHT, caption: str = "", mount: Mount | None = None
 ) -> str:
-    """Return the DOT text of a graph: deterministic, one node for each vertex, one edge for each operand.
+    """Return the DOT text of a graph, with one node for each vertex and one edge for each operand.
 
-    ``rankdir`` is the direction of the forward pass: "TB" from top to bottom, "LR" from left to right. The caption
-    stands below the picture. With a mount it is closely set, and placed where the mount says.
+    The text is deterministic. ``rankdir`` is the direction of the forward pass: "TB" from top to bottom, "LR" from left
+    to right. The caption is below the picture. A mount sets the positions and reduces the margins.
     """
     import graphviz
 
     close = mount is not None
     placed = mount.attributes if mount else {}
-    # Without a blank line above it, a caption stands close below what is drawn to fit; one with nothing in it ends
+    # A blank line keeps the caption of a fitted picture at a distance. It holds a space, since an empty line crashes
     # Graphviz as WebAssembly.
     lines = [*[" "] * close, *map(escaped, caption_lines(caption, mount.caption_letters if mount else LONGEST_NAME))]
     below = {"label": graphviz.nohtml("\\n".join(lines)), "labelloc": "b"} if caption else {}
@@ -174,7 +174,7 @@ def to_dot(
 
 
 def legend(graph: Graph) -> str:
-    """Return what the lines mean, where a gradient was differentiated again: then they are of three kinds."""
+    """Return the meaning of the line styles if a gradient was differentiated again, or else ""."""
     highest = max((vertex.order for vertex in graph.vertices), default=0)
     if highest < 2:
         return ""
@@ -187,13 +187,13 @@ def _unmarked(edge: Edge) -> Edge:
 
 
 def _tie_halves(dot: Any, graph: Graph) -> None:
-    """Put the first vertex of every gradient rule beside the vertex that it differentiates."""
+    """Place the first vertex of every gradient rule beside the vertex that it differentiates."""
     for differentiated, vertex in ties(graph):
         dot.body.append(f"\t{{rank=same; n{differentiated}; n{vertex}}}\n")
 
 
 def ties(graph: Graph) -> list[tuple[int, int]]:
-    """Return each vertex that is differentiated, with the first vertex of the rule for it."""
+    """Return pairs of a differentiated vertex and the first vertex of its rule."""
     first: dict[tuple[int, int], int] = {}
     for vertex in graph.vertices:
         if vertex.order and vertex.differentiates is not None:
@@ -202,7 +202,7 @@ def ties(graph: Graph) -> list[tuple[int, int]]:
 
 
 def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> None:
-    """Write vertices inside the clusters of their scopes; forward and backward parts of a scope are two clusters."""
+    """Write vertices inside the clusters of their scopes. Each scope has a forward and a backward cluster."""
     import graphviz
 
     tree: dict[Any, Any] = {}
@@ -241,7 +241,7 @@ def _add_clusters(dot: Any, graph: Graph, theme: Theme, mount: Mount | None) -> 
 
 
 def _heavy(order: int) -> dict[str, str]:
-    """Return the width of the lines of a gradient of a gradient."""
+    """Return the line width for a gradient of a gradient."""
     return {"penwidth": "2.4"} if order > 1 else {}
 
 
@@ -258,7 +258,7 @@ def _add_vertex(dot: Any, vertex: Vertex, graph: Graph, theme: Theme, mount: Mou
         extra["peripheries"] = "2"
     extra |= _heavy(vertex.order)
     if (vertex.values or "").startswith(SPACE):
-        extra["fontname"] = "Courier"  # as wide as the rows of numbers will be
+        extra["fontname"] = "Courier"  # as wide as the final monospaced font
     if vertex.refused:
         look, extra = theme.backward, {"shape": "octagon", "penwidth": "3"}
     label = short_label(vertex, mount.letters[vertex.id], mount.terse) if mount else whole_label(vertex)
@@ -284,7 +284,7 @@ def _tooltip(vertex: Vertex, graph: Graph) -> str:
     whole = f"{vertex.name or ''} {vertex.operation or 'leaf'} {vertex.shape} {vertex.dtype}"
     if vertex.differentiates is not None:
         source = graph.vertices[vertex.differentiates]
-        whole += f", beside {source.name or ''} {source.symbol or source.operation or ''}"
+        whole += f", differentiates {source.name or ''} {source.symbol or source.operation or ''}"
     return whole
 
 
@@ -305,11 +305,11 @@ def _add_edge(
         lines = mark_lines(marks, mount.mark_letters) if mount else [f"  {', '.join(marks)}  "]
         attributes["label"] = graphviz.nohtml("\\n".join(lines))
     if lent:
-        # A value that the gradient borrows from the forward pass.
+        # A value of the forward pass that the gradient uses.
         look = theme.lent_edge
         attributes |= {"constraint": "false", "style": "dotted", "penwidth": "1.8", "arrowsize": "0.6"}
     elif target.order:
-        # The backward half runs upwards beside the forward one.
+        # The gradient runs upwards beside the forward pass.
         look, tail, head = theme.of_order("_edge", target.order), head, tail
         attributes |= {"dir": "back", "style": "dashed"} | _heavy(target.order)
     else:

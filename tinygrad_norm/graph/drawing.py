@@ -1,4 +1,4 @@
-"""draw: a picture of a recorded step."""
+"""draw: a picture of a recorded computation."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _serial = count().__next__
 
 
 class Drawing:
-    """A picture of a graph, made when it is asked for.
+    """A picture of a graph, rendered on request.
 
     Attributes
     ----------
     graph : Graph
-        What it shows, as data.
+        The graph that is shown, as data.
     source : str
-        As DOT text, the same for the same graph.
+        The picture as DOT text. Equal graphs have equal text.
     caption : str
-        What stands below it: whether it was collapsed to be small enough, and what the lines of a second order mean.
+        The text below the picture: which scopes were collapsed to fit, and the line styles of second derivatives.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Drawing:
         self.graph = graph = written(graph)
         self.caption = caption
         self.source = to_dot(graph, rankdir, colours, caption, mount)
-        # With nothing collapsed, and the caption that it would have: what an atlas is made of.
+        # The graph with nothing collapsed, and its caption, for the atlas.
         self._whole, self._said = whole or (graph, caption)
 
     def svg(self, prefix: str = "") -> str:
@@ -70,42 +70,42 @@ class Drawing:
         Parameters
         ----------
         prefix : str
-            Put before every id in it, so that several pictures can stand in one page.
+            Put before every id, so that one page can hold several pictures.
 
         Raises
         ------
         RenderError
-            If it cannot be laid out.
+            If the graph cannot be laid out.
         ValueError
-            If the prefix is not made of letters, digits, ``-`` and ``_``, a letter first.
+            If the prefix does not start with a letter, or has other characters than letters, digits, ``-`` and ``_``.
         """
         if prefix and not re.fullmatch(r"[A-Za-z][\w-]*", prefix, re.ASCII):
-            raise ValueError(f"prefix is made of letters, digits, - and _, a letter first, not {prefix!r}")
+            raise ValueError(f"prefix must be a letter followed by letters, digits, - or _, not {prefix!r}")
         return prefixed(exact(with_fonts(render(self.source).decode())), prefix)
 
     def save(self, path: str | os.PathLike[str], width: float | None = None) -> Path:
         """Write the picture to a file ending in .svg, .pdf, .png, .dot or .html, and return its path.
 
-        A PDF has one page, exactly the picture, with its fonts in it. PDF and PNG are made by typst, which the extra
-        ``print`` installs, or else by Graphviz's `dot`.
+        A PDF has one page of the size of the picture, with embedded fonts. PDF and PNG are made with typst, which the
+        extra ``print`` installs, or else with Graphviz's `dot`.
 
-        HTML is an atlas: one page, which needs no network, with a picture of every scope and every named step, to walk
-        through and to search, whatever was collapsed here. Its title is the name of the file, and its colours are light
-        or dark as its reader's system is.
+        HTML is an atlas: one self-contained page with a picture of every scope and every named step, to navigate and to
+        search. It shows the whole graph even if this picture is collapsed. Its title is the name of the file. Its
+        colours follow the light or dark mode of the reader's system.
 
         Parameters
         ----------
         path : str or path
         width : float, optional
-            In points, of which 72 are an inch; the height goes with it. The picture's own width if not given. A PNG has
-            192 pixels an inch. An atlas has no width, nor has DOT.
+            The width in points, of which 72 are an inch. The height is scaled along. Default: the picture's own width.
+            A PNG has 192 pixels per inch. Not for .html and .dot.
 
         Raises
         ------
         RenderError
-            For .png and .pdf where neither typst nor `dot` is installed.
+            If neither typst nor `dot` is installed, for .png and .pdf.
         ValueError
-            For another ending, a width that is not positive, or a width of a .dot or an .html.
+            If the ending is another one, the width is not positive, or a width is given for .dot or .html.
 
         Examples
         --------
@@ -118,10 +118,10 @@ class Drawing:
         path = Path(path)
         kind = path.suffix.removeprefix(".").lower()
         if kind not in ("dot", "html", *FORMATS):
-            raise ValueError(f"a drawing is saved as .dot, .svg, .png, .pdf or .html, not {path.name!r}")
+            raise ValueError(f"a drawing must be saved as .dot, .svg, .png, .pdf or .html, not {path.name!r}")
         if width is not None and (kind in ("dot", "html") or not width > 0):
             raise ValueError(
-                f"width is a positive number of points, of an .svg, .png or .pdf, not {width!r} of a .{kind}"
+                f"width must be a positive number of points, for .svg, .png or .pdf; got {width!r} for a .{kind} file"
             )
         path.write_bytes(self._file(kind, path.stem, width))
         return path
@@ -158,71 +158,71 @@ def draw(
     theme: str = "light",
     max_nodes: int = 400,
 ) -> Drawing:
-    """Draw the recorded step that led to the outputs.
+    """Draw the recorded computation of the outputs.
 
-    Each operation is a box with its formula and the name and shape of its result; each operand is an edge, so ``x * x``
-    has two. Scopes are clusters. Named steps, as softmax, ReLU, a loss or a convolution, are one box, and
-    modules a cluster or a box with their path in the network, as "block1.norm". Broadcasts are boxes, too: their
-    gradient is the sum, in a double frame, that appears beside them.
+    Each operation is a box with its formula and the name and shape of its result. Each operand is an edge, so ``x * x``
+    has two. Scopes are clusters. A named step, such as softmax, ReLU, a loss or a convolution, is one box. A module is
+    a cluster or a box with its path in the network, such as "block1.norm". A broadcast is a box, too. Its gradient is
+    the sum beside it, in a double frame.
 
     Parameters
     ----------
     *outputs : Tensors, or a function and its inputs
-        A Tensor that was not recorded is a single box. A function, or a module, is run on the inputs that follow it:
-        floating arrays become Tensors that require gradients and have the names of its parameters. Comparisons,
-        indices and what needs no gradient are then recorded, too.
+        A Tensor that was not recorded is a single box. A function, or a module, is run on the inputs that follow it.
+        Floating-point arrays become Tensors that require gradients and are named after the function's parameters.
+        Comparisons, indices and other operations without a gradient are then recorded, too.
     backward : bool
-        Draw the gradient as well, as it is recorded under ``create_graph``: it runs upwards, dashed, in a colour of its
-        own, each operation beside the one it differentiates.
+        Draw the gradient as well, as recorded with ``create_graph``. It runs upwards, with dashed lines and another
+        colour. Each of its operations is beside the one that it differentiates.
     cotangents : sequence of arrays, optional
-        ``dL/dy`` for each output, for ``backward``; drawn from a fixed seed if not given.
+        ``dL/dy`` for each output, if ``backward``. Default: random, with a fixed seed.
     values : bool
-        Write dtypes and values into the boxes: each element of a small array, else its extremes and mean; with
-        ``backward`` also the length of each gradient.
+        Show dtypes and values: all elements of a small array, or the extremes and the mean of a large one. With
+        ``backward``, also show the norm of each gradient.
     detail : {"full", "slide"}, optional
-        "slide" runs from left to right and folds reshapes, broadcasts, transposes and casts into marks on their edges.
-        Without it, "full", and with ``fit`` "slide".
+        "slide" runs from left to right and shows reshapes, broadcasts, transposes and casts as labels of edges.
+        Default: "slide" with ``fit``, "full" without.
     fit : {"slide", "screen", "page", "column"} or (width, height), optional
         Lay the picture out for a frame, given in points or by name: a slide of 1280 x 720 pixels, a screen of 1440 x
-        810, a page of 6.5 x 9 inches, a column of 3.5 inches that is at most 1.4 times as high. It is as wide as the
-        frame and at most as high. Its direction, how it is cut into rows, how labels break and whether lines say
-        "broadcast" are chosen so that its text is large: 14 pixels on a slide, 7 points on paper. Where that is more
-        than fits, scopes are collapsed, no more than needed, and the caption says which; unless ``collapse`` or
+        810, a page of 6.5 x 9 inches, a column of 3.5 inches that is at most 1.4 times as high. The picture is as wide
+        as the frame and at most as high. Its direction, rows and line breaks, and whether edges are labelled
+        "broadcast", are chosen to make the text large: 14 pixels on a slide, 7 points on paper. If the graph is too
+        large for that, as few scopes as possible are collapsed, and the caption names them, unless ``collapse`` or
         ``repeat`` is given.
     collapse : int, str, collection of str, or callable, optional
-        Which scopes become one box that says how many operations it holds: those deeper than a depth (with 0 every
-        outermost scope, with 1 every scope inside one), those of some names, or those for which a function of the path
-        of names, as ``("encoder", "block")``, is true. Modules are also called by their path. Parameters that only one
-        box uses are in it.
+        The scopes that become one box with their number of operations: scopes deeper than a depth (0 collapses every
+        outermost scope, 1 every scope inside one), scopes with given names, or scopes for which a function of the
+        path, such as ``("encoder", "block")``, is true. A module can also be named by its path. Parameters that only
+        one box uses are inside it.
     open : bool, str or collection of str
-        Which named steps are shown as the operations they are composed of: all, those of some names, as "softmax", or
-        those at some path. A step in another one shows when that one is open.
+        The named steps that are shown as their operations: all, or steps with given names, such as "softmax", or paths.
+        A step inside another one is shown if the outer one is open.
     repeat : bool
-        Show a chain of boxes that hold the same operations once, with its length: "block × 12"; and so a sequence of
-        boxes that follows itself, in a frame. Without ``collapse`` the outermost scopes become boxes.
+        Show a chain of boxes with the same operations once, with its length: "block × 12". A repeated sequence of
+        boxes is shown once, in a frame. Without ``collapse`` the outermost scopes become boxes.
     axes : str, mapping of str to str, or several, optional
-        Names of axes, by rank as ``"n c h w"`` or by Tensor as ``{"x": "n d", "scores": "n q k"}``, or a list of both.
-        Names follow the data, into the gradient too, and what reductions run over is said in them: "Σ over k".
+        Names of axes, by rank, such as ``"n c h w"``, or by Tensor, such as ``{"x": "n d", "scores": "n q k"}``, or a
+        list of both. Names are passed on through the graph and its gradient. Reductions show them: "Σ over k".
     theme : {"light", "dark"}
     max_nodes : int
-        Where there would be more boxes than that, or three times as many edges, or edges past 25 times as many
-        rows of boxes, scopes are collapsed, no more than needed, and the picture says so: layouts of large graphs take
-        minutes.
+        The largest number of boxes. There can be three times as many edges, and they can span 25 times as many rows of
+        boxes. A larger graph, whose layout would take minutes, is drawn with as few scopes collapsed as possible, and
+        the caption says so.
 
     Returns
     -------
     Drawing
-        With ``.source``, ``.svg()`` and ``.save("x.pdf")``; notebooks show it. An error that a given function raises
-        has it, too, as ``.drawing``: what was recorded until then, without a gradient, and the operation that failed
-        with the shapes that it refused.
+        With ``.source``, ``.svg()`` and ``.save("x.pdf")``; notebooks show it. If the given function raises an
+        exception, the exception has a drawing as ``.drawing``: what was recorded until then, without a gradient, and
+        the operation that failed, with the shapes of its operands.
 
     Raises
     ------
     TypeError
-        If an output is not a Tensor, or ``cotangents``, ``open``, ``axes`` or ``max_nodes`` is of another type.
+        If an output is not a Tensor, or ``cotangents``, ``open``, ``axes`` or ``max_nodes`` has another type.
     ValueError
-        If there are no outputs, too many boxes or edges even so, or an argument is not one of those above; if
-        ``backward`` has nothing to differentiate.
+        If there are no outputs, there are too many boxes or edges even with all scopes collapsed, an argument is not
+        one of the above, or ``backward`` has nothing to differentiate.
 
     Examples
     --------
@@ -242,11 +242,11 @@ def draw(
     frame = None if fit is None else frame_of(fit)
     detail = detail or ("full" if frame is None else "slide")
     if detail not in ("full", "slide"):
-        raise ValueError(f"detail is 'full' or 'slide', not {detail!r}")
+        raise ValueError(f"detail must be 'full' or 'slide', not {detail!r}")
     if cotangents is not None and not backward:
-        raise ValueError("cotangents are for backward=True")
+        raise ValueError("cotangents need backward=True")
     if not isinstance(max_nodes, int):
-        raise TypeError(f"max_nodes is an int, not {max_nodes!r}")
+        raise TypeError(f"max_nodes must be an int, not {max_nodes!r}")
 
     output: str | None = None
 
@@ -256,7 +256,7 @@ def draw(
 
     def drawing(graph: Graph, collapse: Collapse | None, repeat: bool, *said: str) -> Drawing:
         said = (*said, legend(graph))
-        # In an atlas everything opens, named steps too.
+        # In an atlas everything can be opened, including named steps.
         whole = view(apart(graph, lambda step: False)), _lines(*said)
         graph = stepped(graph, opening(open, graph))
         chosen = collapse is not None or repeat
@@ -277,17 +277,17 @@ def draw(
         def failed(error: Exception, same: Exception, trail: Trail) -> None:
             refused = refusal(same, trail)
             graph = trace(*without_consumers(trail), values=values, axes=axes, refusal=refused, partial=True)
-            # A scope that is to be one box may not have been reached.
+            # The function may have failed before it reached a scope in `collapse`.
             for how in ((collapse, repeat), (None, False)):
                 with suppress(ValueError):
                     error.drawing = drawing(graph, *how, in_lines(error))  # type: ignore[attr-defined]
-                    error.add_note("The picture of what ran until then is in .drawing of this exception.")
+                    error.add_note("The attribute .drawing of this exception is a picture of what ran until then.")
                     return
 
         outputs = tuple(run(outputs[0], outputs[1:], failed))
     for y in outputs:
         if not isinstance(y, Tensor):
-            raise TypeError(f"draw takes Tensors, not {type(y).__name__}, or a function and its inputs")
+            raise TypeError(f"draw expects Tensors, or a function and its inputs, got {type(y).__name__}")
     recorded, lengths = outputs, None
     if backward:
         leaves = leaves_of(outputs)
@@ -299,16 +299,16 @@ def draw(
 
 
 _ADVICE = (
-    "draw a smaller step, put its parts in scopes (with tn.scope(...)) and choose which of them become one box with "
-    "collapse=, use detail='slide', or raise max_nodes if you can wait for the layout, or want an .html, which has a "
-    "picture for each part"
+    "draw less of the computation, or put its parts in scopes (with tn.scope(...)) and collapse some of them to one "
+    "box each with collapse=, or use detail='slide', or raise max_nodes if you can wait for the layout or want an "
+    ".html, which has a picture for each part"
 )
 
 
 def _small(text: float, readable: float) -> str:
     return (
-        f"the text of this picture is {text:.1f} points high in its frame, and {readable:g} are readable: put parts of "
-        "the step in scopes (with tn.scope(...)), which become one box each where they do not fit, or draw less of it"
+        f"the text of this picture is {text:.1f} points high, but it needs {readable:g} to be readable: put parts of "
+        "the computation in scopes (with tn.scope(...)), so that they can be collapsed to fit, or draw less of it"
     )
 
 
@@ -317,7 +317,7 @@ def _lines(*said: str) -> str:
 
 
 def _all(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) -> Graph:
-    """Return all of a graph that was collapsed as asked for."""
+    """Return the view of a graph that the caller has collapsed. Raise a ValueError if it is too large."""
     shown = view(graph)
     if reason := too_much(shown, max_nodes):
         raise ValueError(f"the collapsed graph has {reason}: {_ADVICE}")
@@ -325,19 +325,19 @@ def _all(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) -> Graph:
 
 
 def _collapsed(graph: Graph, collapse: Collapse, repeat: bool) -> Graph:
-    """Return the graph with scopes as one box each; an operation that failed stands outside of them, to be seen."""
+    """Return the graph with collapsed scopes. An operation that failed stays outside of them, so that it is visible."""
     vertices = tuple(replace(v, scope=()) if v.refused else v for v in graph.vertices)
     return collapsed(replace(graph, vertices=vertices), closing(collapse, graph), repeat)
 
 
 def _small_enough(graph: Graph, view: Callable[[Graph], Graph], max_nodes: int) -> tuple[Graph, str]:
-    """Return what to show of a graph, with no more scopes collapsed than needed, and a caption that says which."""
+    """Return the view of a graph with as few scopes collapsed as needed, and a caption with the depth."""
     shown = view(graph)
     reason = too_much(shown, max_nodes)
     if reason is None:
         return shown, ""
     operations = sum(v.operation is not None for v in graph.vertices)
-    # Repeats are shown once only where nothing else helps, as then the picture is no longer the whole.
+    # Repeats are merged only as a last resort, since the picture is no longer complete then.
     ways = [*((depth, False) for depth in depths(graph, max_nodes)), (0, True)] if graph.scopes else []
     for depth, repeat in ways:
         smaller = view(_collapsed(graph, depth, repeat))

@@ -1,4 +1,4 @@
-"""The norms that the command line draws by name: their inputs, and how they are called."""
+"""The norms that the command line draws by name, with example inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..norm.functional import batch_norm, group_norm, instance_norm, layer_norm,
 
 
 class Example(NamedTuple):
-    """A norm as it is drawn: the shape of x, unless given, which of its axes γ and β have, and the call."""
+    """An example of a norm: the default shape of x, the axes of x that γ and β have, the parameters, and the call."""
 
     shape: tuple[int, ...]
     affine: slice
@@ -30,7 +30,7 @@ AXES = ("n c", "n c l", "n c h w", "n c d h w")
 
 
 def axes_of(norm: str, shape: Sequence[int]) -> list[str]:
-    """Return the axis names of the input, and of the groups that group_norm makes of its channels.
+    """Return the axis names of the input and, for group_norm, of the input split into groups.
 
     Examples
     --------

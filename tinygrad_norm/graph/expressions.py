@@ -1,4 +1,4 @@
-"""What an operation computes, as an expression of its operands, and how a picture writes it."""
+"""Operations as expressions of their operands, and their formulas in pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..engine.tensor import Tensor
 from .formulas import Formula, number, operation
 from .text import in_words
 
-# What repeats its operands by itself, so that a broadcast before it goes without saying.
+# Operations that broadcast their operands, so that a broadcast before them need not be shown.
 BROADCASTING = frozenset({
     "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "hypot", "arctan2", "logaddexp",
     "logaddexp2", "remainder", "fmod", "where", "clip", "equal", "not_equal", "less", "less_equal", "greater",
@@ -28,28 +28,28 @@ OPEN_BOUNDS = {"lower": -math.inf, "upper": math.inf}
 
 
 def name_of_data(dtype: Any) -> str:
-    """Return what an array without a name is called."""
+    """Return a name for an array that has none."""
     return {"b": "mask", "i": "index", "u": "index"}.get(np.dtype(dtype).kind, "data")
 
 
 @dataclass(frozen=True)
 class Operand:
-    """Stands in an expression for what arrives on the edge of that number."""
+    """A placeholder in an expression for the value of an incoming edge."""
 
     position: int
 
 
 @dataclass(frozen=True)
 class Expression:
-    """An operation on operands: places for what arrives, constants, or expressions themselves.
+    """An operation on placeholders, constants or other expressions.
 
     Attributes
     ----------
     kind, symbol : str
-        The primitive's name, and its sign.
+        The primitive's name and symbol.
     operands : tuple of Operands, Expressions, numbers and None
     words : mapping
-        The static parameters, as `formulas.operation` takes them.
+        The static parameters, in the form that `formulas.operation` takes.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Expression:
     words: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def leaves(self) -> Iterator[int]:
-        """Yield the positions of the operands in it, each as often as it stands there."""
+        """Yield the positions of all placeholders, with repetitions."""
         for x in self.operands:
             if isinstance(x, Operand):
                 yield x.position
@@ -66,7 +66,7 @@ class Expression:
                 yield from x.leaves()
 
     def with_operands(self, of: Callable[[int], Operand | Expression]) -> Expression:
-        """Return the expression with something else in each operand's place."""
+        """Return the expression with its placeholders replaced."""
 
         def changed(x: Any) -> Any:
             return of(x.position) if isinstance(x, Operand) else x.with_operands(of) if isinstance(x, Expression) else x
@@ -74,13 +74,13 @@ class Expression:
         return replace(self, operands=tuple(map(changed, self.operands)))
 
     def formula(self, called: Callable[[int], Formula]) -> Formula:
-        """Return the formula, with what the operands are called."""
+        """Return the formula, given the names of the operands."""
         return operation(self.kind, [_written(x, called) for x in self.operands], self.words, self.symbol)
 
     def tidied(self) -> Expression:
-        """Return the same with the numbers of a product in front and equal factors as powers, ``−½ × g × y³``.
+        """Return a simplified expression: products have numbers first and equal factors as powers, ``−½ × g × y³``.
 
-        A matrix that is transposed twice is the matrix, and what differs from itself is not a number.
+        Transposing a matrix twice is removed, and ``x != x`` becomes ``isnan(x)``.
         """
         if self.kind != "multiply":
             return replace(self, operands=tuple(map(_tidied, self.operands)))
@@ -124,15 +124,15 @@ def _written(x: Any, called: Callable[[int], Formula]) -> Formula:
 
 
 def expression(node: Node, shape: Sequence[int], over: Callable[[Any], str]) -> tuple[Expression, list[Any]]:
-    """Return what a node computes, and what arrives at each place: Tensors, and the arrays that it computes with.
+    """Return the expression of a node, and the Tensors and arrays for its placeholders.
 
     Parameters
     ----------
     node : Node
     shape : sequence of int
-        Of what it made.
+        The shape of the result.
     over : callable
-        ``over(axis)`` puts one axis of the first operand, or several, into words.
+        ``over(axis)`` returns the names of one or several axes of the first operand.
     """
     arriving: list[Any] = []
 
@@ -148,7 +148,7 @@ def expression(node: Node, shape: Sequence[int], over: Callable[[Any], str]) -> 
         bounds = OPEN_BOUNDS.values()
         operands[1:] = [bound if x is None else x for x, bound in zip(operands[1:], bounds, strict=True)]
     if "index" in static:
-        # Positions in it count the operands; arrays in it are operands, too.
+        # Arrays in the index are operands, too. The index refers to them by position.
         index: list[int | str] = []
         for part in static["index"]:
             if isinstance(part, np.ndarray):
@@ -170,7 +170,7 @@ def expression(node: Node, shape: Sequence[int], over: Callable[[Any], str]) -> 
 
 
 def _part(part: Any) -> int | str:
-    """Return a part of an index in words, or as the position of an operand."""
+    """Return a part of an index as text, or as the position of an operand."""
     if type(part) is Place:
         return 1 + part
     if isinstance(part, slice):
@@ -180,13 +180,13 @@ def _part(part: Any) -> int | str:
 
 
 def order_in_words(axes: Sequence[int]) -> str:
-    """Return the order of axes after a transposition; nothing if it swaps the last two, as of a matrix."""
+    """Return the order of axes after a transposition, or "" if it swaps the last two, as for a matrix."""
     n = len(axes)
     return "" if [*axes] == [*range(n - 2), n - 1, n - 2] else " ".join(map(str, axes)) or "none"
 
 
 def _pairs(pairs: Any) -> str:
-    """Return what stands before and after each axis: ``1+2, 0+0``; or one number for all."""
+    """Return the padding before and after each axis, ``1+2, 0+0``, or a single number if all are equal."""
     if len(numbers := np.unique(pairs)) == 1:
         return number(numbers[0]).text
     return ", ".join(f"{number(before).text}+{number(after).text}" for before, after in pairs)

@@ -1,4 +1,4 @@
-"""fit: a picture for a frame, as a slide or a column. Layouts are tried, and the best of them is kept."""
+"""fit: lay a picture out for a frame, such as a slide or a column. Several layouts are tried, and the best is kept."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .rows import in_bands, in_rows
 from .sheet import Path, Placed, Sheet, extent, measured
 
 PAD = 4.0
-# The width of a letter, more or less, at this size of the text.
+# The approximate width of a letter at this font size.
 LETTER = 0.6 * FONT_SIZE
-# How many letters a line of a box has: few where boxes crowd beside each other, else one of these.
+# Line lengths of boxes to try. In ranks with CROWDED boxes or more, lines can be as short as the first.
 LETTERS = (8, 13, 17, 21, 26)
 CROWDED = 3
-# Lines enter a scope from its side, or from above, where its label must leave them room.
+# Edges enter a scope from the side, or from above, where its label must leave them room.
 TITLE_LETTERS = {"LR": 80, "TB": 14}
 MARK_LETTERS = {"LR": 20, "TB": 12}
 MOST_ROWS = 7
 MOST_TRIED = 12
 MOST_ALIKE = 3
-# Boxes, with what is around them, take at least so many squares as high as the text.
+# The smallest area of a box with its surroundings, in squares of the height of the text.
 SQUARES = 32
 
 
 class Frame(NamedTuple):
-    """A frame, in points: its text is ``readable`` from some size on, and is not set larger than ``largest``."""
+    """A frame, in points, with the smallest ``readable`` and the ``largest`` size of its text."""
 
     width: float
     height: float
@@ -42,12 +42,12 @@ class Frame(NamedTuple):
 
     @property
     def letters(self) -> int:
-        """How many letters a line of readable text has that runs from side to side."""
+        """The number of readable letters in a line as wide as the frame."""
         return int(self.width / self.readable * FONT_SIZE / LETTER)
 
     @property
     def most_boxes(self) -> float:
-        """How many boxes could be readable, if the layout wasted nothing."""
+        """An upper bound on the number of readable boxes."""
         return self.width * self.height / self.readable**2 / SQUARES
 
 
@@ -61,27 +61,28 @@ FRAMES = {
 
 
 def frame_of(fit: Any) -> Frame:
-    """Return the frame that ``fit`` asks for.
+    """Return the frame for the argument ``fit``.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no name of one, and no pair of positive numbers.
+        If ``fit`` is neither the name of a frame nor a pair of positive numbers.
     """
     if isinstance(fit, str):
         if fit not in FRAMES:
-            raise ValueError(f"fit is one of {', '.join(map(repr, FRAMES))} or (width, height) in points, not {fit!r}")
+            names = ", ".join(map(repr, FRAMES))
+            raise ValueError(f"fit must be one of {names} or (width, height) in points, not {fit!r}")
         return FRAMES[fit]
     if not (isinstance(fit, tuple | list) and len(fit) == 2 and all(isinstance(n, int | float) for n in fit)):
-        raise TypeError(f"fit is the name of a frame or (width, height) in points, not {fit!r}")
+        raise TypeError(f"fit must be the name of a frame or (width, height) in points, not {fit!r}")
     width, height = fit
     if not (0 < width < math.inf and 0 < height < math.inf):
-        raise ValueError(f"fit: a frame has a positive width and height in points, not {fit!r}")
+        raise ValueError(f"fit must have a positive width and height in points, not {fit!r}")
     return Frame(width, height, 7, 12)
 
 
 class Picture(NamedTuple):
-    """A layout in a frame: how good it is, how large its text is in points, and what makes it."""
+    """A layout in a frame: its quality, the size of its text in points, and the arguments that produce it."""
 
     quality: float
     text: float
@@ -94,13 +95,13 @@ class Picture(NamedTuple):
 def in_frame(
     graph: Graph, view: Callable[[Graph], Graph], frame: Frame, theme: Theme, whole: bool, said: str = ""
 ) -> tuple[Graph, Picture]:
-    """Return what is shown of a graph in a frame, and its picture; scopes are collapsed, as few as make it readable.
+    """Return the view of a graph for a frame, and its layout. As few scopes are collapsed as make it readable.
 
     Parameters
     ----------
     graph : Graph
     view : callable
-        Folds a graph, as the slide view does.
+        Maps a graph to its view, such as the slide view.
     frame : Frame
     theme : Theme
     whole : bool
@@ -116,7 +117,7 @@ def in_frame(
 
     def good(i: int) -> bool:
         closed, caption = ways[i]
-        # Last of all, repeats are shown once.
+        # The last way also merges repeats.
         last = i == len(ways) - 1
         shown = view(graph if closed is None else collapsed(graph, closed, repeat=last))
         if len(shown.vertices) > frame.most_boxes and not last:
@@ -125,16 +126,16 @@ def in_frame(
         tried[i] = shown, picture
         return picture.text >= frame.readable and picture.faults <= (CROSSED if closed is None else 0)
 
-    # The first that is good, the whole with one label crossed at most; where none is, the best of those tried.
+    # Take the first good way, where the whole graph may have one crossed label, or else the best way tried.
     first = 0 if good(0) else bisect_left(range(len(ways)), True, lo=1, hi=len(ways) - 1, key=good)
     found = first in tried or good(first)
     return tried[first] if found else max(tried.values(), key=lambda made: made[1].quality)
 
 
 def closings(graph: Graph) -> list[tuple[Closed, str]]:
-    """Return ways to close scopes, one name more in each, deep ones first, and what the picture says of them.
+    """Return ways to collapse scopes, each with one more name, deepest first, and the caption for each.
 
-    Of one depth, those go first that hold the most, as the parameters of layers go with them.
+    At the same depth the largest scopes are collapsed first, since the parameters of their layers disappear with them.
     """
     order: dict[str, tuple[int, int]] = {}
     for v in graph.vertices:
@@ -159,7 +160,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def fitted(graph: Graph, frame: Frame, theme: Theme, caption: str = "") -> Picture:
-    """Return the best layout of a graph in a frame; broadcasts are left unmarked only where that helps."""
+    """Return the best layout of a graph in a frame. Broadcasts are left unmarked only if that helps."""
     best: Picture | None = None
     for terse in (False, True):
         for way in _ways(graph, frame, theme, terse, caption):
@@ -173,7 +174,7 @@ def fitted(graph: Graph, frame: Frame, theme: Theme, caption: str = "") -> Pictu
 
 
 class Way(NamedTuple):
-    """A way to lay a graph out, and what it would come to if rows could be cut anywhere."""
+    """A way to lay a graph out. ``promise`` is its quality if rows could be cut anywhere."""
 
     promise: float
     letters: Mapping[int, int]
@@ -205,7 +206,7 @@ def _ways(graph: Graph, frame: Frame, theme: Theme, terse: bool, caption: str) -
 
 
 class _Sheets:
-    """What a graph's boxes measure with their labels broken in each way, by one layout."""
+    """The sizes of a graph's boxes for each line length, measured by a single layout."""
 
     def __init__(self, graph: Graph, theme: Theme, mount: Mount, caption: str) -> None:
         self.number = len(graph.vertices)
@@ -226,7 +227,7 @@ class _Sheets:
 
 
 def _different(ways: Sequence[Way]) -> list[Way]:
-    """Return the first ways, not too many of them alike."""
+    """Return the first ways, with a limit on similar ones."""
     chosen: list[Way] = []
     for way in ways:
         alike = [w for w in chosen if (w.terse, w.rankdir, w.rows) == (way.terse, way.rankdir, way.rows)]
@@ -237,7 +238,7 @@ def _different(ways: Sequence[Way]) -> list[Way]:
 
 
 def _by_crowd(letters: Mapping[int, int], rankdir: str, whole: Placed) -> dict[int, int]:
-    """Give boxes short lines where that makes the layout smaller: in ranks of many boxes, or in those of few."""
+    """Shorten lines where that makes the layout smaller: for "TB" in crowded ranks, for "LR" in the others."""
     along = {name: round(p[0] if rankdir == "LR" else p[1]) for name, p in whole.boxes.items()}
     number: dict[int, int] = {}
     for rank in along.values():
@@ -259,7 +260,7 @@ def _in_several_rows(
 
 
 def _quality(text: float, frame: Frame, rows: int, faults: int, terse: bool, rankdir: str) -> float:
-    """Weigh the size of the text, as a share of what is readable, against what makes a picture worse."""
+    """Rate a layout: the size of its text, relative to the readable size, minus penalties."""
     share = text / frame.readable
     turned = (rankdir == "LR") is not (frame.width > frame.height)
     return min(share, 1.5) - (share < 1) - 0.04 * rows - 0.06 * faults - 0.15 * terse - 0.3 * turned
@@ -287,18 +288,18 @@ def _drawn(graph: Graph, way: Way, frame: Frame, caption: str) -> Picture:
 
 
 def _scale(width: float, height: float, frame: Frame) -> float:
-    """Return how much larger a picture becomes in a frame."""
+    """Return the factor by which a picture is scaled to a frame."""
     return min(frame.width / (width + 2 * PAD), frame.height / (height + 2 * PAD), frame.largest / FONT_SIZE)
 
 
 def _mounted(placed: Placed, sheet: Sheet, frame: Frame) -> tuple[float, dict[str, dict[str, str]]]:
-    """Return the size of the text in the frame, and the attributes that place everything."""
+    """Return the size of the text in the frame, and the attributes that set all positions."""
     x0, y0, x1, y1 = extent(placed, sheet)
     y0 -= sheet.caption[1]
-    # Graphviz makes room for the caption by itself.
+    # Graphviz adds the room for the caption.
     width = max(x1 - x0, sheet.caption[0])
     scale = _scale(width, y1 - y0, frame)
-    # As wide as the frame, whatever its content.
+    # The picture is as wide as the frame, even if its content is narrower.
     sides = (frame.width / scale - width) / 2
     attributes: dict[str, dict[str, str]] = {
         "": {

@@ -1,4 +1,4 @@
-"""The slide view: the same step with its bookkeeping folded away."""
+"""The slide view: a graph with reshapes, broadcasts, transposes and casts folded into edges."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .text import in_words
 
 _BOOKKEEPING = {"reshape": "reshape", "broadcast_to": "broadcast", "transpose": "transpose", "astype": "cast"}
 _UNSAID = _BOOKKEEPING["broadcast_to"]
-# What takes a transposed matrix, and says so: "Q @ Kᵀ".
+# Operations whose formulas show a transposed operand: "Q @ Kᵀ".
 _OF_MATRICES = ("matmul", "solve")
 MOST_OPERANDS = 4
-"""Of an operation that is written into the formula of another; a longer one stays a box."""
+"""The most operands of an operation that is written into another formula. A longer one stays a box."""
 
 
 def fold(graph: Graph) -> Graph:
-    """Fold reshapes, broadcasts, transposes and casts into marks on edges, and each gradient rule into one vertex.
+    """Fold reshapes, broadcasts, transposes and casts into labels of edges, and each gradient rule into one vertex.
 
-    What has a name, or was asked for, stays.
+    Vertices with a name and requested outputs are kept.
     """
     graph = _with_formulas_of(graph, _inside_rules(graph))
     graph = _with_formulas_of(graph, _transposes(graph))
@@ -31,14 +31,14 @@ def fold(graph: Graph) -> Graph:
 
 
 def _is_free(graph: Graph, v: Vertex) -> bool:
-    """Return whether a vertex may go: it was computed, has no name and was not asked for."""
+    """Return whether a vertex may be folded: it was computed, has no name and is not an output."""
     return v.expression is not None and v.name is None and v.id not in graph.outputs
 
 
 def _inside_rules(graph: Graph) -> set[int]:
-    """Return the operations of gradient rules whose one use is another operation of the same rule."""
+    """Return the operations of gradient rules that are used once, by another operation of the same rule."""
     into, out = graph.inputs_of(), graph.outputs_of()
-    operands: dict[int, int] = {}  # of the formula of each of those found
+    operands: dict[int, int] = {}  # the number of operands in the formula of each one found
     for v in graph.vertices:
         if v.order and v.operand is not None and _is_free(graph, v) and len(out[v.id]) == 1:
             user = graph.vertices[out[v.id][0].target]
@@ -50,7 +50,7 @@ def _inside_rules(graph: Graph) -> set[int]:
 
 
 def _transposes(graph: Graph) -> set[int]:
-    """Return the transpositions of matrices that only matrix products use, or that others of these undo."""
+    """Return the matrix transpositions that are used only by matrix products, or by other such transpositions."""
     out = graph.outputs_of()
     found: set[int] = set()
     for v in reversed(graph.vertices):
@@ -62,9 +62,9 @@ def _transposes(graph: Graph) -> set[int]:
 
 
 def _with_formulas_of(graph: Graph, inner: set[int]) -> Graph:
-    """Return the graph without some vertices, whose expressions stand in those of their users."""
+    """Return the graph with the expressions of inner vertices substituted into those of their users."""
     into = graph.inputs_of()
-    whole: dict[int, Expression] = {}  # of the inner vertices, with vertices as operands
+    whole: dict[int, Expression] = {}  # expressions of the inner vertices, with vertices as operands
     vertices, edges = [], []
 
     def of(source: Mapping[int, int]) -> Callable[[int], Expression | Operand]:
@@ -89,12 +89,12 @@ def _with_formulas_of(graph: Graph, inner: set[int]) -> Graph:
 
 
 def _without_bookkeeping(graph: Graph) -> Graph:
-    """Fold bookkeeping into the edges that it stands on, unless it would make two operands look alike."""
+    """Fold bookkeeping into its edges, unless two operands would then look the same."""
     into = graph.inputs_of()
     folded = {v.id for v in graph.vertices if v.operation in _BOOKKEEPING and _is_free(graph, v)}
 
     def chain(i: int) -> list[int]:
-        """Return the folded vertices from an operand to its source, and that source."""
+        """Return the folded vertices from an operand to its source, and the source."""
         return [i, *chain(into[i][0].source)] if i in folded else [i]
 
     for v in graph.vertices:
@@ -103,18 +103,18 @@ def _without_bookkeeping(graph: Graph) -> Graph:
             ends = Counter(passed[-1] for passed in chains)
             folded -= {i for passed in chains if ends[passed[-1]] > 1 for i in passed[:-1]}
     edges = []
-    inside: dict[int, dict[int, Expression | Operand]] = {}  # of vertices, by operand
+    inside: dict[int, dict[int, Expression | Operand]] = {}  # substitutions for each vertex, by operand
     for edge in graph.edges:
         if edge.target not in folded:
             *passed, source = chain(edge.source)
             target = graph.vertices[edge.target]
-            # What repeats its operands by itself says their shape, after whatever else was done to them.
+            # An operation that broadcasts implies the shape of its operands.
             repeats = passed[:1] if target.operation in BROADCASTING else []
             mark = {i: _mark(graph.vertices[i], i in repeats) for i in passed}
             said = []
             if target.expression is not None:
                 lent = graph.vertices[source].order < target.order
-                # Layouts drop the labels of lines that do not count for them: a formula says it.
+                # Layouts drop the labels of edges without constraint, so the formula must show them.
                 said = [i for i in passed if mark[i] != _UNSAID] if lent else _transposed_last(graph, passed, target)
             if said:
                 inside.setdefault(target.id, {})[edge.operand] = _around(graph, said, edge.operand)
@@ -125,7 +125,7 @@ def _without_bookkeeping(graph: Graph) -> Graph:
 
 
 def _transposed_last(graph: Graph, passed: list[int], target: Vertex) -> list[int]:
-    """Return the transpositions of a matrix, if its product follows them at once or after a cast."""
+    """Return the transpositions of a matrix directly before its product, or before a cast."""
     if target.operation not in _OF_MATRICES:
         return []
     last = takewhile(lambda v: v.operation == "astype" or _transposes_a_matrix(v), (graph.vertices[i] for i in passed))
@@ -137,7 +137,7 @@ def _transposes_a_matrix(v: Vertex) -> bool:
 
 
 def _around(graph: Graph, passed: list[int], operand: int) -> Expression | Operand:
-    """Return what folded vertices, the last one first, make of an operand."""
+    """Return the expression of an operand after the folded vertices, the last one first."""
     if not passed:
         return Operand(operand)
     expression, inner = graph.vertices[passed[0]].expression, _around(graph, passed[1:], operand)
@@ -152,7 +152,7 @@ def _with_operands(v: Vertex, operands: Mapping[int, Expression | Operand]) -> V
 
 
 def _mark(v: Vertex, repeats: bool) -> str:
-    """Return the mark of a folded vertex; a broadcast that the operation does by itself needs no shape."""
+    """Return the label of a folded vertex. A broadcast that the operation implies needs no shape."""
     assert v.expression is not None
     kind = v.expression.kind
     words = {"reshape": in_words(v.shape), "broadcast_to": "" if repeats else in_words(v.shape), "astype": v.dtype}
@@ -160,7 +160,7 @@ def _mark(v: Vertex, repeats: bool) -> str:
 
 
 def renumbered(graph: Graph, vertices: list[Vertex], edges: list[Edge]) -> Graph:
-    """Return a graph of some of the vertices, numbered anew, and of edges between them."""
+    """Return a graph of some vertices and the edges between them, with new numbers."""
     new = {v.id: i for i, v in enumerate(vertices)}
 
     def moved(v: Vertex) -> Vertex:

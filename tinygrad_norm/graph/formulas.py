@@ -1,7 +1,6 @@
-"""Formulas of operations as text: one notation for drawings and for the explorer.
+"""Formulas of operations as text, for drawings and for the explorer.
 
-An elementwise product is ``×``, a matrix product ``@``. Operands are enclosed where the formula would otherwise mean
-something else, so that it can be read back.
+An elementwise product is ``×``, a matrix product ``@``. Parentheses make every formula unambiguous.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from .text import shortened
 Words = Mapping[str, Any]
 LONGEST = 30
 
-# How strongly a formula holds together. Weaker ones are enclosed where they are operands of stronger ones.
+# The precedence of a formula. An operand of lower precedence than its operation is put in parentheses.
 PHRASE, COMPARISON, SUM, NEGATIVE, PRODUCT, TIGHT, POWER, ATOM = range(8)
 
 _INFIX = {
@@ -41,18 +40,18 @@ _RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 class Formula(NamedTuple):
-    """What a value is called or computed by; ``strength`` says where it needs parentheses."""
+    """The name of a value, or the formula that computes it. ``strength`` is its precedence."""
 
     text: str
     strength: int = ATOM
 
     @property
     def enclosed(self) -> Formula:
-        """The same in parentheses."""
+        """The formula in parentheses."""
         return Formula(f"({self.text})")
 
     def at_least(self, strength: int) -> Formula:
-        """Return the same, in parentheses if it holds together less than that."""
+        """Return the formula, in parentheses if its precedence is lower."""
         return self if self.strength >= strength else self.enclosed
 
 
@@ -61,7 +60,7 @@ _SLOPE = re.compile(r"d\w+/d(?:[^\W]|[̀-ͯ.'′])+|d\w+/d\([^()]*\)")
 
 
 def name(text: str) -> Formula:
-    """Return the formula of something that has a name; one such as ``x−μ`` or ``σ²`` is enclosed where it must be."""
+    """Return the formula of a name. Names such as ``x−μ`` or ``σ²`` get a precedence, as they may need parentheses."""
     text = shortened(text)
     if _WORD.fullmatch(text) or re.fullmatch("‖[^‖]*‖", text):
         return Formula(text)
@@ -72,7 +71,7 @@ def name(text: str) -> Formula:
 
 
 def number(value: Any) -> Formula:
-    """Return the formula of a constant, to 6 digits; whole numbers have all of theirs."""
+    """Return the formula of a constant, with 6 significant digits, or all digits of a whole number."""
     whole = isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15)
     text = str(value) if isinstance(value, bool) else str(int(value)) if whole else f"{value:.6g}"
     text = {"0.5": "½", "-0.5": "-½"}.get(text, text)
@@ -97,10 +96,10 @@ def operation(kind: str, operands: Sequence[Formula], words: Words = _NOTHING, s
         The primitive's name.
     operands : sequence of Formulas
     words : mapping
-        Its static parameters: ``"over"`` names axes, ``"index"`` has the parts of an index, as texts and as positions
-        among the operands, and so on.
+        The static parameters: ``"over"`` has names of axes, ``"index"`` the parts of an index, as texts or as positions
+        of operands, and so on.
     symbol : str, optional
-        What a primitive that is not known here is called.
+        The name of a primitive that is not known here.
     """
     if kind in _INFIX and len(operands) == 2:
         return _infix(kind, *operands)
@@ -119,7 +118,7 @@ def _infix(kind: str, a: Formula, b: Formula) -> Formula:
         a, b = a.at_least(SUM), b.at_least(SUM if kind == "add" else PRODUCT)
         b = b.enclosed if b.text.startswith("−") else b
     else:
-        # What is multiplied first stands first; a product of matrices is one factor.
+        # Products are left-associative, and a product of matrices is one factor.
         mixed = kind == "matmul" or " @ " in a.text
         a = a.at_least(TIGHT if mixed and not (kind == "matmul" and _is_product(a, "@")) else NEGATIVE)
         b = b if kind == "multiply" and _is_product(b, "×") else b.at_least(TIGHT)
@@ -127,7 +126,7 @@ def _infix(kind: str, a: Formula, b: Formula) -> Formula:
 
 
 def _is_product(x: Formula, sign: str) -> bool:
-    """Return whether a formula is a product by this sign alone."""
+    """Return whether a formula is a product with this sign only."""
     outside = re.sub(r"\([^()]*\)", "", x.text)
     return x.strength == PRODUCT and not set("/×@") - {sign} & set(outside) and not outside.startswith("−")
 
@@ -198,7 +197,7 @@ def _indexed(operands: Sequence[Formula], words: Words) -> Formula:
 
 
 def index_text(operands: Sequence[Formula], words: Words) -> str:
-    """Return an index as NumPy writes it."""
+    """Return an index in NumPy's notation."""
     return ", ".join(operands[part].text if isinstance(part, int) else part for part in words["index"]) or "()"
 
 
@@ -233,11 +232,11 @@ _SPECIAL: dict[str, Callable[[Sequence[Formula], Words], Formula]] = {
 }  # fmt: skip
 
 
-# The rules of primitives, which are written in letters.
+# The rules of primitives, which are written with letters.
 
 
 def rule(formula: str, names: Mapping[str, Formula]) -> Formula:
-    """Return a primitive's rule, such as ``"-g * y / b"``, with what its letters stand for; words stay words."""
+    """Return a primitive's rule, such as ``"-g * y / b"``, with its letters replaced. Words are kept."""
     start, comma, words = formula.partition(", repeated")
     try:
         found = _expression(ast.parse(start, mode="eval").body, names)
@@ -249,7 +248,7 @@ def rule(formula: str, names: Mapping[str, Formula]) -> Formula:
 
 
 def factor(formula: str, names: Mapping[str, Formula]) -> Formula:
-    """Return what a rule multiplies ``g`` by, with what its letters stand for: ``b`` of ``"g * b"``, 1 of ``"g"``."""
+    """Return the factor of ``g`` in a rule, with its letters replaced: ``b`` for ``"g * b"``, 1 for ``"g"``."""
     start = formula.partition(", ")[0].removesuffix(" repeated")
     try:
         left = _without_g(ast.parse(start, mode="eval").body)
@@ -259,7 +258,7 @@ def factor(formula: str, names: Mapping[str, Formula]) -> Formula:
 
 
 def _without_g(node: ast.expr) -> ast.expr | None:
-    """Return the factor of ``g`` in a product, None where it is 1; KeyError where ``g`` is not a factor."""
+    """Return the factor of ``g`` in a product, or None if it is 1. Raise a KeyError if ``g`` is not a factor."""
     if isinstance(node, ast.Name) and node.id == "g":
         return None
     if isinstance(node, ast.UnaryOp):
@@ -279,7 +278,7 @@ def _without_g(node: ast.expr) -> ast.expr | None:
 
 
 def _in_words(text: str, names: Mapping[str, Formula]) -> Formula:
-    """Return words with their letters replaced by what these stand for."""
+    """Return a text with its letters replaced."""
     pieces = [piece for piece in re.split(rf"\b({'|'.join(names)})\b", text) if piece]
     return Formula("".join(names[piece].text if piece in names else piece for piece in pieces), PHRASE)
 
@@ -291,7 +290,7 @@ _KINDS: dict[type[ast.operator], str] = {
 
 
 def _expression(node: ast.expr, names: Mapping[str, Formula]) -> Formula:
-    """Return a Python expression of the kinds that rules are written in; KeyError for any other."""
+    """Return the formula of a Python expression. Raise a KeyError for a kind that rules do not use."""
     if isinstance(node, ast.Name):
         return names.get(node.id) or name(node.id)
     if isinstance(node, ast.Attribute) and node.attr == "mT":

@@ -1,4 +1,4 @@
-"""draw_jacobian: which outputs depend on which inputs, as a heat map."""
+"""draw_jacobian: the derivatives of all outputs with respect to all inputs, as a heat map."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .picture import (
 
 MOST_ENTRIES = 100 * 100
 ORDERS = ("sample", "feature")
-# A map is about as wide as this, as far as its cells can be seen and are not coarse.
+# The width of a map, as far as the limits on the size of its cells allow.
 MAP = 320.0
 LARGEST, SMALLEST = 26.0, 6.0
 LINE = 19.0
@@ -48,20 +48,20 @@ def draw_jacobian(
 ) -> Picture:
     """Draw which outputs of a function depend on which inputs: ``dy/dx`` as a heat map.
 
-    Each row is an element of ``y``, each column one of ``x``. Cells are blue with a plus where the derivative is
-    positive, red with a minus where it is negative, stronger where it is larger, and blank where it is exactly zero.
-    Layers in training leave their running statistics alone.
+    Each row is an element of ``y``, each column an element of ``x``. A cell is blue with a plus if the derivative is
+    positive, red with a minus if it is negative, and blank if it is exactly zero. The colour is stronger for larger
+    values. Layers in training mode do not update their running statistics.
 
     Parameters
     ----------
     fn : callable
-        Takes a Tensor, returns a Tensor. The first axis of each is taken for the samples, the rest for features.
+        Takes a Tensor and returns a Tensor. The first axis of each counts samples, all other axes are features.
     x : array or Tensor of floating dtype
-        Where it is differentiated at.
+        The point at which the derivatives are taken.
     order : {"sample", "feature"}, optional
-        What stands together: all features of a sample, or all samples of a feature. Both side by side, if not given.
+        The order of rows and columns: by sample, or by feature. Default: both, side by side.
     title : str, optional
-        The name of ``fn`` if not given.
+        Default: the name of ``fn``.
     theme : {"light", "dark"}
 
     Returns
@@ -73,11 +73,11 @@ def draw_jacobian(
     Raises
     ------
     ValueError
-        If there are more than 10,000 derivatives, or none; or no such order or theme.
+        If there are no derivatives or more than 10,000, or the order or the theme is unknown.
 
     Examples
     --------
-    Layer norm mixes the features of a sample, and no samples: of (4, 3) values each depends on 3.
+    Layer norm mixes the features of a sample, but not the samples: each of the (4, 3) values depends on 3.
 
     >>> import numpy as np, tinygrad_norm as tn
     >>> x = np.random.default_rng(0).normal(size=(4, 3))
@@ -87,7 +87,7 @@ def draw_jacobian(
     """
     look = theme_of(theme)
     if order is not None and order not in ORDERS:
-        raise ValueError(f"order is 'sample', 'feature', or None for both, not {order!r}")
+        raise ValueError(f"order must be 'sample', 'feature', or None for both, not {order!r}")
     derivatives = _Derivatives.of(fn, x)
     name = _name(fn) if title is None else title
     shapes = side_by_side([_map(derivatives, o, look) for o in ([order] if order else ORDERS)], GAP)
@@ -106,7 +106,7 @@ def _name(fn: Callable[[Any], Any]) -> str:
 
 @dataclass(frozen=True)
 class _Derivatives:
-    """A Jacobian as a matrix, one row for each element of y, one column for each of x."""
+    """A Jacobian as a matrix, with a row for each element of y and a column for each element of x."""
 
     matrix: Array
     y_shape: tuple[int, ...]
@@ -121,8 +121,8 @@ class _Derivatives:
             entries = np.size(y) * leaf.size
             if not 0 < entries <= MOST_ENTRIES:
                 raise ValueError(
-                    f"y of shape {np.shape(y)} has {entries} derivatives with respect to x of shape {leaf.shape}; a "
-                    f"picture shows 1 to {MOST_ENTRIES}: take {'a smaller batch' if entries else 'an x with elements'}"
+                    f"y of shape {np.shape(y)} has {entries} derivatives with respect to x of shape {leaf.shape}, but "
+                    f"a picture can show 1 to {MOST_ENTRIES}: use {'a smaller batch' if entries else 'a non-empty x'}"
                 )
             return y
 
@@ -133,7 +133,7 @@ class _Derivatives:
 
     @property
     def largest(self) -> float:
-        """The largest absolute value that is finite."""
+        """The largest finite absolute value."""
         return float(np.max(np.abs(self.matrix), where=np.isfinite(self.matrix), initial=0.0))
 
     @property
@@ -154,13 +154,13 @@ def _element(name: str, shape: tuple[int, ...], place: int) -> str:
 
 
 def _blocks(shape: tuple[int, ...], order: str) -> Array:
-    """Return the places of a flattened array in the order they are drawn in, one row for each sample or feature."""
+    """Return the indices of a flattened array in the order of drawing, with a row for each sample or feature."""
     places = np.arange(math.prod(shape)).reshape(shape[0] if shape else 1, -1)
     return places if order == "sample" else places.T
 
 
 def _map(derivatives: _Derivatives, order: str, look: Theme) -> list[Shape]:
-    """Draw the matrix; its upper left corner is at the origin."""
+    """Draw the matrix. Its upper left corner is at the origin."""
     rows, columns = (_blocks(shape, order) for shape in (derivatives.y_shape, derivatives.x_shape))
     size = min(LARGEST, max(SMALLEST, MAP / max(rows.size, columns.size)))
     cells = _Cells(derivatives.largest, size, look)
@@ -185,18 +185,18 @@ def _map(derivatives: _Derivatives, order: str, look: Theme) -> list[Shape]:
 
 
 def _borders(blocks: Array, size: float) -> list[float]:
-    """Where one block ends and the next begins."""
+    """Return the positions between blocks."""
     return [k * blocks.shape[1] * size for k in range(1, blocks.shape[0])]
 
 
 def _numbers(blocks: Array, size: float) -> list[tuple[float, str]]:
-    """A number for the middle of each block, or of every second, third ... block where there is no room."""
+    """Return the middles and numbers of the blocks, or of every second, third ... block if there is no room."""
     length = blocks.shape[1] * size
     return [((k + 0.5) * length, str(k)) for k in range(0, blocks.shape[0], math.ceil(LINE / length))]
 
 
 class _Cells:
-    """Cells of a heat map: a colour for how large a number is, and a plus, a minus or a cross for its kind."""
+    """Cells of a heat map. The colour shows the size of a number, and a plus, a minus or a cross shows its sign."""
 
     def __init__(self, largest: float, size: float, look: Theme) -> None:
         self.largest, self.size, self.look = largest, size, look
@@ -204,7 +204,7 @@ class _Cells:
         self.marks: dict[str, list[Segment]] = {look.background: [], look.text: []}
 
     def add(self, corner: Point, value: float, tooltip: str = "") -> None:
-        """Draw a number that is not zero in the cell with this upper left corner."""
+        """Draw a nonzero number in the cell with the given upper left corner."""
         x, y = corner
         fill, gap, size = self.colour(value), 0.5, self.size
         left, top, right, bottom = x + gap, y + gap, x + size - gap, y + size - gap
@@ -219,7 +219,7 @@ class _Cells:
         return mixed(pale, strong, abs(value) / self.largest)
 
     def mark(self, middle: Point, value: float) -> list[Segment]:
-        """Return a plus, a minus or, for what is no number, a cross."""
+        """Return a plus, a minus or, for NaN and infinity, a cross."""
         (x, y), arm = middle, self.size * 0.2
         if not math.isfinite(value):
             return [((x - arm, y - arm), (x + arm, y + arm)), ((x - arm, y + arm), (x + arm, y - arm))]
@@ -232,7 +232,7 @@ class _Cells:
 
 
 def _legend(derivatives: _Derivatives, look: Theme, box: Box) -> list[Shape]:
-    """Draw the scale below a box: from the most negative colour over a blank cell to the most positive."""
+    """Draw the colour scale below a box, from negative to positive with a blank cell between."""
     largest, size = derivatives.largest, 20.0
     if largest == 0:
         return []

@@ -1,4 +1,4 @@
-"""Labels of lines and of clusters, put where nothing runs through them, and what a layout does wrong."""
+"""Place the labels of edges and clusters so that no line crosses them, and count the faults of a layout."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ STEP = 6.0
 SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)
 FAR = (0.0, 5.0, 11.0)
 SAMPLES = np.linspace(0, 1, 9)[:, None]
-# How bad it is that a label covers a box or another label, that a line runs through it, and through a box.
+# Penalties for a label that covers a box or another label, a line through a label, and a line through a box.
 COVERS, CROSSED, PIERCED = 10, 3, 5
 
 
 def polyline(path: Path) -> Array:
-    """Return points along a spline, with its arrow's tip."""
+    """Return points along a spline and the tip of its arrow."""
     p = np.array(path.points)
     a, b, c, d = (p[i : len(p) - 3 + i : 3][:, None] for i in range(4))
     t = SAMPLES
@@ -29,7 +29,7 @@ def polyline(path: Path) -> Array:
 
 
 def passes(rectangle: Rectangle, segments: Array) -> Array:
-    """Say which segments, as rows of x, y, x, y, have a part inside a rectangle."""
+    """Return which segments, given as rows of x, y, x, y, pass through a rectangle."""
     x0, y0, x1, y1 = rectangle
     start, step = segments[:, :2], segments[:, 2:] - segments[:, :2]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -45,18 +45,18 @@ def around(center: Point, size: Point) -> Rectangle:
 
 
 def overlap(a: Rectangle, b: Array) -> Array:
-    """Say which of several rectangles share area with a."""
+    """Return which of several rectangles overlap with a."""
     return (b[:, 0] < a[2]) & (b[:, 2] > a[0]) & (b[:, 1] < a[3]) & (b[:, 3] > a[1])
 
 
 class Obstacles:
-    """Boxes, and labels as they are put; lines."""
+    """The boxes, placed labels and lines that new labels should avoid."""
 
     def __init__(self, placed: Placed, sheet: Sheet) -> None:
         self.solid = np.array([around(p, sheet.boxes[name]) for name, p in placed.boxes.items()]).reshape(-1, 4)
         lines = {name: polyline(path) for name, path in placed.paths.items()}
         self.segments = np.concatenate([np.hstack([p[:-1], p[1:]]) for p in lines.values()] or [np.zeros((0, 4))])
-        # Frames are no text's ground either.
+        # Labels should not lie on the frames of clusters either.
         corners = [(x0, y0, x1, y1) for _, _, (x0, y0, x1, y1), _ in placed.clusters]
         frames = [
             s
@@ -71,7 +71,7 @@ class Obstacles:
         return COVERS * covered + CROSSED * crossed
 
     def put(self, places: Iterable[Point], size: Point) -> tuple[Point, int]:
-        """Take the first place without a fault, or that with the least, and keep it free; return it and its faults."""
+        """Reserve the first place without faults, or else the one with the fewest. Return it and its faults."""
         best: tuple[int, Point] | None = None
         for place in places:
             faults = self.faults(around(place, size))
@@ -85,7 +85,7 @@ class Obstacles:
 
 
 def label(placed: Placed, sheet: Sheet) -> int:
-    """Put the labels of clusters and lines; return how bad what could not be avoided is."""
+    """Place the labels of clusters and edges, and return the penalty for the remaining faults."""
     obstacles = Obstacles(placed, sheet)
     total = 0
     for name, band, box, size in placed.clusters:
@@ -101,7 +101,7 @@ def label(placed: Placed, sheet: Sheet) -> int:
 
 
 def pierced(placed: Placed, sheet: Sheet) -> int:
-    """Return how bad it is that lines run through boxes that they neither start nor end at."""
+    """Return the penalty for lines that run through other boxes than those they connect."""
     around_boxes = {name: around(at, sheet.boxes[name]) for name, at in placed.boxes.items()}
     total = 0
     for line in sheet.lines:
@@ -113,7 +113,7 @@ def pierced(placed: Placed, sheet: Sheet) -> int:
 
 
 def _within(box: Rectangle, size: Point) -> Iterator[Point]:
-    """Return places for a cluster's label: along its upper edge, its lower edge, and down its left and right edges."""
+    """Yield places for a cluster's label: along its upper edge, its lower edge, and down its left and right edges."""
     x0, y0, x1, y1 = box
     w, h = size
     left, right = x0 + w / 2 + GAP, max(x1, x0 + w + 2 * GAP) - w / 2 - GAP
@@ -125,7 +125,7 @@ def _within(box: Rectangle, size: Point) -> Iterator[Point]:
 
 
 def _along(path: Path, size: Point) -> Iterator[Point]:
-    """Return places for a line's label: beside its middle, then further along."""
+    """Yield places for an edge's label: beside its middle, then further along."""
     points = polyline(path)
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     w, h = size

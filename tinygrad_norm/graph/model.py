@@ -1,4 +1,4 @@
-"""A recorded step as plain data: vertices, edges and scopes. The drawing reads this and nothing else."""
+"""A recorded computation as plain data: vertices, edges and scopes. Drawings are made from this data alone."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Vertex:
-    """A leaf Tensor, or an operation together with the Tensor it made.
+    """A leaf Tensor, or an operation together with its result.
 
     Attributes
     ----------
     id : int
-        Its place in topological order.
+        The position in topological order.
     name : str or None
-        Of the Tensor.
+        The name of the Tensor.
     shape : tuple of int
     dtype : str
     operation : str or None
-        The primitive's name; None for a leaf.
+        The primitive's name. None for a leaf.
     symbol, detail : str
-        The primitive's sign; and what else is said of a box that stands for several operations.
+        The primitive's symbol, and further text for a box that stands for several operations.
     expression : Expression or None
-        What the operation computes of what arrives on its edges.
+        The operation as an expression of the values of the incoming edges.
     called, text : str
-        In a drawing: what the box is called, and its operation as a formula of what others are called.
+        In a drawing: the name of the box, and the formula of its operation.
     formula : str or None
-        In a gradient: what the rule that made it computes.
+        In a gradient: the formula of the rule that made the vertex.
     local : tuple of str
-        The local derivatives: what each operand's rule makes of a cotangent ``g``.
+        The local derivatives: the rule of each operand for a cotangent ``g``.
     scope : tuple of int
-        The scopes it was recorded in, outermost first, by their number.
+        The numbers of the scopes in which it was recorded, outermost first.
     order : int
-        0 for the forward pass, 1 for its gradient; ``phase`` is the same in a word, "forward" or "backward".
+        0 for the forward pass, 1 for its gradient, and so on. ``phase`` is "forward" or "backward".
     differentiates, operand : int or None
-        In a gradient: the vertex whose rule made it, and which of its operands the rule is for; no operand for a sum of
-        contributions.
+        In a gradient: the vertex whose rule made it, and the position of the operand that the rule is for. The operand
+        is None for a sum of contributions.
     slope_of : int or None
-        Of a gradient with a name: the vertex that it is the gradient of.
+        For a gradient with a name: the vertex that it is the gradient of.
     requires_grad, parameter : bool
-        Whether it needs a gradient; and is a leaf of a kind of its own, as the parameters of layers are.
+        Whether it needs a gradient, and whether it is a leaf of a subclass of Tensor, such as a layer's parameter.
     unbroadcast : bool
-        In a gradient: a sum over the axes along which the forward pass repeated an array.
+        Whether it is, in a gradient, the sum over the axes along which the forward pass repeated an array.
     values, gradient_norm : str or None
-        On request: the elements, or their extremes and mean, to 3 digits; and the length of the gradient.
+        On request: the elements, or their extremes and mean, to 3 digits, and the norm of the gradient.
     holds : int
-        In a simplified picture: how many operations were put into this one box; 0 for what was recorded.
+        The number of operations in a collapsed box. 0 for a recorded operation.
     times : int
-        How many such boxes, one after the other, it stands for.
+        The number of repeated boxes that this one stands for.
     refused : str or None
-        The error of an operation that refused its operands and made nothing; ``detail`` says what they were.
+        The error of an operation that failed. ``detail`` describes its operands.
     place : str
-        Of a box that stands for a module: its path in the network, as "block1.norm".
+        For a box that stands for a module: its path in the network, such as "block1.norm".
     results : tuple of str
-        Of a named step that makes several Tensors: their names and shapes.
+        For a named step with several results: their names and shapes.
     alike : int
-        The same for operations that do the same; and for boxes that hold such, connected in the same way.
+        Equal for equal operations, and for boxes that hold equal operations, connected in the same way.
     """
 
     id: int
@@ -99,30 +99,30 @@ class Vertex:
         return "backward" if self.order else "forward"
 
     def pointing(self, new: Callable[[int], int | None]) -> Vertex:
-        """Return the vertex with the numbers of others changed."""
+        """Return the vertex with the numbers of other vertices changed."""
         differentiates, slope_of = (None if i is None else new(i) for i in (self.differentiates, self.slope_of))
         return replace(self, differentiates=differentiates, slope_of=slope_of)
 
 
 def sums_for_a_leaf(v: Vertex) -> bool:
-    """Return whether a vertex adds up contributions to a leaf, which belong to no operation."""
+    """Return whether a vertex adds contributions to the gradient of a leaf, which belongs to no operation."""
     return v.order > 0 and v.operation == "add" and v.operand is None and v.differentiates is None
 
 
 @dataclass(frozen=True)
 class Edge:
-    """One operand of an operation; ``x * x`` has two.
+    """An operand of an operation. ``x * x`` has two.
 
     Attributes
     ----------
     source, target : int
-        Vertices.
+        The ids of the vertices.
     operand : int
-        Its position among the target's operands.
+        The position among the target's operands.
     marks : tuple of str
-        Operations that a simplified picture folded into this edge.
+        Operations that the slide view folded into this edge.
     shape : tuple of int
-        Of what leaves the source.
+        The shape of the source's value.
     """
 
     source: int
@@ -133,7 +133,7 @@ class Edge:
 
 
 class Refusal(NamedTuple):
-    """An operation that raised an error: its sign, what it was given in words, the error, its operands, its scope."""
+    """An operation that raised an error: its symbol, a description of its operands, the error, operands and scope."""
 
     symbol: str
     detail: str
@@ -144,10 +144,10 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """Vertices in topological order, edges, the names of scopes by number, and the vertices that were asked for.
+    """Vertices in topological order, edges, the names of scopes by number, and the output vertices.
 
-    ``given`` are, for the scopes that are named steps, their inputs: vertices, by number or, where none of the edges
-    leads to the array, as one to be added.
+    ``given`` has the inputs of named steps, by the number of the scope. An input is the number of a vertex, or a new
+    vertex for an array that no edge comes from.
     """
 
     vertices: tuple[Vertex, ...]
@@ -171,7 +171,7 @@ class Graph:
         return result
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the graph as dicts, lists, strings and integers, ready for JSON; ``"version"`` grows with changes.
+        """Return the graph as dicts, lists, strings and integers, ready for JSON. Changes increase ``"version"``.
 
         Examples
         --------

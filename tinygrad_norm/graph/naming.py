@@ -1,4 +1,4 @@
-"""What boxes are called in a picture, so that every formula in it is made of names that stand in it."""
+"""Name the boxes of a picture, so that every formula uses names that the picture shows."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from .formulas import COMMUTATIVE, Formula, name, number, operation
 from .model import Edge, Graph, Vertex
 from .scopes import place
 
-# Stands in a formula for the one operand that has no name.
+# The placeholder in a formula for its only operand without a name.
 UNNAMED = "•"
 _UNNAMED = Formula(UNNAMED)
-# What a box leaves out: its one operand, and the shape of its result.
+# Formulas that a box shortens: it omits the only operand and the shape of the result.
 _SHORT = re.compile(rf"(reshape|broadcast)\({UNNAMED}, [^()]*\)|([\w|-]+)\({UNNAMED}\)|([^()]+) of {UNNAMED}")
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def written(graph: Graph) -> Graph:
-    """Return the graph with the names of its boxes and the formulas of their operations, as a picture shows them.
+    """Return the graph with the names and formulas that a picture shows.
 
-    A formula names its operands. One that has no name is a dot; where several have none, each gets one, ``t₁``, and
-    where they have equal names, these get numbers: ``h₁``. Parameters of equal names are qualified by their scopes:
-    ``encoder.weight``.
+    A formula names its operands. A single operand without a name is a dot. Several without names become ``t₁``, ``t₂``,
+    and equal names get numbers: ``h₁``. Parameters with equal names are qualified by their scopes: ``encoder.weight``.
     """
     names = _qualified(graph)
     into = graph.inputs_of()
@@ -50,7 +49,7 @@ def written(graph: Graph) -> Graph:
 
 
 def _qualified(graph: Graph) -> dict[int, str]:
-    """Return the names of the vertices that have one; data without a name are called what they are."""
+    """Return the names of vertices. Data without a name are called "mask", "index" or "data"."""
     names = {v.id: v.name for v in graph.vertices if v.name}
     indices = {e.source for e in graph.edges if graph.vertices[e.target].operation in ("getitem", "scatter")}
     for v in graph.vertices:
@@ -60,14 +59,14 @@ def _qualified(graph: Graph) -> dict[int, str]:
     for v in graph.vertices:
         if v.parameter and v.name and met[v.name] > 1:
             scopes = [graph.scopes[s] for s in v.scope]
-            # The innermost module says where it is in the whole network.
+            # The path of the innermost module is relative to the whole network.
             module = next(filter(None, map(place, reversed(scopes))), ".".join(scopes))
             names[v.id] = f"{module}.{v.name}" if module else v.name
     return names
 
 
 def _slopes(graph: Graph, names: dict[int, str], order: int) -> dict[int, str]:
-    """Return the names of gradients by what these are gradients of, and of the seeds that these begin with."""
+    """Return the names of gradients, from the names of the differentiated vertices, and of their seeds."""
     found: dict[int, str] = {}
     for v in graph.vertices:
         if v.order == order and v.slope_of is not None and (of := names.get(v.slope_of)) and v.name:
@@ -78,7 +77,7 @@ def _slopes(graph: Graph, names: dict[int, str], order: int) -> dict[int, str]:
 
 
 def says_enough_by_its_sign(expression: Expression) -> bool:
-    """Return whether the order of the operands does not matter, so that their edges say enough."""
+    """Return whether an operation is commutative, so that its sign and its edges suffice."""
     return (
         expression.kind in COMMUTATIVE
         and len(expression.operands) == 2
@@ -87,13 +86,13 @@ def says_enough_by_its_sign(expression: Expression) -> bool:
 
 
 def _reciprocal(factor: Any) -> int:
-    """Return the whole number that a factor such as 0.3333 divides by; 0 for any other, and for a half."""
+    """Return the divisor for a factor such as 0.3333, or 0 for a half and for any other factor."""
     whole = round(1 / factor) if isinstance(factor, float) and 1e-6 < factor < 0.4 else 0
     return whole if abs(whole * factor - 1) < 1e-6 else 0
 
 
 def _ambiguous(expression: Expression, edges: list[Edge], names: dict[int, str]) -> list[int]:
-    """Return the vertices that need another name to be told apart in a formula."""
+    """Return the operands of a formula whose names are not unique."""
     source = {edge.operand: edge.source for edge in edges}
     sources = {source[position] for position in expression.leaves()}
     met = Counter(map(names.get, sources))
@@ -108,7 +107,7 @@ def _named(vertex: Vertex, edges: list[Edge], names: dict[int, str]) -> Vertex:
 
 
 def _text(expression: Expression, edges: list[Edge], names: dict[int, str]) -> str:
-    """Return the formula of a box, without what its edges say anyway."""
+    """Return the formula of a box, without operands that are clear from its edges."""
     if says_enough_by_its_sign(expression):
         found = expression.formula(lambda position: _UNNAMED).text
         return found.removeprefix(f"{UNNAMED} ").removesuffix(f" {UNNAMED}")
@@ -116,7 +115,7 @@ def _text(expression: Expression, edges: list[Edge], names: dict[int, str]) -> s
     if expression.kind in ("add", "multiply") and numbers and Operand(0) in expression.operands:
         if expression.kind == "multiply" and (whole := _reciprocal(*numbers)):
             return operation("divide", [_UNNAMED, number(whole)]).text
-        # Which side a number stands on does not matter either.
+        # The side of a constant does not matter either.
         return operation(expression.kind, [_UNNAMED, number(*numbers)]).text.removeprefix(f"{UNNAMED} ")
     source = {edge.operand: edge.source for edge in edges}
 

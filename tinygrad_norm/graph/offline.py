@@ -1,4 +1,4 @@
-"""Pages of one file: style, script and data stand in them, and a policy forbids whatever else one could bring in."""
+"""Self-contained HTML pages, with style, script and data inside. Their security policy forbids everything else."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .text import literal, shortened
 
 
 def page_of(template: Path, scripts: Sequence[Path], title: str, data: Any) -> str:
-    """Return a page of one file, which asks for nothing when it is opened.
+    """Return a self-contained page, which makes no requests.
 
     Parameters
     ----------
     template : Path
-        Of the HTML; the style lies beside it, ending in .css.
+        The HTML file. Its style is the .css file of the same name.
     scripts : sequence of Paths
-        In the order in which they run.
+        The scripts, in the order in which they run.
     title : str
-        As text. A long one is shortened, and whole where a pointer rests on it.
+        Plain text. A long title is shortened, with a tooltip.
     data : lists, dicts, strings, numbers
-        What the script reads.
+        The data for the script.
     """
     style = template.with_suffix(".css").read_text(encoding="utf-8")
     script = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
@@ -41,12 +41,12 @@ def page_of(template: Path, scripts: Sequence[Path], title: str, data: Any) -> s
         script=script,
         data=as_json(data),
     )
-    # Half a pair has no encoding: it is written out, as in drawings.
+    # A lone surrogate has no encoding. It is written out, as in drawings.
     return re.sub(r"[\ud800-\udfff]", lambda half: literal(half[0]), html)
 
 
 def as_json(data: Any) -> str:
-    """Return JSON that can stand inside a script element: no ``<``, no ``&``, no line separators, no NaN."""
+    """Return JSON that is safe inside a script element: no ``<``, no ``&``, no line separators, no NaN."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""Picture: polygons, lines and text that become SVG by hand."""
+"""Picture: polygons, lines and text, written as SVG."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Point = tuple[float, float]
 Segment = tuple[Point, Point]
 
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
-# A generous guess at the width of a character, as pictures are laid out without measuring type.
+# A generous estimate of the width of a character, since text is not measured.
 CHARACTER = 0.55
-# Which part of a text is left of the point that it is placed at.
+# The fraction of a text's width to the left of its anchor point.
 ANCHORS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 MARGIN = 20.0
 
@@ -28,7 +28,7 @@ _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", 
 
 
 class Polygon(NamedTuple):
-    """A filled shape; ``data`` become ``data-`` attributes, ``tooltip`` what a pointer shows."""
+    """A filled shape. ``data`` become ``data-`` attributes."""
 
     points: tuple[Point, ...]
     fill: str
@@ -48,7 +48,7 @@ class Polygon(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """Straight lines of one look."""
+    """Straight lines of one colour and width."""
 
     segments: tuple[Segment, ...]
     stroke: str
@@ -68,7 +68,7 @@ class Lines(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A line of text on its baseline, turned clockwise by ``angle`` degrees; long text is shortened."""
+    """A line of text, rotated clockwise by ``angle`` degrees. Long text is shortened."""
 
     at: Point
     text: str
@@ -80,12 +80,12 @@ class Text(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What is drawn of it: at most 80 characters, none of which does anything."""
+        """The text that is drawn: at most 80 characters, with control characters made visible."""
         return drawable(self.text if len(self.text) <= LONGEST_NAME else self.text[: LONGEST_NAME - 1] + "…")
 
     @property
     def width(self) -> float:
-        """About how long it is."""
+        """The approximate width."""
         return len(self.shown) * self.size * CHARACTER
 
     @property
@@ -149,19 +149,19 @@ def side_by_side(groups: Iterable[Sequence[Shape]], gap: float) -> list[Shape]:
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of pictures, each legible on what lies beneath it.
+    """The colours of pictures, with enough contrast to be legible.
 
     Attributes
     ----------
     background, text : str
     line : str
-        Borders.
+        The colour of borders.
     cell : tuple of pairs
-        For the faces of a cube, lightest first: cells of one group and of its neighbour.
+        For each face of a cube, lightest first: the colours of a group and of its neighbour.
     marked, dot : str
-        Cells that are pointed out, one colour for each face of a cube, and the dots in them.
+        The colours of highlighted cells, one for each face of a cube, and of the dots in them.
     positive, negative : pair of str
-        Colours of the smallest and of the largest number of that sign.
+        The colours of the smallest and the largest number of that sign.
     """
 
     background: str
@@ -204,26 +204,26 @@ def theme_of(name: str) -> Theme:
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If the theme is unknown.
     """
     if name not in THEMES:
-        raise ValueError(f"theme is one of {', '.join(map(repr, THEMES))}, not {name!r}")
+        raise ValueError(f"theme must be {' or '.join(map(repr, THEMES))}, not {name!r}")
     return THEMES[name]
 
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """Shapes on a sheet, as SVG when asked for.
+    """A picture made of shapes, which is written as SVG.
 
     Attributes
     ----------
     title, description : str
-        What it shows, for those who cannot see it.
+        A description of the content, for screen readers.
     width, height : float
-        In pixels, at the size it is meant for.
+        The intended size in pixels.
     background : str
     shapes : tuple of Polygon, Lines and Text
-        In the order in which they are painted.
+        The shapes, in the order in which they are drawn.
     """
 
     title: str
@@ -243,9 +243,9 @@ class Picture:
 
     @property
     def source(self) -> str:
-        """The picture as SVG text, the same for the same picture."""
+        """The picture as SVG text. Equal pictures have equal text."""
         width, height = _number(self.width), _number(self.height)
-        # No ids, so that several pictures can stand in one page.
+        # There are no ids, so one page can hold several pictures.
         return "\n".join(
             (
                 f'<svg xmlns="http://www.w3.org/2000/svg" role="img" xml:space="preserve" width="{width}" '
@@ -270,21 +270,21 @@ class Picture:
         ----------
         path : str or path
         width : float, optional
-            In points, of which 72 are an inch; the height goes with it. The picture's own width if not given.
+            The width in points, of which 72 are an inch. The height is scaled along. Default: the picture's own width.
 
         Raises
         ------
         RenderError
-            For .png and .pdf where typst is not installed.
+            If typst is not installed, for .png and .pdf.
         ValueError
-            For another ending, or a width that is not positive.
+            If the ending is another one, or the width is not positive.
         """
         path = Path(path)
         kind = path.suffix.removeprefix(".").lower()
         if kind not in ("svg", "png", "pdf"):
-            raise ValueError(f"a picture is saved as .svg, .png or .pdf, not {path.name!r}")
+            raise ValueError(f"a picture must be saved as .svg, .png or .pdf, not {path.name!r}")
         if width is not None and not width > 0:
-            raise ValueError(f"width is a positive number of points, not {width!r}")
+            raise ValueError(f"width must be a positive number of points, not {width!r}")
         svg = self.source if width is None else resized(self.source, width)
         path.write_bytes(svg.encode() if kind == "svg" else printed(svg, kind))
         return path
@@ -297,12 +297,12 @@ class Picture:
 
 
 def escaped(text: str) -> str:
-    """Return text as it stands in XML, also in quotes, whatever it contains."""
+    """Return text escaped for XML, including for attributes in quotes."""
     return drawable(text).translate(_MARKUP)
 
 
 def mixed(start: str, end: str, amount: float) -> str:
-    """Return the colour that lies between two others: the first at 0, the second at 1."""
+    """Return a colour between two others: the first for amount 0, the second for 1."""
     pairs = zip(_channels(start), _channels(end), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * amount):02x}" for a, b in pairs)
 

@@ -1,4 +1,4 @@
-"""From SVG to PDF and PNG with typst, which comes with pip: vectors, embedded fonts, the page exactly the picture."""
+"""Convert SVG to PDF and PNG with typst, which pip installs. PDFs have vectors, embedded fonts and no margins."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .svg import MONO, fitting, points
 if TYPE_CHECKING:
     from typst import Fonts
 
-# As wide as the Helvetica that layouts reckon with, and what has the letters that they lack.
+# Fonts as wide as Helvetica, for which pictures are laid out, and fonts with the symbols that these lack.
 _SANS, _SYMBOLS = (
     ("Helvetica", "Arial", "Liberation Sans", "Nimbus Sans", "FreeSans"),
     ("DejaVu Sans", "DejaVu Sans Mono"),
 )
-# Where there are none of these: typst's own, which is narrower, so it fits.
+# The fallback is typst's own font, which is narrower, so the text fits.
 _SERIF = "Libertinus Serif"
-PIXELS_PER_INCH = 192  # two for each of a screen's
+PIXELS_PER_INCH = 192  # two for each CSS pixel
 MOST_PIXELS = 100_000_000
 MOST_PIXELS_SHOWN = 2_000_000
-"""Of the PNG that goes into a notebook beside the SVG: more would take longer than a reader notices."""
+"""The size of the PNG that a notebook gets in addition to the SVG. A larger one would take noticeable time."""
 
-# Text is set by typst itself, as fonts for what the first one lacks, x̂ or ᵀ, are found by no SVG renderer as surely.
+# Typst sets the text itself, since SVG renderers do not reliably find fallback fonts for symbols such as x̂ or ᵀ.
 _DOCUMENT = b"""
 #let (width, height) = json(bytes(sys.inputs.size))
 #set document(date: none)
@@ -50,37 +50,37 @@ _DOCUMENT = b"""
 
 
 def printed(svg: str, kind: str, most_pixels: int = MOST_PIXELS) -> bytes:
-    """Return a picture as PDF or PNG, the same bytes for the same picture and fonts.
+    """Return a picture as PDF or PNG. Equal pictures and fonts give equal bytes.
 
     Parameters
     ----------
     svg : str
-        As Graphviz or `Picture` writes it.
+        SVG from Graphviz or `Picture`.
     kind : {"pdf", "png"}
     most_pixels : int
-        A PNG has 192 pixels an inch, but not more than these.
+        The largest number of pixels. A PNG has 192 pixels per inch, or fewer to stay below it.
 
     Raises
     ------
     RenderError
-        Where typst is not installed, or if it cannot read the SVG.
+        If typst is not installed or cannot read the SVG.
     """
     try:
         import typst
     except ImportError:
-        install = "pip install 'tinygrad_norm[print]', or save an .svg, which needs nothing more"
+        install = "pip install 'tinygrad_norm[print]', or save an .svg, which needs no further package"
         raise RenderError(f"a {kind.upper()} needs typst: {install}") from None
     width, height = points(svg)
     fonts = _fonts()
     picture, texts = _apart(svg, width, _families(fonts))
     resolution = min(PIXELS_PER_INCH, 72 * math.sqrt(most_pixels / (width * height)))
     if kind == "png":
-        # A part of a pixel at an edge would be seen as a line.
+        # A fraction of a pixel at an edge would be visible as a line.
         width, height = (math.ceil(length * resolution / 72 - 1e-6) * 72 / resolution for length in (width, height))
     inputs = {"svg": picture, "size": json.dumps([width, height]), "texts": json.dumps(texts)}
-    made: Any = typst.compile  # which of its formats `kind` is, no type can say
+    made: Any = typst.compile  # its overloads do not accept a variable format
     try:
-        # LaTeX warns of what is newer than PDF 1.5.
+        # LaTeX warns of PDF versions after 1.5.
         options = {"ppi": resolution, "pdf_tags": False, "pdf_standards": "1.5"}
         return bytes(made(_DOCUMENT, format=kind, sys_inputs=inputs, font_paths=fonts, **options))
     except typst.TypstError as error:
@@ -88,7 +88,7 @@ def printed(svg: str, kind: str, most_pixels: int = MOST_PIXELS) -> bytes:
 
 
 def in_notebook(svg: str, words: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return what a notebook shows of a picture, by MIME type, and the size of the PNG that is there with typst."""
+    """Return a picture's MIME bundle for notebooks, and the size of its PNG, which needs typst."""
     shown = {"image/svg+xml": fitting(svg), "text/plain": words}
     if not importlib.util.find_spec("typst"):
         return shown, {}
@@ -106,14 +106,14 @@ def _fonts() -> Fonts:
 
 
 def _families(fonts: Fonts) -> list[str]:
-    """Return the names of fonts that are here, the first of them for all that it has."""
+    """Return the names of the available fonts, in the order in which they are tried."""
     here = set(fonts.families())
     sans, symbols = ([name for name in names if name in here] for names in (_SANS, _SYMBOLS))
     return [*sans, *symbols, _SERIF] if sans else [_SERIF, *symbols]
 
 
 def _apart(svg: str, width: float, families: list[str]) -> tuple[str, list[dict[str, Any]]]:
-    """Return the SVG without its texts, and the texts, in points of the page."""
+    """Return the SVG without its texts, and the texts with their positions on the page in points."""
     left, top, across, _ = map(float, re.findall(r"-?[\d.]+", _attributes(svg[svg.index("<svg") :])["viewBox"]))
     within, moved = re.search(r'transform="scale\(([\d.]+)', svg), re.search(r"translate\((\S+) (\S+)\)", svg)
     scale = width / across * (float(within[1]) if within else 1.0)

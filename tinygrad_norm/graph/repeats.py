@@ -1,4 +1,4 @@
-"""Sequences of boxes that follow each other again and again, as the layers of a network do, drawn once in a frame."""
+"""Repeated sequences of boxes, such as the layers of a network, drawn once in a frame."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .model import Edge, Graph, Vertex, sums_for_a_leaf
 
 
 class Link(NamedTuple):
-    """How a block follows an equal one: by their places, the results that it takes from there; whose its leaves are."""
+    """The connection of a block to an equal one before it: the results that it uses, and matching pairs of leaves."""
 
     taken: list[int]
     leaves: dict[int, int]
 
 
 class Run(NamedTuple):
-    """Equal blocks in a row, each a list of vertices, and the links from each to the next."""
+    """A sequence of equal blocks, each a list of vertices, and the links from each to the next."""
 
     start: int
     blocks: list[list[int]]
@@ -37,10 +37,10 @@ class Run(NamedTuple):
 
 
 def with_runs_once(graph: Graph) -> Graph:
-    """Return the graph with every run of equal blocks as its first block, in a frame that says how often it stands.
+    """Return the graph with every run of equal blocks drawn as its first block, in a frame with the number of blocks.
 
-    A block holds several vertices. Each but the first takes what the one before it makes, and nothing in between is
-    used elsewhere; parameters are each block's own, or shared by all.
+    A block holds several vertices. Each block but the first uses results of the one before it, which are used nowhere
+    else. Parameters belong to one block or are shared by all.
     """
     for order in sorted({v.order for v in graph.vertices}):
         for run in _Blocks(graph, order).runs():
@@ -50,7 +50,7 @@ def with_runs_once(graph: Graph) -> Graph:
 
 
 class _Blocks:
-    """The operations of one order, in sequence, and what two stretches of them have in common."""
+    """The operations of one order, in sequence, and comparisons of stretches of them."""
 
     def __init__(self, graph: Graph, order: int) -> None:
         self.graph, self.order = graph, order
@@ -59,7 +59,7 @@ class _Blocks:
         codes: dict[Hashable, int] = {}
         self.kinds = np.array([codes.setdefault(self._kind(graph.vertices[i]), len(codes)) for i in self.sequence])
         paths = [(), *(graph.vertices[i].scope for i in self.sequence), ()]
-        # How many scopes are left open between each operation and the one before it.
+        # The number of scopes that stay open between each operation and the one before it.
         self.open = np.array([len(_shared(a, b)) for a, b in pairwise(paths)])
 
     def _kind(self, v: Vertex) -> Hashable:
@@ -67,10 +67,10 @@ class _Blocks:
         return v.alike, v.operation, v.symbol, v.name, v.shape, v.dtype, v.times, around, len(self.into[v.id])
 
     def runs(self) -> list[Run]:
-        """Return runs that do not overlap, those that save the most vertices first, of them those of shorter blocks.
+        """Return runs that do not overlap. Runs that save the most vertices come first, then those of shorter blocks.
 
-        Of several places for the same run the last one of the forward pass is taken: a first layer of another width
-        stays outside, and each block begins as the network goes on.
+        If a run can start at several places, it starts at the last one of the forward pass. Then a first layer of
+        another width stays outside, and a block begins where the following layers begin.
         """
         found = [run for run in self._candidates() if self._is_of_boxes(run)]
         found.sort(key=lambda run: (-run.saves, len(run.blocks[0]), run.start if self.order else -run.start))
@@ -89,7 +89,7 @@ class _Blocks:
             possible = equal[period:] - equal[:-period] == period
             links: dict[int, Link | None] = {}
             for p, first, last in covered:
-                if period % p == 0:  # it would be several blocks of another run as one
+                if period % p == 0:  # several blocks of another run
                     possible[first : max(last - 2 * period + 1, 0)] = False
             for start in map(int, np.flatnonzero(possible)):
                 if possible[start] and (run := self._run(start, period, links)).links:
@@ -99,18 +99,18 @@ class _Blocks:
                     yield run
 
     def _is_between_frames(self, start: int, period: int) -> bool:
-        """Return whether two blocks begin and end where no frame is open but those around both."""
+        """Return whether two blocks begin and end where no scope is open except those around both."""
         around = self.open[start + 1 : start + 2 * period].min()
         ends = self.open[[start, start + period, start + 2 * period]]
         return bool(ends.max() <= around)
 
     def _is_of_boxes(self, run: Run) -> bool:
-        """Return whether blocks hold boxes or frames: an operation that follows itself is shown as it is."""
+        """Return whether the blocks hold boxes or frames. Repeated single operations are not merged."""
         depth, block = len(_around(self.graph, run)), [self.graph.vertices[i] for i in run.blocks[0]]
         return any(v.holds or v.operation == "step" or len(v.scope) > depth for v in block)
 
     def _run(self, start: int, period: int, links: dict[int, Link | None]) -> Run:
-        """Return as many equal blocks as follow each other from a place on."""
+        """Return the longest run of equal blocks from a given start."""
         run = Run(start, [self._block(start, period)], [])
         while True:
             if start not in links:
@@ -126,7 +126,7 @@ class _Blocks:
         return self.sequence[start : start + period]
 
     def _link(self, start: int, period: int) -> Link | None:
-        """Return how the block after the one from a place on follows it, or None."""
+        """Return the link from the block at a start to the next one, or None."""
         kinds = self.kinds[start : start + period], self.kinds[start + period : start + 2 * period]
         if not np.array_equal(*kinds) or not self._is_between_frames(start, period):
             return None
@@ -142,7 +142,7 @@ class _Blocks:
                 if f.source in other:
                     fits = one.get(e.source) == other[f.source]
                 elif f.source in one:
-                    # What the block before made stands at each place where one thing stood.
+                    # A result of the previous block must replace the same vertex everywhere.
                     taken.append(one[f.source])
                     fits = e.source not in one and before.setdefault(one[f.source], e.source) == e.source
                 elif e.source == f.source:
@@ -161,7 +161,7 @@ class _Blocks:
         return {e.target for e in self.out[i] if self.graph.vertices[e.target].order == self.order}
 
     def _sums(self, i: int) -> set[int]:
-        """Return the sums that a vertex adds to, of the contributions to what every block uses."""
+        """Return the sums of contributions to shared leaves that a vertex adds to."""
         return {j for j in self._users(i) if sums_for_a_leaf(self.graph.vertices[j])}
 
     def _is_own_leaf(self, i: int, block: dict[int, int]) -> bool:
@@ -169,7 +169,7 @@ class _Blocks:
 
 
 def _shared(*paths: tuple[int, ...]) -> tuple[int, ...]:
-    """Return how several paths begin."""
+    """Return the common beginning of several paths."""
     levels = zip(*paths, strict=False)
     return tuple(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
@@ -180,7 +180,7 @@ def _around(graph: Graph, run: Run) -> tuple[int, ...]:
 
 
 def _framed(graph: Graph, run: Run) -> Graph:
-    """Return the graph with the first block of a run in a frame, and nothing leading to the others, which have gone."""
+    """Return the graph with the first block of a run in a frame, and without edges to the other blocks."""
     stands_for = {i: i for i in (*run.blocks[0], *run.links[0].leaves.values())}
     inside = set(stands_for)
     for (one, other), link in zip(pairwise(run.blocks), run.links, strict=True):
@@ -188,7 +188,7 @@ def _framed(graph: Graph, run: Run) -> Graph:
         stands_for |= {b: stands_for[a] for b, a in link.leaves.items()}
     around, frame = _around(graph, run), len(graph.scopes)
     block = [graph.vertices[i] for i in run.blocks[0]]
-    # Scopes of the block, as they are called in the frame: what stands for several is at no single place.
+    # The block's scopes, without their paths: a box that stands for several has no single path.
     within = dict.fromkeys(s for v in block for s in v.scope[len(around) :])
     outermost = {v.scope[len(around) : len(around) + 1] for v in block}
     whole = len(outermost) == 1 and () not in outermost
@@ -203,7 +203,7 @@ def _framed(graph: Graph, run: Run) -> Graph:
             return replace(v, scope=(*around, *(scope if whole and scope else (frame, *scope))), place="")
         if v.id in stands_for:
             return replace(v, times=0)
-        # What the first block is given stands before the frame.
+        # The inputs of the first block are placed before the frame.
         given = v.operation is None and v.order == block[0].order and not within.keys().isdisjoint(v.scope)
         return replace(v, scope=around) if given else v
 
@@ -217,12 +217,12 @@ def _framed(graph: Graph, run: Run) -> Graph:
 
 
 def _edges(graph: Graph, run: Run, stands_for: Mapping[int, int], gone: Collection[int]) -> list[Edge]:
-    """Return the edges that are left when the first block stands for all."""
+    """Return the edges that remain when the first block stands for all."""
     first, last, blocks = set(run.blocks[0]), set(run.blocks[-1]), run.vertices
     edges: dict[tuple[int, int, int], Edge] = {}
     for e in graph.edges:
         lent = graph.vertices[e.source].order < graph.vertices[e.target].order
-        # Inside the first block, and from the last one on; what all blocks lead to is led to once.
+        # Keep edges into the first block and out of the last one. Edges to a common target are merged.
         leads_on = e.target in first or (e.source in last and e.target not in blocks)
         if e.target in gone or (e.source in blocks and not lent and not leads_on):
             continue

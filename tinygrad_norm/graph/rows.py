@@ -1,4 +1,4 @@
-"""A layout in rows: a graph that is long is cut into bands, laid out one below the other and wired together."""
+"""Layouts in rows: a long graph is cut into bands, which are laid out below each other and connected by wires."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANKSEP = {"TB": 0.12, "LR": 0.2}
 # In points: between wires, and the radius of their corners.
 LANE = 9.0
 CORNER = 5.0
-# What a line or a scope that is cut costs, where a band of twice the mean length costs 3.
+# The cost of a cut through a line or a scope, compared to 3 for a band of twice the mean length.
 CUT = 0.12
 
 
@@ -23,7 +23,7 @@ CUT = 0.12
 
 
 def in_bands(sheet: Sheet, along: Mapping[str, float], number: int) -> dict[str, int]:
-    """Cut the boxes, by how far along they are, into bands of similar length, where few lines and scopes are cut."""
+    """Assign boxes, by their positions along the flow, to bands of similar length that cut few lines and scopes."""
     places = sorted({round(a) for a in along.values()})
     spans = {
         (round(along[line.tail]), round(along[line.head]), line.source)
@@ -37,7 +37,7 @@ def in_bands(sheet: Sheet, along: Mapping[str, float], number: int) -> dict[str,
     }
     crossings = [len({s for a, b, s in spans if min(a, b) <= p < max(a, b)}) for p in places]
     ideal = (places[-1] - places[0]) / number or 1.0
-    # best[i]: the cost of the best cut of the places before the i-th, and where its last band starts.
+    # best[i]: the cost of the best cut of the places before the i-th, and the starts of its bands.
     best: list[tuple[float, list[int]]] = [(0.0, [])]
     for _ in range(number):
         following = []
@@ -73,7 +73,7 @@ def _with_leaves_beside_their_use(sheet: Sheet, band: dict[str, int]) -> dict[st
 
 
 class Wire(NamedTuple):
-    """What leads a value from one band to another: out at the end of ``first``, in at the start of ``last``."""
+    """A connection of two bands, from the end of ``first`` to the start of ``last``."""
 
     source: str
     lent: bool
@@ -100,7 +100,7 @@ def _ends(line: Line, band: Mapping[str, int]) -> tuple[str, str]:
 
 
 def in_rows(sheet: Sheet, band: Mapping[str, int], rankdir: str) -> Placed:
-    """Lay the bands out, each by Graphviz, put them below each other ("LR") or beside each other ("TB")."""
+    """Lay out each band with Graphviz, and place the bands below each other ("LR") or beside each other ("TB")."""
     wires = sorted({_wire(line, band) for line in sheet.lines if band[line.tail] != band[line.head]})
     rows: list[Placed] = []
     corners: list[Point] = []
@@ -128,9 +128,9 @@ def _by(along: float, across: float) -> Move:
 
 
 def _routes(wires: Sequence[Wire], rows: Sequence[Placed], corners: Sequence[Point]) -> dict[Wire, list[Point]]:
-    """Return how each wire goes: out at the end of its band, back below it, down before the bands, in.
+    """Return the route of each wire: out at the end of its band, back below it, down in front of the bands, and in.
 
-    The lowest of those that leave a band turns first, so that none of them cross.
+    Of the wires that leave a band, the lowest turns first, so that no two of them cross.
     """
     routes = {}
     most = max((sum(wire.first == b for wire in wires) for b in range(len(rows))), default=0)
@@ -147,7 +147,7 @@ def _routes(wires: Sequence[Wire], rows: Sequence[Placed], corners: Sequence[Poi
 
 
 def _joined(line: Line, band: Mapping[str, int], routes: Mapping[Wire, list[Point]], rows: Sequence[Placed]) -> Path:
-    """Return the path of a line between bands: to the exit, along its wire, from the entry."""
+    """Return the path of a line between bands: to the exit, along the wire, and from the entry."""
     wire = _wire(line, band)
     first, last = _ends(line, band)
     out, into = rows[wire.first].paths[f"{first}>{wire.exit}"], rows[wire.last].paths[f"{wire.entry}>{last}"]
@@ -159,7 +159,7 @@ def _joined(line: Line, band: Mapping[str, int], routes: Mapping[Wire, list[Poin
 
 
 def _straight(a: Point, b: Point) -> list[Point]:
-    """Return the rest of a spline that runs straight from a to b."""
+    """Return the control points after a of a straight spline from a to b."""
     return [between(a, b, 1 / 3), between(a, b, 2 / 3), b]
 
 
@@ -168,7 +168,7 @@ def between(a: Point, b: Point, share: float) -> Point:
 
 
 def rounded(corners: Sequence[Point]) -> list[Point]:
-    """Return a spline along straight lines, with its corners rounded."""
+    """Return a spline along straight lines with rounded corners."""
     points = [corners[0]]
     for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
         lengths = math.dist(before, corner), math.dist(corner, after)
@@ -179,11 +179,11 @@ def rounded(corners: Sequence[Point]) -> list[Point]:
     return [*points, *_straight(points[-1], corners[-1])]
 
 
-# One band, by Graphviz.
+# The layout of one band by Graphviz.
 
 
 def _logical(rankdir: str) -> Move:
-    """Return the map from points on paper to how far along the flow, and across it, they are."""
+    """Return the map from points on the page to their positions along and across the flow."""
     return (lambda p: (p[0], -p[1])) if rankdir == "LR" else (lambda p: (-p[1], p[0]))
 
 
@@ -195,13 +195,13 @@ def _band(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> Placed
     row = placed_by(layout(_source(sheet, band, b, rankdir)), b, sheet.titles).moved(_logical(rankdir))
     halves = [[p[1] for name, p in row.boxes.items() if (name in sheet.gradient) is half] for half in (False, True)]
     if all(halves) and sum(halves[0]) / len(halves[0]) > sum(halves[1]) / len(halves[1]):
-        # The gradient stands below, or to the right of, the forward pass.
+        # The gradient is below the forward pass, or to its right.
         row = row.moved(lambda p: (p[0], -p[1]))
     return row
 
 
 def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
-    """Return the DOT text of one band: boxes of given sizes, and points where its wires leave and enter."""
+    """Return the DOT text of one band: boxes of fixed sizes, and points where wires leave and enter."""
     members = {name for name, at in band.items() if at == b}
     tree = [
         f"digraph {{ rankdir={rankdir}; newrank=true; nslimit=5; nodesep={NODESEP}; ranksep={RANKSEP[rankdir]};",
@@ -221,7 +221,7 @@ def _source(sheet: Sheet, band: Mapping[str, int], b: int, rankdir: str) -> str:
     parts: dict[str, str] = {}
     for line in sheet.lines:
         first, last = _ends(line, band)
-        # From top to bottom the labels of what a gradient borrows would keep its boxes far from the others.
+        # In "TB" layouts, labels on lines from the forward pass would push the gradient's boxes away.
         spaced = line.label and not (line.lent and rankdir == "TB")
         label = f', label="{_quoted(_aside(line.label))}"' if spaced else ""
         if band[first] == band[last] == b:
@@ -263,7 +263,7 @@ def _nested(sheet: Sheet, names: list[str], clusters: Sequence[Cluster]) -> Iter
 
 
 def _aside(label: str) -> str:
-    """Keep the lines of a label off its edge."""
+    """Pad the lines of a label, to keep them off the edge."""
     return "\\n".join(f"  {line}  " for line in label.split("\\n"))
 
 

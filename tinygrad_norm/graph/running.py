@@ -1,4 +1,4 @@
-"""A function that is run to be drawn, and where it stopped if it raised an error."""
+"""Run a function in order to draw it, and find the operation that failed if it raises an error."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _HERE, _NUMPY = Path(__file__).parent.parent, Path(np.__file__).parent
 
 
 def run(fn: Callable[..., Any], inputs: Sequence[Any], failed: Failed) -> list[Tensor]:
-    """Return the Tensors that a function makes of its inputs, recorded with the origins of data.
+    """Run a function and return its Tensors, recorded with the origins of data.
 
-    Floating arrays become Tensors that require gradients and have the names of the function's parameters; other arrays
-    are data. Everything else arrives as it is.
+    Floating-point arrays become Tensors that require gradients, named after the function's parameters. Other arrays
+    are data. All other inputs are passed unchanged.
     """
     given = [_given(x, name) for name, x in zip(_names(fn, len(inputs)), inputs, strict=True)]
 
     def call() -> Any:
-        # What does not work with Data is tried without origins.
+        # A function that does not work with Data is run again without origins.
         origins = STATE.get().origins
         return fn(*(x.numpy() if type(x) is Data and not origins else x for x in given))
 
@@ -43,7 +43,7 @@ def run(fn: Callable[..., Any], inputs: Sequence[Any], failed: Failed) -> list[T
     y = examine(call, failed=stopped)
     if tensors := list(parts(y, Tensor)):
         return tensors
-    raise TypeError(f"the function returns {type(y).__name__}, and draw needs a Tensor, or several, to show")
+    raise TypeError(f"the function must return one or several Tensors to draw, but it returned {type(y).__name__}")
 
 
 def _given(x: Any, name: str | None) -> Any:
@@ -53,7 +53,7 @@ def _given(x: Any, name: str | None) -> Any:
 
 
 def _names(fn: Callable[..., Any], count: int) -> list[str | None]:
-    """Return what the function calls its inputs, if it says so."""
+    """Return the names of the function's parameters, or None for each unknown one."""
     try:
         parameters = inspect.signature(getattr(fn, "forward", fn)).parameters.values()
     except (TypeError, ValueError):
@@ -63,23 +63,23 @@ def _names(fn: Callable[..., Any], count: int) -> list[str | None]:
 
 
 def without_consumers(trail: Sequence[Tensor]) -> list[Tensor]:
-    """Return the Tensors that no other of them was computed from."""
+    """Return the Tensors that none of the others was computed from."""
     used = {x for y in trail if y.node is not None for x in y.node.inputs if isinstance(x, Tensor)}
     return [y for y in trail if y not in used]
 
 
 def in_lines(error: Exception) -> str:
-    """Return an error and the first line of its message, in at most three lines, as a caption."""
+    """Return a caption for an error: its type and the first line of its message, in at most three lines."""
     first = str(error).strip().split("\n", 1)[0]
     said = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return "\n".join(textwrap.wrap(said, 78, max_lines=3, placeholder=" …"))
 
 
-# Which operation refused its operands is seen in the traceback, so nothing needs to be noted while functions run.
+# The failed operation is found in the traceback, so that running functions need no bookkeeping.
 
 
 def refusal(error: Exception, trail: Trail) -> Refusal | None:
-    """Return the operation that raised an error, if it was one of this package rather than the function's own code."""
+    """Return the operation of this package that raised an error, or None if the function's own code raised it."""
     frames = _after_the_functions_own(_frames(error))
     if not frames:
         return None
@@ -97,7 +97,7 @@ def refusal(error: Exception, trail: Trail) -> Refusal | None:
 
 
 def _frames(error: Exception) -> list[FrameType]:
-    """Return what was running inside `run`, outermost first."""
+    """Return the frames inside `run`, outermost first."""
     frames, step = [], error.__traceback__
     while step is not None:
         if step.tb_frame.f_code is not COMPOSED:
@@ -108,14 +108,14 @@ def _frames(error: Exception) -> list[FrameType]:
 
 
 def _after_the_functions_own(frames: list[FrameType]) -> list[FrameType]:
-    """Return what the innermost code from elsewhere called in this package; code in NumPy counts as its caller's."""
+    """Return the frames of this package after the innermost frame of other code. NumPy's frames count as ours."""
     own = [i for i, frame in enumerate(frames) if not _is_in(frame) and not _is_numpys(frame)]
     rest = frames[max(own, default=-1) + 1 :]
     return rest if any(map(_is_in, rest)) else []
 
 
 def _trailing(frames: list[FrameType], room: str) -> list[FrameType]:
-    """Return the last frames, as far as they are in one room of the package, or in NumPy."""
+    """Return the last frames that are in one subpackage, or in NumPy."""
     elsewhere = [i for i, frame in enumerate(frames) if not _is_in(frame, room) and not _is_numpys(frame)]
     return frames[max(elsewhere, default=-1) + 1 :]
 
@@ -129,7 +129,7 @@ def _is_numpys(frame: FrameType) -> bool:
 
 
 def _name(frames: list[FrameType]) -> str:
-    """Return the sign or the name of what the engine was asked for."""
+    """Return the symbol or the name of the engine's operation."""
     for frame in frames:
         if isinstance(primitive := frame.f_locals.get("primitive"), Primitive):
             return primitive.symbol
@@ -140,7 +140,7 @@ def _name(frames: list[FrameType]) -> str:
 
 
 def _called(frame: FrameType) -> str:
-    """Return the name of a layer, of a function of NumPy's, or of a function."""
+    """Return the name of a layer, of a NumPy function, or of the frame's function."""
     if frame.f_code.co_name == "__call__":
         return type(frame.f_locals["self"]).__name__
     function = frame.f_locals.get("ufunc") or frame.f_locals.get("function")
@@ -148,11 +148,11 @@ def _called(frame: FrameType) -> str:
 
 
 def _operands(frames: list[FrameType]) -> list[Any]:
-    """Return the arrays, numbers and texts that an operation was given, in their order."""
-    # NumPy's protocols name the first Tensor, too; its functions get what was given.
+    """Return the arrays, numbers and strings that an operation was given, in order."""
+    # The frames of NumPy's protocols have other arguments, so the next frame is used.
     frame = next((f for f in frames if f.f_code.co_name not in ("__array_ufunc__", "__array_function__")), frames[0])
     names, several, keywords, values = inspect.getargvalues(frame)
-    # A reflected operator is given its right operand first.
+    # A reflected operator receives its right operand first.
     given = [values[name] for name in (("a", "b") if names == ["b", "a"] else names)]
     given += [*values.get(several or "", ()), *values.get(keywords or "", {}).values()]
     if frame.f_code.co_name == "_dispatch":

@@ -1,4 +1,4 @@
-"""The names of scopes: where a module is in its network, and what a named step says of its parameters."""
+"""The names of scopes, with the paths of modules and the parameters of named steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USUAL = {
     "padding": "0", "dilation": "1", "groups": "1", "smoothing": "0", "ddof": "0", "reduction": "mean",
     "approximate": "none",
 }  # fmt: skip
-"""What goes without saying."""
+"""Default values, which are not shown."""
 
 
 class Name(str):
@@ -24,9 +24,9 @@ class Name(str):
     Attributes
     ----------
     place : str
-        The path of the module that it is, as ``"block1.norm"``; nothing outside of modules.
+        The path of the module, such as ``"block1.norm"``. Empty for other scopes.
     said : str or None
-        Of a named step: its parameters in words. None for other scopes.
+        The parameters of a named step, in words. None for other scopes.
     """
 
     place: str = ""
@@ -39,12 +39,12 @@ class Name(str):
 
 
 def place(name: str) -> str:
-    """Return the path of the module that a scope is, or nothing."""
+    """Return the path of a scope's module, or "" for other scopes."""
     return name.place if isinstance(name, Name) else ""
 
 
 def title(name: str) -> str:
-    """Return the name of a scope behind its place, as ``"block1.norm: batch_norm"``."""
+    """Return the name of a scope with its path, such as ``"block1.norm: batch_norm"``."""
     return f"{place(name)}: {name}" if place(name) else name
 
 
@@ -56,16 +56,16 @@ def named(
     Parameters
     ----------
     scopes : sequence of Scopes
-        Those outside before those inside.
+        The scopes, outer ones before inner ones.
     paths : mapping
-        For each operation of the forward pass the numbers of the scopes around it.
+        For each operation of the forward pass, the numbers of the scopes around it.
     over : callable
-        ``over(axis, x)`` puts axes of a Tensor into words.
+        ``over(axis, x)`` returns the names of axes of a Tensor.
 
     Notes
     -----
-    A module without a place, as the outermost one, is not shown. Nor is one around a single operation or scope, which
-    takes its place: the picture has one frame for a layer and what it computes.
+    A module without a path, such as the outermost one, is not shown. A module around a single operation or scope is
+    not shown either, and its path moves to the content. So a layer and its operation share one frame.
     """
     inside: dict[int, set[int]] = {}
     for operation, path in paths.items():
@@ -86,7 +86,7 @@ def named(
 
 
 def _said(step: Step, over: Callable[[Any, Any], str]) -> str:
-    """Put the parameters of a step into words: ``"over n"``, ``"3×3, stride 2, padding 1"``."""
+    """Return the parameters of a step in words: ``"over n"``, ``"3×3, stride 2, padding 1"``."""
     words = []
     for name, value in step.static.items():
         if name == "axis":
@@ -101,7 +101,7 @@ def _said(step: Step, over: Callable[[Any, Any], str]) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a number as people write it, and several that are equal as one."""
+    """Return a number in short form. Several equal numbers become one."""
     if isinstance(value, tuple):
         texts = [*map(_short, value)]
         return texts[0] if len(set(texts)) == 1 else ",".join(texts)

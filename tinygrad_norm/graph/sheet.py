@@ -1,4 +1,4 @@
-"""What there is to lay out, as Graphviz measures it, and where it is put."""
+"""The sizes of all parts of a picture, measured by Graphviz, and their positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Move = Callable[[Point], Point]
 
 
 class Line(NamedTuple):
-    """An edge as it is drawn, from its tail to its head; ``source`` is the end that the value comes from."""
+    """An edge as it is drawn, from its tail to its head. ``source`` is the end that the value comes from."""
 
     id: str
     tail: str
@@ -40,7 +40,7 @@ class Cluster(NamedTuple):
 
 @dataclass(frozen=True)
 class Sheet:
-    """What there is to lay out: the sizes of boxes, lines, clusters, and which boxes stand beside which."""
+    """The parts of a picture: boxes with their sizes, lines, clusters, and pairs of boxes to place side by side."""
 
     boxes: Mapping[str, Point]
     lines: tuple[Line, ...]
@@ -52,7 +52,7 @@ class Sheet:
 
 
 class Path(NamedTuple):
-    """Control points of a cubic spline, and where the arrow's tip is, before the first or after the last of them."""
+    """The control points of a cubic spline, and the tip of an arrow at its start or end."""
 
     points: list[Point]
     start: Point | None = None
@@ -64,7 +64,7 @@ class Path(NamedTuple):
 
 @dataclass
 class Placed:
-    """Where everything is; y grows upwards."""
+    """The positions of all parts. The y axis points up."""
 
     boxes: dict[str, Point] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Placed:
     titles: dict[tuple[str, int], Point] = field(default_factory=dict)
 
     def moved(self, move: Move) -> Placed:
-        """Return it with every point moved."""
+        """Return the positions with every point moved."""
         return Placed(
             {name: move(p) for name, p in self.boxes.items()},
             {
@@ -96,7 +96,7 @@ def spanned(points: Iterable[Point]) -> Rectangle:
 
 
 def measured(source: str, ties: Sequence[tuple[str, str]], gradient: frozenset[str]) -> Sheet:
-    """Return what a DOT text holds, with the sizes that Graphviz gives it."""
+    """Return the parts of a picture in DOT text, with the sizes that Graphviz computes."""
     told = layout(source)
     objects = {o["_gvid"]: o for o in told.get("objects", ())}
     nodes = {i: o for i, o in objects.items() if "pos" in o}
@@ -132,7 +132,7 @@ def _label_size(told: Mapping[str, Any]) -> Point:
 
 
 def _size(edge: Mapping[str, Any]) -> Point | None:
-    """Return the size of the text at a line, which Graphviz does not tell, by the width of its letters."""
+    """Estimate the size of an edge's label, which Graphviz does not report, from its letters."""
     lines = edge.get("label", "").split("\\n")
     longest = max(map(len, lines))
     return (0.55 * FONT_SIZE * longest + 2, 1.15 * FONT_SIZE * len(lines)) if longest else None
@@ -158,7 +158,7 @@ def _numbers(text: str) -> list[Point]:
 
 
 def extent(row: Placed, sheet: Sheet, rankdir: str | None = None) -> Rectangle:
-    """Return the rectangle around boxes, clusters and paths; with a direction, in its terms."""
+    """Return the rectangle around boxes, clusters and paths; with ``rankdir``, in coordinates along the flow."""
     corners = [p for path in row.paths.values() for p in path.points]
     for name, (a, c) in row.boxes.items():
         w, h = sheet.boxes.get(name, (0.0, 0.0))

@@ -1,4 +1,4 @@
-"""Named steps, as softmax, as one box each."""
+"""Draw named steps, such as softmax, as one box each."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ Opened = Callable[[str], bool]
 
 
 def opening(open: bool | str | Collection[str], graph: Graph) -> Opened:
-    """Return which named steps are shown as what they are composed of.
+    """Return a function that tells, from a scope's name, whether the named step is shown as its operations.
 
     Parameters
     ----------
     open : bool, str or collection of str
-        All or none, those of some names, as "softmax", or those at some places, as "block1.act".
+        All or none, or names of steps, such as "softmax", or paths, such as "block1.act".
     graph : Graph
-        For the names there are.
+        The graph whose steps can be named.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, or a name that no step has.
+        If ``open`` is of another type, or has a name that no step has.
     """
     if isinstance(open, bool):
         return lambda name: bool(open)
     if not isinstance(open, Collection):
-        raise TypeError(f"open is a bool, or names of steps, not {type(open).__name__}")
+        raise TypeError(f"open must be a bool or names of steps, not {type(open).__name__}")
     steps = [name for name in graph.scopes if is_step(name)]
     asked = {open} if isinstance(open, str) else set(open)
     wanted = set(map(_spelled, asked))
     if unknown := [name for name in asked if _spelled(name) not in {_spelled(t) for s in steps for t in (s, place(s))}]:
         there = ", ".join(map(repr, sorted(set(steps)))) or "none"
-        raise ValueError(f"open: no step is called {', '.join(map(repr, sorted(unknown)))}; there are {there}")
+        raise ValueError(f"open: no step is named {', '.join(map(repr, sorted(unknown)))}; the names are: {there}")
     return lambda name: _spelled(name) in wanted or (place(name) != "" and _spelled(place(name)) in wanted)
 
 
 def _spelled(name: str) -> str:
-    """Return a name so that "log_softmax" is "log-softmax", and "relu" is "ReLU"."""
+    """Normalize a name, so that "log_softmax" equals "log-softmax" and "relu" equals "ReLU"."""
     return name.casefold().replace("_", "-").replace(" ", "-")
 
 
@@ -53,10 +53,10 @@ def is_step(name: str) -> bool:
 
 
 def stepped(graph: Graph, opened: Opened) -> Graph:
-    """Return the graph with every named step that is not opened as one box, and its gradient as another.
+    """Return the graph with every closed step as one box, and its gradient as another.
 
-    Its inputs stay outside, also those that its operations use as indices. So does the sum of the contributions to its
-    result, which is no part of its own gradient, and an operation in it that failed.
+    The inputs of the step stay outside, including arrays that it uses as indices. The sum of the contributions to its
+    result, which is not part of its own gradient, also stays outside, and so does an operation that failed.
     """
     closed = _closed_steps(graph, opened)
     graph = apart(graph, opened)
@@ -72,7 +72,7 @@ def stepped(graph: Graph, opened: Opened) -> Graph:
 
 
 def apart(graph: Graph, opened: Opened) -> Graph:
-    """Return the graph with the scope of every named step that is not opened around what belongs into its box only."""
+    """Return the graph with the scope of every closed step reduced to the vertices that belong in its box."""
     closed = _closed_steps(graph, opened)
     if not closed:
         return graph
@@ -93,7 +93,7 @@ def _closed_steps(graph: Graph, opened: Opened) -> set[int]:
 
 
 def _closed(v: Vertex, closed: set[int]) -> int | None:
-    """Return the outermost closed step that a vertex is in."""
+    """Return the outermost closed step around a vertex."""
     return next((scope for scope in v.scope if scope in closed), None)
 
 
@@ -111,9 +111,9 @@ def _outside(v: Vertex, step: int) -> Vertex:
 
 
 def _with_inputs(graph: Graph, closed: set[int]) -> Graph:
-    """Put the inputs of closed steps outside, and lead each to its step, also one that only tells where to look.
+    """Move the inputs of closed steps outside, and connect each to its step, including indices.
 
-    A leaf that stays inside is a constant that the step made for itself.
+    A leaf that stays inside is a constant that the step created.
     """
     vertices = [_outside(v, step) if (step := _given_to(v, graph, closed)) is not None else v for v in graph.vertices]
     first: dict[int, Vertex] = {}
@@ -128,7 +128,7 @@ def _with_inputs(graph: Graph, closed: set[int]) -> Graph:
         for x in graph.given.get(step, ()):
             source = len(vertices) if isinstance(x, Vertex) else x
             if isinstance(x, Vertex):
-                # A new leaf stands just before the step.
+                # A new leaf is placed just before the step.
                 vertices.append(replace(x, id=len(vertices), scope=_outside(v, step).scope))
                 place[len(place)] = v.id - 0.5
             if source is not None and (source, step) not in used:
@@ -139,7 +139,7 @@ def _with_inputs(graph: Graph, closed: set[int]) -> Graph:
 
 
 def _given_to(v: Vertex, graph: Graph, closed: set[int]) -> int | None:
-    """Return the closed step that a vertex inside is an input of."""
+    """Return the closed step around a vertex if the vertex is one of its inputs, or else None."""
     step = _closed(v, closed)
     if step is None or v.operation is not None:
         return None
@@ -148,7 +148,7 @@ def _given_to(v: Vertex, graph: Graph, closed: set[int]) -> int | None:
 
 
 def step_as_vertex(graph: Graph, content: Content, box: Box, times: int) -> Vertex:
-    """Return a named step as a vertex: its name, its parameters, and what its results are called."""
+    """Return the vertex for a named step, with its name, its parameters, and the names of its results."""
     asked = set(graph.outputs)
     results = [v for v in content.members if v.id in content.results or v.id in asked] or content.members[-1:]
     last, name = results[-1], graph.scopes[box.scope]

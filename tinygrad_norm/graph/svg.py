@@ -1,4 +1,4 @@
-"""What is done to SVG after Graphviz has laid it out: ids, fonts, and the size at which it is shown."""
+"""Adjust the SVG from Graphviz: ids, fonts and size."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from .digits import SPACE
 SANS, MONO = "Helvetica,sans-Serif", "DejaVu Sans Mono,Menlo,Consolas,Liberation Mono,monospace"
 
 CELL = 800
-"""In pixels: where a notebook stands beside other windows, its cells are hardly wider."""
+"""The width of a notebook's cell in pixels, if the notebook does not fill the screen."""
 _SIZE = r'\bwidth="([\d.]+)(\w*)"\s+height="([\d.]+)\w*"'
 
 
 def prefixed(svg: str, prefix: str) -> str:
-    """Put a prefix before every id, and where one is referred to."""
-    # In text there are no quotes and no <: what looks like an attribute is one.
+    """Put a prefix before every id and every reference to one."""
+    # Text contains no quotes and no <, so a match is always an attribute.
     text = re.sub(r'(<\w+\b[^<>]*?\sid=")', rf"\g<1>{prefix}", svg)
     return re.sub(r'(="url\(#|\shref="#|:href="#)', rf"\g<1>{prefix}", text)
 
 
 def exact(svg: str) -> str:
-    """Show the whole of a picture that was scaled into a frame.
+    """Correct the rounded scale of a picture in a frame.
 
-    Graphviz writes the scale with two decimals, so that a large picture is cut off at two of its sides. Here the view
-    does the scaling: it becomes the area that the background covers.
+    Graphviz writes the scale with two decimals, so that two sides of a large picture are cut off. Here the viewBox does
+    the scaling: it becomes the area of the background.
     """
     scaled = re.search(r'\stransform="scale\((?!1 1\))[^"]*"', svg)
     if scaled is None:
@@ -38,7 +38,7 @@ def exact(svg: str) -> str:
 
 
 def with_fonts(svg: str) -> str:
-    """Set rows of numbers in a monospaced font, and the rest of their boxes, laid out as wide, in the usual one."""
+    """Replace Courier, used for the layout, by a monospaced font in rows of numbers and a sans-serif one elsewhere."""
 
     def dressed(text: re.Match[str]) -> str:
         family = MONO if text[3].startswith((SPACE, "&#160;")) else SANS
@@ -48,25 +48,25 @@ def with_fonts(svg: str) -> str:
 
 
 def points(svg: str) -> tuple[float, float]:
-    """Return the width and the height in points."""
+    """Return the width and height in points."""
     found = re.search(_SIZE, svg)
     assert found is not None
-    # Without a unit they are pixels, of which 96 are an inch.
+    # A size without a unit is in pixels, of which 96 are an inch.
     unit = 1.0 if found[2] == "pt" else 0.75
     return float(found[1]) * unit, float(found[3]) * unit
 
 
 def resized(svg: str, width: float) -> str:
-    """Give the picture another width in points, and the height that goes with it."""
+    """Scale the picture to a width in points."""
     before, height = points(svg)
     size = f'width="{width:g}pt" height="{height * width / before:.6g}pt"'
     return re.sub(_SIZE, size, svg, count=1)
 
 
 def fitting(svg: str) -> str:
-    """Let the picture shrink with what it stands in, as a notebook's cell, and grow no larger than it is.
+    """Let the picture shrink with its container, such as a notebook's cell, but not grow.
 
-    Jupyter shows SVG as an image, whose size nothing inside it limits: there a wide picture has the width of its cell.
+    Jupyter shows SVG as an image and ignores a maximum width inside it, so a wide picture gets the width of its cell.
     """
     width = points(svg)[0] * 96 / 72
     if width <= CELL:

@@ -1,4 +1,4 @@
-"""Texts in pictures: whatever a name contains is drawn as it is, and nothing in it is markup."""
+"""Texts in pictures: names are drawn literally, and never interpreted as markup."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ LONGEST_NAME = 80
 
 
 def shortened(text: str) -> str:
-    """Return a text of at most 80 characters."""
+    """Shorten a text to at most 80 characters."""
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def drawable(text: str) -> str:
-    """Return text that is drawn as it is: control characters as their pictures, bidirectional controls written out."""
+    """Return text with control characters as their symbols, and other invisible characters written out."""
     return "".join(map(_drawable, text))
 
 
 def escaped(text: str) -> str:
-    """Return text that Graphviz draws as it is; ``&`` is escaped, because Graphviz decodes entities."""
+    """Escape text for Graphviz, including ``&``, because Graphviz decodes entities."""
     return drawable(text).replace("&", "&amp;").replace("\\", "\\\\")
 
 
 def literal(text: str) -> str:
-    """Return text that Graphviz draws as it is, whatever it contains; over 80 characters it is shortened."""
+    """Escape text for Graphviz, shortened to 80 characters."""
     return escaped(shortened(text))
 
 
 def in_words(shape: Sequence[int]) -> str:
-    """Return a shape as pictures show it: ``8×3``, ``scalar``."""
+    """Return a shape in words: ``8×3``, ``scalar``."""
     return "×".join(map(str, shape)) or "scalar"
 
 

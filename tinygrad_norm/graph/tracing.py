@@ -1,4 +1,4 @@
-"""From recorded Tensors to a graph as data."""
+"""Convert recorded Tensors to a graph."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def trace(
     refusal: Refusal | None = None,
     partial: bool = False,
 ) -> Graph:
-    """Return everything that was recorded on the way to the outputs.
+    """Return the recorded graph of the outputs.
 
     Parameters
     ----------
     *outputs : Tensors
-        One that was not recorded is a vertex by itself.
+        A Tensor that was not recorded becomes a single vertex.
     values : bool
-        Note the values of the Tensors, too.
+        Include the values of the Tensors.
     gradients : mapping of Tensors, optional
-        Gradients of some Tensors, whose lengths are noted.
+        Gradients of Tensors. Their norms are included.
     axes : str, mapping of str to str, or several, optional
-        Names of the axes: ``"n c h w"`` names those of every Tensor with four, ``{"scores": "n q k"}`` those of one.
+        Names of axes: ``"n c h w"`` for every Tensor with four axes, ``{"scores": "n q k"}`` for a Tensor by name.
     refusal : Refusal, optional
-        An operation that raised an error, which becomes one more vertex.
+        An operation that raised an error. It becomes another vertex.
     partial : bool
-        Whether an error ended the step, so that Tensors of which ``axes`` speaks may be missing.
+        Whether the computation stopped with an error, so that Tensors named in ``axes`` may be missing.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def trace(
     Raises
     ------
     ValueError
-        If ``axes`` names the axes of one rank or Tensor twice, or of a Tensor that is not there or has another rank.
+        If ``axes`` names a rank or Tensor twice, a Tensor that does not exist, or too many or too few axes.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def trace(
 
 
 class _Tracing:
-    """The vertices, edges and scopes that were met so far."""
+    """The vertices, edges and scopes found so far."""
 
     def __init__(self, values: bool, gradients: Mapping[Tensor, Tensor], names: Mapping[Tensor, Names]) -> None:
         self.values, self.names = values, names
@@ -98,7 +98,7 @@ class _Tracing:
         self.arrays: dict[Any, Tensor] = {}
 
     def place(self, tensor: Tensor, **what: Any) -> None:
-        """Add the vertex of a Tensor."""
+        """Add a vertex for a Tensor."""
         i = self.ids[tensor] = len(self.vertices)
         self.vertices.append(
             Vertex(
@@ -115,20 +115,20 @@ class _Tracing:
         )
 
     def add_all(self, outputs: Iterable[Tensor]) -> None:
-        """Add everything that the outputs were computed from, and that is not there yet."""
+        """Add everything that the outputs were computed from, unless it is already there."""
         for y in reversed(walk(outputs)):
             if y not in self.ids:
                 self.add(y)
 
     def add(self, tensor: Tensor) -> None:
-        """Add what a Tensor was computed by, with the leaves and the arrays that it was computed from."""
+        """Add the operation that computed a Tensor, with its leaves and arrays."""
         node = tensor.node
         assert node is not None  # a walk visits computed Tensors only
         if node.primitive.composition is not None:
             self.add_composition(tensor, node.primitive.composition(node))
             return
         path, source = self.path_of(node.scope), node.differentiates
-        # What only a gradient uses, as its seed, belongs to the gradient.
+        # Operands that only a gradient uses, such as its seed, belong to the gradient.
         around = {"order": node.order, "scope": path} if node.order else {}
         found, arriving = expression(node, tensor.shape, partial(over, names=self.names.get(counted(node, tensor), ())))
         operands = [x if isinstance(x, Tensor) else self.data(x, source or node) for x in arriving]
@@ -154,13 +154,13 @@ class _Tracing:
         self.edges += [Edge(self.ids[x], i, operand, shape=x.shape) for operand, x in enumerate(operands)]
 
     def add_composition(self, tensor: Tensor, composed: Tensor) -> None:
-        """Add what a Tensor stands for."""
+        """Add the composition that a Tensor stands for."""
         composed.name = composed.name or tensor.name
         self.add_all([composed])
         self.ids[tensor] = self.ids[composed]
 
     def add_refused(self, refusal: Refusal) -> int:
-        """Add an operation that made nothing, and return its vertex."""
+        """Add an operation that failed, and return its vertex."""
         i, (symbol, detail, error, operands, scope) = len(self.vertices), refusal
         path = self.path_of(scope)
         self.vertices.append(Vertex(i, None, (), "", symbol, symbol, detail, scope=path, refused=error))
@@ -169,7 +169,7 @@ class _Tracing:
         return i
 
     def data(self, array: Array, node: Node) -> Tensor:
-        """Return the Tensor that stands for an array, as an index, that a node and its gradient compute with."""
+        """Return a Tensor for an array, such as an index, that a node and its gradient use."""
         key = node, array.shape, array.dtype, array.tobytes()
         return self.arrays.setdefault(key, Tensor(array))
 
@@ -180,7 +180,7 @@ class _Tracing:
         return self.paths[scope]
 
     def given_to(self, x: Any) -> int | Vertex | None:
-        """Return what stands for an input of a named step: a vertex there is, or a new one; none for numbers."""
+        """Return the vertex for an input of a named step: an existing or a new one, or None for a number."""
         if isinstance(x, Tensor) and x in self.ids:
             return self.ids[x]
         if not isinstance(x, Tensor | np.ndarray) or not x.ndim:
@@ -204,7 +204,7 @@ class _Tracing:
 
 
 def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
-    """Give a leaf that one operation of the forward pass uses, as a weight, the scope of that use."""
+    """Move a leaf that a single forward operation uses, such as a weight, into the scope of that operation."""
     users: dict[int, set[int]] = {}
     for edge in edges:
         if vertices[edge.target].order == 0:
@@ -215,7 +215,7 @@ def _draw_in_lone_leaves(vertices: list[Vertex], edges: list[Edge]) -> None:
 
 
 def _note_slopes(vertices: list[Vertex], edges: list[Edge]) -> None:
-    """Note which vertex a gradient is the gradient of, where a rule uses it or has made it."""
+    """Set ``slope_of`` of the gradients that a rule uses or computes."""
     source = {(edge.target, edge.operand): edge.source for edge in edges}
     for edge in edges:
         g, user = vertices[edge.source], vertices[edge.target]

@@ -1,4 +1,4 @@
-"""The atlas: a page of one file to walk through a graph too large for one picture, scope by scope."""
+"""The atlas: a self-contained page to navigate, scope by scope, a graph that is too large for one picture."""
 
 from .page import atlas
 

@@ -6,11 +6,11 @@
   const SVG = "http://www.w3.org/2000/svg";
   const LINE = 17, PAD = 9, STEP = 90, LEGIBLE = 0.77, MOST_HITS = 40;
 
-  // Which picture is shown, and which of its boxes is chosen; how it is moved and zoomed.
+  // The current picture, the selected box, and the position and zoom.
   let here = null, chosen = null, view = { x: 0, y: 0, k: 1 };
   let shapes = [], lines = [];
 
-  // Everything is made here: names get in as text, never as markup.
+  // All elements are created here. Names are inserted as text, never as markup.
   function fill(element, attributes, children) {
     for (const [key, value] of Object.entries(attributes)) {
       if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
@@ -23,7 +23,7 @@
   const make = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
   const draw = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-  // --- what is known of boxes
+  // --- the data of boxes
 
   const [THING, X, Y, WIDTH, HEIGHT, LABEL, LOOK] = [0, 1, 2, 3, 4, 5, 6];
   const [FROM, TO, KIND, PATH, MARK] = [0, 1, 2, 3, 4];
@@ -80,7 +80,7 @@
     const fresh = draw("g", {}, ...lines, ...marks, ...shapes);
     world.replaceChildren(fresh);
     world.setAttribute("class", picture.grid ? "grid" : "");
-    // A name in wide letters is set closer.
+    // A name that is too wide is condensed.
     for (const [i, shape] of shapes.entries()) {
       const room = picture.boxes[i][WIDTH] - PAD;
       for (const text of shape.querySelectorAll("text")) {
@@ -113,7 +113,7 @@
     place();
   }
 
-  // The whole picture, or, where its text would be too small to read, its beginning.
+  // Show the whole picture, or its beginning if the text would be too small to read.
   function fit(least = 0) {
     const [width, height] = pictures[here].size, room = [map.clientWidth, map.clientHeight];
     const k = Math.max(Math.min((room[0] - 32) / width, (room[1] - 32) / height, 1.3), least);
@@ -167,7 +167,7 @@
     else pan(-event.deltaX, -event.deltaY);
   }, { passive: false });
 
-  // --- choosing and walking: the hash says where one is, so that the browser's Back leads back
+  // --- selecting and navigating: the hash holds the place, so that the browser's Back works
 
   const hashOf = (picture, thing) => `#${picture}${thing === null || thing === undefined ? "" : `.${thing}`}`;
 
@@ -186,7 +186,7 @@
       drawPicture();
       fit(LEGIBLE);
     }
-    // It may be there as a stub, too.
+    // Prefer the box itself to a stub for it.
     const at = [false, true].map((stub) => boxes().findIndex((box) => box[THING] === thing && isStub(box) === stub)).find((i) => i >= 0);
     if (at === undefined) {
       choose(null);
@@ -216,7 +216,7 @@
     else if (isStub(box) && box[THING] !== null) go(thing.home, box[THING]);
   }
 
-  // To a picture around this one, at the box that one comes out of.
+  // Go to an outer picture, and select the box that contains this one.
   function climb(picture) {
     const path = above(here), inside = path[path.indexOf(picture) + 1];
     go(picture, holderOf(inside));
@@ -229,7 +229,7 @@
     if (before === i || event.target.closest(".target")) open(i);
     else choose(i);
   });
-  // Listened for outside of the SVG, whose groups would take the focus themselves.
+  // The listener is outside the SVG, whose groups would take the focus.
   map.addEventListener("focusin", (event) => {
     const shape = event.target.closest("[data-box]"), i = shape && Number(shape.dataset.box);
     if (!shape || i === chosen) return;
@@ -263,7 +263,7 @@
     const label = opens(box) ? `Open ${thing.title}` : "Go there";
     panel.replaceChildren(...[
       make("h2", {}, box[THING] === null ? box[LABEL][0] : thing.title),
-      box[THING] === null ? make("p", {}, "Neighbours outside, too many to show one by one.") : make("p", { class: "path" }, `in ${pathOf(thing.home)}`),
+      box[THING] === null ? make("p", {}, "Further neighbours outside, too many to show separately.") : make("p", { class: "path" }, `in ${pathOf(thing.home)}`),
       opens(box) || (stub && box[THING] !== null) ? make("button", { type: "button", class: "go", onclick: () => open(chosen) }, label) : null,
       thing.facts ? factsOf(thing) : null,
       neighbours("Comes from", TO, FROM),
@@ -275,14 +275,14 @@
     const picture = pictures[here], holder = holderOf(here);
     const inside = picture.boxes.filter((box) => !isStub(box)).length, hasStubs = inside < picture.boxes.length;
     const hasPlus = picture.boxes.some(opens), hasGradient = picture.lines.some((line) => line[KIND] !== "forward");
-    const keys = [["Enter", "opens a box with a plus; so does a second click"], ["Esc", "leads out again, as Back does"],
-      ["Tab", "goes from box to box"], ["← ↑ → ↓", "move the picture, as dragging and the wheel do"], ["+ − 0", "zoom; Ctrl and the wheel, or two fingers"],
+    const keys = [["Enter", "opens a box with a plus, like a second click"], ["Esc", "goes to the outer picture"],
+      ["Tab", "goes to the next box"], ["← ↑ → ↓", "move the picture, like dragging and the wheel"], ["+ − 0", "zoom in, out and to fit; Ctrl and the wheel also zoom"],
       ["/", "searches names"]];
     return [
       make("h2", {}, picture.name),
       make("p", { class: "path" }, here ? `in ${pathOf(picture.outer)}` : `${count(things.length, "box")} in ${count(pictures.length, "picture")}`),
-      make("p", {}, `${count(inside, "box")} here.${hasPlus ? " Those with a plus open." : ""}${hasStubs ? " Dotted frames are neighbours outside." : ""}${hasGradient ? " What is dashed is the gradient; dotted lines are values that it borrows." : ""}`),
-      make("p", { class: "touch" }, "Tap a box for its details, and again to open it. Drag to move the picture, spread two fingers to zoom."),
+      make("p", {}, `${count(inside, "box")} here.${hasPlus ? " Boxes with a plus can be opened." : ""}${hasStubs ? " Dotted frames are neighbours outside." : ""}${hasGradient ? " Dashed lines are the gradient, dotted lines the values that it uses." : ""}`),
+      make("p", { class: "touch" }, "Tap a box for its details, and again to open it. Drag to move the picture, pinch to zoom."),
       holder >= 0 ? factsOf(things[holder]) : null,
       make("h3", { class: "keys" }, "Keys"),
       make("dl", { class: "keys" }, ...keys.flatMap(([key, does]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, does)])),
@@ -301,7 +301,7 @@
     found = ranked.slice(0, MOST_HITS).map(([, i]) => i);
     hits.replaceChildren(...found.map((i, at) => make("li", { role: "option", id: `hit-${at}`, onclick: () => walk(at) },
       things[i].title, make("small", {}, pathOf(things[i].home)))));
-    if (wanted && !found.length) hits.append(make("li", { role: "option", "aria-selected": "false", "aria-disabled": "true" }, "Nothing has such a name."));
+    if (wanted && !found.length) hits.append(make("li", { role: "option", "aria-selected": "false", "aria-disabled": "true" }, "No matches."));
     hits.hidden = !wanted;
     input.setAttribute("aria-expanded", String(Boolean(wanted)));
     get("status").textContent = wanted ? `${count(ranked.length, "hit")}${ranked.length > MOST_HITS ? `, the first ${MOST_HITS} listed` : ""}` : "";

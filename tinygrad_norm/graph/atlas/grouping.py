@@ -1,4 +1,4 @@
-"""Scopes that nobody wrote: around what repeats itself, and around parts of what one picture could not show."""
+"""Add scopes to a graph: around repeated blocks, and around parts of scopes that are too large for one picture."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from math import ceil
 from ..model import Graph, Vertex
 from ..scopes import Name, place
 
-# How often something stands in a row to be grouped, and of how many boxes it consists at most.
+# The smallest number of repetitions that are grouped, and the most boxes in a repeated block.
 LEAST_TIMES = 4
 LONGEST_BLOCK = 16
-# A picture of more boxes is cut into parts of about this many.
+# A picture with more than MOST_BOXES is cut into parts of about BOXES_PER_PART.
 MOST_BOXES = 150
 BOXES_PER_PART = 60
 
-# What stands in a picture: a scope by its number, or a vertex by the complement of its number.
+# An item in a picture: the number of a scope, or the complement of the number of a vertex.
 Item = int
 Scopes = tuple[int, ...]
 
 
 class Cut(Name):
-    """The name of a part of what was too long."""
+    """The name of a part of a scope that was too large."""
 
 
 def grouped(graph: Graph) -> Graph:
-    """Return the graph with more scopes: "Block × 12" around equal ones in a row, "part 1 of 9" in what is long."""
+    """Return the graph with further scopes: "Block × 12" around repeated blocks, "part 1 of 9" in large scopes."""
     graph = _with_repeats(graph)
     while cut := _parts(graph):
         graph = _regrouped(graph, *cut)
@@ -34,7 +34,7 @@ def grouped(graph: Graph) -> Graph:
 
 
 def item_of(v: Vertex, depth: int) -> Item:
-    """Return what a vertex is, or is in, in the picture of the scope that it is in at a depth."""
+    """Return the item that is, or contains, a vertex in the picture of its scope at a depth."""
     return v.scope[depth] if len(v.scope) > depth else ~v.id
 
 
@@ -48,11 +48,11 @@ def _regrouped(graph: Graph, inside: Mapping[Item, Scopes], names: Sequence[str]
     return replace(graph, vertices=vertices, scopes=(*graph.scopes, *names))
 
 
-# What repeats itself.
+# Repeated blocks.
 
 
 def _with_repeats(graph: Graph) -> Graph:
-    """Return the graph with a scope around every row of equal blocks, in which there are boxes of scopes."""
+    """Return the graph with a scope around every sequence of equal blocks that contain scopes."""
     kinds, rows = _kinds(graph), _rows(graph)
     inside: dict[Item, Scopes] = {}
     names: list[str] = []
@@ -65,7 +65,7 @@ def _with_repeats(graph: Graph) -> Graph:
         for start, period, times in _repeats([kinds[item] for item in row]):
             blocks = [row[i : i + period] for i in range(start, start + period * times, period)]
             if all(item < 0 for item in blocks[0]):
-                continue  # an operation that follows itself is shown as it is
+                continue  # repeated single operations are not grouped
             if period == 1:
                 first, last = (graph.scopes[block[0]] for block in (blocks[0], blocks[-1]))
                 places = f"{place(first)} … {place(last)}" if place(first) else ""
@@ -81,7 +81,7 @@ def _with_repeats(graph: Graph) -> Graph:
 
 
 def _kinds(graph: Graph) -> dict[Item, int]:
-    """Return a number for each scope and each operation, the same for those that do the same."""
+    """Return a number for each scope and each operation, equal for equal ones."""
     content: dict[Item, list[Hashable]] = {}
     for v in graph.vertices:
         if not v.order and v.operation is not None:
@@ -93,7 +93,7 @@ def _kinds(graph: Graph) -> dict[Item, int]:
 
 
 def _rows(graph: Graph) -> dict[int | None, list[Item]]:
-    """Return the scopes and operations inside each scope, in the order in which the forward pass met them."""
+    """Return the scopes and operations inside each scope, in the order of the forward pass."""
     rows: dict[int | None, dict[Item, None]] = {}
     for v in graph.vertices:
         if not v.order and v.operation is not None:
@@ -103,9 +103,10 @@ def _rows(graph: Graph) -> dict[int | None, list[Item]]:
 
 
 def _repeats(kinds: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Return where equal stretches follow each other: the start, the length of one, how many; the longest rows first.
+    """Yield sequences of equal blocks: the start, the length of a block and the number of blocks, longest first.
 
-    A row begins as late as it can: a first layer of another width stays outside, and blocks begin as layers do.
+    A sequence begins as late as possible. Then a first layer of another width stays outside, and a block begins where
+    the following layers begin.
     """
 
     def times(start: int, period: int) -> int:
@@ -130,7 +131,7 @@ def _repeats(kinds: Sequence[int]) -> Iterator[tuple[int, int, int]]:
 def _anchors(graph: Graph) -> dict[int, Item]:
     """Return, for each vertex, the item of the forward pass in the same scope that it belongs to.
 
-    An operation belongs to itself, a leaf to its first use, and what a gradient does to what it differentiates.
+    An operation belongs to itself, a leaf to its first use, and a vertex of a gradient to the differentiated one.
     """
     users = graph.outputs_of()
     anchors: dict[int, Item] = {}
@@ -146,11 +147,11 @@ def _anchors(graph: Graph) -> dict[int, Item]:
     return anchors
 
 
-# What is long.
+# Large scopes.
 
 
 def _parts(graph: Graph) -> tuple[dict[Item, Scopes], list[str]] | None:
-    """Return, for each item of a scope with too many, the part that it goes into, and the names of the parts."""
+    """Return the part for each item of a scope that is too large, and the names of the parts."""
     anchors = _anchors(graph)
     boxes: dict[int | None, dict[Item, set[Hashable]]] = {}
     for v in graph.vertices:

@@ -1,4 +1,4 @@
-"""Where the boxes and lines of a picture are: Graphviz lays it out, or, where that would take long, it is a grid."""
+"""Lay out the boxes and lines of a picture with Graphviz, or as a grid if that would take too long."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..model import Graph
 from ..render import layout
 from .grouping import MOST_BOXES
 
-# In pixels: a line of text, the width of a letter, what is left free around the text, for the plus of a box that opens,
-# and between boxes in a grid.
+# Sizes in pixels: the height of a line, the width of a letter, the padding around text, the space for the plus of a box
+# that opens, and the gap between boxes in a grid.
 LINE, LETTER, PAD, PLUS, GAP = 17, 7.4, 9, 20, 26
 NARROW, WIDE = frozenset("fijlrtI.,:;|'()[]  "), frozenset("mwMW@%—…")
 
 
 class Layout(NamedTuple):
-    """Boxes as left, top, width and height; lines as the data of SVG paths, and where their labels stand."""
+    """Boxes as left, top, width and height. Lines as the data of SVG paths, with the positions of their labels."""
 
     width: int
     height: int
@@ -32,15 +32,15 @@ class Layout(NamedTuple):
 
 
 def laid_out(graph: Graph, labels: Sequence[Sequence[str]]) -> Layout:
-    """Return where everything is, for boxes with labels of these lines."""
+    """Return the layout for boxes with the given labels, as lines of text."""
     sizes = [_size(lines, v.operation in ("scope", "step")) for v, lines in zip(graph.vertices, labels, strict=True)]
-    # Lines back, of what leads to itself, say nothing of how long a layout takes.
+    # Edges that close a cycle are ignored in the estimate of the time.
     forwards = Graph(graph.vertices, tuple(e for e in graph.edges if e.source < e.target), graph.scopes, ())
     return _in_a_grid(graph, sizes) if too_much(forwards, 2 * MOST_BOXES) else _by_graphviz(_dot(graph, sizes))
 
 
 def _size(lines: Sequence[str], opens: bool) -> tuple[int, int]:
-    """Return how wide and how high a box is; in steps, so that boxes with similar labels are of one size."""
+    """Return the width and height of a box, rounded so that boxes with similar labels have equal sizes."""
     width = max(sum(map(_width, line)) for line in lines) * LETTER + (PLUS if opens else 0)
     return 8 * ceil((width + 2 * PAD) / 8), LINE * len(lines) + 2 * PAD
 
@@ -52,7 +52,7 @@ def _width(letter: str) -> float:
 
 
 def _dot(graph: Graph, sizes: Sequence[tuple[int, int]]) -> str:
-    """Return DOT without a word in it, so that equal pictures are laid out once."""
+    """Return DOT text without labels, so that equal pictures are laid out once."""
     settings = " ".join(f"{key}={value};" for key, value in LAYOUT_LIMIT.items())
     lines = [f'digraph {{ newrank=true; nodesep=0.3; ranksep=0.42; {settings} node [shape=box fixedsize=true label=""]']
     for i, (width, height) in enumerate(sizes):
@@ -96,7 +96,7 @@ def _points(text: str) -> list[tuple[float, float]]:
 
 
 def _in_a_grid(graph: Graph, sizes: Sequence[tuple[int, int]]) -> Layout:
-    """Put boxes into rows, as words of a text, with straight lines."""
+    """Place boxes in rows, like the words of a text, with straight lines."""
     across = ceil(sqrt(len(sizes)))
     width, height = (max(size) + GAP for size in zip(*sizes, strict=True))
     boxes = [(i % across * width, i // across * height, *size) for i, size in enumerate(sizes)]

@@ -1,4 +1,4 @@
-"""The atlas as a page: what its script reads, of every picture and of every box."""
+"""The atlas as a page: the data for its script, about every picture and every box."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .layout import laid_out
 from .pictures import Part, Picture, Stub, Thing, pictures_of
 
 _KINDS = ("forward", "backward", "higher")
-_CUT = "Too many boxes for one picture: they are cut into {} parts, in the order in which they run."
+_CUT = "There are too many boxes for one picture, so they are divided into {} parts, in the order of execution."
 _CROWDED = (
-    "{} boxes and {} lines would take long to lay out: they are in rows, in the order in which they run. "
-    "Choose one, and its lines show."
+    "{} boxes and {} lines would take long to lay out, so they are in rows, in the order of execution. "
+    "Select a box to see its lines."
 )
 
 
 def atlas(graph: Graph, name: str, said: str = "") -> str:
-    """Return a page of one file with a picture of each scope of a graph, to walk through.
+    """Return a self-contained page with a picture of each scope of a graph.
 
     Parameters
     ----------
     graph : Graph
-        With all of its operations.
+        The graph with all operations.
     name : str
-        What the whole is called.
+        The title of the page.
     said : str
-        What stands below the first picture.
+        The text below the first picture.
     """
     graph, pictures = pictures_of(graph)
     number = {picture.scope: i for i, picture in enumerate(pictures)}
@@ -49,7 +49,7 @@ def atlas(graph: Graph, name: str, said: str = "") -> str:
 def _picture(
     picture: Picture, graph: Graph, number: Mapping[int | None, int], thing: Mapping[Thing, int]
 ) -> dict[str, Any]:
-    """Return a picture with its boxes, each with the number of what it stands for, and its lines."""
+    """Return the data of a picture: its boxes, each with the number of its thing, and its lines."""
     drawn, places = picture.graph, picture.places
     labels = [_label(v, place, graph) for v, place in zip(drawn.vertices, places, strict=True)]
     placed = laid_out(drawn, labels)
@@ -73,7 +73,7 @@ def _picture(
 
 
 def _thing(place: Thing, picture: Picture, graph: Graph, number: Mapping[int | None, int]) -> dict[str, Any]:
-    """Return what is known of an operation or a scope, in which picture it is, and which it opens."""
+    """Return the data of an operation or a scope: its facts, the picture that it is in, and the one that it opens."""
     v = picture.graph.vertices[picture.places.index(place)]
     opens = {"opens": number[place.scope]} if isinstance(place, Part) else {}
     what = {"title": drawable(_label(v, place, graph)[0]), "home": number[picture.scope]}
@@ -109,7 +109,7 @@ def _line(e: Edge, graph: Graph, path: str, label: tuple[int, int] | None) -> li
 
 
 def _facts(v: Vertex, graph: Graph) -> dict[str, str]:
-    """Return what is known of a box, by what it is."""
+    """Return the facts about a box, as labels and texts."""
     beside = None if v.differentiates is None else graph.vertices[v.differentiates]
     facts = {
         "name": v.name or "",
@@ -122,13 +122,13 @@ def _facts(v: Vertex, graph: Graph) -> dict[str, str]:
         else "data",
         "operation": _operation(v),
         "formula": v.text,
-        "holds": holding(v) if v.holds else "",
-        "takes and makes": v.detail if v.holds else "",
-        "makes": ", ".join(v.results),
+        "contains": holding(v) if v.holds else "",
+        "shapes": v.detail if v.holds else "",
+        "results": ", ".join(v.results),
         "shape": "" if v.holds or v.refused else in_words(v.shape),
         "dtype": v.dtype,
         "gradient of": "" if beside is None else beside.called or title_of(beside),
-        "by the rule": v.formula or "",
+        "rule": v.formula or "",
         "undoes": "a broadcast" if v.unbroadcast else "",
         "error": v.refused or "",
         "gradient norm": v.gradient_norm or "",

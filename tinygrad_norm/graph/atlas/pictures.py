@@ -1,4 +1,4 @@
-"""A picture for each scope: what is in it, its inner scopes as boxes, and at the rim what comes in and goes out."""
+"""A picture for each scope: its operations, its inner scopes as boxes, and its neighbours outside as stubs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..naming import written
 from ..steps import is_step, step_as_vertex
 from .grouping import grouped
 
-# More neighbours than this on one side are one stub.
+# Further neighbours on one side are merged into one stub.
 MOST_STUBS = 16
 
 
 class Part(NamedTuple):
-    """A scope as a box: in the forward pass, or in the gradient of some order."""
+    """A scope as a box, in the forward pass or in the gradient of some order."""
 
     order: int
     scope: int
@@ -30,7 +30,7 @@ Thing = int | Part
 
 
 class Stub(NamedTuple):
-    """A neighbour outside, which something comes from or goes to, and what it is in there; None for several."""
+    """A neighbour outside, which a value comes from or goes to, and the box that contains it. None for several."""
 
     thing: Thing | None
     comes: bool
@@ -40,16 +40,16 @@ class Stub(NamedTuple):
 
 @dataclass
 class Picture:
-    """What a scope holds.
+    """The picture of a scope.
 
     Attributes
     ----------
     scope, outer : int or None
-        The scope and the one around it; None for the whole network, and around it.
+        The scope and the one around it. None for the whole network.
     places : list of int, Part and Stub
-        What the vertices of the graph stand for.
+        The things that the vertices of the graph stand for.
     graph : Graph
-        What is drawn.
+        The graph that is drawn.
     """
 
     scope: int | None
@@ -59,10 +59,10 @@ class Picture:
 
 
 def pictures_of(graph: Graph) -> tuple[Graph, list[Picture]]:
-    """Return the graph with the scopes that were added to it, and a picture for each, the whole network first.
+    """Return the graph with added scopes, and a picture for each scope, starting with the whole network.
 
-    Every operation is in one picture, and a stub in those where its results go to. An edge is drawn between the boxes
-    that stand for its ends: in the innermost scope around both, and in those around one of them from or to the rim.
+    Every operation is in one picture, and is a stub in the pictures that use its results. An edge is drawn between the
+    boxes of its ends in the innermost scope around both, and between a box and a stub in scopes around one end.
     """
     graph = grouped(graph)
     constants = {v.id for v in graph.vertices if v.operation is None and any(is_step(graph.scopes[s]) for s in v.scope)}
@@ -105,7 +105,7 @@ class _Making:
         """Draw an edge in every picture that shows one of its ends."""
         a, b = self.graph.vertices[e.source], self.graph.vertices[e.target]
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a.scope, b.scope, strict=False)))
-        # The gradient of a scope stands beside it, and borrows from it.
+        # The gradient of a scope is beside it, and uses its values.
         for depth in range(common + 1) if a.order != b.order else (common,):
             self._draw((None, *a.scope)[depth], _thing(a, depth), _thing(b, depth), e)
         for depth, scope in enumerate(a.scope[common:], common + 1):
@@ -140,7 +140,7 @@ class _Making:
         by_number = sorted(first, key=first.__getitem__)
         number = {place: i for i, place in enumerate(by_number)}
         order = in_order(number.values(), {(number[a], number[b]) for a, b, _ in edges})
-        # What leads back to itself, as scopes that were entered in turns, comes last.
+        # Boxes on cycles, such as scopes that were entered alternately, come last.
         order += [i for i in number.values() if i not in set(order)]
         places = [by_number[i] for i in order]
         new = {place: i for i, place in enumerate(places)}
@@ -154,7 +154,7 @@ class _Making:
         return Picture(scope, self.outer[scope], places, written(graph))
 
     def _first(self, place: Thing | Stub) -> float:
-        """Return where something stands in the order of the whole; what it goes to stands last."""
+        """Return the position of a box in the order of the whole graph. Stubs that values go to are last."""
         if isinstance(place, Stub):
             return self._first(place.thing) if place.comes and place.thing is not None else math.inf
         return place if isinstance(place, int) else self.contents[place].members[0].id
@@ -180,5 +180,5 @@ class _Making:
 
 
 def _thing(v: Vertex, depth: int) -> Thing:
-    """Return what a vertex is, or is in, in the picture of the scope that it is in at a depth."""
+    """Return the thing that is, or contains, a vertex in the picture of its scope at a depth."""
     return Part(v.order, v.scope[depth]) if len(v.scope) > depth else v.id

@@ -1,4 +1,4 @@
-"""The explorer: a page of one file that walks through a function's value and its gradient."""
+"""The explorer: a self-contained page that steps through a function and its gradient."""
 
 from .page import Page, explore, explore_norm, explore_norms
 

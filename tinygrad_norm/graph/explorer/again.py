@@ -1,4 +1,4 @@
-"""A recording, run again: backward, recorded edge by edge, and forward, to see what Python decided."""
+"""Run a recording again: backward, to record its gradient, and forward, to find what Python computed by itself."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ...engine.tensor import Tensor, backpropagate, walk
 from .links import Edge
 from .recording import Recording
 
-_PATH = "the way that Python took through the function for these numbers"
+_PATH = "the branches that Python took for these numbers"
 
 
 class RecordedGradient:
-    """The backward pass of a recording as a graph of its own, with the origins of data.
+    """The backward pass of a recording as a graph, with the origins of data.
 
     Attributes
     ----------
     contributions, sums : dict from (Node, operand) to Tensor
-        What an operation's rule contributes to an operand, and what has arrived there with it.
+        The contribution of an operation to its operand, and the sum of it and all earlier contributions there.
     """
 
     def __init__(self, recording: Recording, cotangent: Tensor) -> None:
@@ -41,7 +41,7 @@ class RecordedGradient:
             totals = backpropagate([(recording.y, seed)], wanted, create_graph=True, visit=visit)
         self._gradients = {recording.y: seed}
         for x, edges in arrived.items():
-            # The last sum adds the last contribution to the sum before it, and so on.
+            # Each sum adds one contribution to the sum before it.
             total = totals[x] if len(edges) > 1 else self.contributions[edges[0]]
             self._gradients[x] = total
             for edge in reversed(edges[1:]):
@@ -52,15 +52,15 @@ class RecordedGradient:
             self._gradients.setdefault(x, Tensor(np.zeros(x.shape)))
 
     def of(self, t: Tensor) -> Tensor | None:
-        """Return the gradient at a Tensor that is shown, or None if it needs none."""
+        """Return the gradient of a Tensor, or None if it requires none."""
         return self._gradients.get(t)
 
 
 def outside(recording: Recording) -> list[tuple[Tensor | None, str]]:
-    """Return what the graph does not say: Tensors that use constants made by Python from the inputs, and words for it.
+    """Return Tensors whose constants Python computed from the inputs outside the graph, with descriptions.
 
-    The function runs again with other numbers. Where it then records other operations, Python chose among them, which
-    is said of no Tensor.
+    To find them, the function runs again with other numbers. If it then records other operations, Python has branched.
+    The result is then a single entry without a Tensor.
     """
     own = list(reversed(walk([recording.y])))
     found: dict[Tensor | None, str] = {}
@@ -69,18 +69,18 @@ def outside(recording: Recording) -> list[tuple[Tensor | None, str]]:
             with np.errstate(all="ignore"):
                 other = list(reversed(walk([recording.run(inputs)])))
         except Exception:
-            continue  # a function need not take other numbers
+            continue  # a function may reject other numbers
         if _structure(own) != _structure(other):
             return [(None, _PATH)]
         for a, b in zip(own, other, strict=True):
             if not _same(_constants(a), _constants(b)):
                 where = f" in {recording.computed_by(a).text}" if a in recording.place else ""
-                found[a] = f"a constant{where}, which the function makes outside the graph"
+                found[a] = f"a constant{where}, which the function computes outside the graph"
     return list(found.items())
 
 
 def _others(recording: Recording) -> Iterator[dict[str, Array]]:
-    """Yield other inputs: beside those that were given, in another order, with other signs."""
+    """Yield other inputs: slightly perturbed, in another order, and with opposite signs."""
     rng = np.random.default_rng(7)
     given = {name: t.data for name, t in recording.leaves.items()}
     yield {name: x + 1e-3 * rng.normal(size=x.shape) * (np.abs(x) + 1e-3) for name, x in given.items()}
@@ -89,14 +89,14 @@ def _others(recording: Recording) -> Iterator[dict[str, Array]]:
 
 
 def _structure(tensors: Sequence[Tensor]) -> list[Any]:
-    """Return the name of each operation, and which of the Tensors are its operands."""
+    """Return the name of each operation, and the positions of the Tensors that are its operands."""
     place = {t.node: i for i, t in enumerate(tensors)}
     nodes = [t.node for t in tensors if t.node is not None]
     return [(n.primitive.name, [place.get(x.node) if isinstance(x, Tensor) else None for x in n.inputs]) for n in nodes]
 
 
 def _constants(t: Tensor) -> list[Any]:
-    """Return what an operation computes with that is neither a leaf nor was recorded: numbers, arrays, indices."""
+    """Return the numbers, arrays and indices of an operation that are neither leaves nor recorded."""
     node: Any = t.node
     tensors = [x.data for x in node.inputs if isinstance(x, Tensor) and x.node is None and not x.requires_grad]
     return [*tensors, *(x for x in node.inputs if not isinstance(x, Tensor)), *node.static.values()]

@@ -1,9 +1,9 @@
 "use strict";
-// The arithmetic of one cell in numbers. An expression is [operation, ...operands], a number, or {exact: number}.
+// The arithmetic of one cell. An expression is [operation, ...operands], a number, or {exact: number}.
 
 const [SUM, PRODUCT, TIGHT, ATOM] = [1, 2, 3, 4];
 
-// Of very many terms the first, the last and the chosen one are printed.
+// Of very many terms only the first, the last and the chosen one are printed.
 const isPrinted = (i, count, kept) => count <= 16 || i < 4 || i >= count - 2 || i === kept;
 
 function few(parts) {
@@ -43,7 +43,7 @@ function enclosed({ text, level }, least, first) {
   return level < least || (text.startsWith("−") && !first) ? `(${text})` : text;
 }
 
-// A number with so many decimals; a small or a large one with so many digits. One that is exact has all of its own.
+// A number with the given decimals, or with as many significant digits if it is small or large. Exact numbers keep all digits.
 function withDigits(x, digits, large) {
   if (typeof x === "object") {
     const text = String(x.exact);
@@ -51,12 +51,12 @@ function withDigits(x, digits, large) {
   }
   if (x === 0 || !Number.isFinite(x)) return x === 0 ? "0" : shown(x);
   const size = Math.abs(x);
-  // Zeros after the third digit say nothing.
+  // Zeros after the third digit are omitted.
   if (size < 5e-3 || size >= large) return x.toExponential(digits - 1).replace(/(\.\d{2}\d*?)0+e/, "$1e");
   return x.toFixed(digits).replace(/(\.\d{3}\d*?)0+$/, "$1");
 }
 
-// Both go through an expression with a function that writes its numbers.
+// Both functions traverse an expression. `written` formats its numbers.
 function print(expression, written) {
   if (!Array.isArray(expression)) return { text: minus(written(expression)), level: ATOM };
   const [op, ...operands] = expression;
@@ -71,7 +71,7 @@ function calculated(expression, written) {
 
 const inFull = (x) => String(typeof x === "object" ? x.exact : x);
 
-/** A result: three decimals; of a small or a large number three digits. */
+/** Format a result with three decimals, or three significant digits if it is small or large. */
 function result(value) {
   if (!Number.isFinite(value)) return shown(value);
   const size = Math.abs(value);
@@ -80,13 +80,13 @@ function result(value) {
   return minus(text);
 }
 
-/** What one more in the last digit of a printed number is worth. */
+/** The value of one unit in the last digit of a printed number. */
 function lastDigit(text) {
   const [digits, exponent] = text.split("e");
   return 10 ** (Number((exponent || "0").replace("−", "-")) - (digits.split(".")[1] || "").length);
 }
 
-/** The expression as text, with the fewest digits that make "text = result" true, and the result. */
+/** The expression as text, with the fewest digits for which "text = result" is true, and the result. */
 function arithmetic(expression, value) {
   const end = result(value), large = Math.abs(value) < 1e6 ? 1e9 : 1e6;
   const number = Number(end.replaceAll("−", "-"));
@@ -98,14 +98,14 @@ function arithmetic(expression, value) {
     return null;
   };
   if (!Number.isFinite(value)) return [print(expression, (x) => withDigits(x, 3, large)).text, end];
-  // A half may be rounded up or down. What cancels leaves rounding: the result is nothing, to three decimals.
+  // A half may be rounded up or down. A sum that cancels is rounding error: its result is 0, to three decimals.
   return found(end, (x) => Math.abs(x - number) <= 0.50001 * lastDigit(end))
     || found(minus((Math.abs(value) < 5e-4 ? 0 : value).toFixed(3)), (x) => Math.abs(x - value) < 5e-4)
     || [print(expression, (x) => withDigits(x, 17, large)).text, end];
 }
 
-const MOST_TERMS = 16; // of a sum inside another one
-/** How a cell of a vertex was computed, down to vertices where `isGiven`; null where it cannot be written in a line. */
+const MOST_TERMS = 16; // in a sum inside another one
+/** The expression of a cell of a vertex, down to vertices for which `isGiven`, or null if it has no short form. */
 function expressionOf(v, cell, isGiven, isRoot = true) {
   const { vertices, tables } = now.program;
   const vertex = vertices[v], values = now.values[v];
@@ -126,13 +126,13 @@ function expressionOf(v, cell, isGiven, isRoot = true) {
   return [vertex.op, ...vertex.in.map((u) => inside(u, at))];
 }
 
-/** Which of the terms of a sum holds chosen cells only. */
+/** The index of the term of a sum that has chosen cells only. */
 function chosenTerm(terms) {
   const known = (term) => term.map(([u, i]) => [chosenAt(u), i]).filter(([chosen]) => chosen !== undefined);
   return terms.findIndex((term) => known(term).length && known(term).every(([chosen, i]) => chosen === i));
 }
 
-/** "name = formula = numbers = result", of what there is. */
+/** "name = formula = numbers = result", without missing parts. */
 function line(parts, expression, value) {
   const texts = parts.filter(Boolean);
   const said = make("span", { class: "part" });
@@ -147,7 +147,7 @@ function line(parts, expression, value) {
   return said;
 }
 
-/** A rule that is not a factor cell by cell: a product of matrices, or what has no short formula. */
+/** The formula of a rule that is not elementwise: a product of matrices, or "contribution". */
 function ruleText(link, from) {
   const vertex = now.program.vertices[link.before];
   if (vertex.op !== "products" || !vertex.in.includes(from.g)) return "contribution";
@@ -156,7 +156,7 @@ function ruleText(link, from) {
 
 const isBox = (v) => now.stage.boxes.some((box) => box.v === v);
 
-/** The arithmetic of the chosen cell in a step: one or more lines. */
+/** The arithmetic of the chosen cell in a step, in one or more lines. */
 function cellLines(step) {
   const { boxes, links, cotangent } = now.stage;
   const box = boxes[step.box];
@@ -182,7 +182,7 @@ function cellLines(step) {
   }
   if (link.after !== link.before) {
     const sum = expressionOf(link.after, cell, (v) => v === link.before);
-    const label = link.over ? `Σ over ${link.over}` : link.back || "arrives";
+    const label = link.over ? `Σ over ${link.over}` : link.back || "arriving";
     lines.push(line([label], sum, value(link.after, cell)));
   }
   const previous = previousOf(step);
@@ -192,5 +192,5 @@ function cellLines(step) {
   return lines;
 }
 
-/** A formula as a factor: in parentheses where it is a sum, a quotient or negative. */
+/** A formula as a factor, in parentheses if it is a sum, a quotient or negative. */
 const closed = (text) => (/[+−/@]/.test(text.replace(/\([^()]*\)/g, "")) ? `(${text})` : text);

@@ -1,10 +1,10 @@
 "use strict";
-// Cells that belong together. One cell is chosen, of y and perhaps of one more array; from there the graph says which
-// cells of the others it was computed from, and which it helped to compute.
+// Related cells. One cell of y is chosen, and possibly one of another array. From it follow the cells of other arrays that
+// it was computed from, and those that were computed from it.
 
 const isCut = (table) => table === undefined || table === null;
 
-/** What a cell of a vertex was computed from: terms, each a list of [vertex, cell]. null where data say from which. */
+/** The terms that a cell was computed from, each a list of [vertex, cell], or null if that depends on data. */
 function termsOfCell(v, cell) {
   const { vertices, tables } = now.program;
   const { op, n, in: operands, table, factors, moves } = vertices[v];
@@ -23,12 +23,12 @@ function termsOfCell(v, cell) {
   return [operands.map((u, i) => [u, sizes[i] === 1 ? 0 : cell])];
 }
 
-/** The vertices up to the last one that a box shows the value of: the function, without its gradient. */
+/** The last vertex whose value a box shows. Later vertices belong to the gradient. */
 function lastOfFunction() {
   return now.stage.boxes.reduce((most, box) => Math.max(most, box.v), 0);
 }
 
-/** Add what follows from known cells without a choice: cell by cell, and upwards into the sums that they are part of. */
+/** Add the cells that follow uniquely from known ones: elementwise, and upwards into sums. */
 function follow(found) {
   const { vertices, tables } = now.program;
   const size = (v) => product(vertices[v].shape);
@@ -52,10 +52,10 @@ function follow(found) {
   return found;
 }
 
-/** How much a term adds to a sum, with the scene's own numbers: the choice stays where it is when they are changed. */
+/** The size of a term of a sum, for the scene's original numbers, so that edits do not move the choice. */
 const weightOf = (term) => Math.abs(term.reduce((weight, [u, cell]) => weight * now.before[u][cell], 1));
 
-/** Of the terms of a sum, the one that adds most; but one of cells that are known already, or near, comes first. */
+/** The term of a sum to follow: first one with known or near cells, then the largest. */
 function termToFollow(v, terms, found, near) {
   const { op } = now.program.vertices[v];
   const knows = (term) => term.filter(([u, cell]) => found.get(u) === cell || (near.has(u) && near.get(u).has(cell))).length;
@@ -63,7 +63,7 @@ function termToFollow(v, terms, found, near) {
   return terms.reduce((best, term) => (knows(term) > knows(best) || (knows(term) === knows(best) && weight(term) > weight(best)) ? term : best));
 }
 
-/** The cells that belong to known ones, a map from vertices. What is exact goes first; then a term of each sum. */
+/** The cells related to known ones, as a map from vertices. Unique ones come first, then one term of each sum. */
 function cellsOf(known, near = new Map()) {
   const { vertices } = now.program;
   const found = follow(new Map(known));
@@ -71,7 +71,7 @@ function cellsOf(known, near = new Map()) {
     const { in: operands, op, n } = vertices[v];
     const knows = (operands || []).filter((u) => found.has(u)).length;
     if (!operands || knows === operands.length || !(found.has(v) || (knows && op === "products"))) continue;
-    // Upwards, a product has many sums: one that a known cell is part of.
+    // Upwards, a known cell is part of many sums in a product: take one of them.
     const all = found.has(v) ? termsOfCell(v, found.get(v)) : Array.from(now.values[v], (_, cell) => termsOfCell(v, cell)).flat();
     const terms = found.has(v) ? all : all.filter((term) => term.some(([u, cell]) => found.get(u) === cell));
     if (!terms || !terms.length) continue;
@@ -84,7 +84,7 @@ function cellsOf(known, near = new Map()) {
   return found;
 }
 
-/** All cells that a cell has a part in, also by sums of its row or not, and all that have a part in it: sets by vertex. */
+/** All cells that depend on a cell, optionally through sums, and all that it depends on: sets by vertex. */
 function relatives(v, cell, bySums = true) {
   const { vertices } = now.program;
   const found = new Map([[v, new Set([cell])]]);
@@ -105,7 +105,7 @@ function relatives(v, cell, bySums = true) {
   return found;
 }
 
-/** The chosen cell of every vertex that the graph relates to the choice; worked out once for a choice. */
+/** The chosen cell of every vertex related to the choice, computed once for each choice. */
 function chosenCells() {
   const { scene, cell, pin } = state;
   const key = JSON.stringify([scene, cell, pin]);
@@ -120,7 +120,7 @@ function chosenCells() {
   return chosenCells.found;
 }
 
-/** The chosen cell of a box, as a flat index: as the graph says, or else the nearest by its coordinates. */
+/** The chosen cell of a box, as a flat index: the related one, or else the nearest by coordinates. */
 function chosenIn(box) {
   const found = chosenCells().get(box.v);
   if (found !== undefined) return found;
@@ -130,7 +130,7 @@ function chosenIn(box) {
   return !all || !all.size || all.has(near) ? near : Math.min(...all);
 }
 
-/** The chosen cell of any vertex, also of those that compute the gradient; undefined where there is none. */
+/** The chosen cell of any vertex, including those of the gradient, or undefined. */
 function chosenAt(v) {
   const { op, in: operands, table, moves } = now.program.vertices[v];
   const box = now.stage.boxes.find((each) => each.g === v);
@@ -140,14 +140,14 @@ function chosenAt(v) {
   return at < 0 ? undefined : at;
 }
 
-/** Of a cell that is a sum, the cells of each operand that it sums: a map from vertices to sets. */
+/** The cells that a sum adds, for each operand: a map from vertices to sets. */
 function summedIn(v, cell) {
   const terms = termsOfCell(v, cell), found = new Map();
   if (terms && terms.length > 1) for (const [u, at] of terms.flat()) found.set(u, (found.get(u) || new Set()).add(at));
   return found;
 }
 
-/** Choose a cell of a box: the nearest of y to which it belongs, and itself where that one stands for another one. */
+/** Choose a cell of a box: the nearest related cell of y, and also the cell itself if it does not follow from y. */
 function pickIn(box, index, ofGradient) {
   const { v, shape } = now.reference;
   const wanted = flatOf(box.shape, index);

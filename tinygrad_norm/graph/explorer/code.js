@@ -1,9 +1,9 @@
 "use strict";
-// The code beside the step: the line that computes what the step is about is lit, and lines lead to their steps.
+// The code beside the step: the line that computes the step is highlighted, and clicking a line leads to its steps.
 
 const hasCode = () => Boolean(now.stage.code);
 
-/** Where in the code a step's operation stands: backward, that of the operation whose rule carries the gradient. */
+/** The place in the code of a step's operation. Backward, it is the operation that the gradient goes through. */
 function markOf(step) {
   const { code, links, y } = now.stage;
   if (step.kind === "given") return null;
@@ -11,17 +11,17 @@ function markOf(step) {
   return code.of[box] === null ? null : code.marks[code.of[box]];
 }
 
-/** Of each line the steps that belong to it: forward, then backward. */
+/** The steps of each line: forward, then backward. */
 function stepsByLine() {
   const found = now.stage.code.lines.map(() => []);
   now.steps.forEach((step, k) => markOf(step)?.at.forEach((i) => found[i].push(k)));
   return found;
 }
 
-/** The next of a line's steps, or its first. */
+/** Go to the next of a line's steps, or to its first. */
 const goToNext = (steps) => go(steps[(steps.indexOf(state.step) + 1) % steps.length]);
 
-/** A line's text, in which a part is marked. Its columns count characters, as Python does. */
+/** A line's text with a marked part. Columns count code points, as in Python. */
 function markedText(text, part) {
   if (!part) return text;
   const characters = [...text], piece = (from, to) => characters.slice(from, to).join("");
@@ -31,7 +31,7 @@ function markedText(text, part) {
 function lineElement(line, i, mark, steps) {
   const isLit = mark !== null && mark.at.includes(i);
   const text = make("span", { class: "text" }, markedText(line.text, isLit && mark.parts.find(([of]) => of === i)));
-  // What does not fit goes on below, indented by two more.
+  // A long line wraps, with two more columns of indentation.
   text.style.setProperty("--indent", `${Math.min(line.text.search(/\S|$/), 12) + 2}ch`);
   const content = [make("span", { class: "number" }, line.n === null ? "" : String(line.n)), text];
   const kind = ["line-of-code", line.n === null && "aside", mark && mark.via.includes(i) && "via"].filter(Boolean).join(" ");
@@ -40,7 +40,7 @@ function lineElement(line, i, mark, steps) {
   return make("button", { type: "button", class: kind, "data-line": line.n, "aria-current": isLit && "true", title: where, onclick: () => goToNext(steps) }, content);
 }
 
-/** The source with the current step's lines lit. Once it stands on the page, they are scrolled into view in it. */
+/** The source with the current step's lines highlighted. Once it is on the page, they are scrolled into view. */
 function codeElement() {
   const { lines } = now.stage.code;
   const step = now.steps[state.step], mark = markOf(step), steps = stepsByLine();
@@ -56,7 +56,7 @@ function codeElement() {
   return element;
 }
 
-/** The step with the code beside it; on a phone, the code and the chosen cell's arithmetic. */
+/** The step with the code beside it. On a phone, only the code and the chosen cell's arithmetic. */
 function showCode(panel) {
   const terms = termsOf(now.steps[state.step]), { title, said } = sayStep(panel), code = codeElement();
   fitInto(panel, phone.matches ? [null] : DENSITIES.map(([density]) => density), (density) => [

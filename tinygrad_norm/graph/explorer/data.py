@@ -1,4 +1,4 @@
-"""Scenes as the page's script reads them: programs, stages, routes, and which cells share a statistic."""
+"""The data for the page's script: programs, stages, routes, and the cells that share a statistic."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .states import Facts, States
 
 VERSION = 3
 PARTS_OF_PROGRAM = ("live", "reason", "vertices", "tables", "cotangent", "held")
-"""What the page's script reads of a program; boxes and links have their vertices from the stage."""
+"""The parts of a program that the script reads. The vertices of boxes and links are in the stage."""
 MOST_ROUTES = 8
-"""More of them are not shown beside each other."""
+"""The largest number of routes that are shown side by side."""
 
 
 def page_data(title: str, scenes: Sequence[Scene]) -> dict[str, Any]:
-    """Return everything the page's script reads; programs and stages that scenes share stand there once."""
+    """Return all data for the page's script. Programs and stages that scenes share are included once."""
     programs: list[Any] = []
     stages: list[Any] = []
     found = []
@@ -41,7 +41,7 @@ def page_data(title: str, scenes: Sequence[Scene]) -> dict[str, Any]:
 
 
 def _ways_in(page: dict[str, Any], scenes: Sequence[Scene]) -> dict[str, Any]:
-    """Return the questions and the guided run, where the page has what they lead to."""
+    """Return the questions and the guided run, if the page has the states that they refer to."""
     at = States(page)
     if scenes[0].norm is None:
         return {"questions": [], "guide": run_of_function(at)}
@@ -53,7 +53,7 @@ def _ways_in(page: dict[str, Any], scenes: Sequence[Scene]) -> dict[str, Any]:
 
 
 def _shared(part: Any, parts: list[Any]) -> int:
-    """Return where a part stands in a list, to which it is added if it is new."""
+    """Return the position of a part in a list, and append the part if it is new."""
     if part not in parts:
         parts.append(part)
     return parts.index(part)
@@ -65,7 +65,7 @@ def _shares(sharing: Sharing) -> dict[str, Any]:
 
 
 def _known(recording: Recording) -> dict[str, Any]:
-    """Return the routes, by their links, and the boxes of a norm's parts."""
+    """Return the routes, as numbers of links, and the boxes of the parts of a norm."""
     x = next(iter(recording.leaves.values()))
     found = routes(recording, x)
     number_of = {id(link): i for i, link in enumerate(recording.links)}

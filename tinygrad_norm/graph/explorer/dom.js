@@ -1,5 +1,5 @@
 "use strict";
-// Elements and numbers as text. Everything on the page is made here: names and numbers get in as text, never as markup.
+// Elements, and numbers as text. All elements are created here. Names and numbers are inserted as text, never as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
@@ -23,7 +23,7 @@ function draw(tag, attributes = {}, ...children) {
   return element;
 }
 
-// A formula: letters slanted as in a book, words upright.
+// A formula: single letters are italic, words upright.
 function formula(text) {
   const parts = text.split(/((?:\p{L}\p{M}*){3,}|[\p{L}_]\w{2,}|\bof\b)/u);
   return make("span", { class: "formula" }, parts.map((part, i) => (i % 2 ? make("span", { class: "word" }, part) : part)));
@@ -31,11 +31,11 @@ function formula(text) {
 
 const minus = (text) => text.replaceAll("-", "−");
 
-// How wide a text of digits is, in ems.
+// The width of a text of digits, in ems.
 const WIDTHS = { ".": 0.28, "−": 0.585 };
 const widthOf = (text) => [...text].reduce((sum, character) => sum + (WIDTHS[character] || 0.557), 0);
 
-/** A number for people: with so many decimals, or fewer if there is less room; with an exponent where they show nothing. */
+/** Format a number with the given decimals, with fewer if room is short, or with an exponent if it is small or large. */
 function shown(value, decimals = 3, room = Infinity) {
   if (typeof value !== "number") return value;
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";

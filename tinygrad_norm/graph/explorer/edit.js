@@ -1,7 +1,7 @@
 "use strict";
 // Choosing cells and changing numbers: by pointer, by keyboard, and for a whole column at once.
 
-/** What a cell belongs to: its matrix and, for one in the graph, its box. */
+/** The matrix and the box that a cell belongs to, and its index. */
 function about(cell) {
   const grid = cell.closest(".matrix");
   const box = cell.closest("[data-box]");
@@ -25,7 +25,7 @@ function setCell(vertex, flat, value) {
 
 const numberIn = (text) => Number(text.trim().replace("−", "-").replace(",", "."));
 
-/** Type a number into a cell: Enter keeps it, Escape does not. */
+/** Type a number into a cell. Enter keeps it, Escape discards it. */
 function typeInto(cell, start = null) {
   const { edit, index, shape, name } = about(cell);
   if (edit === undefined || !now.program.live) return;
@@ -49,7 +49,7 @@ function typeInto(cell, start = null) {
     event.stopPropagation();
     if (event.key === "Enter" && !Number.isFinite(numberIn(input.value))) {
       input.setAttribute("aria-invalid", "true");
-      get("status").textContent = `${input.value} is no number.`;
+      get("status").textContent = `${input.value} is not a number.`;
       return;
     }
     if (event.key === "Enter" || event.key === "Tab") { event.preventDefault(); close(true); }
@@ -61,7 +61,7 @@ function typeInto(cell, start = null) {
   if (start === null) input.select();
 }
 
-// A cell is found again after a redraw by where it stands and what it is called.
+// The address by which a cell is found again after a redraw.
 function addressOf(cell) {
   const grid = cell.closest(".matrix");
   const part = grid.closest("[data-box], #step, #panel");
@@ -91,7 +91,7 @@ function moveInGrid(cell, key) {
   else if (cell.closest(".matrix").about.seen) chooseBeyond(cell, down, right);
 }
 
-/** Where the shown part of an array ends, the cell behind its end is chosen, and the part follows. */
+/** At the end of the shown part of an array, choose the next cell, and the part follows. */
 function chooseBeyond(cell, down, right) {
   const { box, index, shape, gradient } = about(cell);
   const axes = axesOf(shape)[down ? 0 : 1], places = placesOf(shape, axes);
@@ -114,7 +114,7 @@ function cellKeys(event) {
   return true;
 }
 
-// Drag up or down on a number that can be changed: a tenth for every four pixels.
+// Dragging a number up or down changes it by a tenth for every four pixels.
 const drag = { cell: null };
 
 function startDrag(event) {
@@ -142,9 +142,9 @@ function endDrag() {
   drag.cell = null;
 }
 
-// The bar of changes: a column at once, ε, undo and reset.
+// The bar of changes: a whole column, ε, undo and reset.
 
-/** The cells along the first axis beside the chosen one: a column of a matrix, a channel of images. */
+/** The cells with the same index as the chosen one along the second axis: a column of a matrix, a channel of images. */
 function columnOf(box) {
   const index = indexOf(box.shape, chosenIn(box));
   const axis = Math.min(1, box.shape.length - 1);
@@ -166,7 +166,7 @@ function changeEpsilon(text) {
   const value = numberIn(text);
   if (!(value >= 0) || text.trim() === "" || !Number.isFinite(value)) {
     get("epsilon").value = String(now.values[now.stage.epsilons[0]][0]);
-    get("status").textContent = `ε is a number, 0 or larger, not ${text}.`;
+    get("status").textContent = `ε must be a number, 0 or larger, not ${text}.`;
     return;
   }
   const [first, ...rest] = now.stage.epsilons;
@@ -185,14 +185,14 @@ function showChanges() {
   get("column").replaceChildren(formula(columnOf(boxes[x]).name));
   get("epsilon-label").hidden = epsilons.length === 0;
   if (epsilons.length && document.activeElement !== get("epsilon")) get("epsilon").value = String(now.values[epsilons[0]][0]);
-  get("legend").hidden = state.part === "shared"; // colours say something else there
+  get("legend").hidden = state.part === "shared"; // colours have another meaning there
   get("undo").disabled = state.past.length === 0;
   get("reset").disabled = state.changes.size === 0;
 }
 
-const heldText = () => (now.program.held.length ? `Held as recorded: ${[...new Set(now.program.held.map((each) => each.what))].join("; ")}.` : "");
+const heldText = () => (now.program.held.length ? `Kept as recorded: ${[...new Set(now.program.held.map((each) => each.what))].join("; ")}.` : "");
 
-/** What the chosen cell was before the changes, and is now, here and at the ends. */
+/** The chosen cell's old and new numbers, in this box, in y and in the gradient of x. */
 function changedText(step) {
   if (!state.changes.size) return null;
   const { boxes, links, x, y, cotangent } = now.stage;
@@ -214,7 +214,7 @@ function connectEditing() {
   main.addEventListener("click", (event) => {
     const cell = event.target.closest(".matrix [data-cell]");
     if (!cell || drag.moved) { drag.moved = false; return; }
-    // On a phone a box's cells are too small to hit: a tap goes to its step.
+    // On a phone the cells of a box are too small to hit, so a tap goes to its step.
     if (phone.matches && cell.closest("[data-box]")) { goToBox(Number(cell.closest("[data-box]").dataset.box)); return; }
     const address = addressOf(cell);
     choose(cell);

@@ -1,16 +1,16 @@
 "use strict";
-// What ε does as σ² goes to 0, and the derivative at the variance: as 1/√ in one step, or as √ and a quotient.
+// The effect of ε as σ² goes to 0, and the derivative at the variance: as 1/√ in one step, or as √ and a quotient.
 
-// The values that share a statistic with the chosen cell are moved towards their mean; 1 is where they were.
+// The slider moves the values that share a statistic with the chosen cell towards their mean.
 const squeeze = { key: "", base: null, by: 0, result: null };
 
-/** Whether the numbers are still those that the slider made of this unit. */
+/** Whether the numbers are still those that the slider has set for this unit. */
 function isSqueezed(key) {
   const values = now.values[now.stage.boxes[now.stage.x].v];
   return squeeze.key === key && values.every((value, i) => value === squeeze.result[i]);
 }
 
-/** x with the deviations of one unit made smaller by 10 to a power. */
+/** x with the deviations of one unit scaled by 10 to a power. */
 function squeezed(values, ids, id, power) {
   const inside = [...values].filter((_, i) => ids[i] === id);
   const mean = inside.reduce((a, b) => a + b, 0) / inside.length;
@@ -19,7 +19,7 @@ function squeezed(values, ids, id, power) {
 
 const POWERS = Array.from({ length: 41 }, (_, i) => -i / 8);
 
-/** σ², and the largest |dx| of the chosen unit, at each of some powers. */
+/** σ² and the largest |dx| of the chosen unit, for each of the powers. */
 function steepness(base, id) {
   const { boxes, x, norm } = now.stage, { ids } = now.scene.shares;
   return POWERS.map((power) => {
@@ -44,30 +44,30 @@ function plot(points, here, norm) {
     svg.append(draw("path", { d: `M${ex} ${upper}V${height - bottom}`, class: "mark" }), text("ε", ex, height - 8));
   }
   if (Number.isFinite(px) && Number.isFinite(py)) svg.append(draw("circle", { cx: px, cy: py, r: 5, class: "here" }));
-  svg.append(text("largest |dx| against σ², both on log scales", 2, 11, "start"),
+  svg.append(text(ofSpread("largest |dx| against σ², both on log scales"), 2, 11, "start"),
     text(shown(10 ** y1, 1), left - 4, upper + 6, "end"), text(shown(10 ** y0, 1), left - 4, height - bottom, "end"),
-    text(shown(10 ** x0, 1), left, height - 8, "start"), text(`σ² = ${shown(10 ** x1, 1)}`, width - 2, height - 8, "end"));
+    text(shown(10 ** x0, 1), left, height - 8, "start"), text(ofSpread(`σ² = ${shown(10 ** x1, 1)}`), width - 2, height - 8, "end"));
   return svg;
 }
 
 function squeezeTo(power, id) {
   const { boxes, x } = now.stage, { ids } = now.scene.shares;
   const key = `${state.scene} ${id}`;
-  if (isSqueezed(key)) state.changes = state.past.pop(); // one way down the slider is one change to undo
+  if (isSqueezed(key)) state.changes = state.past.pop(); // moving the slider is a single change to undo
   else Object.assign(squeeze, { key, base: now.values[boxes[x].v] });
   squeeze.by = power;
   squeeze.result = squeezed(squeeze.base, ids, id, power);
   change(boxes[x].v, squeeze.result);
 }
 
-/** The slider, once for as long as the same unit is looked at: it must not be replaced under the pointer. */
+/** The slider. It is kept as long as the unit is the same, since it must not be replaced under the pointer. */
 function sliderElement(panel, key, power, id) {
   let slider = panel.querySelector("#squeeze");
   if (!slider || slider.dataset.key !== key) {
-    slider = make("input", { type: "range", id: "squeeze", min: "-5", max: "0", step: "0.125", "data-key": key, "aria-label": "How far apart the values are that share a variance" });
+    slider = make("input", { type: "range", id: "squeeze", min: "-5", max: "0", step: "0.125", "data-key": key, "aria-label": "Spread of the values that share a variance" });
     slider.addEventListener("input", () => squeezeTo(Number(slider.value), id));
     panel.replaceChildren(make("h2"), make("div", { class: "row scrolling", tabindex: "0", role: "region", "aria-label": "ε and √" },
-      make("div", {}, make("label", { class: "caption" }, "narrow ", slider, " wide: the values around their mean"), make("div", { class: "here" })),
+      make("div", {}, make("label", { class: "caption" }, "narrow ", slider, " wide: the spread of the values"), make("div", { class: "here" })),
       make("div", { class: "plotted" }), make("div", { class: "slopes" })));
   }
   slider.value = String(power);
@@ -89,12 +89,12 @@ function showEpsilon(panel) {
     numbersRow([formula(letter)], line([], null, here.var)),
     numbersRow([formula("r")], line([], ["rsqrt", ["add", here.var, { exact: norm.eps }]], r)),
     numbersRow(["largest ", formula("|dx|")], line([], null, here.dx)),
-    numbersRow([formula("1/√ε"), ", the most that ", formula("r"), " can be"], line([], null, norm.eps > 0 ? norm.eps ** -0.5 : Infinity))));
+    numbersRow([formula("1/√ε"), ", the largest possible ", formula("r")], line([], null, norm.eps > 0 ? norm.eps ** -0.5 : Infinity))));
   panel.querySelector(".plotted").replaceChildren(plot(steepness(base, id), here, norm));
   panel.querySelector(".slopes").replaceChildren(
-    make("div", { class: "caption" }, "The slope at the variance, ", formula(`v = ${letter} + ε`), ", two ways"),
+    make("div", { class: "caption" }, "The derivative at the variance, ", formula(`v = ${letter} + ε`), ", in two ways"),
     make("table", { class: "checks" },
-      numbersRow(["at once: ", formula("r = 1/√v")], line(["∂r/∂v = −½ r³"], ["multiply", { exact: -0.5 }, ["power", r, { exact: 3 }]], -0.5 * r ** 3)),
+      numbersRow(["in one step: ", formula("r = 1/√v")], line(["∂r/∂v = −½ r³"], ["multiply", { exact: -0.5 }, ["power", r, { exact: 3 }]], -0.5 * r ** 3)),
       numbersRow(["first ", formula("s = √v")], line(["∂s/∂v = 1/(2s)"], ["divide", { exact: 1 }, ["multiply", { exact: 2 }, deviation]], 0.5 / deviation)),
       numbersRow(["then ", formula("r = 1/s")], line(["∂r/∂s = −1/s²"], ["divide", { exact: -1 }, ["square", deviation]], -1 / deviation ** 2)),
       numbersRow(["together"], line(["∂s/∂v · ∂r/∂s"], ["multiply", 0.5 / deviation, -1 / deviation ** 2], -0.5 * r ** 3))));

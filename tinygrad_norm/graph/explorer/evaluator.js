@@ -1,8 +1,8 @@
 "use strict";
-/* Computes a program (see program.py) again from other numbers: every value, contribution and gradient.
+/* Recomputes a program (see program.py) from other numbers: every value, contribution and gradient.
 
-   It knows the primitives' forward functions only: the gradient is a graph of the same primitives, recorded by the
-   engine. Values are flat Float64Arrays in C order; tables of places stand for all axes and strides. */
+   It has only the forward functions of the primitives: the gradient is a graph of the same primitives, recorded by the
+   engine. Values are flat Float64Arrays in C order. Tables of positions replace axes and strides. */
 
 const Evaluator = (() => {
   const whole = (a) => { // rounds halves to even, as NumPy does
@@ -21,9 +21,9 @@ const Evaluator = (() => {
   };
   const { isNaN, isFinite } = Number;
   const isInfinite = (a) => Math.abs(a) === Infinity;
-  const holds = (a) => a !== 0; // NaN does, too
+  const holds = (a) => a !== 0; // true for NaN
 
-  // Elementwise, with as many operands as they have arguments. What is true is 1.
+  // Elementwise functions. Their arguments are the operands, and true becomes 1.
   const ELEMENTWISE = {
     add: (a, b) => a + b, subtract: (a, b) => a - b, multiply: (a, b) => a * b, divide: (a, b) => a / b,
     negative: (a) => -a, square: (a) => a * a, power: (a, b) => (a === 1 || (a === -1 && isInfinite(b)) ? 1 : a ** b),
@@ -48,7 +48,7 @@ const Evaluator = (() => {
     bitwise_and: (a, b) => a & b, bitwise_or: (a, b) => a | b, bitwise_xor: (a, b) => a ^ b, invert: (a) => ~a,
   };
 
-  // Of one lane, the elements over the axes of a reduction. Those that run along it return as many numbers.
+  // Functions of one lane, the elements along the axes of a reduction. Running functions return as many numbers.
   const sum = (lane) => lane.reduce((total, a) => total + a, 0);
   const first = (isBefore) => (lane) =>
     lane.reduce((best, a, i) => (isBefore(a, lane[best]) || (isNaN(a) && !isNaN(lane[best])) ? i : best), 0);
@@ -68,7 +68,7 @@ const Evaluator = (() => {
 
   const sizeOf = (shape) => shape.reduce((size, n) => size * n, 1);
 
-  /** The places that a table names, moved by what data say. */
+  /** The positions in a table, moved by data. */
   function placesOf(vertex, inputs, tables) {
     const table = tables[vertex.table];
     if (!vertex.moves) return table ? (k) => table[k] : (k) => k;
@@ -101,7 +101,7 @@ const Evaluator = (() => {
         for (const end = k + n; k < end; k++) out[j] += factors.reduce((product, factor) => product * factor[k], 1);
       return out;
     }
-    if (!(op in LANES)) throw new Error(`no primitive is called ${op}`);
+    if (!(op in LANES)) throw new Error(`unknown primitive: ${op}`);
     const table = tables[vertex.table], count = n && a.length / n;
     for (let j = 0; j < (n ? count : out.length); j++) {
       const lane = Array.from({ length: n }, (_, i) => a[table ? table[j * n + i] : j * n + i]);
@@ -112,7 +112,7 @@ const Evaluator = (() => {
     return out;
   }
 
-  /** Return the values of all vertices. `given` maps the numbers of vertices to values that replace theirs. */
+  /** Return the values of all vertices. `given` maps numbers of vertices to replaced values. */
   function evaluate(program, given = new Map()) {
     const values = [];
     program.vertices.forEach((vertex, i) => {
@@ -124,14 +124,14 @@ const Evaluator = (() => {
     return values;
   }
 
-  /** Return all values where the cotangent is 1 at one cell of y: the gradients are that cell's row of the Jacobian. */
+  /** Return all values for a cotangent that is 1 at one cell of y. The gradients are that cell's row of the Jacobian. */
   function row(program, cell, given = new Map()) {
     const one = new Float64Array(sizeOf(program.vertices[program.cotangent].shape));
     one[cell] = 1;
     return evaluate(program, new Map([...given, [program.cotangent, one]]));
   }
 
-  /** Return the local factor of a link: what its target's rule contributes where the gradient there is 1. */
+  /** Return the local factor of a link: the contribution of its target's rule for a gradient of ones. */
   function factor(program, link, given = new Map()) {
     const { gradient } = program.shown[link.target];
     const ones = new Float64Array(sizeOf(program.vertices[gradient].shape)).fill(1);

@@ -1,6 +1,6 @@
-"""Every primitive as one of five families that need no axes and no strides: tables of places stand for them.
+"""Reduce every primitive to one of five families, which use tables of positions and need no axes or strides.
 
-Most places are found by running the primitive itself on the places of its operand, 0, 1, 2 ...
+Most tables are found by running the primitive itself on the positions of its operand, 0, 1, 2 ...
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ELEMENTWISE = frozenset([
 REDUCTIONS = frozenset(["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "prod", "sum"])
 RUNNING = frozenset(["argsort", "cumprod", "cumsum"])
 BY_CELL = ELEMENTWISE | REDUCTIONS
-"""Operations whose rules multiply the gradient by a local factor, cell by cell."""
+"""Operations whose rules multiply the gradient elementwise by a local factor."""
 _REARRANGING = frozenset(["broadcast_to", "concatenate", "reshape", "sliding_windows", "stack", "transpose"])
 _SYNONYMS = {"fix": "trunc", "around": "rint", "round": "rint"}
 _OF_BOOLS = {"add": "logical_or", "multiply": "logical_and", "invert": "logical_not"}
@@ -41,16 +41,16 @@ _OF_BOOLS = {"add": "logical_or", "multiply": "logical_and", "invert": "logical_
 
 @dataclass(frozen=True)
 class Computation:
-    """How the evaluator computes a Tensor.
+    """The way in which the evaluator computes a Tensor.
 
     Attributes
     ----------
     op : str
     operands : sequence of Tensors, arrays and numbers
     more : dict
-        What the vertex says beside that; tables are arrays here.
+        Further entries of the vertex, with tables as arrays.
     held : Tensor or None
-        Data in the graph that the computation does not follow.
+        Data in the graph that the evaluator keeps as recorded.
     """
 
     op: str
@@ -60,7 +60,7 @@ class Computation:
 
 
 def computation(t: Tensor) -> Computation | None:
-    """Return how the evaluator computes a recorded Tensor, or None if it cannot."""
+    """Return the evaluator's computation of a recorded Tensor, or None if there is none."""
     node: Any = t.node
     name = node.primitive.name
     if t.dtype.kind not in "biuf" or (t.dtype.kind == "f" and t.dtype.char not in "fd"):
@@ -78,14 +78,14 @@ def computation(t: Tensor) -> Computation | None:
 
 def _elementwise(name: str, node: Node) -> Computation | None:
     if not node.primitive.rules and node.static:
-        return None  # a keyword of NumPy's
+        return None  # a keyword of NumPy
     operands = list(node.inputs)
     if name == "clip":
         operands[1:] = [
             infinity if x is None else x for x, infinity in zip(operands[1:], (-math.inf, math.inf), strict=True)
         ]
     if name == "rint" and any(operands[1:]):
-        return None  # rounded to other digits
+        return None  # rounded to decimals
     return Computation(name, operands[:1] if name == "rint" else operands)
 
 
@@ -99,7 +99,7 @@ def _lanes(name: str, node: Node) -> Computation | None:
     (x, *_), axis = node.inputs, node.static.get("axis", 0)
     if not node.primitive.rules:
         if not node.static.keys() <= {"axis", "keepdims", "kind", "stable"}:
-            return None  # a choice by where=
+            return None  # a selection by where=
         bound = inspect.signature(node.primitive.forward).bind(*node.inputs, **node.static)
         bound.apply_defaults()
         axis = bound.arguments["axis"]
@@ -116,7 +116,7 @@ def _pad(t: Tensor, node: Node) -> Computation:
     return Computation("gather", [*node.inputs, values], {"of": "pad", "table": table})
 
 
-# Sums of products: first the axes of the result, then those that are summed over.
+# Sums of products. The axes of the result come first, then the summed axes.
 
 
 def _matmul(t: Tensor, node: Node) -> Computation:
@@ -143,7 +143,7 @@ def _products(node: Node, terms: Sequence[str], result: str) -> Computation:
     return Computation("products", node.inputs, {"of": node.primitive.name, "n": n, "factors": factors})
 
 
-# What an index reads, and what is added up where.
+# Indexing and scattering.
 
 
 def _getitem(t: Tensor, node: Node) -> Computation:
@@ -161,7 +161,7 @@ def _overlap_add(t: Tensor, node: Node) -> Computation:
 
 
 def _indexed(op: str, node: Node, shape: tuple[int, ...]) -> Computation:
-    """Return the places that an index names; integers that were computed move them, a computed mask is held."""
+    """Return the positions that an index selects. Computed integers move them, and a computed mask is held."""
     index, (x, *computed), values = node.static["index"], node.inputs, node.arrays[1:]
     places, of = _places(shape), node.primitive.name
     masks = [one for one in computed if one.dtype.kind == "b"]
@@ -173,7 +173,7 @@ def _indexed(op: str, node: Node, shape: tuple[int, ...]) -> Computation:
         if type(part) is Place:
             axis = _axis_at(index, position, len(shape))
             value = np.asarray(values[part])
-            # Read by 0, 1, 2 ... an array of coordinates says which element of the operand is used where.
+            # Indexing an array of coordinates with 0, 1, 2 ... gives the element of the operand used at each position.
             coordinates = np.broadcast_to(np.arange(value.size), (*shape[:axis], *shape[axis + 1 :], value.size))
             read = [_places(value.shape) if i == part else zero for i, zero in enumerate(zeros)]
             used = np.moveaxis(coordinates, -1, axis)[filled(index, read)]
@@ -182,7 +182,7 @@ def _indexed(op: str, node: Node, shape: tuple[int, ...]) -> Computation:
 
 
 def _axis_at(index: tuple[Any, ...], position: int, ndim: int) -> int:
-    """Return which axis a part of an index reads."""
+    """Return the axis that a part of an index applies to."""
 
     def axes(parts: Sequence[Any]) -> int:
         return sum(np.ndim(part) if np.asarray(part).dtype.kind == "b" else part is not None for part in parts)
@@ -196,7 +196,7 @@ def _places(shape: Sequence[int]) -> Array:
 
 
 def _places_of(arrays: Sequence[Array]) -> list[Array]:
-    """Return the places of the elements of several arrays that are laid end to end."""
+    """Return the positions of the elements of several flattened and concatenated arrays."""
     ends = np.cumsum([0, *(x.size for x in arrays)])
     return [start + _places(x.shape) for start, x in zip(ends, arrays, strict=False)]
 

@@ -1,5 +1,5 @@
 "use strict";
-// The guided run: a prediction at a time. A choice shows the state that answers, and says why.
+// The guided run: one prediction at a time. After an answer, the page shows the right state and the reason.
 
 const run = data.guide ?? [];
 const guide = { at: 0, chosen: null };
@@ -7,7 +7,7 @@ const guide = { at: 0, chosen: null };
 const isAnswered = ({ answers }) => !answers || guide.chosen !== null;
 const stateOf = (each) => (each.answers && isAnswered(each) ? each.then : each.at);
 
-/** Go to a place in the run, before or after an answer to what is asked there, and put the focus where one goes on. */
+/** Go to a place in the run, before or after its answer, and focus the next control. */
 function goInGuide(at, chosen = null) {
   Object.assign(guide, { at, chosen });
   showState(`${stateOf(run[at])}&part=guide&${placeInGuide().join("&")}`);
@@ -15,17 +15,17 @@ function goInGuide(at, chosen = null) {
   if (next) next.focus({ preventScroll: true });
 }
 
-/** To where the page begins. */
+/** Go to the first state of the page. */
 function leaveGuide() {
   guide.at = 0;
   showState(`#scene=${encodeURIComponent(data.scenes[0].key)}&step=1&cell=${state.cell.join(",")}`);
   get("next").focus();
 }
 
-/** Where the run stands, for the address. */
+/** The place in the run, for the address. */
 const placeInGuide = () => [`at=${guide.at + 1}`, ...(guide.chosen === null ? [] : [`chose=${guide.chosen + 1}`])];
 
-/** What else the address of the run holds: where it stands, and what is changed there. */
+/** Further parts of the address: the place in the run, and the changes of numbers there. */
 function addressOfGuide() {
   const changed = [...new URLSearchParams(stateOf(run[guide.at]).slice(1))].filter(([key]) => ["add", "times", "to"].includes(key));
   return [...placeInGuide(), ...changed.map((pair) => pair.join("="))];
@@ -48,12 +48,12 @@ function showGuide(panel) {
   const each = run[guide.at], { at } = guide, isLast = at === run.length - 1;
   const step = now.steps[state.step];
   const verdict = isAnswered(each) && each.answers
-    ? make("p", { class: guide.chosen === each.right ? "verdict" : "verdict wrong" }, make("b", {}, guide.chosen === each.right ? "Right. " : "Not so. "), written(each.why)) : null;
+    ? make("p", { class: guide.chosen === each.right ? "verdict" : "verdict wrong" }, make("b", {}, guide.chosen === each.right ? "Right. " : "Wrong. "), written(each.why)) : null;
   const further = make("div", { class: "further" },
     make("button", { type: "button", id: "guide-previous", disabled: at === 0, onclick: () => goInGuide(at - 1) }, "Previous"),
-    make("button", { type: "button", id: "guide-next", onclick: () => (isLast ? leaveGuide() : goInGuide(at + 1)) }, isLast ? "Finish" : each.answers ? "Next question" : "Go on"));
+    make("button", { type: "button", id: "guide-next", onclick: () => (isLast ? leaveGuide() : goInGuide(at + 1)) }, isLast ? "Finish" : each.answers ? "Next question" : "Continue"));
   const numbers = isAnswered(each) && state.changes.size > 0 && make("div", { class: "arithmetic" }, cellTag(now.stage.boxes[step.box]), changedText(step));
-  // A long sum of numbers is left out where it has no room.
+  // The numbers are omitted if there is no room.
   fitInto(panel, [numbers, null], (said) => [
     make("h2", {}, make("span", { class: "place" }, `${at + 1} of ${run.length}`), " ", written(each.ask)),
     make("div", { class: "answers" }, each.answers ? make("div", { class: "choice", role: "group", "aria-label": "Your prediction" }, each.answers.map((answer, i) => answerButton(answer, i, each.right))) : null, further),

@@ -1,6 +1,6 @@
-"""The guided run: one prediction at a time, each with the state that is asked about, and the one that answers.
+"""The guided run: predictions, each with the state of the page that it is about and the state that shows the answer.
 
-Formulas stand between backticks.
+Formulas are between backticks.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from .states import Facts, States, shown
 
 Texts = list[dict[str, Any]]
 Prediction = tuple[str, str, tuple[str, ...], int, str, str]
-"""What is asked, in which state; what can be answered, which of it is right, and why; the state that shows it."""
+"""The question and its state, the answers, the index of the right one, the reason, and the state that shows it."""
 
 
 def run_of_function(at: States) -> Texts:
-    """Return what there is to see on the page of a function, without questions."""
+    """Return the guided run of a page about a function, which has no questions."""
     key, names = at.first, list(at.steps(at.first))
     seen = [
         (
             "A box is an array: its value above, its gradient below. Blue is positive, orange is negative.",
             at(key, "given"),
         ),
-        ("Press any cell: it is yours from then on, and every line shows its arithmetic.", at(key, "given")),
-        ("Next computes one array after the other: forward, along the arrows.", at(key, at.output(key))),
+        ("Click any cell to choose it. Every step then shows the arithmetic of this cell.", at(key, "given")),
+        ("Next computes one array at a time, forward along the arrows.", at(key, at.output(key))),
         (
-            "Then the gradient goes back along each arrow: what comes in, times the slope of the operation. Where two "
-            "arrows meet, both are added.",
+            "Then the gradient goes back along each arrow: the incoming gradient times the local derivative. Where two "
+            "arrows meet, the contributions are added.",
             at(key, ""),
         ),
     ]  # fmt: skip
     if at.is_live(key):
-        seen.append(("Type into a cell of an input, or drag it up or down: everything is computed again.", at(key, "")))
+        seen.append(("Type into a cell of an input, or drag it up or down, and everything is recomputed.", at(key, "")))
     return [{"ask": text, "at": state} for text, state in seen if len(names) > 1]
 
 
@@ -54,21 +54,21 @@ def run_of_family(page: Facts) -> Texts:
             f"{norm.title}: which cells of x share a mean?",
             page.at(key, "given"), tuple(f"A {each.unit}" for _, each in known), i,
             f"There {'is one mean' if count == 1 else f'are {count} means'} over {page.over(key)}, "
-            f"of {of} values each.",
+            f"{'' if count == 1 else 'each '}of {of} values.",
             page.at(key, "μ"),
         ))  # fmt: skip
     if "layer_norm" in page.known and page.x.shape[0] > 1:
         asked.append((
-            "1 is added to your cell of x alone. In which of these norms does y of other samples change?",
+            "Add 1 to your cell of x only. In which of these norms does y change for other samples?",
             page.at("batch_norm", "y"), ("Batch normalization", "Layer normalization", "Every norm"), 0,
-            "A mean over n is shared by all samples. Those of the other norms belong to one sample.",
+            "A mean over n is shared by all samples. In the other norms every mean belongs to one sample.",
             page.at("batch_norm", "y", add=1, to="cell"),
         ))  # fmt: skip
     if "rms_norm" in page.known:
         asked.append((
-            "RMS normalization: 3 is added to a whole sample of x. What happens to y there?",
-            page.at("rms_norm", "y"), ("It grows by 3", "It stays", "It changes, not by 3"), 2,
-            "No mean is subtracted, so what is added changes y.",
+            "RMS normalization: add 3 to a whole sample of x. What happens to y there?",
+            page.at("rms_norm", "y"), ("It grows by 3", "It does not change", "It changes, but not by 3"), 2,
+            "No mean is subtracted, so adding a constant changes y.",
             page.at("rms_norm", "y", add=3, to="unit"),
         ))  # fmt: skip
     return _as_data(asked)
@@ -80,148 +80,147 @@ def _as_data(asked: list[Prediction]) -> Texts:
 
 
 def _values(page: Facts) -> list[Prediction]:
-    """Values drift; subtract the mean, divide by the standard deviation."""
+    """Ask about drifting values, subtracting the mean, and dividing by the standard deviation."""
     at, key, unit = page.at, page.key, page.short
     mean, var = page.moments
     if not page.norm.subtracts:
         return [
             (
-                f"Values drift in size from layer to layer. Is the mean square of every {unit} of x 1?",
+                f"The scale of values drifts from layer to layer. Does every {unit} of x have mean square 1?",
                 at(key, "given"), ("Yes", "No"), int(not np.allclose(var, 1, atol=0.01)),
-                f"The mean squares go from {shown(var.min())} to {shown(var.max())}.",
+                f"The mean squares range from {shown(var.min())} to {shown(var.max())}.",
                 at(key, "mean x²"),
             ),
             (
                 f"Each {unit} is divided by the root of its mean square. What is the mean square of a {unit} of x̂?",
-                at(key, "r"), ("Nearly 1", "0", "That of x"), 0,
-                "It is m / (m + ε), where m is the mean square of x: 1, but for ε. The mean itself is not removed.",
+                at(key, "r"), ("Nearly 1", "0", "The same as for x"), 0,
+                "It is `m / (m + ε)`, where m is the mean square of x: 1, except for ε. The mean is not removed.",
                 at(key, "x̂"),
             ),
         ]  # fmt: skip
     plain = np.allclose(mean, 0, atol=0.01) and np.allclose(var, 1, atol=0.01)
     return [
         (
-            f"Values drift in mean and spread from layer to layer. Does every {unit} of x have mean 0 and variance 1?",
+            "The mean and spread of values drift from layer to layer. "
+            f"Does every {unit} of x have mean 0 and variance 1?",
             at(key, "given"), ("Yes", "No"), int(not plain),
-            f"The means go from {shown(mean.min())} to {shown(mean.max())}, the variances from {shown(var.min())} to "
-            f"{shown(var.max())}.",
+            f"The means range from {shown(mean.min())} to {shown(mean.max())}, the variances from {shown(var.min())} "
+            f"to {shown(var.max())}.",
             at(key, "σ²"),
         ),
         (
             f"First the mean is subtracted. What does a {unit} of `x−μ` sum to?",
             at(key, "μ"), ("0", "μ", "1"), 0,
-            "What lies above the mean and what lies below it cancel.",
+            "Positive and negative deviations from the mean cancel.",
             at(key, "x−μ"),
         ),
         (
             f"Then `x−μ` is divided by the standard deviation: `x̂ = (x−μ) · r`. What is the variance of a {unit} of x̂?",
             at(key, "r"), ("σ²", "Nearly 1", "r"), 1,
-            "It is `σ² / (σ² + ε)`: 1, but for ε.",
+            "It is `σ² / (σ² + ε)`: 1, except for ε.",
             at(key, "x̂"),
         ),
     ]  # fmt: skip
 
 
 def _changes(page: Facts) -> list[Prediction]:
-    """Adding and scaling, before the gradient that follows from it."""
+    """Ask about adding and scaling, which explains the gradient later."""
     at, key, unit, y = page.at, page.key, page.short, page.y
     stays = page.norm.subtracts
     why = (
-        f"The mean moves along by 3, so `x−μ` stays, and {y} with it."
+        f"The mean also grows by 3, so `x−μ` and {y} do not change."
         if stays
-        else f"No mean is subtracted, so what is added changes {y}."
+        else f"No mean is subtracted, so adding a constant changes {y}."
     )
     return [
         (
-            f"3 is added to a whole {unit} of x. What happens to {y} there?",
-            at(key, y), ("It grows by 3", "It stays", "It changes, not by 3"), 1 if stays else 2, why,
+            f"Add 3 to a whole {unit} of x. What happens to {y} there?",
+            at(key, y), ("It grows by 3", "It does not change", "It changes, but not by 3"), 1 if stays else 2, why,
             at(key, y, add=3, to=page.to),
         ),
         (
-            f"A whole {unit} of x is doubled. What happens to its ∂L/∂x?",
-            at(key, "∂L/∂x"), ("It is doubled", "It stays", "It is halved"), 2,
-            f"{y} stays, but for ε, because r is halved. So a change of x counts half as much.",
+            f"Double a whole {unit} of x. What happens to its ∂L/∂x?",
+            at(key, "∂L/∂x"), ("It is doubled", "It does not change", "It is halved"), 2,
+            f"r is halved, so {y} does not change, except for ε. A change of x then has half the effect.",
             at(key, "∂L/∂x", times=2, to=page.to),
         ),
     ]  # fmt: skip
 
 
 def _gradients(page: Facts) -> list[Prediction]:
-    """Gradients must flow through the statistics."""
+    """Ask about the gradient through the statistics."""
     at, key, unit, y = page.at, page.key, page.short, page.y
-    routes = (
-        "through μ, through σ², and through σ² and then μ" if page.norm.subtracts else "and through the mean square"
-    )
+    routes = "through μ, through σ², and through σ² and μ" if page.norm.subtracts else "and through the mean square"
     found: list[Prediction] = [(
         f"Follow the arrows back from {y} to x. How many routes are there?",
         at(key, y), ("One", "Two", "Four"), 2 if page.norm.subtracts else 1,
-        f"Through the numerator alone, {routes}. What they carry adds up.",
+        f"Through the numerator alone, {routes}. Their contributions are added.",
         at(key, "∂L/∂x"),
     )]  # fmt: skip
     if "constant" in page.scenes:
         found.append((
-            f"Suppose {page.were_constant}: {y} would be the same. Would ∂L/∂x be the same, too?",
+            f"Suppose {page.were_constant}. {y} would be the same. Would ∂L/∂x be the same, too?",
             at(key, "∂L/∂x"), ("Yes", "No"), 1,
-            f"The routes through the statistics are cut: ∂L/∂x is wrong by {page.wrong_by} of its length.",
+            f"Without the routes through the statistics, ∂L/∂x is wrong by {page.wrong_by} of its length.",
             at("constant", "∂L/∂x"),
         ))  # fmt: skip
     if page.norm.subtracts:
         found.append((
             f"What does a {unit} of ∂L/∂x sum to?",
-            at(key, "∂L/∂x"), ("What ∂L/∂y sums to", "0", "1"), 1,
-            f"Adding a number to a whole {unit} of x does not change {y}: the slopes in that direction add up to 0.",
+            at(key, "∂L/∂x"), ("The sum of ∂L/∂y", "0", "1"), 1,
+            f"Adding a constant to a whole {unit} of x does not change {y}, so the derivatives sum to 0.",
             at(key, "∂L/∂x"),
         ))  # fmt: skip
     return found
 
 
 def _parameters(page: Facts) -> list[Prediction]:
-    """γ and β can restore the identity."""
+    """Ask whether γ and β can restore the identity."""
     if "identity" not in page.scenes:
         return []
     return [(
         "Can γ and β undo the normalization of this batch, so that y is x?",
         page.at(page.key, "x̂"), ("Yes: γ = σ², β = μ", "Yes: γ = √(σ² + ε), β = μ", "No"), 1,
-        "`x̂ · √(σ² + ε) + μ = x`. γ is the standard deviation, not the variance.",
+        "`x̂ · √(σ² + ε) + μ = x`. γ must be the standard deviation, not the variance.",
         page.at("identity", "y"),
     )]  # fmt: skip
 
 
 def _company(page: Facts) -> list[Prediction]:
-    """Samples of a batch interact or do not; at test time; the other norms."""
+    """Ask whether the samples of a batch interact, about test time, and about another norm."""
     at, key, unit, y = page.at, page.key, page.short, page.y
     moved = page.statistics if page.norm.subtracts else "the mean square"
     is_batch = page.norm.name == "batch_norm"
-    others = ": the samples of a batch depend on each other" if is_batch else ", and no other sample"
+    others = "So the samples of a batch depend on each other" if is_batch else "Other samples do not change"
     found: list[Prediction] = []
     if page.count > 1 and page.each > 2:
         found.append((
-            f"1 is added to your cell of x alone. Which cells of {y} change?",
+            f"Add 1 to your cell of x only. Which cells of {y} change?",
             at(key, y), (f"The same cell of {y}", f"Its {unit}", f"All of {y}"), 1,
-            f"The cell moves {moved}, which its whole {unit} shares{others}.",
+            f"The cell changes {moved}, which its whole {unit} shares. {others}.",
             at(key, y, add=1, to="cell"),
         ))  # fmt: skip
     if "eval" in page.scenes:
         found.append((
-            "At test time a sample may come alone. Which μ and σ² does it get?",
+            "At test time the batch may be a single sample. Which μ and σ² are used?",
             at("eval", "given"), ("Its own", "Stored ones", "0 and 1"), 1,
-            "Training has stored them, and they are constants now. Each cell of y depends on its own x alone.",
+            "They were stored during training and are constants. Each cell of y depends on the same cell of x only.",
             at("eval", "∂L/∂x"),
         ))  # fmt: skip
     elif page.norm.name != "batch_norm":
         found.append((
-            "At test time a sample may come alone. Does this norm need stored statistics?",
+            "At test time the batch may be a single sample. Does this norm need stored statistics?",
             at(key, "given"), ("Yes", "No"), 1,
-            f"Every {page.unit} has its own: what is computed is the same in training and at test time.",
+            f"Every {page.unit} has its own statistics, so the computation is the same in training and at test time.",
             at(key, y),
         ))  # fmt: skip
     other = "layer_norm" if page.norm.name == "batch_norm" else "batch_norm"
     if other in page.scenes:
         own, shared = page.norm.shared, page.known[other].shared
         found.append((
-            f"{page.known[other].title} takes the same numbers. Which cells share a mean there?",
+            f"{page.known[other].title}, on the same numbers: which cells share a mean?",
             at(other, "given"), (f"A {own}", f"A {shared}"), 1,
-            f"Statistics are taken over {page.over(other)} there, and over {page.over(key)} before: n counts samples, "
+            f"Its statistics are over {page.over(other)}, those before were over {page.over(key)}: n counts samples, "
             f"c {'features' if page.x.ndim == 2 else 'channels'}.",
             at(other, "μ"),
         ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a recorded function shows: the routes from y to x, the parts of a norm, and which cells share a statistic."""
+"""Analysis of a recording: the routes from y to x, the parts of a norm, and the cells that share a statistic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAME_PLACES = (*ELEMENTWISE, "reshape", "astype")
 
 @dataclass(frozen=True)
 class Route:
-    """A path from y to x: its stations by name, its links, and which term of the closed form it is.
+    """A path from y to x: the names of its stations, its links, and the number of its term in the closed form.
 
     The terms of a norm are 0: ``dx̂/σ``, 1: ``-mean(dx̂)/σ``, 2: ``-x̂ · mean(dx̂ · x̂)/σ``, 3: 0.
     """
@@ -32,7 +32,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The parts of a norm; ``axes`` are those that were averaged over. RMS norm has no mean: ``centred`` is x there."""
+    """The parts of a norm. ``axes`` are averaged over. RMS norm has no mean, and ``centred`` is x."""
 
     mean: Tensor | None
     centred: Tensor
@@ -44,16 +44,16 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Which cells of x share a number.
+    """The cells of x that share a statistic.
 
     Attributes
     ----------
     ids : ndarray of int
-        Of the shape of x: equal where cells share it.
+        An array of the shape of x, with equal entries for cells that share a statistic.
     over : str
         The axes over which it was computed.
     kind : str
-        What it is: ``"mean"``, ``"max"``.
+        The operation: ``"mean"``, ``"max"``.
     """
 
     ids: Array
@@ -62,9 +62,9 @@ class Sharing:
 
 
 def statistics_of(recording: Recording, x: Tensor) -> Statistics | None:
-    """Return the parts of a norm of x itself, through which alone y depends on x; None for any other graph.
+    """Return the parts of a norm if y depends on x through this norm only, or None for any other graph.
 
-    They are found by their names, and have to be computed from each other, and from x, as those of a norm are.
+    The parts are found by name. They must be computed from each other and from x like the parts of a norm.
     """
     names = {4: ("μ", "x−μ", "σ²", "x̂"), 2: ("mean x²", "x̂")}.get(len(recording.paths(x)), ())
     found = [[t for t in recording.tensors if t.name == name] for name in names]
@@ -88,7 +88,7 @@ def statistics_of(recording: Recording, x: Tensor) -> Statistics | None:
 
 
 def _eps(made: Any, deviation: str) -> float | None:
-    """Return ε of ``deviation / √(v + ε)``, in either form; None of anything else."""
+    """Return the ε in ``deviation / √(v + ε)``, in either form, or None for anything else."""
     match made:
         case ("multiply", first, ("rsqrt", ("add", "v", float(eps)))) if first == deviation:
             return eps
@@ -103,7 +103,7 @@ def _axes(t: Tensor) -> tuple[int, ...]:
 
 
 def _made(t: Tensor, letters: Mapping[Tensor, str], depth: int = 8) -> Any:
-    """Return how a Tensor was made, as nested tuples of operations and letters; changes of shape are looked through."""
+    """Return the computation of a Tensor as nested tuples of operations and letters. Changes of shape are skipped."""
     if t.node is None or depth == 0:
         return float(t.item()) if t.size == 1 else None
     operands = [
@@ -114,7 +114,7 @@ def _made(t: Tensor, letters: Mapping[Tensor, str], depth: int = 8) -> Any:
 
 
 def routes(recording: Recording, x: Tensor) -> list[Route]:
-    """Return every path from y to x; for a norm of x each with its term of the closed form."""
+    """Return every path from y to x, with its term of the closed form if the graph is a norm of x."""
     parts = statistics_of(recording, x)
     found = []
     for path in recording.paths(x):
@@ -127,7 +127,7 @@ def routes(recording: Recording, x: Tensor) -> list[Route]:
 
 
 def sharing(recording: Recording, x: Tensor) -> Sharing | None:
-    """Return which cells of x share a number: that of the first reduction of something in the places of x, or None."""
+    """Return the cells of x that share a result of the first reduction that matches x cell by cell, or None."""
     for t in recording.tensors:
         if t.node is None or t.node.primitive.name not in REDUCTIONS:
             continue
@@ -142,7 +142,7 @@ def sharing(recording: Recording, x: Tensor) -> Sharing | None:
 
 
 def _keeps_places(t: Tensor, x: Tensor) -> bool:
-    """Whether each element of a Tensor is made of the element of x in the same place, in C order."""
+    """Return whether each element of a Tensor is computed from the element of x at the same position, in C order."""
     if t is x or t.node is None:
         return t is x
     same = [operand for operand in operands_of(t) if operand.size == x.size]

@@ -1,4 +1,4 @@
-"""Which line of code computed what: noted while a function is examined, by one look at the frames per operation."""
+"""Record the line of code of every operation of an examined function, from the frames on the stack."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ...engine.origins import Trail, examine
 from ...engine.recording import COMPOSED
 
 Call = tuple[CodeType, int]
-"""A piece of code, and the instruction at which it stood."""
+"""A code object, and the index of an instruction in it."""
 
 _PACKAGE = Path(__file__).parents[2]
 _LIBRARIES = tuple(path + os.sep for key, path in sysconfig.get_paths().items() if key.endswith("lib"))
-# Whose code is shown: the user's own, or else that of libraries, the textbook's, a layer's, a function's of the engine.
+# The code that is shown, in order of preference: the user's, a library's, the norm's, a layer's, the engine's.
 _OWN, _LIBRARY, _NORM, _LAYER, _ENGINE, _NOBODY = range(6)
 _ROOMS = {"norm": _NORM, "nn": _LAYER, "engine/ops": _ENGINE}
 _NO_MATHEMATICS = ("checks.py", "pattern.py", "module.py")
 
 
 class Lines(Trail):
-    """A trail that keeps no Tensor, only the calls in which each was made.
+    """A trail that keeps no Tensors, only the calls in which they were computed.
 
     Attributes
     ----------
     calls : dict from int to tuple of Calls
-        By the serial number of a node; the outermost call comes first.
+        The calls for each node, by its serial number, outermost first.
     """
 
     def __init__(self) -> None:
@@ -72,6 +72,6 @@ def _room(filename: str) -> int:
 
 
 def name_of(filename: str) -> str | None:
-    """Return how a file of the package is called there; a user's own path is nobody's business."""
+    """Return the path of a file within the package, or None for other files, whose paths stay private."""
     path = Path(filename)
     return path.relative_to(_PACKAGE.parent).as_posix() if path.is_relative_to(_PACKAGE) else None

@@ -1,4 +1,4 @@
-"""The edges of a recording, with the bookkeeping that is folded into them."""
+"""The edges of a recording, with folded bookkeeping."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ...engine.tensor import Tensor
 
 BOOKKEEPING = ("reshape", "broadcast_to", "transpose", "astype", "finite")
 LARGEST_EPSILON = 1e-2
-"""A positive constant that is added, and no larger than this, is called ε."""
+"""A positive constant up to this size, if it is added, is called ε."""
 
 Edge = tuple[Node, int]
-"""An operation, and which of its operands."""
+"""An operation, and the position of one of its operands."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """One operand of an operation, with the bookkeeping between it and what it was made from.
+    """One operand of an operation, with the bookkeeping between the operand and its source.
 
     Attributes
     ----------
     source, target : Tensor
     operand : int
-        Its position among the target's operands.
+        The position among the target's operands.
     chain : tuple of Tensors
-        The folded ones, from the target to the source.
+        The folded Tensors, from the target to the source.
     before, after : ndarray or None
-        The contribution as the target's rule makes it, and as it arrives at the source; None where no gradient goes.
+        The contribution that the target's rule computes, and the one that arrives at the source. None without gradient.
     """
 
     source: Tensor
@@ -42,7 +42,7 @@ class Link:
 
     @property
     def edges(self) -> tuple[Edge, Edge]:
-        """Where the contribution is made, and where it arrives at the source: operations and their operands."""
+        """The edge where the contribution is computed, and the edge where it arrives at the source."""
         before = node_of(self.target), self.operand
         return before, (node_of(self.chain[-1]), passed(self.chain[-1])) if self.chain else before
 
@@ -57,13 +57,13 @@ def operands_of(t: Tensor) -> list[Tensor]:
 
 
 def repeated(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes of the new shape along which an array of the old one was repeated."""
+    """Return the axes of the new shape along which an array of the old shape was repeated."""
     lead = len(new) - len(old)
     return tuple(i for i, size in enumerate(new) if i < lead or old[i - lead] != size)
 
 
 def passed(t: Tensor) -> int:
-    """Return the position of the only Tensor among the operands of what is folded."""
+    """Return the position of the only Tensor among the operands of a folded operation."""
     return next(i for i, x in enumerate(node_of(t).inputs) if isinstance(x, Tensor))
 
 

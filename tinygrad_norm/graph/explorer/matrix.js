@@ -4,7 +4,7 @@
 const MOST_ROWS = 16;
 const MOST_COLUMNS = 24;
 
-/** Which axes go down and which across: pairs of rows and columns in blocks for images. */
+/** The axes that go down and those that go across. Images are shown in blocks of rows and columns. */
 function axesOf(shape) {
   const axes = shape.map((_, i) => i);
   if (shape.length < 3) return [axes.slice(0, shape.length - 1), axes.slice(-1)];
@@ -29,16 +29,16 @@ function indexOf(shape, flat) {
   return index;
 }
 
-/** Where the part of an axis starts that is shown: it holds the chosen place, and moves by halves of its length. */
+/** The start of the shown part of an axis. It contains the chosen place and moves by halves of its length. */
 function startOf(place, most, total) {
   const half = most / 2;
   return Math.max(0, Math.min(total - most, Math.floor(place / half) * half - half / 2));
 }
 
 /**
- * A matrix: an element, and how to fill it with values. Of a large array it shows a part, which follows the chosen cell.
- * name: what the array is called; edit: the vertex whose values can be typed into it, or undefined; box: whose cells its
- * cells stand for, if its name does not say it.
+ * A matrix: an element, and a function that fills it with values. A large array is shown in part, around the chosen cell.
+ * name: the name of the array; edit: the vertex whose values can be edited in it, or undefined; box: the box whose cells
+ * it shows, if it cannot be found by name.
  */
 function matrix(name, shape, { edit, gradient = false, box } = {}) {
   const axes = axesOf(shape), all = axes.map((some) => placesOf(shape, some));
@@ -55,13 +55,13 @@ function matrix(name, shape, { edit, gradient = false, box } = {}) {
     }
     element.append(line);
   }
-  // Clicks and keys are heard once for the whole page: see edit.js.
+  // Clicks and keys are handled once for the whole page: see edit.js.
   element.about = { name, shape, edit, gradient, box };
   const isLast = (axis, place) => axes[axis].length > 1 && place[place.length - 1] === shape[axes[axis][axes[axis].length - 1]] - 1;
   const isLarge = counts[0] < all[0].length || counts[1] < all[1].length;
   let starts = null;
 
-  /** Let the cells stand for the rows and columns from some on. */
+  /** Show the rows and columns from a start. */
   function look(from) {
     if (String(from) === String(starts)) return;
     starts = from;
@@ -74,7 +74,7 @@ function matrix(name, shape, { edit, gradient = false, box } = {}) {
       cell.element.classList.toggle("down", isLast(0, row));
       cell.element.classList.toggle("across", isLast(1, column));
     }
-    // Rows and columns are counted from 0, as cells are.
+    // Rows and columns are counted from 0, like cells.
     const cut = ["rows", "columns"].map((what, i) => [`${what} ${starts[i]}–${starts[i] + counts[i] - 1}`, all[i].length, counts[i]]).filter(([, total, count]) => count < total);
     element.title = cut.map(([seen, total]) => `${seen} of ${total}`).join(", ");
     element.about.seen = cut.length > 1 ? cut.map(([seen]) => seen).join(", ") : element.title;
@@ -98,14 +98,14 @@ function matrix(name, shape, { edit, gradient = false, box } = {}) {
       cell.classList.toggle("chosen", flat === chosen);
       cell.classList.toggle("together", units !== null && units[flat] === units[chosen]);
       cell.classList.toggle("used", Boolean(used && used.has(flat)));
-      const words = empty ? "not yet there" : before && before[flat] !== value ? `${text}, was ${shown(before[flat], decimals)}` : text;
+      const words = empty ? "not yet computed" : before && before[flat] !== value ? `${text}, was ${shown(before[flat], decimals)}` : text;
       cell.setAttribute("aria-label", `${name}${index.length ? ` [${index.join(", ")}]` : ""}: ${words}`);
     }
   }
   return { element, fill, isLarge: counts[0] > 8 || counts[1] > 8 };
 }
 
-/** Colour scales: what is added and averaged shares a unit, and what has one unit shares a scale. */
+/** Colour scales. Arrays that are added or averaged share a unit, and arrays with one unit share a scale. */
 function scales() {
   const found = { value: new Map(), gradient: new Map() };
   const grow = (map, unit, values) => map.set(unit, Math.max(map.get(unit) || 0, largestOf(values)));

@@ -1,12 +1,12 @@
 "use strict";
-// Numbers in motion: at a step, the chosen cell's number travels along the curve from box to box. Only for the eye: the
-// state is there before it starts, and the next step ends it.
+// Animation: at a step, the chosen cell's number moves along the curve from box to box. The state is complete before the
+// animation starts, and the next step stops it.
 
 const TRAVEL = 500; // milliseconds
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const journey = { step: 0, frame: 0, badges: [] };
 
-/** What is carried at a step: from which box to which, along which curve, and which number. */
+/** The numbers that move at a step, each with its boxes and its curve. */
 function loadsOf(step) {
   const { boxes, links } = now.stage;
   if (step.kind === "forward") {
@@ -17,13 +17,13 @@ function loadsOf(step) {
   return [{ link: step.link, from: link.t, to: link.s, back: true, value: now.values[link.before][sourceCell(link, chosenIn(boxes[link.s]))] }];
 }
 
-/** The middle of the chosen cell in a box, where the graph has its pixels. */
+/** The middle of the chosen cell in a box, in the graph's pixels. */
 function middleOf({ element, value, gradient }, back) {
   const cell = ((back && gradient) || value).element.querySelector(".chosen") || ((back && gradient) || value).element;
   return [element.offsetLeft + cell.offsetLeft + cell.offsetWidth / 2, element.offsetTop + cell.offsetTop + cell.offsetHeight / 2];
 }
 
-/** The way from cell to cell: straight inside the boxes, along the curve between them. Its points by share of its length. */
+/** The path from cell to cell: straight inside the boxes, along the curve between them. A function of the share of its length. */
 function wayOf({ link, from, to, back }, i, all) {
   const curve = shownCurves[link], length = curve.getTotalLength();
   const on = (at) => { const { x, y } = curve.getPointAtLength(back ? length - at : at); return [x, y]; };

@@ -1,5 +1,5 @@
 "use strict";
-// The page: what its controls do, and which parts are redrawn when something changes.
+// The page: its controls, and the parts that are redrawn after a change.
 
 const COMMANDS = { ArrowLeft: () => go(state.step - 1), ArrowRight: () => go(state.step + 1), Home: () => go(0), End: () => go(now.steps.length - 1) };
 

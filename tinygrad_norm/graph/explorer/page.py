@@ -1,4 +1,4 @@
-"""explore: a page that walks through a function and its gradient, in one file that needs nothing else."""
+"""explore: a self-contained page that steps through a function and its gradient."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SCRIPTS = (
     "evaluator", "dom", "state", "matrix", "cells", "cell", "step", "stage", "motion", "edit",
     "panels", "routes", "shared", "checks", "epsilon", "code", "questions", "guide", "page",
 )  # fmt: skip
-"""The page's script, in the order in which its parts are read."""
+"""The files of the page's script, in the order in which they run."""
 
 
 class Page:
-    """A page of one file: no library, no request, readable offline.
+    """A self-contained HTML page, which works offline.
 
     Attributes
     ----------
@@ -51,11 +51,11 @@ class Page:
         Raises
         ------
         ValueError
-            For another ending.
+            If the ending is another one.
         """
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"a page is saved as .html, not {path.name!r}")
+            raise ValueError(f"a page must be saved as .html, not {path.name!r}")
         path.write_text(self.html, encoding="utf-8")
         return path
 
@@ -68,25 +68,24 @@ class Page:
 
 
 def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> Page:
-    """Make a page that steps through a function, forward node by node and backward edge by edge.
+    """Make a page that steps through a function, forward array by array and backward edge by edge.
 
-    It shows values, the contribution of every edge before and after it is summed over repeated axes, and the arithmetic
-    of any cell that is chosen in it. Numbers can be changed in it: the page runs the recorded function and gradient
-    again. Beside each step stands the source of the function, where there is one. The cotangent is random with a fixed
-    seed.
+    It shows values, the contribution of every edge before and after the sum over repeated axes, and the arithmetic of
+    a chosen cell. Numbers can be changed, and the page then recomputes the recorded function and gradient. The source
+    of the function, if available, is shown beside each step. The cotangent is random with a fixed seed.
 
     Parameters
     ----------
     fn : callable
-        Takes as many Tensors as there are inputs, returns a Tensor. ``tn.batch_norm``, ``layer_norm``, ``group_norm``,
-        ``instance_norm`` and ``rms_norm`` are known: their pages add the terms of the closed form, the other norms on
-        the same numbers, constant statistics, test time and the identity. They take ``x``, or ``x, weight, bias``; with
-        other arguments, explore a function of ``x``.
+        Takes one Tensor for each input and returns a Tensor. The pages of ``tn.batch_norm``, ``layer_norm``,
+        ``group_norm``, ``instance_norm`` and ``rms_norm`` also have the terms of the closed form, the other norms on
+        the same numbers, constant statistics, test time and the identity. These norms take ``x`` or ``x, weight,
+        bias``. With other arguments, explore a function of ``x``.
     *inputs : arrays or Tensors
-        Converted to float64. Small ones: of large arrays a part is shown, and the numbers of large graphs cannot be
-        changed.
+        Converted to float64. They should be small: large arrays are shown in part, and the numbers of large graphs
+        cannot be changed.
     axes : str, mapping of str to str, or several, optional
-        Names of axes, as `draw` takes them; the known norms have theirs.
+        Names of axes, as in `draw`. Not for the norms above, which have names.
 
     Returns
     -------
@@ -96,8 +95,8 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
     Raises
     ------
     ValueError
-        If there is no input, an input has no elements, the function does not return one Tensor that was recorded, it
-        computes more than 400 arrays, ``axes`` does not fit them, or a known norm is given anything but ``x``,
+        If there is no input, an input has no elements, the function does not return a single recorded Tensor, it
+        computes more than 400 arrays, ``axes`` does not fit them, or a norm above gets other inputs than ``x``,
         ``weight`` and ``bias``.
     RenderError
         If the graph cannot be laid out.
@@ -117,7 +116,7 @@ def explore(fn: Callable[..., Any], *inputs: Any, axes: Axes | None = None) -> P
         if axes is not None or len(inputs) > len(taken) or any(x is None or np.ndim(plain(x)) == 0 for x in inputs):
             given = ", ".join([*map(_described, inputs), *(["axes"] if axes is not None else [])])
             raise ValueError(
-                f"explore({known}, ...) takes arrays: x, or {', '.join(taken)}; not {given}. With other arguments "
+                f"explore({known}, ...) takes arrays: x, or {', '.join(taken)}; got {given}. For other arguments, "
                 f"explore a function of arrays: explore(lambda x: tn.{known}(x, ...), x)"
             )
         return explore_norm(known, [np.asarray(plain(x), np.float64) for x in inputs])
@@ -134,17 +133,18 @@ def explore_norm(
     seed: int = 0,
     groups: int = 2,
 ) -> Page:
-    """Make the page of a norm, on given ``x, weight, bias`` or on an example of a shape.
+    """Make the page of a norm, for given ``x, weight, bias`` or for example numbers of a shape.
 
     Parameters
     ----------
     name : {"batch_norm", "layer_norm", "instance_norm", "group_norm", "rms_norm"}
     inputs : sequence of one or three arrays, optional
-        Where weight and bias have the norm's own shapes.
+        The arrays x, or x, weight and bias, in the shapes that the norm expects.
     shape : tuple of int
+        The shape of the example x.
     seed : int
     groups : int
-        Of group_norm.
+        The number of groups of group_norm.
     """
     norm = norms(groups, images=len(shape if inputs is None else inputs[0].shape) > 2)[name]
     numbers = example(norm, shape, seed) if inputs is None else dict(zip(("x", "γ", "β"), inputs, strict=False))
@@ -157,9 +157,9 @@ def explore_norms(shape: tuple[int, ...] = (2, 4, 2, 2), groups: int = 2, seed: 
     Parameters
     ----------
     shape : tuple of int
-        ``(N, C, ...)`` with space.
+        ``(N, C, ...)`` with at least one spatial axis.
     groups : int
-        Divides C.
+        The number of groups, which must divide C.
     seed : int
     """
     return _page("Norms on the same numbers", scenes_of_family(shape, groups, seed))
@@ -176,7 +176,7 @@ def _described(x: Any) -> str:
 
 
 def _names(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[str]:
-    """Return a name for each input: a Tensor's own, or the function's parameter's; no two alike."""
+    """Return a unique name for each input: the Tensor's name, or the name of the function's parameter."""
     try:
         parameters = list(inspect.signature(fn).parameters)
     except (TypeError, ValueError):

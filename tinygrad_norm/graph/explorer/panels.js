@@ -1,9 +1,9 @@
 "use strict";
-// What stands below the graph: the step, or a panel that looks at the same numbers in another way.
+// The area below the graph: the step, or a panel with another view of the same numbers.
 
-/** A panel: `key` in the address, `title` on its button, `isThere` for the scene that is shown, `show` fills an element,
- * `walks` if the graph shows the step behind it; then Back and Next go on in it, unless it `leaves` for the step.
- * A panel with its own button has no `button` below the graph; `address` and `read` keep its own state in the address. */
+/** A panel: `key` in the address, `title` on its button, `isThere` tells whether the scene has it, `show` fills an element.
+ * If it `walks`, the graph shows the current step, and Back and Next stay in the panel, unless it `leaves` for the step.
+ * `button: false` means no button below the graph. `address` and `read` keep the panel's state in the address. */
 const panels = [{ key: "step", title: "Step", isThere: () => true, show: showStep, walks: true }];
 
 const panelNow = () => panels.find((panel) => panel.key === state.part);
@@ -37,7 +37,7 @@ function connectPanels() {
   get("parts").append(...panels.filter((panel) => panel.button !== false).map(({ key, title }) => make("button", { type: "button", "data-part": key, onclick: () => openPart(key) }, title)));
 }
 
-/** Fill an element by the first of several ways that fits it; one that scrolls may be longer. */
+/** Fill an element in the first of several ways that fits. An element that scrolls can be overfull. */
 function fitInto(element, ways, build) {
   const scrolls = getComputedStyle(element).overflowY === "auto";
   for (const way of ways) {
@@ -47,20 +47,23 @@ function fitInto(element, ways, build) {
   }
 }
 
-/** How many units there are of what shares a statistic: `ids` says of each cell which is its own. */
+/** The number of units that share a statistic. `ids` has the unit of each cell. */
 const unitCount = (ids) => Math.max(...ids) + 1;
 
-/** Add up numbers by which of the chosen units they belong to: `ids` says it of each. */
+/** The sums of numbers over each unit. `ids` has the unit of each number. */
 function sumsBy(ids, values) {
   const sums = new Float64Array(unitCount(ids));
   ids.forEach((id, i) => { sums[id] += values[i]; });
   return sums;
 }
 
-/** Whether the scene is a norm of x whose parts are known. */
+/** Whether the scene is a norm of x with known parts. */
 const isNorm = () => Boolean(now.stage.norm && now.scene.shares && now.program.live);
 
-/** The parts of a norm in the places of x: statistics, x̂ and its gradient, repeated to every cell; null for other functions. */
+/** A text about the variance, or about the mean square for a norm without mean. */
+const ofSpread = (text) => (now.stage.norm.mean === undefined ? text.replaceAll("σ²", "mean x²") : text);
+
+/** The parts of a norm: x̂ and its gradient by cell, statistics by unit, or null for other functions. */
 function normNow() {
   const { norm, boxes, epsilons } = now.stage, { shares } = now.scene;
   if (!isNorm()) return null;

@@ -1,48 +1,48 @@
-"""A recorded run and its recorded gradient as plain data, which `evaluator.js` computes again when a number changes.
+"""A recorded run and its recorded gradient as plain data, which `evaluator.js` recomputes when a number changes.
 
-The gradient is a graph of the same primitives as the function (``create_graph``), so whoever computes the program again
-needs no derivatives. Data such as comparisons keep their origins while a function is examined, so branches are chosen
-again, too. What axes and strides do is written into tables of places (`families`), so that the evaluator knows neither.
+The gradient is a graph of the same primitives as the function (``create_graph``), so the evaluator needs no
+derivatives. Data such as comparisons keep their origins while a function is examined, so branches are recomputed, too.
+Axes and strides are replaced by tables of positions (`families`).
 
 A program is a dict that JSON can hold:
 
 ``live`` : bool
-    Whether all of it can be computed again from other numbers. If not, ``reason`` says why: ``vertices`` then give the
+    Whether the program can be recomputed from other numbers. If not, ``reason`` says why, and ``vertices`` has the
     recorded numbers only, or nothing if the program is too large.
 ``vertices`` : list of dicts
-    In an order in which they can be computed. Each has ``op``, and its ``shape``; values are flat, in C order. ``name``
-    is what the function, or the engine, called it; ``dtype`` is there where values are rounded to float32. A "leaf",
-    which can be edited, and a "constant" have a ``value``; the others have ``in``, the numbers of their operands, and
-    belong to a family. Tables are given by number; where one is left out or null, places are 0, 1, 2 ...
+    The vertices in topological order. Each has ``op`` and ``shape``. Values are flat, in C order. ``name`` is the name
+    given by the function or the engine. ``dtype`` is present if values are rounded to float32. A "leaf", which can be
+    edited, and a "constant" have a ``value``. The others have ``in``, the numbers of their operands, and belong to one
+    of the following families. Tables are given by number. A missing or null table stands for 0, 1, 2 ...
 
-    - "gather": element k is element ``table[k]`` of the operands, laid end to end. ``of`` is the primitive's name.
+    - "gather": element k is element ``table[k]`` of the concatenated operands. ``of`` is the primitive's name.
     - "scatter": element k of the operand is added to element ``table[k]`` of zeros.
-    - "products" (matmul, einsum): element j is a sum over k from ``j * n`` to ``j * n + n - 1`` of products of one
-      element of each operand, that at ``factors[operand][k]``.
+    - "products" (matmul, einsum): element j is the sum over k from ``j * n`` to ``j * n + n - 1`` of products of one
+      element of each operand, the one at ``factors[operand][k]``.
     - lanes (sum, mean, max, argsort ...): lane j holds the elements of the operand at ``table[j * n]`` and the next
-      ``n - 1``. A reduction makes one number of each lane; what runs along it, as cumsum, replaces its elements.
+      ``n - 1``. A reduction maps each lane to one number. An operation such as cumsum replaces its elements.
     - elementwise (all others): operands have the vertex's size, or size 1.
 
-    Data can move the places of "gather" and "scatter": for each ``[operand, stride, size, table]`` of ``moves``, place
-    k is ``stride`` times the operand's element ``table[k]`` further on, which counts from ``size`` if it is negative.
+    Data can move the positions of "gather" and "scatter": each ``[operand, stride, size, table]`` of ``moves`` adds
+    ``stride`` times the operand's element ``table[k]`` to position k. A negative element counts from ``size``.
 ``tables`` : list of lists of int
 ``leaves`` : dict from name to vertex
     The inputs of the function.
 ``cotangent``, ``output`` : int
     The vertices of dL/dy and y.
 ``shown`` : list of dicts
-    For each of the recording's `tensors` the vertices ``value`` and ``gradient``, null where nothing is differentiated.
+    For each of the recording's `tensors`, the vertices ``value`` and ``gradient``, which is null without gradient.
 ``links`` : list of dicts
-    For each of the recording's `links` its ``source`` and ``target`` among the `tensors`, and the vertices of the
-    contribution ``before`` and ``after`` folded bookkeeping, and of ``sum``, what has arrived at the source with it;
-    null where no gradient goes. ``factor`` is true where the contribution is the target's gradient times a local
-    factor, cell by cell: then the factor is what the evaluator gives where that gradient is 1.
+    For each of the recording's `links`, its ``source`` and ``target`` among the `tensors`, the vertices of the
+    contribution ``before`` and ``after`` folded bookkeeping, and of ``sum``, the sum of the contributions so far. They
+    are null without gradient. ``factor`` is true if the contribution is the target's gradient times a local factor,
+    elementwise. Then the factor is the contribution for a gradient of ones.
 ``scalars`` : list of dicts
-    Constants that can be edited, as ε: a ``vertex``, and ``at``, in which of the `tensors` it is added or subtracted. A
-    constant factor or exponent comes back in the gradient, so it is none.
+    Constants that can be edited, such as ε: a ``vertex``, and ``at``, the one of the `tensors` where it is added or
+    subtracted. Constant factors and exponents also occur in the gradient, so they cannot be edited.
 ``held`` : list of dicts
-    What stays as it was recorded when numbers change: ``what``, in words, and its ``vertex``, or null if it is the way
-    that Python took through the function.
+    Parts that keep their recorded values when numbers change: ``what``, in words, and its ``vertex``, or null if
+    Python branched.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ from .links import Link
 from .recording import Recording
 
 MOST_PLACES = 40_000
-"""Programs with more places in their tables are too large: a page would grow by hundreds of kilobytes."""
+"""The largest total size of the tables. Larger ones would add hundreds of kilobytes to a page."""
 
 
 class _TooLargeError(Exception):
-    """The tables of a program would fill a page."""
+    """The tables of a program are too large for a page."""
 
 
 def program(recording: Recording) -> dict[str, Any]:
-    """Return a recording and its recorded gradient as data that `evaluator.js` computes again.
+    """Return a recording and its recorded gradient as data for `evaluator.js`.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def program(recording: Recording) -> dict[str, Any]:
     Returns
     -------
     dict
-        As this module describes it.
+        The program, as described in this module.
 
     Examples
     --------
@@ -91,11 +91,11 @@ def program(recording: Recording) -> dict[str, Any]:
     try:
         return _Writer(recording).data()
     except _TooLargeError:
-        return {"live": False, "reason": "it is too large to be computed again in a page", "vertices": []}
+        return {"live": False, "reason": "the graph is too large to be recomputed in a page", "vertices": []}
 
 
 class _Writer:
-    """Gives every recorded Tensor a vertex, and shares tables and constants that are equal."""
+    """Creates a vertex for every recorded Tensor. Equal tables and constants are shared."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -103,7 +103,7 @@ class _Writer:
         self._depends: list[bool] = []  # whether a vertex changes with the leaves
         self._tables: list[list[int]] = []
         self._known: dict[Any, int] = {}  # constants and tables, by their contents
-        self._numbers: dict[Node | Tensor, int] = {}  # vertices, by Tensor where there is no node
+        self._numbers: dict[Node | Tensor, int] = {}  # vertices, by node, or by Tensor for leaves
         self._scalars: list[dict[str, int]] = []
         self._held: dict[tuple[int | None, str], None] = {}
         self._reason = ""
@@ -156,7 +156,7 @@ class _Writer:
         return None if t is None else self._number(t)
 
     def _number(self, x: Any) -> int:
-        """Return the vertex of a Tensor, or of a number or array that an operation computes with."""
+        """Return the vertex of a Tensor, or of a number or array that is an operand."""
         if not isinstance(x, Tensor):
             return self._constant(np.asarray(x))
         known = self._numbers.get(x if x.node is None else x.node)
@@ -179,7 +179,7 @@ class _Writer:
         return self._known[key]
 
     def _table(self, places: Any) -> int | None:
-        """Return the number of a table of places, or None if they are 0, 1, 2 ..."""
+        """Return the number of a table of positions, or None for 0, 1, 2 ..."""
         places = np.ravel(places)
         if np.array_equal(places, np.arange(places.size)):
             return None
@@ -191,14 +191,14 @@ class _Writer:
                 raise _TooLargeError
         return self._known[key]
 
-    # --- what is computed
+    # --- computations
 
     def _computed(self, t: Tensor) -> int:
         found = computation(t)
         if found is None:
             return self._unknown(t)
         if found.held is not None and self._depends[self._number(found.held)]:
-            self._hold(self._number(found.held), "which elements are chosen by ", found.held)
+            self._hold(self._number(found.held), "the elements selected by ", found.held)
         more: dict[str, Any] = {"name": t.name, "dtype": "float32" if t.dtype == np.float32 else None, **found.more}
         if found.op in ELEMENTWISE:
             operands = [self._fitted(number, t.shape) for number in self._operands(t, found.operands)]
@@ -212,7 +212,7 @@ class _Writer:
         return self._add(found.op, t.shape, [self._number(x) for x in found.operands], **more)
 
     def _operands(self, t: Tensor, operands: Sequence[Any]) -> list[int]:
-        """Return the vertices of an elementwise operation's operands; a number that can be edited has its own."""
+        """Return the vertices of an elementwise operation's operands. Each editable number has a separate vertex."""
         node: Any = t.node
         at = None if node.order else self._recording.at(t)
         if node.primitive.name not in ("add", "subtract") or at is None:
@@ -226,7 +226,7 @@ class _Writer:
         return numbers
 
     def _fitted(self, number: int, shape: tuple[int, ...]) -> int:
-        """Return an operand in the shape of the result, or with one element: data are not broadcast before."""
+        """Return an operand in the shape of the result or with one element, since data are not broadcast earlier."""
         given = tuple(self._vertices[number]["shape"])
         if given == shape or math.prod(given) == 1:
             return number
@@ -234,13 +234,13 @@ class _Writer:
         return self._add("gather", shape, [number], of="broadcast_to", table=self._table(places))
 
     def _unknown(self, t: Tensor) -> int:
-        """Write what the evaluator cannot compute as it was recorded: data are held, else the program is not live."""
+        """Write a Tensor that the evaluator cannot compute. Data are held, otherwise the program is not live."""
         node: Any = t.node
         number = self._add("constant", t.shape, value=in_json(np.real(t.data)), name=t.name)
         if any(self._depends[self._number(x)] for x in node.inputs if isinstance(x, Tensor)):
             if t.requires_grad:
                 said = f"{node.primitive.symbol} in {t.dtype}" if t.dtype == np.float16 else node.primitive.symbol
-                self._reason = self._reason or f"the page cannot compute {said} again"
+                self._reason = self._reason or f"the page cannot recompute {said}"
             self._hold(number, "", t)
         return number
 
@@ -251,7 +251,7 @@ class _Writer:
 
 
 def in_json(x: Array) -> list[Any]:
-    """Return numbers as JSON holds them, without loss; what is not finite as words that JavaScript's `Number` reads."""
+    """Return numbers for JSON, without loss. NaN and infinities become strings that JavaScript's `Number` reads."""
     return [_value(float(value)) for value in x.ravel().tolist()]
 
 

@@ -1,10 +1,10 @@
 "use strict";
-// Questions with their answers, each with the state of the page that shows it.
+// Questions with answers, and links to the states that show them.
 
-/** Text in which formulas stand between backticks. */
+/** Text with formulas between backticks. */
 const written = (text) => text.split("`").map((part, i) => (i % 2 ? formula(part) : part));
 
-/** Show a state with the numbers that the scene began with; undo brings changes of it back. */
+/** Show a state with the scene's original numbers. Undo restores changes. */
 function showState(hash) {
   reset();
   goTo(hash);

@@ -1,7 +1,7 @@
-"""One run of a function with its gradient, edge by edge: everything that a page shows was computed here, by the engine.
+"""One run of a function and its gradient, edge by edge, with all numbers that a page shows first.
 
-Reshapes, broadcasts, transposes, casts and the ε that a norm adds are folded into the edges they stand on: a
-contribution is shown as the rule makes it, and as it arrives, summed over the axes that were repeated.
+Reshapes, broadcasts, transposes, casts and the ε that a norm adds are folded into edges. A contribution is shown as the
+rule computes it, and as it arrives, summed over the axes that were repeated.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .links import BOOKKEEPING, Edge, Link, epsilon_of, node_of, operands_of
 from .wording import Wording
 
 MOST_ARRAYS = 400
-"""Graphs with more of them are refused: nobody steps through them, and pages and layouts grow with their square."""
+"""The largest number of arrays. Pages and layouts grow with its square, and more are too many to step through."""
 
 
 class Recording(Wording):
-    """A function run on named inputs, and ``<cotangent, y>`` differentiated back through every edge.
+    """A run of a function on named inputs, with the gradient of ``<cotangent, y>`` through every edge.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class Recording(Wording):
     y : Tensor
     cotangent : ndarray
     tensors : list of Tensors
-        What is shown, in topological order; `place` says where each stands.
+        The Tensors that are shown, in topological order. `place` maps them to their positions.
     links : list of Links
-        Between them, in the order in which contributions arrive.
+        The edges between them, in the order in which contributions arrive.
     gradients : dict from Tensor to ndarray
     """
 
@@ -54,7 +54,7 @@ class Recording(Wording):
         self.leaves = _leaves(inputs)
         for name, leaf in self.leaves.items():
             if leaf.size == 0:
-                raise ValueError(f"explore has no numbers to show: {name} has shape {leaf.shape}")
+                raise ValueError(f"explore needs non-empty inputs: {name} has shape {leaf.shape}")
         lines = Lines()
         self.y = examine(fn, *self.leaves.values(), trail=lines)
         self._calls = lines.calls
@@ -72,8 +72,8 @@ class Recording(Wording):
         self._results_of_steps = _results_of_steps(self._computed)
         self.tensors = self._shown()
         if len(self.tensors) > MOST_ARRAYS:
-            count = f"{len(self.tensors)} arrays, and explore shows at most {MOST_ARRAYS}"
-            raise ValueError(f"the function computes {count}: explore a smaller step of it")
+            count = f"{len(self.tensors)} arrays, but explore shows at most {MOST_ARRAYS}"
+            raise ValueError(f"the function computes {count}: explore a smaller part of it")
         self.place = {t: i for i, t in enumerate(self.tensors)}
         self.links = self._links()
         self.data: dict[str, Array] = {}
@@ -84,11 +84,11 @@ class Recording(Wording):
         self.gradients = {t: g.data for t, g in zip(wanted, grad(self.y, wanted, self.cotangent), strict=True)}
 
     def run(self, inputs: Mapping[str, Any]) -> Any:
-        """Return what the function makes of other inputs, examined as it was."""
+        """Run the function on other inputs, examined again."""
         return examine(self._fn, *_leaves(inputs).values())
 
     def calls(self, t: Tensor) -> tuple[Call, ...]:
-        """Return the calls in which a Tensor was made, the outermost first."""
+        """Return the calls in which a Tensor was computed, outermost first."""
         return self._calls.get(t.node.serial, ()) if t.node else ()
 
     # --- the graph
@@ -111,7 +111,7 @@ class Recording(Wording):
         return list(shown)
 
     def _links(self) -> list[Link]:
-        """Run the backward pass once, watching, and return every edge in the order of arrival; those without last."""
+        """Run the backward pass, and return every edge in the order of arrival. Edges without gradient are last."""
         contributions: dict[Edge, Array] = {}
 
         def visit(node: Node, operand: int, contribution: Any) -> None:
@@ -131,7 +131,7 @@ class Recording(Wording):
         return [link for _, link in sorted(links, key=lambda pair: pair[0])]
 
     def at(self, t: Tensor) -> int | None:
-        """Return the place of a Tensor, or of the one whose edge it was folded into; None for any other."""
+        """Return the position of a Tensor, or of the target of the edge that it is folded into, or None."""
         folded = (self.place[link.target] for link in self.links if any(x is t for x in link.chain))
         return self.place[t] if t in self.place else next(folded, None)
 
@@ -141,7 +141,7 @@ class Recording(Wording):
         for link in self.links:
             if link.before is not None:
                 into.setdefault(link.target, []).append(link)
-        # Counted before they are followed: there can be more of them than anyone could follow.
+        # Paths are counted first, since there can be exponentially many.
         ways = {leaf: 1}
         for t in self.tensors:
             ways.setdefault(t, sum(ways[link.source] for link in into.get(t, ())))
@@ -157,7 +157,7 @@ class Recording(Wording):
 
 
 def _results_of_steps(computed: Sequence[Tensor]) -> dict[Tensor, str]:
-    """Return what leaves a step of the library that has a name, as softmax, by that name."""
+    """Return the results of named steps, such as softmax, with the names of the steps."""
     around = {
         t: [scope for scope in node_of(t).scope.path if isinstance(scope, Step)] for t in computed if node_of(t).scope
     }
@@ -174,7 +174,7 @@ def _leaves(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
-    """Say why what a function returned cannot be explored, or nothing."""
+    """Return the reason why a function's result cannot be explored, or ""."""
     if isinstance(y, tuple | list):
         return f"it returned a {type(y).__name__} of {len(y)}; choose one of them, as in lambda x: f(x)[0]"
     if not isinstance(y, Tensor):
@@ -183,15 +183,15 @@ def _unsuitable(y: Any, leaves: Mapping[str, Tensor]) -> str:
         if y is leaf:
             return f"it returned {name} itself, so there is nothing to step through"
     if not y.requires_grad:
-        return "what it returned was not recorded; does it detach, or compute with .data?"
-    return f"it returned an array of shape {y.shape}, without numbers to show" if y.size == 0 else ""
+        return "its result was not recorded; does it detach, or compute with .data?"
+    return f"it returned an empty array of shape {y.shape}" if y.size == 0 else ""
 
 
 def _cotangent(y: Tensor, given: Array | None) -> Array:
     if given is None:
-        # Not a seed that data are likely to come from: a cotangent like x would have a gradient of zero.
+        # An unusual seed, so that the cotangent differs from random data: if it equals x, dL/dx can be zero.
         return np.random.default_rng(1502_03167).normal(size=y.shape).round(2)
     found: Array = np.asarray(given, np.float64)
     if found.shape != y.shape:
-        raise ValueError(f"the cotangent has shape {found.shape} where the output has {y.shape}")
+        raise ValueError(f"the cotangent has shape {found.shape}, but the output has shape {y.shape}")
     return found

@@ -1,5 +1,5 @@
 "use strict";
-// The routes from y back to x as a sum: what each carries, which term of the closed form it is, what is missing without it.
+// The routes from y back to x as a sum: the contribution of each, its term of the closed form, and the error without it.
 
 const NAMED = ["numerator", "through μ", "through σ²", "through σ², μ"];
 const TERMS = ["dx̂ · r", "−mean(dx̂) · r", "−x̂ · mean(dx̂ · x̂) · r", "0"];
@@ -14,11 +14,11 @@ const ALGEBRA_WITHOUT_MEAN = [
   ["", "(dx̂ − x̂ · mean(dx̂ · x̂)) · r", "x · r = x̂"],
 ];
 
-/** What a route carries to x: the cotangent through the rules of its edges, by the recorded gradient. */
+/** The contribution of a route to dx: the cotangent passed through the rules of its edges. */
 function carriedBy(route) {
   const { boxes, links, cotangent } = now.stage;
   const carried = route.links.reduce((g, i) => evaluated(links[i].after, [[boxes[links[i].t].g, g]]), now.values[cotangent]);
-  // What cancels leaves rounding.
+  // Numbers that should cancel are rounding error.
   const least = 1e-14 * largestOf(now.values[boxes[links[route.links[route.links.length - 1]].s].g]);
   return carried.map((value) => (Math.abs(value) < least ? 0 : value));
 }
@@ -41,7 +41,7 @@ function termAt(norm, term, cell) {
   return null;
 }
 
-/** Light a route's edges and boxes in the graph; null puts them out. */
+/** Highlight a route's edges and boxes in the graph, or none for null. */
 function lightRoute(route) {
   const { links } = now.stage;
   const lit = new Set(route ? route.links : []);
@@ -58,7 +58,7 @@ function lightRoute(route) {
   shownBoxes.forEach((box, i) => box.element.classList.toggle("lit", boxes.has(i)));
 }
 
-const nameOf = (route, i) => (route.term === undefined ? `route ${i + 1}` : NAMED[route.term]);
+const nameOf = (route, i) => (route.term === undefined ? `route ${i + 1}` : ofSpread(NAMED[route.term]));
 
 function routeElement(route, i, values, density, top) {
   const of = now.stage.boxes[now.stage.x];
@@ -73,7 +73,7 @@ function routeElement(route, i, values, density, top) {
   return element;
 }
 
-/** How far the routes that are kept are from the whole: of its length, and where most. */
+/** The relative error of the kept routes, and the cell of the largest error. */
 function missing(kept, whole) {
   const length = (values) => Math.hypot(...values);
   const difference = whole.map((value, i) => kept[i] - value);
@@ -88,13 +88,13 @@ function showRoutes(panel) {
   const kept = whole.map((_, at) => carried.reduce((sum, values, i) => sum + (isKept(i) ? values[at] : 0), 0));
   const all = routes.every((_, i) => isKept(i));
   const top = Math.max(largestOf(whole), ...carried.map(largestOf));
-  // Numbers in the matrices come before the terms of the cell, and these before the algebra.
+  // If room is short, the algebra is omitted first, then the terms of the cell, then the digits in the matrices.
   const sizes = ["dense", "tight", "colour", "tiny"];
   const ways = phone.matches ? ["dense", "colour", "tiny"].map((density) => [density, true, true])
     : [["dense", true, true], ["dense", true, false], ["tight", true, true], ["dense", false, true], ...sizes.map((density) => [density, false, false])];
   const count = ["One route leads", "Two routes lead", "Three routes lead", "Four routes lead"][routes.length - 1] || `${routes.length} routes lead`;
   const title = make("h2", {}, make("b", { class: "backward" }, `${count} `), "from ", formula(boxes[y].name), " back to ", formula(of.name),
-    routes.length > 1 ? `; what they carry adds up. ${phone.matches ? "Touch" : "Point at"} one to see it in the graph; take one out to see what is missing.` : ", and carries all of it.");
+    routes.length > 1 ? `; their contributions are added. ${phone.matches ? "Touch" : "Point at"} one to see it in the graph. Switch one off to see its effect.` : ", with the whole gradient.");
   const terms = norm ? routes.flatMap((route, i) => (route.term < 3 && isKept(i) ? [line([TERMS[route.term]], termAt(norm, route.term, cell), carried[i][cell])] : [])) : [];
   const said = (isLong) => make("div", { class: "arithmetic" }, cellTag(of), isLong ? terms.map((term) => term.cloneNode(true)) : null,
     line([of.slope], routes.length > 1 ? ["sum", ...carried.map((values, i) => (isKept(i) ? values[cell] : 0))] : null, kept[cell]),
@@ -109,15 +109,15 @@ function showRoutes(panel) {
 
 function missingElement(of, kept, whole) {
   const { share, worst } = missing(kept, whole);
-  if (!(share > 1e-12)) return make("span", { class: "part changed" }, "nothing is missing");
+  if (!(share > 1e-12)) return make("span", { class: "part changed" }, "no difference");
   const index = indexOf(of.shape, worst).join(",");
   return make("span", { class: "part changed" }, make("b", {}, `wrong by ${Math.round(100 * share)} %`), ` of the length of `, formula(of.slope),
-    `; most at [${index}]: ${result(kept[worst])} where it is ${result(whole[worst])}`);
+    `; largest error at [${index}]: ${result(kept[worst])} instead of ${result(whole[worst])}`);
 }
 
 function algebraElement(norm) {
   const lines = norm.hasMean ? ALGEBRA : ALGEBRA_WITHOUT_MEAN;
-  return make("div", { class: "side algebra" }, make("div", { class: "caption" }, "From the graph to the closed form, where ", formula("dx̂ = ∂L/∂x̂")),
+  return make("div", { class: "side algebra" }, make("div", { class: "caption" }, "From the graph to the closed form, with ", formula("dx̂ = ∂L/∂x̂")),
     make("table", {}, lines.map(([left, right, why]) => make("tr", {}, make("td", {}, formula(left)), make("td", {}, "= ", formula(right)), make("td", { class: "why" }, why)))));
 }
 

@@ -1,4 +1,4 @@
-"""What a page is made of: scenes, each a run of its own, and what is known about norms that makes them telling."""
+"""The scenes of a page, each a separate run, and the facts about norms that they illustrate."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from .recording import Recording
 EPS = 1e-5
 Function = Callable[..., Any]
 
-SHARES, GIVEN, IDENTITY = "What shares a statistic", "Statistics that are given", "γ and β for the identity"
+SHARES, GIVEN, IDENTITY = "Norms on the same numbers", "Given statistics", "γ and β for the identity"
 """The groups of the page's menu."""
 _LIKE_GROUPS = {"layer_norm": "one group", "instance_norm": "a group for each channel"}
-"""With which groups group norm is another norm: of a prime number of channels there are no others."""
+"""The groups with which group norm equals another norm. A prime number of channels allows only these."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A run, and why it is shown.
+    """A run with an explanation.
 
     Attributes
     ----------
     key, title, text : str
     recording : Recording
     group : str
-        Under which heading of the menu it stands; the first scene has none.
+        The heading in the menu. Empty for the first scene.
     shares : Sharing or None
-        Which cells of x share a statistic, or would if it were not given.
+        The cells of x that share a statistic, or would share it if it were not given.
     norm : Norm or None
-        Whose run it is, with the norm's own statistics and the example's own parameters.
+        The norm, if the run uses its own statistics and the parameters of the example.
     """
 
     key: str
@@ -64,7 +64,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Norm:
-    """What a page knows about a norm."""
+    """The facts about a norm for a page."""
 
     name: str
     title: str
@@ -77,28 +77,28 @@ class Norm:
 
     @property
     def unit(self) -> str:
-        """What shares a mean, in a word or two."""
+        """The set of cells that share a mean, in a word or two."""
         return self.shared.partition(":")[0]
 
     @property
     def statistics_in_words(self) -> str:
-        return "One mean and one variance" if self.subtracts else "One mean square, and no mean,"
+        return "One mean and one variance" if self.subtracts else "One mean square and no mean"
 
     def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[1:] if self.per_feature else shape[1:2]
 
     def fitted(self, x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the shape in which x is normalized, and that of its statistics."""
+        """Return the shape in which x is normalized, and the shape of its statistics."""
         fitted = parse(self.pattern).fit(x.shape, self.lengths)
         return fitted.shape, tuple(1 if i in fitted.axes else size for i, size in enumerate(fitted.shape))
 
     def given_statistics(self, x: Array) -> dict[str, Array]:
-        """Return the statistics of x by name, as inputs of `with_statistics`."""
+        """Return the statistics of x by name, for `with_statistics`."""
         mean, var = moments(x, self.pattern, **self.lengths)
         return {"μ": mean, "σ²": var} if self.subtracts else {"mean x²": var + mean**2}
 
     def with_statistics(self, x: Tensor, *others: Any) -> Any:
-        """The same map, of x, weight and bias if there are any, and of statistics that are given."""
+        """Apply the norm with given statistics. The arguments are x, weight and bias if any, and the statistics."""
         given = admit(x, self.pattern, self.lengths, EPS)
         if self.subtracts:
             *parameters, mean, var = others
@@ -112,14 +112,14 @@ class Norm:
         return v if self.per_feature or x.ndim == 2 else ops.reshape(v, v.shape + (1,) * (x.ndim - 2))
 
     def would_share(self, x: Array) -> Sharing:
-        """Return which cells share statistics, where these are given and not computed."""
+        """Return the cells that would share statistics if these were computed and not given."""
         shape, kept = self.fitted(x)
         ids = np.broadcast_to(np.arange(np.prod(kept, dtype=int)).reshape(kept), shape).reshape(x.shape)
         return Sharing(ids, "", "")
 
 
 def norms(groups: int = 2, images: bool = False) -> dict[str, Norm]:
-    """Return the norms that a page can be made of, by name; for images, or for rows of features."""
+    """Return the norms that have a page, by name, with texts for images or for rows of features."""
     known = (
         Norm(
             "batch_norm", "Batch normalization", "n c ... -> c",
@@ -156,7 +156,7 @@ AXES = ("n", "n c", "n c l", "n c h w", "n g c h w")
 
 
 def example(norm: Norm, shape: tuple[int, ...], seed: int = 0) -> dict[str, Array]:
-    """Return numbers with few digits for x, γ and β; γ is not 1 and β not 0, which would hide mistakes."""
+    """Return numbers with few digits for x, γ and β. γ is not 1 and β is not 0, which would hide mistakes."""
     rng = np.random.default_rng([seed, 2015])
     parameter = norm.parameter_shape(shape)
     found = {
@@ -168,7 +168,7 @@ def example(norm: Norm, shape: tuple[int, ...], seed: int = 0) -> dict[str, Arra
 
 
 def scenes_of_norm(norm: Norm, inputs: Mapping[str, Array]) -> list[Scene]:
-    """Return the scenes of a page about one norm; the first is the one that is stepped through."""
+    """Return the scenes of a page about one norm. The page opens with the first."""
     x = np.asarray(inputs["x"], np.float64)
     base = Recording(norm.call, inputs, axes=AXES)
     page = _PageOfNorm(norm, {**inputs, "x": x}, base)
@@ -177,7 +177,7 @@ def scenes_of_norm(norm: Norm, inputs: Mapping[str, Array]) -> list[Scene]:
 
 @dataclass(frozen=True)
 class _PageOfNorm:
-    """The scenes beside a norm's own run."""
+    """The scenes of a page about one norm."""
 
     norm: Norm
     inputs: Mapping[str, Array]
@@ -189,13 +189,17 @@ class _PageOfNorm:
     @property
     def own(self) -> Scene:
         norm = self.norm
-        title = "training: the statistics are the batch's own" if norm.name == "batch_norm" else norm.title
-        flows = "They are computed" if norm.subtracts else "It is computed"
-        text = f"{norm.statistics_in_words} for each {norm.shared}. {flows} from x, so gradients flow through."
+        title = "training: batch statistics" if norm.name == "batch_norm" else norm.title
+        flows = "They are" if norm.subtracts else "It is"
+        them = "them" if norm.subtracts else "it"
+        text = (
+            f"{norm.statistics_in_words} for each {norm.shared}. "
+            f"{flows} computed from x, so gradients flow through {them}."
+        )
         return Scene("train", title, text, self.base, "", _shares(self.base), norm)
 
     def family(self) -> list[Scene]:
-        """The other norms on the same numbers, with the same γ and β where they fit."""
+        """Return the other norms on the same numbers, with the same γ and β if they fit."""
         x = self.inputs["x"]
         scenes = []
         for norm in norms(_groups_of(x), x.ndim > 2).values():
@@ -208,25 +212,25 @@ class _PageOfNorm:
             if norm.name == "instance_norm" and x.ndim == 2:
                 call = _by_pattern("n c -> n c")
                 text = (
-                    "Without positions, every value is alone with its mean: x̂ is 0, y is β, and nothing of x is left. "
-                    "tn.instance_norm refuses such an input; this is tn.normalize(x, 'n c -> n c')."
+                    "Without positions, every value is its own mean: x̂ is 0, y is β and does not depend on x. "
+                    "tn.instance_norm rejects such an input; this is tn.normalize(x, 'n c -> n c')."
                 )
             if _groups_of(x) == x.shape[1] > 1 and norm.name in _LIKE_GROUPS:
                 text += f" Group norm with {_LIKE_GROUPS[norm.name]} has the same statistics."
             try:
                 recording = self._run(call, {key: self.inputs[key] for key in taken})
             except ValueError:
-                continue  # a norm that refuses an input of this shape
+                continue  # the norm rejects an input of this shape
             scenes.append(Scene(norm.name, norm.title, text, recording, SHARES, _shares(recording), norm))
         return scenes
 
     def given(self) -> list[Scene]:
-        """Statistics that are handed in: as constants, and at test time."""
+        """Return the scenes with given statistics: as constants, and at test time."""
         norm, inputs, x, g = self.norm, self.inputs, self.inputs["x"], self.base.cotangent
         constant = Scene(
             "constant", "this batch's statistics, held constant",
-            "The same numbers, but handed in, not computed from x. Then y is the same, and the gradient stops at the "
-            "statistics: of dx only the route through the numerator is left.",
+            "The statistics have the same values, but are given as inputs. So y is the same, but no gradient flows "
+            "through them: only the route through the numerator is left.",
             self._run(norm.with_statistics, {**inputs, **norm.given_statistics(x)}), GIVEN, norm.would_share(x),
         )  # fmt: skip
         if norm.name != "batch_norm":
@@ -239,14 +243,14 @@ class _PageOfNorm:
             constant,
             Scene(
                 "eval", "test time: one sample, stored statistics",
-                "The statistics that training has aggregated are handed in as constants. One sample is enough, its "
-                "output does not depend on company, and dx is γ / √(σ² + ε) times dL/dy, cell by cell.",
+                "The statistics were stored during training and are constants. A single sample is enough, its output "
+                "does not depend on other samples, and dx is γ / √(σ² + ε) times dL/dy, cell by cell.",
                 self._run(norm.with_statistics, {**one, **stored}, g[:1]), GIVEN, norm.would_share(x[:1]),
             ),
             Scene(
                 "eval-batch", "test time: the whole batch",
-                "The first sample gives what it gave alone. No cell depends on another one, so nothing makes dx sum "
-                "to zero over the batch.",
+                "The output of the first sample is the same as alone. No cell depends on another one, so dx does not "
+                "sum to zero over the batch.",
                 self._run(norm.with_statistics, {**inputs, **stored}), GIVEN, norm.would_share(x),
             ),
             self._batch_of_one(one),
@@ -260,16 +264,16 @@ class _PageOfNorm:
             refused = str(error)
             recording = self._run(_by_pattern("n c -> c"), inputs, g)
             text = (
-                f"tn.batch_norm refuses it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one "
-                "value is that value, so x̂ is 0, y is β whatever x is, and dx is 0."
+                f"tn.batch_norm rejects it: “{refused}.” tn.normalize(x, 'n c -> c') computes it: the mean of one "
+                "value is the value itself, so x̂ is 0, y is β for every x, and dx is 0."
             )
         else:
             recording = self._run(self.norm.call, inputs, g)
-            text = "Each channel has its positions left to share a statistic: this is what instance norm computes."
+            text = "Each channel still has several positions that share the statistics, the same as in instance norm."
         return Scene("one", "training on a batch of one", text, recording, GIVEN, _shares(recording))
 
     def identity(self) -> list[Scene]:
-        """γ = √(σ² + ε) and β = μ, where parameters and statistics are for the same axes."""
+        """Return the scenes with γ = √(σ² + ε) and β = μ, if parameters and statistics have the same axes."""
         norm, x = self.norm, self.inputs["x"]
         if "γ" not in self.inputs or norm.name != "batch_norm":
             return []
@@ -281,17 +285,17 @@ class _PageOfNorm:
         return [
             Scene(
                 "identity", "γ = √(σ² + ε), β = μ: this batch",
-                "y is x: the layer has learned to undo the normalization. γ is the standard deviation, not the "
-                "variance. But dx is not dL/dy: the statistics still depend on x.",
+                "γ and β undo the normalization, so y is x. γ is the standard deviation, not the variance. But dx is "
+                "not dL/dy, since the statistics still depend on x.",
                 mine, IDENTITY, _shares(mine),
             ),
             Scene(
                 "identity-other", "the same γ and β, another batch",
-                "Another batch has other statistics, so y is not x.", other, IDENTITY, _shares(other),
+                "Another batch has different statistics, so y is not x.", other, IDENTITY, _shares(other),
             ),
             Scene(
                 "identity-eval", "the same γ and β, statistics stored",
-                "With the statistics handed in, y is x for every input, and dx is dL/dy.",
+                "With stored statistics, y is x for every input, and dx is dL/dy.",
                 self._run(norm.with_statistics, {**elsewhere, **statistics}), IDENTITY, norm.would_share(x),
             ),
         ]  # fmt: skip
@@ -302,17 +306,17 @@ def _shares(recording: Recording) -> Sharing | None:
 
 
 def _by_pattern(pattern: str) -> Function:
-    """Return a norm of any pattern, of x, weight and bias if there are any."""
+    """Return the norm with a pattern, as a function of x, weight and bias if any."""
     return lambda x, *parameters: affine(normalize(x, pattern, eps=EPS), *parameters)
 
 
 def _groups_of(x: Array) -> int:
-    """Return the smallest number of groups that there can be of an array's channels, more than one."""
+    """Return the smallest number of groups, more than one, that divides the channels of an array."""
     return next((g for g in range(2, x.shape[1]) if x.shape[1] % g == 0), x.shape[1])
 
 
 def scenes_of_family(shape: tuple[int, ...], groups: int, seed: int = 0) -> list[Scene]:
-    """Return all norms on the same numbers, for the page that compares them."""
+    """Return the scenes of the page that compares the norms on the same numbers."""
     known = norms(groups, len(shape) > 2)
     x = example(known["batch_norm"], shape, seed)["x"]
     scenes: list[Scene] = []
@@ -325,7 +329,7 @@ def scenes_of_family(shape: tuple[int, ...], groups: int, seed: int = 0) -> list
 
 
 def scenes_of_function(fn: Function, inputs: Mapping[str, Any], axes: Axes | None = None) -> list[Scene]:
-    """Return the run of a function."""
-    text = "The function on its inputs, and its gradient, edge by edge."
+    """Return the single scene of a function."""
+    text = "The function and its gradient, edge by edge."
     recording = Recording(fn, inputs, axes=axes)
     return [Scene("run", "the function", text, recording, "", _shares(recording))]

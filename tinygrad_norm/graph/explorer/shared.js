@@ -1,9 +1,9 @@
 "use strict";
-// What shares a statistic: the norms on the same numbers, cells coloured by the statistic that they share.
+// The norms on the same numbers, with cells coloured by the statistic that they share.
 
 const MOST_EXAMINED = 64;
 
-/** Which unit each cell of a box belongs to, while the panel is open; null where it belongs to none. */
+/** The unit of each cell of a box while the panel is open, or null if the box has no units. */
 function unitsOf(box) {
   const { shares } = now.scene;
   if (state.part !== "shared" || !shares || !shares.kind) return null;
@@ -12,12 +12,12 @@ function unitsOf(box) {
   return size === count && box.made ? Array.from({ length: count }, (_, i) => i) : null;
 }
 
-// As far apart as possible, in whatever number.
+// Colours that differ as much as possible for any number of units.
 const colourOf = (unit) => `hsl(${Math.round((unit * 137.5 + 205) % 360)} 70% 55% / 0.42)`;
 
-/** The scenes that are one family: the same numbers, and another choice of what shares a statistic. */
+/** The scenes of the family: other norms on the same numbers. */
 function family() {
-  const isOne = (scene, i) => scene.group === "What shares a statistic" || (i === 0 && data.scenes.some((other) => other.group === "What shares a statistic"));
+  const isOne = (scene, i) => scene.group === "Norms on the same numbers" || (i === 0 && data.scenes.some((other) => other.group === "Norms on the same numbers"));
   return data.scenes.map((scene, i) => [scene, i]).filter(([scene, i]) => isOne(scene, i));
 }
 
@@ -35,7 +35,7 @@ function familyButtons() {
 
 function countsText({ ids, over, kind }) {
   const count = unitCount(ids), each = ids.length / count;
-  if (!kind) return "The statistics are given, so no cell shares one with another: each output depends on its own input alone.";
+  if (!kind) return "The statistics are given, so each cell of the output depends on the same cell of the input only.";
   const { norm } = now.stage;
   const one = norm ? (norm.mean === undefined ? ["mean square", "mean squares"] : ["mean and one variance", `means and ${count} variances`]) : [kind, `values of ${kind}`];
   const what = count === 1 ? `One ${one[0]}` : `${count} ${one[1]}`;
@@ -46,7 +46,7 @@ const dependsOn = (values) => values.reduce((count, value) => count + (Math.abs(
 
 function showShared(panel) {
   const { boxes, x } = now.stage, of = boxes[x], { shares } = now.scene;
-  const terms = [{ caption: ["input ", formula(of.name), shares.kind ? ", a colour for each statistic" : ""], name: of.name, values: now.values[of.v], shape: of.shape, top: 1, chosen: chosenIn(of), units: shares.kind ? shares.ids : null, edit: of.v }];
+  const terms = [{ caption: ["input ", formula(of.name), shares.kind ? ", one colour for each statistic" : ""], name: of.name, values: now.values[of.v], shape: of.shape, top: 1, chosen: chosenIn(of), units: shares.kind ? shares.ids : null, edit: of.v }];
   const found = [];
   for (const side of [jacobian(), product(of.shape) <= MOST_EXAMINED && of.g !== undefined ? gradientByDifferences() : null]) {
     if (!side) continue;

@@ -1,4 +1,4 @@
-"""The source that stands beside the graph: the functions that ran, and where in them each box was computed."""
+"""The source code beside the graph: the functions that ran, and the place in them where each box was computed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from typing import Any, TypeAlias
 from .lines import Call, name_of
 
 MOST_LINES, AROUND = 40, 2
-"""Of a longer function only the lines that computed something are shown, with so many around them."""
+"""A longer function is reduced to the lines that computed something, with so many lines around them."""
 LONGEST_STATEMENT, WIDEST_LINE = 12, 300
-"""Of a longer statement only the expression's own lines are lit; a wider line is cut."""
+"""In a longer statement only the lines of the expression are highlighted. Wider lines are cut."""
 
 _NOWHERE = None, None, None, None
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Position = tuple[int, int]
-"""A line, and a column in bytes, as Python notes them."""
+"""A line and a column in bytes, as in Python's positions."""
 _Range = tuple[str, int, int]
-"""A file, and the first and the last line of a function in it."""
+"""A file, and the first and last line of a function in it."""
 
 
 @dataclass(frozen=True)
 class _Spot:
-    """Where a call stands: in which function, on which lines of it, and from where to where its expression goes."""
+    """The place of a call: its function, the lines of its statement, and the start and end of its expression."""
 
     function: _Range
     lines: range
@@ -38,19 +38,19 @@ class _Spot:
 
 
 def source_of(calls: Sequence[tuple[Call, ...]]) -> dict[str, Any] | None:
-    """Return the code of what made the boxes, as the page's script reads it, or None if nothing is known of it.
+    """Return the code that computed the boxes, for the page's script, or None if there is no source.
 
     Parameters
     ----------
     calls : sequence of tuples of Calls
-        Those in which each box was made, the outermost first; none for what was given.
+        The calls in which each box was computed, outermost first. Empty for inputs.
 
     Returns
     -------
     dict
-        ``lines``, each with its number ``n``, None for what is no line of code, and its ``text``; ``marks``, which are
-        places in them: ``at`` the lines of a statement, ``parts`` an expression in it as ``[line, from, to]``, ``via``
-        the lines from which its function was called; and ``of``, the mark of each box or None.
+        ``lines``, each with its ``text`` and its number ``n``, or None for headings and gaps; ``marks``, which have the
+        lines ``at`` of a statement, the ``parts`` of an expression in it as ``[line, from, to]``, and the lines ``via``
+        which its function was called; and ``of``, the mark of each box or None.
     """
     file_of = cache(_File)
     spot_of = cache(lambda code, instruction: file_of(code.co_filename).spot(code, instruction))
@@ -69,13 +69,13 @@ def source_of(calls: Sequence[tuple[Call, ...]]) -> dict[str, Any] | None:
 
 
 def _outermost(functions: Iterable[_Range]) -> list[_Range]:
-    """Leave out the functions that are shown with those around them."""
+    """Omit functions that are inside others."""
     within = [(f, g) for f in functions for g in functions if f != g and f[0] == g[0] and g[1] <= f[1] and f[2] <= g[2]]
     return [f for f in functions if f not in dict(within)]
 
 
 class _Listing:
-    """The lines that are shown, and where each line of a file stands among them."""
+    """The lines that are shown, and the position of each line of a file among them."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -121,7 +121,7 @@ class _Listing:
         return self._places(spot, range(spot.start[0], spot.end[0] + 1))
 
     def _part(self, spot: _Spot, i: int) -> list[int]:
-        """Return from which to which character of a line an expression goes."""
+        """Return the part of a line that belongs to an expression, as a range of characters."""
         text, indent = self._whole[i]
         n, size = self.lines[i]["n"], len(self.lines[i]["text"])
         start = _characters(text, spot.start[1]) if n == spot.start[0] else len(text) - len(text.lstrip())
@@ -134,7 +134,7 @@ def _characters(text: str, column: int) -> int:
 
 
 class _File:
-    """The lines of a file, and what stands in them."""
+    """The lines of a file, with its functions and statements."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -149,7 +149,7 @@ class _File:
                 self._leave_out(node)
 
     def _leave_out(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        """Note the lines of a docstring and, as a gap that is seen, most of a long signature."""
+        """Mark the lines of a docstring as hidden, and most of a long signature as a visible gap."""
         parameters = [each.end_lineno or 0 for each in ast.walk(node.args) if isinstance(each, ast.expr | ast.arg)]
         inside = range(node.lineno + 1, max(parameters, default=0) + 1)
         if len(inside) > 2:
@@ -176,7 +176,7 @@ class _File:
         return found
 
     def spot(self, code: CodeType, instruction: int) -> _Spot | None:
-        """Return where a call stands, or None if the source does not say."""
+        """Return the place of a call, or None if the source does not have it."""
         line, end_line, column, end_column = next(islice(code.co_positions(), instruction // 2, None), _NOWHERE)
         if line is None or line > len(self.lines):
             return None
@@ -185,7 +185,7 @@ class _File:
         function = _innermost(start, (node for node in self._functions if _is_code_of(node, code)))
         if function is None:
             return None
-        statement = _innermost(start, self._statements)  # none around a decorator
+        statement = _innermost(start, self._statements)  # None for a decorator
         lines = _own_lines(statement) if statement else range(line, end[0] + 1)
         within = range(max(lines.start, function.lineno), min(lines.stop, _end(function)[0] + 1))
         if len(within) > LONGEST_STATEMENT or line not in within:
@@ -198,38 +198,38 @@ def _parsed(text: str) -> ast.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it was changed, or is no Python
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the file was changed, or is not Python
         return ast.Module([], [])
 
 
 def _end(node: ast.stmt | ast.expr) -> _Position:
-    assert node.end_lineno is not None  # as the parser notes it
+    assert node.end_lineno is not None  # the parser sets it
     assert node.end_col_offset is not None
     return node.end_lineno, node.end_col_offset
 
 
 def _innermost(start: _Position, nodes: Iterable[Any]) -> Any:
-    """Return the last to begin of the nodes in which a position lies."""
+    """Return the innermost node around a position."""
     around = [node for node in nodes if (node.lineno, node.col_offset) <= start < _end(node)]
     return max(around, key=lambda node: (node.lineno, node.col_offset), default=None)
 
 
 def _own_lines(statement: ast.stmt) -> range:
-    """Return the lines of a statement; of one that holds others, as a loop, those of its head."""
+    """Return the lines of a statement, or the lines of the head of a compound statement such as a loop."""
     body = getattr(statement, "body", getattr(statement, "cases", None))
     last = max(statement.lineno, _first_line(body[0]) - 1) if body else _end(statement)[0]
     return range(statement.lineno, last + 1)
 
 
 def _first_line(node: Any) -> int:
-    """Return the line of a statement or of its first decorator; of a case, that of its pattern."""
+    """Return the first line of a statement, including decorators, or the line of a case's pattern."""
     decorators: list[Any] = getattr(node, "decorator_list", [])
     lines: list[int] = [each.lineno for each in (getattr(node, "pattern", node), *decorators)]
     return min(lines)
 
 
 def _is_code_of(function: _Function, code: CodeType) -> bool:
-    """Return whether a function in the source still is, or holds, what ran."""
+    """Return whether a function in the source is, or contains, the code that ran."""
     if code.co_name.startswith("<") and code.co_name != "<lambda>":
-        return function.lineno <= code.co_firstlineno <= _end(function)[0]  # a comprehension in it
+        return function.lineno <= code.co_firstlineno <= _end(function)[0]  # a comprehension in the function
     return (_first_line(function), getattr(function, "name", "<lambda>")) == (code.co_firstlineno, code.co_name)

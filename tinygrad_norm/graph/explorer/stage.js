@@ -1,13 +1,13 @@
 "use strict";
-// The graph on its stage: boxes over the curves between them, scaled to fit; a large graph follows the active box.
+// The graph: boxes and the curves between them, scaled to fit. A large graph follows the active box.
 
 const LEAST_SCALE = 0.78, LEAST_SCALE_OF_COLOURS = 0.62;
 const MOST_SCALE = 1.3;
 const phone = matchMedia("(max-width: 700px)");
-let shownBoxes = []; // of each box: its element and how to fill its two matrices
+let shownBoxes = []; // for each box its element and its two matrices
 let shownCurves = [];
 
-// In a box there is room for "mean(x)", not for the axes.
+// A box has room for "mean(x)", but not for the axes.
 const inShort = (made) => made.replace(/^(\S+) over .*? of (.*)$/, (_, word, x) => `${word}${x.startsWith("(") && x.endsWith(")") ? x : `(${x})`}`);
 const fitsBeside = (box, width) => 7.6 * box.name.length + 6 * inShort(box.made).length + 22 < width;
 const layoutNow = () => (phone.matches ? now.stage.tall : now.stage.wide);
@@ -34,7 +34,7 @@ function buildStage() {
     const value = matrix(box.name, box.shape, { edit: isInput ? box.v : undefined });
     const isSeed = i === now.stage.y && now.program.live;
     const gradient = box.g === undefined ? null : matrix(box.slope, box.shape, { edit: isSeed ? now.stage.cotangent : undefined, gradient: true });
-    if (box.all) value.element.title = `a corner of ${box.all}`;
+    if (box.all) value.element.title = `part of ${box.all}`;
     const number = phone.matches || digits ? null : make("small", { class: "number" });
     const made = !number && box.made && box.made !== box.name && fitsBeside(box, w) ? make("small", {}, " = ", formula(inShort(box.made))) : null;
     const title = make("button", { type: "button", class: "title", title: box.whole || (box.made ? `${box.name} = ${box.made}` : box.name), onclick: () => goToBox(i) }, formula(box.name), made, number);
@@ -50,7 +50,7 @@ function buildStage() {
   stage.replaceChildren(svg, ...shownBoxes.map((box) => box.element));
 }
 
-/** From a box to where it is computed; from there, to where its gradient starts to arrive. */
+/** Go to the step that computes a box, or, from there, to the first step of its gradient. */
 function goToBox(i) {
   const there = Math.max(0, now.steps.findIndex((step) => step.kind === "forward" && step.box === i));
   const back = now.steps.findIndex((step) => (step.kind === "backward" || step.kind === "seed") && step.box === i);
@@ -58,7 +58,7 @@ function goToBox(i) {
   go(back >= 0 && (isInput || state.step === there) && state.step !== back ? back : there);
 }
 
-/** The step that is marked in the graph; none behind a panel that is not about steps. */
+/** The step that is highlighted in the graph. Panels that are not about steps highlight none. */
 const activeStep = () => (panelNow().walks ? now.steps[state.step] : { kind: "whole", box: null });
 
 function fillStage() {
@@ -97,13 +97,13 @@ function fillStage() {
     shownCurves[i].setAttribute("marker-end", isNow ? "" : flows ? "url(#head-flow)" : "url(#head)");
     shownCurves[i].setAttribute("marker-start", isNow ? "url(#head-back)" : "");
   });
-  // What is lit lies above the other curves.
+  // The highlighted curve is drawn above the others.
   const lit = shownCurves.find((curve) => curve.classList.contains("now"));
   if (lit) lit.parentNode.append(lit);
   fit();
 }
 
-/** Scale to fit; where that would be too small, keep what is active in view. */
+/** Scale to fit. If that would be too small, keep the active boxes in view. */
 function fit() {
   const layout = layoutNow(), room = get("graph");
   const [width, height] = [room.clientWidth - 20, room.clientHeight - 16];
@@ -114,7 +114,7 @@ function fit() {
   const seen = [step.box ?? now.stage.x, ...(step.kind === "backward" ? [now.stage.links[step.link].t] : [])].map((i) => layout.boxes[i]);
   const offset = (size, room, low, high, first) => {
     if (size * scale <= room) return (room - size * scale) / 2;
-    // Both ends of the arrow if they fit, and the active box whatever happens.
+    // Show both ends of the arrow if they fit, and always the active box.
     const middle = (high - low) * scale < room ? (low + high) / 2 : first;
     return Math.max(room - size * scale, Math.min(0, room / 2 - middle * scale));
   };

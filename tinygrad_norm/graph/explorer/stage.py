@@ -1,7 +1,6 @@
-"""The stage of a page: which boxes stand where, and what each step from box to box is made of.
+"""The stage of a page: the positions of the boxes, and the parts of each step from box to box.
 
-The numbers are not here: the page computes them by running the recorded program again. Boxes and links name the
-vertices of that program.
+It has no numbers: the page computes them by running the recorded program. Boxes and links refer to its vertices.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from .program import in_json, program
 from .recording import Recording
 from .source import source_of
 
-# Pixels, as page.css has them: cells with digits, cells of colour alone, what stands around them.
+# Sizes in pixels, as in page.css: cells with digits, their margins, and cells with colour only.
 CELL, LINE, HEAD, RIM = 36, 17, 19, 9
 LETTER = 6.6
 COLOUR, COLOUR_LINE = 15, 12
 MINI, MINI_LINE = 10, 8
 MOST_ROWS, MOST_COLUMNS = 16, 24
 WIDEST, TALLEST = 8, 8
-"""Arrays with more columns or rows are boxes without digits."""
+"""Arrays with more columns or rows are shown without digits."""
 SCREEN, LEAST_SCALE = (1340, 400), 0.75
-"""So are those of a graph that would have to be drawn smaller than this to fit the stage."""
+"""So are the arrays of a graph that fits the stage only at a smaller scale than this."""
 
 _SAME_UNIT = frozenset({
     "add", "subtract", "negative", "mean", "sum", "max", "min", "maximum", "minimum", "where", "clip", "absolute",
@@ -39,29 +38,29 @@ _SAME_UNIT = frozenset({
 })  # fmt: skip
 
 _WHY: Mapping[str, str | tuple[str, str]] = {
-    "multiply": "a product hands each factor the other one",
-    "divide": ("a quotient divides the gradient, too", "a larger denominator makes the quotient smaller"),
-    "square": "the slope of a square is twice what was squared",
-    "mean": "a mean shares its gradient equally among its {n} values",
-    "sum": "a sum hands its gradient to every term",
-    "add": "a sum passes the gradient on",
-    "subtract": ("a difference passes the gradient on", "a difference passes the gradient on with its sign changed"),
+    "multiply": "the derivative of a product is the other factor",
+    "divide": ("the gradient is divided by the same denominator", "a larger denominator makes the quotient smaller"),
+    "square": "the derivative of a square is twice the base",
+    "mean": "a mean divides its gradient equally among its {n} values",
+    "sum": "a sum passes its gradient to every term",
+    "add": "a sum passes the gradient on unchanged",
+    "subtract": ("a difference passes the gradient on unchanged", "a difference changes the sign of the gradient"),
     "negative": "the sign changes",
-    "rsqrt": "the slope of 1/√ is −½ of its cube",
-    "sqrt": "the slope of √ is 1 over twice the root",
-    "exp": "exp is its own slope",
-    "log": "the slope of log is 1 over its argument",
-    "matmul": "a product of matrices goes back through the other one, transposed",
-    "max": "only the largest gets the gradient; ties share it",
-    "min": "only the smallest gets the gradient; ties share it",
-    "maximum": "only the larger one gets the gradient",
-    "minimum": "only the smaller one gets the gradient",
-    "where": "the gradient goes where the value came from",
+    "rsqrt": "the derivative of 1/√ is −½ times its cube",
+    "sqrt": "the derivative of √ is 1 over twice the root",
+    "exp": "exp is its own derivative",
+    "log": "the derivative of log is 1 over its argument",
+    "matmul": "the gradient is multiplied by the other matrix, transposed",
+    "max": "only the largest value gets the gradient; ties share it",
+    "min": "only the smallest value gets the gradient; ties share it",
+    "maximum": "only the larger value gets the gradient",
+    "minimum": "only the smaller value gets the gradient",
+    "where": "the gradient goes to the operand that was selected",
 }
 
 
 def program_of(recording: Recording) -> dict[str, Any]:
-    """Return the program of a recording; where it cannot be run again, what was recorded, of large arrays a corner."""
+    """Return the program of a recording, or the recorded numbers, with large arrays cut, if it is too large."""
     found = program(recording)
     if found["vertices"]:
         return found
@@ -91,7 +90,7 @@ def program_of(recording: Recording) -> dict[str, Any]:
 
 
 def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return boxes, links and two layouts of a recording, as the page's script reads them."""
+    """Return boxes, links and two layouts of a recording, for the page's script."""
     units = _units(recording)
     boxes = [_box(recording, t, units[t], shown) for t, shown in zip(recording.tensors, run["shown"], strict=True)]
     for box, t in zip(boxes, recording.tensors, strict=True):
@@ -114,7 +113,7 @@ def stage_of(recording: Recording, run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tidy(text: str) -> str:
-    """Return a formula as the stage writes it: a dot for a product, no sign after a number."""
+    """Return a formula in the stage's notation: a dot for a product, and no sign after ½ and 2."""
     text = text.replace(" × ", " · ").replace("½ · ", "½ ").replace("2 · ", "2 ")
     text = re.sub(r"\((\w+)ᵀ\)ᵀ", r"\1", text)
     half = re.fullmatch(r"−(\S+) / 2", text)
@@ -158,13 +157,13 @@ def _epsilons(vertices: Sequence[Mapping[str, Any]], epsilon: float | None) -> l
 def _why(recording: Recording, link: Link) -> str:
     node = link.target.node
     assert node is not None
-    why = _WHY.get(node.primitive.name, f"its local rule is {tidy(recording.rule(link).text)}")
+    why = _WHY.get(node.primitive.name, f"the local rule is {tidy(recording.rule(link).text)}")
     why = why if isinstance(why, str) else why[min(link.operand, 1)]
     return why.format(n=node.arrays[0].size // max(link.target.size, 1)) if "{n}" in why else why
 
 
 def _units(recording: Recording) -> dict[Tensor, int]:
-    """Return a number for each array, equal where what is added or averaged has one unit: they share a colour scale."""
+    """Return a number for each array. Arrays that are added or averaged have equal numbers and share a colour scale."""
     found = {t: i for i, t in enumerate(recording.tensors)}
     for link in recording.links:
         node = link.target.node
@@ -174,11 +173,11 @@ def _units(recording: Recording) -> dict[Tensor, int]:
     return found
 
 
-# Where the boxes stand.
+# The layout of the boxes.
 
 
 def rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
-    """Return how many rows and columns an array is shown with: of images, samples and rows go down."""
+    """Return the number of rows and columns that show an array. For images, samples and rows go down."""
     if len(shape) < 3:
         rows, columns = (1, *shape)[-2:] if shape else (1, 1)
     elif len(shape) == 3:
@@ -191,7 +190,7 @@ def rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _layouts(boxes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the graph laid out from left to right, with digits if they fit, and from top to bottom for phones."""
+    """Return the layout from left to right, with digits if they fit, and the one from top to bottom for phones."""
     sizes = [rows_and_columns(box["shape"]) for box in boxes]
     digits = max(rows for rows, _ in sizes) <= TALLEST and max(columns for _, columns in sizes) <= WIDEST
     mini = [_mini(box) for box in boxes]
@@ -204,7 +203,7 @@ def _layouts(boxes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, An
 
 
 def _with_room(boxes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the layout with digits; where it is too wide to be drawn in full size, the ranks stand closer."""
+    """Return the layout with digits. If it is too wide for full size, the ranks are closer together."""
     sizes = [_with_digits(box) for box in boxes]
     wide = _laid_out(boxes, links, sizes, "LR", 10, 17)
     return wide if wide["w"] <= SCREEN[0] else _laid_out(boxes, links, sizes, "LR", 10, 12)
@@ -218,7 +217,7 @@ def _with_digits(box: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _with_colours(box: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the size of a box with its matrices of colours below each other; large ones have smaller cells."""
+    """Return the size of a box with coloured matrices. Large matrices have smaller cells."""
     rows, columns = rows_and_columns(box["shape"])
     halves = 2 if "slope" in box else 1
     rows, columns = min(rows, MOST_ROWS), min(columns, MOST_COLUMNS)
@@ -243,7 +242,7 @@ def _laid_out(
     apart: float,
     ranks: float,
 ) -> dict[str, Any]:
-    """Return where Graphviz puts boxes of these sizes, and the points of the curves between them, in pixels."""
+    """Return Graphviz's layout of boxes of given sizes: their positions and the points of curves, in pixels."""
     found = layout(_dot(boxes, links, sizes, direction, apart, ranks))
     _, _, width, height = map(float, found["bb"].split(","))
     objects = {each["name"]: each for each in found["objects"]}
@@ -269,7 +268,7 @@ def _dot(
     apart: float,
     ranks: float,
 ) -> str:
-    """Return DOT whose edges are heavier between arrays of one shape: the main line is straight."""
+    """Return DOT text. Edges between arrays of equal shape have more weight, so that the main line is straight."""
     lines = [f"digraph {{ rankdir={direction} nodesep={apart / 72} ranksep={ranks / 72} margin=0"]
     lines.append('node [shape=box fixedsize=true label=""] edge [dir=none]')
     lines += [f"n{i} [width={w / 72} height={h / 72}]" for i, (w, h) in enumerate(sizes)]

@@ -1,8 +1,8 @@
 "use strict";
-// What is shown: the scene, the step, the chosen cell, the numbers that were changed. Views read it and redraw.
+// The state: the scene, the step, the chosen cell and the changed numbers. Views read it and redraw.
 
 const state = { scene: 0, step: 0, cell: [], pin: null, part: "step", without: new Set(), ofGradient: false, changes: new Map(), past: [] };
-// What follows from it: the scene's parts, its steps, the values of every vertex, and what they were before changes.
+// Derived from the state: the parts of the scene, its steps, and the values of every vertex, now and before changes.
 const now = { scene: null, stage: null, program: null, steps: [], values: [], before: [], reference: null };
 const views = [];
 
@@ -14,7 +14,7 @@ function stepsOf(stage) {
   return [{ kind: "given", box: stage.x }, ...forward, { kind: "seed", box: stage.y }, ...backward];
 }
 
-/** The scene's own numbers, as the evaluator takes them. */
+/** The scene's original numbers, for the evaluator. */
 const givenBy = (scene) => new Map(scene.given.map(([vertex, values]) => [vertex, Float64Array.from(values, Number)]));
 
 function compute() {
@@ -39,7 +39,7 @@ function openScene(index) {
   state.step = Math.min(state.step, now.steps.length - 1);
 }
 
-/** An index that fits a shape: too large coordinates become the last, those that lack are the first. */
+/** An index clipped to a shape. Missing coordinates become 0. */
 function clipped(cell, shape) {
   return shape.map((size, axis) => Math.max(0, Math.min(size - 1, Math.floor(cell[axis]) || 0)));
 }
@@ -51,13 +51,13 @@ function go(step) {
   redraw("step");
 }
 
-/** To the step, from a panel in which Back, Next and the menu of scenes do not go on. */
+/** Return to the step from a panel in which Back, Next and the menu of scenes do not stay. */
 function leavePanel(panel = panelNow()) {
-  if (panel && panel.leaves) reset(); // what a question changed
+  if (panel && panel.leaves) reset(); // discard the changes of a question
   if (!panel || !panel.walks || panel.leaves) state.part = "step";
 }
 
-/** Choose a cell of the reference; `pin` is a cell of one more box, where the first does not say which. */
+/** Choose a cell of the reference. `pin` is a cell of another box, if it does not follow from the first. */
 function pick(cell, ofGradient = false, pin = null) {
   state.cell = clipped(cell, now.reference.shape);
   state.pin = pin;
@@ -79,7 +79,7 @@ function chooseScene(index, step = state.step === now.steps.length - 1 ? Infinit
   redraw("scene");
 }
 
-/** The changes of numbers that another scene begins with, too: another norm of the same numbers is shown as changed. */
+/** The changes that also apply to another scene, because it has the same original numbers. */
 function changesThatFit(index) {
   const scene = data.scenes[index], stage = data.stages[scene.stage], kept = new Map();
   const ends = ({ boxes, inputs, cotangent, epsilons }) => [...inputs.map((i) => [boxes[i].name, boxes[i].v]), ["∂L/∂y", cotangent], ...epsilons.map((v) => ["ε", v])];
@@ -93,7 +93,7 @@ function changesThatFit(index) {
   return kept;
 }
 
-// The state in the address: a teacher can link to it.
+// The address contains the state, so that one can link to it.
 
 function writeHash() {
   const parts = [`scene=${encodeURIComponent(now.scene.key)}`, `step=${state.step + 1}`, `cell=${state.cell.join(",")}`];
@@ -101,11 +101,11 @@ function writeHash() {
   if (state.part !== "step") parts.push(`part=${encodeURIComponent(state.part)}`);
   if (state.without.size) parts.push(`without=${[...state.without].map((i) => i + 1).join(",")}`);
   const hash = `#${[...parts, ...(panelNow()?.address?.() ?? [])].join("&")}`;
-  // A notebook's frame has no address of its own to write to.
-  try { history.replaceState(null, "", hash); } catch { /* so be it */ }
+  // In a notebook's frame the address cannot be changed.
+  try { history.replaceState(null, "", hash); } catch { /* ignore */ }
 }
 
-/** Show a state: scene, step, cell and part; without some routes; with ε, or the cell's column (or `to`) changed: add, times, eps. */
+/** Read a state: scene, step, cell and part; `without` some routes; with changes `add`, `times` (to the column or `to`), `eps`. */
 function readHash(hash = location.hash) {
   const asked = new URLSearchParams(hash.slice(1));
   const scene = data.scenes.findIndex((each) => each.key === asked.get("scene"));
@@ -123,14 +123,14 @@ function readHash(hash = location.hash) {
   changeAsAsked(asked);
 }
 
-/** The cells of x that an address changes: the chosen one's column, all that share its statistic, or itself. */
+/** The cells of x that an address changes: the column of the chosen cell, all that share its statistic, or itself. */
 function cellsTo(which) {
   const box = now.stage.boxes[now.stage.x], chosen = chosenIn(box), { shares } = now.scene;
   if (which === "cell") return [chosen];
   return which === "unit" && shares ? [...shares.ids.keys()].filter((i) => shares.ids[i] === shares.ids[chosen]) : columnOf(box).cells;
 }
 
-/** Change the scene's own numbers as an address asks: one change to undo. */
+/** Change the scene's original numbers according to an address, as a single change to undo. */
 function changeAsAsked(asked) {
   const number = (key) => (asked.get(key) && now.program.live ? Number(asked.get(key)) : NaN);
   const [add, times, eps] = ["add", "times", "eps"].map(number), { boxes, x, epsilons } = now.stage;
@@ -143,14 +143,14 @@ function changeAsAsked(asked) {
   compute();
 }
 
-/** Go to a state, as a link to it does. */
+/** Go to a state, like a link to it. */
 function goTo(hash) {
   readHash(hash);
   writeHash();
   redraw("scene");
 }
 
-// Changes of numbers, each kept so that it can be undone.
+// Changes of numbers, with a history for undo.
 
 function change(vertex, values) {
   state.past.push(new Map(state.changes));
@@ -173,16 +173,16 @@ function reset() {
   redraw("values");
 }
 
-/** Up to which step the graph is filled: behind a panel that is not about steps, it is whole. */
+/** The last step that the graph shows: all steps if the panel is not about steps. */
 const stepShown = () => (panelNow().walks ? state.step : now.steps.length - 1);
 
-/** What has arrived at each box up to the current step: a map from boxes to vertices. */
+/** The gradient that has arrived at each box up to the current step: a map from boxes to vertices. */
 function arrived() {
   const found = new Map();
   now.steps.slice(0, stepShown() + 1).forEach((step) => {
     if (step.kind === "seed") {
       found.set(step.box, now.stage.cotangent);
-      // What is not used has a gradient of zero from the start.
+      // Unused inputs have gradient zero from the start.
       now.stage.boxes.forEach((box, i) => {
         if (box.g !== undefined && i !== step.box && !now.stage.links.some((link) => link.s === i)) found.set(i, box.g);
       });
@@ -192,7 +192,7 @@ function arrived() {
   return found;
 }
 
-/** Evaluate again with other values at some vertices, and return those of one. */
+/** Evaluate with other values at some vertices, and return the values of one vertex. */
 function evaluated(vertex, replaced) {
   return Evaluator.evaluate(now.program, new Map([...givenBy(now.scene), ...state.changes, ...replaced]))[vertex];
 }

@@ -1,4 +1,4 @@
-"""States of a page that texts lead to, and the numbers that texts name: computed from the recording, never written."""
+"""The states of a page that texts link to, and the numbers in texts, computed from the recording."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .recording import Recording
 from .scenes import Norm, Scene
 
 CELL = 1
-"""Where the chosen cell of a state stands along each axis that is long enough."""
+"""The index of the chosen cell along each axis that is long enough."""
 
 
 class States:
-    """The addresses of a page's states, which name steps by what happens in them."""
+    """The addresses of a page's states. Steps are identified by name."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self._data = data
@@ -33,13 +33,13 @@ class States:
         return bool(self._data["programs"][self.scenes[scene]["program"]]["live"])
 
     def explains(self, scene: str) -> bool:
-        """Return whether the page has its panels about norms."""
+        """Return whether the scene has the panels about norms."""
         return self.is_live(scene) and "norm" in self.stage(scene)
 
     def steps(self, scene: str) -> dict[str, int]:
-        """Return the step in which each box is computed, by its name, and in which its gradient is whole, by ∂L/∂name.
+        """Return the step that computes each box, by its name, and the step that completes its gradient, by ∂L/∂name.
 
-        The order is that of ``stepsOf`` in state.js.
+        The order is the same as in ``stepsOf`` in state.js.
         """
         boxes, links = self.stage(scene)["boxes"], self.stage(scene)["links"]
         names = [
@@ -56,7 +56,7 @@ class States:
         return name
 
     def __call__(self, scene: str, step: str, part: str = "", **more: object) -> str:
-        """Return the address of a step, by its name in `steps`; the last one if it is empty."""
+        """Return the address of a step, by its name in `steps`, or of the last step if the name is empty."""
         steps = self.steps(scene)
         number = steps[step] if step else max(steps.values())
         stage = self.stage(scene)
@@ -68,7 +68,7 @@ class States:
 
 
 class Facts:
-    """What the texts of a page about norms are made of: the words and the numbers of its first scene."""
+    """The words and numbers for the texts of a page about norms, from its first scene."""
 
     def __init__(self, at: States, scenes: Sequence[Scene]) -> None:
         self.at, self.key = at, at.first
@@ -83,17 +83,17 @@ class Facts:
         self.each = self.x.size // self.count
         self.unit = self.norm.unit
         self.short = "group" if self.unit.startswith("group") else self.unit
-        # In an address a column of x is changed; only batch norm shares its statistics there.
+        # An address changes a column of x by default. Only in batch norm does a column share its statistics.
         self.to = "" if self.norm.name == "batch_norm" else "unit"
 
     def shared_in(self, scene: str) -> Array:
-        """Return which cells share a statistic."""
+        """Return an array with equal entries for cells that share a statistic."""
         shares = self.scenes[scene].shares
         assert shares is not None
         return shares.ids
 
     def over(self, scene: str) -> str:
-        """Return the axes that a scene's statistics are taken over."""
+        """Return the axes over which a scene's statistics are computed."""
         shares = self.scenes[scene].shares
         return shares.over if shares and self.x.size > int(shares.ids.max()) + 1 else "no axis"
 
@@ -107,14 +107,14 @@ class Facts:
 
     @property
     def moments(self) -> tuple[Array, Array]:
-        """The mean and the variance of x, one for each unit; of RMS norm zeros and the mean square."""
+        """The mean and the variance of x for each unit, or zeros and the mean square for RMS norm."""
         given = list(self.norm.given_statistics(self.x.data).values())
         mean = given[0] if self.norm.subtracts else np.zeros_like(given[0])
         return mean.ravel(), given[-1].ravel()
 
     @cached_property
     def wrong_by(self) -> str:
-        """How far dx is from what it would be with constant statistics: of its length, in percent."""
+        """The difference between dx and its value for constant statistics, in percent of the length of dx."""
         inputs = {name: leaf.data for name, leaf in self.recording.leaves.items()}
         held = Recording(
             self.norm.with_statistics, inputs | self.norm.given_statistics(self.x.data), self.recording.cotangent
@@ -122,22 +122,22 @@ class Facts:
         dx = self.recording.gradients[self.x]
         length = float(np.linalg.norm(dx))
         difference = float(np.linalg.norm(held.gradients[held.leaves["x"]] - dx))
-        return f"{100 * difference / length:.0f} %" if length else "all there is"
+        return f"{100 * difference / length:.0f} %" if length else "100 %"
 
     @property
     def why_no_identity(self) -> str:
-        """Why no γ and β give back every input."""
+        """The reason why no γ and β restore every input."""
         owner = "feature" if self.norm.per_feature else "channel"
         if not self.norm.subtracts:
-            return f"the mean square belongs to a {self.unit}, γ to a {owner}."
-        return f"μ and σ² belong to a {self.unit}, γ and β to a {owner}."
+            return f"there is one mean square for each {self.unit}, but one γ for each {owner}."
+        return f"there is one μ and σ² for each {self.unit}, but one γ and β for each {owner}."
 
     @property
     def through_statistics(self) -> list[str]:
-        """The numbers of the routes that constant statistics would cut, from 1."""
+        """The numbers, from 1, of the routes that constant statistics would remove."""
         return [str(i + 1) for i, route in enumerate(routes(self.recording, self.x)) if route.term != 0]
 
 
 def shown(value: float) -> str:
-    """Return a number as the graph prints it."""
+    """Return a number as it is printed in the graph."""
     return f"{value:.2f}".replace("-", "−")

@@ -1,7 +1,7 @@
 "use strict";
-// The step as one line, from left to right: what comes in, the local factor, the contribution, its sum, what had arrived.
+// The step as one line: the incoming gradient, the local factor, the contribution, its sum, and the earlier contributions.
 
-/** Where the gradient comes in: the box it leaves, and its values cell by cell beside the contribution, if they are. */
+/** The box that the gradient comes from, and its values spread to the cells of the contribution, or null. */
 function incoming(link) {
   const from = now.stage.boxes[link.t];
   const g = now.values[from.g];
@@ -18,9 +18,9 @@ function incoming(link) {
   return g.length === 1 ? { from, spread: spread.fill(g[0]) } : { from, spread: null };
 }
 
-const factors = new WeakMap(); // of links, for the values that they follow from
+const factors = new WeakMap(); // factors of links, by the values they belong to
 
-/** The local factor, cell by cell: what the recorded rule makes of ones. */
+/** The local factor by cell: the contribution of the recorded rule for a gradient of ones. */
 function factorOf(link) {
   const { g } = now.stage.boxes[link.t];
   if (!factors.has(now.values)) factors.set(now.values, new Map());
@@ -31,13 +31,13 @@ function factorOf(link) {
 
 const isUniform = (factor) => factor.every((x) => Math.abs(x - factor[0]) <= 1e-14 * Math.abs(factor[0]));
 
-/** What had arrived at a step's box before it: a vertex, or null. */
+/** The sum of the earlier contributions to a step's box: a vertex, or null. */
 function previousOf(step) {
   const earlier = now.steps.slice(0, now.steps.indexOf(step)).filter((s) => s.kind === "backward" && s.box === step.box);
   return earlier.length ? now.stage.links[earlier[earlier.length - 1].link].sum : null;
 }
 
-/** The cell of a contribution from which the chosen one comes; of several that are summed, the one in the same place. */
+/** The cell of a contribution that the chosen cell comes from. If several are summed, the one at the same place. */
 function sourceCell(link, cell) {
   const { vertices, tables } = now.program;
   const from = now.stage.boxes[link.t];
@@ -89,12 +89,12 @@ function termsOf(step) {
   terms.push({ caption: "contribution", name: "contribution", values: now.values[link.before], shape: shape(link.before), top, chosen: at, used: summedIn(link.after, cell).get(link.before) });
   if (link.after !== link.before && (link.over || String(shape(link.after)) !== String(shape(link.before)))) {
     terms.push({ sign: "→", under: link.over ? `Σ over ${link.over}` : link.back });
-    terms.push({ caption: formula(previousOf(step) === null ? box.slope : "arrives"), name: "arrives", values: now.values[link.after], shape: box.shape, top, chosen: cell });
+    terms.push({ caption: formula(previousOf(step) === null ? box.slope : "arriving"), name: "arriving", values: now.values[link.after], shape: box.shape, top, chosen: cell });
   }
   const previous = previousOf(step);
   if (previous !== null) {
     const first = now.steps.find((s) => s.kind === "backward" && s.box === step.box);
-    terms.push({ sign: "+" }, { caption: ["had arrived via ", formula(boxes[links[first.link].t].name)], name: "had arrived", values: now.values[previous], shape: box.shape, top, chosen: cell });
+    terms.push({ sign: "+" }, { caption: ["earlier, via ", formula(boxes[links[first.link].t].name)], name: "earlier contributions", values: now.values[previous], shape: box.shape, top, chosen: cell });
     terms.push({ sign: "=" }, { ...slopeTerm(box, link.sum) });
   }
   return terms;
@@ -104,7 +104,7 @@ function slopeTerm(box, v) {
   return { caption: formula(box.slope), name: box.slope, values: now.values[v], shape: box.shape, top: scales().gradient.get(box.unit), chosen: chosenIn(box), gradient: true };
 }
 
-/** A rule that is a product of matrices shows the other one, before or after what comes in; any other is an arrow. */
+/** For a product of matrices, add the other matrix before or after the incoming gradient. Other rules are an arrow. */
 function otherOperand(link, from, summed, terms) {
   const vertex = now.program.vertices[link.before];
   const isProduct = vertex.op === "products" && vertex.in.length === 2 && vertex.in.includes(from.g);
@@ -134,7 +134,7 @@ function forwardTerms(box, whole) {
   return [...operands.flatMap((operand, i) => (i ? [{ sign: "," }, operand] : [operand])), { sign: "→", under: name }, end];
 }
 
-/** An operand of a forward step, repeated to the shape of the result where it is broadcast. */
+/** An operand of a forward step, repeated to the shape of the result if it is broadcast. */
 function operandTerm(v, name, box, isCellwise) {
   const { vertices } = now.program;
   const values = now.values[v];
@@ -150,7 +150,7 @@ function operandTerm(v, name, box, isCellwise) {
   };
 }
 
-// How much can be shown of the line and of what stands beside it: decimals, or colours with the chosen cell's number.
+// The densities of the line and of the matrix beside it: digits, or colours with the chosen cell's number.
 const DECIMALS = { full: 3, dense: 2, tight: 2, colour: 2, tiny: 2 };
 const ROOM = { full: 3.5, dense: 2.8, tight: 2.8 };
 const DENSITIES = [["full", "full"], ["dense", "dense"], ["dense", "colour"], ["tight", "colour"], ["colour", "colour"], ["tiny", "tiny"]];
@@ -171,7 +171,7 @@ function headline(step) {
   const { boxes, links } = now.stage;
   const box = boxes[step.box];
   if (step.kind === "given") {
-    return [make("b", { class: "forward" }, "Given: "), ...now.stage.inputs.flatMap((i, at) => [at ? ", " : "", formula(boxes[i].name)]), ". Press Next to compute; change any number by typing into it."];
+    return [make("b", { class: "forward" }, "Given: "), ...now.stage.inputs.flatMap((i, at) => [at ? ", " : "", formula(boxes[i].name)]), ". Press Next to compute. Double-click a number to change it."];
   }
   if (step.kind === "forward") {
     if (box.made.startsWith(box.name)) return [make("b", { class: "forward" }, "Forward "), formula(box.made)];
@@ -179,15 +179,15 @@ function headline(step) {
     return [make("b", { class: "forward" }, "Forward "), formula(box.name), ...made];
   }
   if (step.kind === "seed") {
-    return [make("b", { class: "backward" }, "Backward starts: "), formula(box.slope), " is given. Any cotangent will do; this one is random, with a fixed seed."];
+    return [make("b", { class: "backward" }, "Backward starts: "), formula(box.slope), " is given. It can be any cotangent; this one is random, with a fixed seed."];
   }
   const link = links[step.link];
-  const sums = link.over ? ["; ", formula(box.name), ` was repeated over ${link.over}, so its copies add up`] : [];
-  const meets = previousOf(step) === null ? "" : ", and what meets is added";
+  const sums = link.over ? ["; ", formula(box.name), ` was repeated over ${link.over}, so the contributions are summed`] : [];
+  const meets = previousOf(step) === null ? "" : "; earlier contributions are added";
   return [make("b", { class: "backward" }, "Backward "), "from ", formula(boxes[link.t].name), " to ", formula(box.name), ": ", link.why, ...sums, `${meets}.`];
 }
 
-/** The Jacobian's row of the chosen cell, beside the step. */
+/** The row of the Jacobian for the chosen cell, beside the step. */
 function jacobian() {
   const { boxes, x, y, cotangent } = now.stage;
   if (!now.program.live || boxes[x].g === undefined) return null;
@@ -199,7 +199,7 @@ function jacobian() {
   return { caption, of: `${boxes[y].name}${index.length ? `[${index.join(",")}]` : ""}`, name: `∂${boxes[y].name}/∂${of.name}`, box: of, values, shape: of.shape, top: largestOf(values), chosen: chosenIn(of) };
 }
 
-/** The slope, in each cell of a box, of what is read from a vertex: by central differences of the evaluator. */
+/** The derivative of a number read from a vertex, for each cell of a box, by central differences of the evaluator. */
 function byDifferences(box, vertex, read) {
   return Float64Array.from(now.values[box.v], (value, i) => {
     const step = 1e-5 * Math.max(1, Math.abs(value));
@@ -212,26 +212,26 @@ function byDifferences(box, vertex, read) {
   });
 }
 
-/** How a cell of the first input's gradient depends on that input, by central differences of the evaluator. */
+/** The derivative of a cell of the first input's gradient with respect to that input, by central differences. */
 function gradientByDifferences() {
   const { boxes, x } = now.stage, of = boxes[x], cell = chosenIn(of);
   if (!now.program.live || of.g === undefined) return null;
   const values = byDifferences(of, of.g, (slopes) => slopes[cell]);
   const cellName = `${of.slope}[${indexOf(of.shape, cell).join(",")}]`;
-  const caption = ["slope of ", formula(cellName), " in ", formula(of.name)];
-  return { caption, of: cellName, name: `slope of ${of.slope} in ${of.name}`, box: of, gradient: true, values, shape: of.shape, top: largestOf(values), chosen: cell };
+  const caption = ["your cell: ", formula(`∂(${cellName})/∂${of.name}`)];
+  return { caption, of: cellName, name: `∂(${of.slope})/∂${of.name}`, box: of, gradient: true, values, shape: of.shape, top: largestOf(values), chosen: cell };
 }
 
-/** The chosen cell of a box, in a frame. */
+/** The label of the chosen cell of a box, in a frame. */
 function cellTag(box) {
   const index = indexOf(box.shape, chosenIn(box));
   return make("span", { class: "tag" }, index.length ? `cell [${index.join(", ")}]` : "number");
 }
 
-/** What a scene is about, beside the numbers that are given. */
+/** The description of a scene, beside the given numbers. */
 const aboutScene = () => make("div", { class: "side about" }, make("p", {}, now.scene.text));
 
-/** What is said of the current step wherever it is shown: its headline and its arithmetic; its colour on the panel. */
+/** The headline and the arithmetic of the current step. Also sets the colour of the panel. */
 function sayStep(panel) {
   const step = now.steps[state.step], box = now.stage.boxes[step.box];
   panel.classList.toggle("back", step.kind === "backward" || step.kind === "seed");

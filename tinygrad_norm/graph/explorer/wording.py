@@ -1,4 +1,4 @@
-"""What a recording is called in words: names of arrays, formulas of operations and rules, axes that are summed over."""
+"""The texts of a recording: names of arrays, formulas of operations and rules, and the axes of sums."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..formulas import Formula
 from .links import Link, epsilon_of, node_of, operands_of, repeated
 
 LONGEST = 18
-"""An array without a name is called by its formula, if it is no longer than this, or else by its operation."""
+"""The longest formula that serves as the name of an array without one. Longer ones are replaced by the operation."""
 _UNDONE = {"reshape": "reshaped back", "transpose": "transposed back", "astype": "cast back"}
 _OVER = {"sum": "Σ", "mean": "mean", "max": "max", "min": "min"}
 _RESULTS = {
@@ -34,15 +34,15 @@ _EPSILON = formulas.name("ε")
 
 
 class Wording:
-    """The words of a recording.
+    """The texts of a recording.
 
     Attributes
     ----------
     axis_names : mapping from Tensor to names
     epsilon : float or None
-        The small constant that is called ε: the first that is added.
+        The constant called ε: the first small constant that is added.
     data : dict from name to ndarray
-        Arrays that operations compute with, as indices and masks.
+        Arrays that operations use, such as indices and masks.
     """
 
     axis_names: Mapping[Tensor, tuple[str | None, ...]]
@@ -58,15 +58,15 @@ class Wording:
         return over(axis, self.axis_names.get(t, ()))
 
     def called(self, t: Tensor) -> Formula:
-        """Return the name of a Tensor, or a short formula of named ones."""
+        """Return the name of a Tensor, or a short formula of named Tensors."""
         return self._names[t]
 
     def computed_by(self, t: Tensor) -> Formula:
-        """Return the formula of the operation that made a Tensor."""
+        """Return the formula of the operation that computed a Tensor."""
         return self._formulas[t]
 
     def _give_names(self, tensors: Sequence[Tensor]) -> None:
-        """Name Tensors in the order in which they were computed: what a formula is made of has its name already."""
+        """Name Tensors in the order of computation, since formulas use the names of their operands."""
         for t in tensors:
             if t.node is not None:
                 self._formulas[t] = self._computed_from(t, self._operand)
@@ -86,7 +86,7 @@ class Wording:
         return found if len(found.text) <= longest else formulas.name(self._distinct(self._result(t)))
 
     def _is_inverse_root(self, t: Tensor) -> bool:
-        """Whether it is ``1/√(σ² + ε)``, which is called r."""
+        """Return whether a Tensor is ``1/√(σ² + ε)``, which is called r."""
         (x,) = operands_of(t) if node_of(t).primitive.name == "rsqrt" else (None,)
         return x is not None and x.node is not None and self._adds_epsilon(x)
 
@@ -94,7 +94,7 @@ class Wording:
         return self.epsilon is not None and epsilon_of(t) == self.epsilon
 
     def _result(self, t: Tensor) -> str:
-        """Return what an operation gives, in a word or two: ``max over k``, ``product``."""
+        """Return the result of an operation in a word or two: ``max over k``, ``product``."""
         node = node_of(t)
         kind = node.primitive.name
         if kind in _OVER and "axis" in node.static:
@@ -102,20 +102,20 @@ class Wording:
         return _RESULTS.get(kind, kind)
 
     def _data_name(self, x: Array) -> str:
-        """Return what an array is called that operations compute with, as an index."""
+        """Return the name of an array that operations use, such as an index."""
         known = next((name for name, array in self.data.items() if array is x), None)
         name = known or self._distinct(name_of_data(x.dtype))
         self.data[name] = x
         return name
 
     def _distinct(self, name: str) -> str:
-        """Return the name, with a number if another array has it already."""
+        """Return the name, with a number if another array already has it."""
         taken = {*self.data, *(found.text for found in self._names.values())}
         numbered = (f"{name} ({i})" for i in count(2))
         return name if name not in taken else next(text for text in numbered if text not in taken)
 
     def _computed_from(self, t: Tensor, called: Callable[[Any, bool], Formula]) -> Formula:
-        """Return the formula of a Tensor, given what each operand is called, by whether it is broadcast anyway."""
+        """Return the formula of a Tensor. ``called`` names an operand, given whether the operation broadcasts it."""
         node = node_of(t)
         found, arriving = expression(node, t.shape, lambda axis: self.over(axis, counted(node, t)))
         if self._adds_epsilon(t):
@@ -125,11 +125,11 @@ class Wording:
         return found.formula(lambda i: _EPSILON if arriving[i] is None else called(arriving[i], spreads))
 
     def _computed_of(self, operand: Formula, t: Tensor) -> Formula:
-        """Return the formula of a Tensor that was computed from one other, which is called so."""
+        """Return the formula of a Tensor that was computed from one other, given the name of the latter."""
         return self._computed_from(t, lambda *_: operand)
 
     def _operand(self, x: Any, broadcast: bool = False) -> Formula:
-        """Return what an operand is called, with what was folded away: ``Wᵀ``, ``reshape(x, 8×3)``."""
+        """Return the name of an operand, including folded operations: ``Wᵀ``, ``reshape(x, 8×3)``."""
         if not isinstance(x, Tensor):
             return formulas.name(self._data_name(x)) if np.ndim(x) else formulas.number(x)
         found = self.called(self._source(x))
@@ -139,7 +139,7 @@ class Wording:
         return found
 
     def _inputs(self, node: Node) -> dict[str, Formula]:
-        """Return what each input of an operation is called, by the letters that rules use."""
+        """Return the name of each input of an operation, by the letters that rules use."""
         letters = node.primitive.operands or tuple(map(str, range(len(node.inputs))))
         return {
             letter: self._operand(OPEN_BOUNDS[letter] if x is None else x, True)
@@ -147,12 +147,12 @@ class Wording:
         }
 
     def rule(self, link: Link) -> Formula:
-        """Return the local derivative of a link: what its target's rule computes."""
+        """Return the rule of a link's target, as a formula of the cotangent."""
         texts = node_of(link.target).primitive.formulas
         return formulas.rule(texts[min(link.operand, len(texts) - 1)], self._letters(link))
 
     def _letters(self, link: Link) -> dict[str, Formula]:
-        """Return what the letters of a link's rule stand for."""
+        """Return the names for the letters of a link's rule."""
         node, target = node_of(link.target), self.called(link.target)
         names = {"g": formulas.slope(target), "y": target, **self._inputs(node)}
         if node.primitive.name == "mean":
@@ -160,27 +160,27 @@ class Wording:
         return names
 
     def factor(self, link: Link) -> Formula:
-        """Return what a link's rule multiplies the cotangent by: the rule without the cotangent."""
+        """Return the factor by which a link's rule multiplies the cotangent."""
         texts = node_of(link.target).primitive.formulas
         return formulas.factor(texts[min(link.operand, len(texts) - 1)], self._letters(link))
 
     def operands(self, t: Tensor) -> list[Formula]:
-        """Return what the operands of a Tensor are called."""
+        """Return the names of a Tensor's operands."""
         return [self._operand(x, True) for x in node_of(t).inputs if x is not None]
 
     def summed_over(self, link: Link) -> str:
-        """Return the names of the axes along which a link's source was repeated, or nothing."""
+        """Return the names of the axes along which a link's source was repeated, or ""."""
         found = [self._repeated_over(t, link) for t in link.chain if node_of(t).primitive.name == "broadcast_to"]
         return ", ".join(found)
 
     def _repeated_over(self, t: Tensor, link: Link) -> str:
         (x,) = operands_of(t)
-        # What meets it there says how its new axes are called.
+        # New axes take their names from the result of the operation that broadcasts.
         meets = t is link.chain[0] and node_of(link.target).primitive.name in BROADCASTING
         return self.over(repeated(x.shape, t.shape), link.target if meets else t)
 
     def arriving(self, link: Link) -> str:
-        """Say what bookkeeping does to a contribution on its way: ``"summed over n, along which γ was repeated"``."""
+        """Describe the effect of bookkeeping on a contribution: ``"summed over n, along which γ was repeated"``."""
         words = []
         for t in link.chain:
             if node_of(t).primitive.name == "broadcast_to":
@@ -191,7 +191,7 @@ class Wording:
         return "; ".join(words)
 
     def _chain(self, x: Tensor) -> list[Tensor]:
-        """Return the folded Tensors from an operand on towards its source."""
+        """Return the folded Tensors from an operand to its source."""
         chain: list[Tensor] = []
         while x in self._folded:
             chain.append(x)
@@ -199,19 +199,19 @@ class Wording:
         return chain
 
     def _source(self, x: Tensor) -> Tensor:
-        """Return what an operand was before it was folded."""
+        """Return the source of an operand, before folded operations."""
         chain = self._chain(x)
         return operands_of(chain[-1])[0] if chain else x
 
 
 def _with_epsilon(found: Expression, place: int) -> Expression:
-    """Return a sum with an operand of that position where its constant stands."""
+    """Return a sum with its constant replaced by the operand at a position."""
     parts = (x if isinstance(x, Operand | Expression) else Operand(place) for x in found.operands)
     return replace(found, operands=tuple(parts))
 
 
 def _goes_without_saying(t: Tensor) -> bool:
-    """Whether it repeats its operand, gives it axes of size 1 or casts it: beside what it meets that is clear."""
+    """Return whether a Tensor only repeats its operand, adds axes of size 1 or casts, which need not be shown."""
     (x,) = operands_of(t)
     kept = [[size for size in each.shape if size > 1] for each in (x, t)]
     return node_of(t).primitive.name in ("broadcast_to", "astype", "finite") or (
