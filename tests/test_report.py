@@ -277,7 +277,7 @@ def test_a_fault_of_one_entry_keeps_a_single_one():
 def test_how_many_entries_are_wrong_for_a_random_cotangent_is_told():
     report = rejected(lambda x: x * x, lambda g, x: 3 * g * x, random(4, 3), seed=0)
     assert report.arguments[0].wrong == 1
-    assert report.notes == ("of x 12 of 12 entries are wrong for a random g",)
+    assert report.notes == ("12 of 12 entries of the gradient of x are wrong for a random g",)
 
 
 def of_cotangents(fault, size=16, **fields):
