@@ -200,7 +200,7 @@ def test_the_oracle_can_be_chosen_and_a_forced_complex_step_trusts_you():
     with pytest.raises(GradientMismatch):
         check_backward(lambda x: x * np.conj(x), lambda g, x: 2 * g * x, x, oracle="complex", seed=0)
     for check in (lambda **k: check_gradients(np.exp, x, **k), lambda **k: check_backward(np.exp, np.exp, x, **k)):
-        with pytest.raises(ValueError, match="'auto', 'complex' or 'differences', not 'magic'"):
+        with pytest.raises(ValueError, match="'auto', 'complex', 'differences' or a function, not 'magic'"):
             check(oracle="magic")
 
 

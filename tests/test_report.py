@@ -71,7 +71,7 @@ def first_sentence(report):
 def test_reports_of_mutants_fit_a_screen_and_make_their_witness_again(mutant):
     report = rejected(mutant.forward, mutant.backward, mutant.inputs, budget="quick", seed=0, strict=True)
     fits(report)
-    assert report.text().startswith(f"{mutant.verdict}: the gradient")
+    assert report.text().startswith((f"{mutant.verdict}: the gradient of", f"{mutant.verdict}: the backward pass"))
     for array, one in zip((*report.witness, report.cotangent), pasted(report).values(), strict=True):
         assert same(array, one)
     # Of an ordinary size, so nothing is cut; the cotangent is one that can be read.
