@@ -109,7 +109,7 @@ def _steady_value(subject: Subject, points: list[Array], base: GradientReport) -
         raise _fail(
             base,
             Verdict.NONDETERMINISTIC,
-            "the function returns different values for equal inputs (as dropout does): no gradient can be checked",
+            "the function itself returns different values for equal inputs, as dropout does: nothing can be checked",
         )
     if any(largest(x) > OVERFLOW for x in points):
         raise _fail(
