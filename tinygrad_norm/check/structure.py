@@ -243,7 +243,7 @@ def of_direction(e: Evidence) -> Said:
         return
     got, want = (j.reshape(len(j), -1) != 0 for j in (e.got, e.want))
     if got.shape[0] == got.shape[1] and (got == want.T).all() and (got != want).any():
-        yield "each entry goes where it should come from: the direction is wrong (a sum is not reversed)", e.got
+        yield "the direction is wrong: the map runs forward instead of backward (a sum is not reversed)", e.got
     once = want.sum(axis=1).max() == 1 == got.sum(axis=0).max() and {*e.got.flat} <= {*e.want.flat}
     if once and (got & ~want).any() and any(p.dtype.kind in "iu" for p in e.points):
         words = "the cotangent is gathered by indices; it should be scattered to them (the transposed map)"
