@@ -259,7 +259,7 @@ class Layer:
             0,
             "Judged by",
         ),
-        ("forward,backward --axes nXc --axes c --axes n --wrt y", 1, "wrt names inputs by position or name"),
+        ("forward,backward --axes nXc --axes c --axes n --wrt y", 1, "wrt must name inputs by position or name"),
         ("root,right --axes x=n --domains x=positive --least n=3 --multiples n=3 --rtol 1e-9 --strict", 0, "PASSED"),
         ("Layer --axes nX3 --without empty --without ties", 1, "gradient of W"),
         ("Layer --shape 4,3 --wrt x", 0, "PASSED"),

@@ -276,9 +276,9 @@ def test_of_whole_numbers_no_slope_is_found():
 def test_what_is_wrong_with_the_call_is_said():
     identity = (lambda x: 1 * x, lambda g, x: 1 * g)
     for returned in (None, [1.0], {}, "words", 1j):
-        with pytest.raises(TypeError, match="where an array of real numbers is wanted"):
+        with pytest.raises(TypeError, match="expected an array of real numbers"):
             tn.check_backward(lambda x, r=returned: r, identity[1], np.ones(2))
-    with pytest.raises(TypeError, match="gradients are of real numbers, not of complex128"):
+    with pytest.raises(TypeError, match="expected real inputs, got complex128"):
         tn.check_backward(*identity, np.array([1j]))
     with pytest.raises(ValueError, match="nothing would be checked"):
         tn.check_backward(*identity, np.ones(2), wrt=[])
@@ -292,13 +292,13 @@ def test_what_is_wrong_with_the_call_is_said():
         (["n,c"], {}), (["c3!"], {}), (["n"], {"least": {"z": 3}}), (["n"], {"multiples": {"n": 0}}),
         (["n"], {"edges": ("none such",)}), (["n"], {"domains": ("imaginary",)}), (["n"], {"smallest": 5}),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=r"axes have names|least and|edges are|domains are|sides are"):
+        with pytest.raises(ValueError, match=r"an axis must|least and|edges must|a domain must|no size lies"):
             inputs(*axes, **options)
 
 
 def test_gradients_that_refuse_an_edge_and_scalars():
     report = tn.check_backward(lambda x: x * x / 2, lambda g, x: 2 / len(x) * g * x * len(x) / 2, inputs("n c"), seed=0)
-    assert any("refuses (ZeroDivisionError)" in note for note in report.not_checked)
+    assert any("or its gradient raises ZeroDivisionError" in note for note in report.not_checked)
     assert tn.check_backward(lambda x: 2 * x, lambda g, x: 2 * g, inputs(""), seed=0).verdict is Verdict.PASSED
 
 
@@ -365,9 +365,9 @@ def test_familiar_faults_are_called_by_their_names(mutant):
     [
         (0, 1, "the mismatch is constant over axis 1, as when the path through the mean is missing"),
         (-1, 1, "through the mean has the wrong sign"),
-        (1, 4 / 3, "the path through the variance is 1.33333 times as large as the right one"),
+        (1, 4 / 3, "the path through the variance is 1.33333 times as large as it should be"),
         (0, 0, "a constant plus a multiple of x̂ over axis 1, as when the statistics are treated as constants"),
-        (0.5, 2, "the path through the mean is 0.5 times as large as the right one and the path through the variance"),
+        (0.5, 2, "the path through the mean is 0.5 times as large as it should be and the path through the variance"),
     ],
 )
 def test_the_diagnosis_tells_how_large_a_path_is(of_mean, of_variance, words):
@@ -390,7 +390,7 @@ def test_a_fault_that_larger_inputs_do_not_show_is_told_from_the_witness():
     """Here x itself has the fault, at zeros alone, which no larger input holds."""
     backward = lambda g, x: np.where(x == 0, -g, g)  # noqa: E731
     report = rejected(tn.check_backward, lambda x: 1 * x, backward, np.zeros((2, 2)), seed=0)
-    assert report.diagnosis == ("it is the right one with its sign flipped",)
+    assert report.diagnosis == ("it is the right gradient with its sign flipped",)
     found = rejected(tn.check_backward, lambda x: 1 * x, backward, inputs("n c"), seed=0)
     assert not any("as seen on" in words for words in found.diagnosis)
 
@@ -510,7 +510,7 @@ def test_wrt_chooses_inputs_by_position_or_name():
         assert [argument.name for argument in report.arguments] == ["a"]
     assert rejected(tn.check_backward, lambda a, b: a * b, backward, a, b, seed=0).input == 1
     for wrt in (2, "c", -1, 1.0, True):
-        with pytest.raises(ValueError, match="wrt names inputs by position or name, of a, b"):
+        with pytest.raises(ValueError, match=r"wrt must name inputs by position or name \(a, b\)"):
             tn.check_backward(lambda a, b: a * b, backward, a, b, wrt=[wrt], seed=0)
 
 
@@ -666,7 +666,7 @@ def test_arrays_of_the_user_stay_as_they_are_and_overlapping_ones_are_copied():
 def test_a_function_that_refuses_edges_is_checked_on_the_others():
     report = tn.check_gradients(tn.batch_norm, inputs("n c"), seed=0)
     assert any(
-        "edge cases that the function or its gradient refuses (ValueError)" in note for note in report.not_checked
+        "edge cases for which the function or its gradient raises ValueError" in note for note in report.not_checked
     )
 
     def refuses(x):

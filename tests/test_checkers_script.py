@@ -72,9 +72,10 @@ def test_a_search_counts_up_to_the_first_hit() -> None:
 
 def test_a_diagnosis_comes_to_one_word() -> None:
     assert searches.category(()) == "unknown"
-    assert searches.category(("it is the right one with its sign flipped",)) == "sign"
+    assert searches.category(("it is the right gradient with its sign flipped",)) == "sign"
     assert (
-        searches.category(("it is 0.25 times the right one everywhere, which is 1 / the batch size",)) == "batch size"
+        searches.category(("it is 0.25 times the right gradient everywhere, which is 1 / the batch size",))
+        == "batch size"
     )
     assert searches.diagnosed(([m.expected for m in HELD_OUT].index("sign"), 0))[1:3] == ("sign", "sign")
 

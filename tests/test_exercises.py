@@ -159,7 +159,7 @@ def test_two_mistakes_at_once_are_both_named():
 def test_a_mistake_of_nobodys_has_the_checkers_words_alone():
     (finding,) = judge({"backward": lambda g, x: 3 * (g - g.mean(axis=0))}, "centre").findings
     assert finding.mistakes == {}
-    assert "3 times the right one" in finding.looks_like
+    assert "3 times the right gradient" in finding.looks_like
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "own_norm"])

@@ -217,7 +217,7 @@ def test_functions_that_ask_what_needs_a_gradient() -> None:
 def test_results_given_on_the_way_of_a_fallback() -> None:
     fused = tn.fuse(lambda x: np.cumsum(x, axis=1)[0])
     for wrong in (np.zeros((4, 6)), np.zeros(6, np.float32)):
-        with pytest.raises(ValueError, match="out= takes"):
+        with pytest.raises(ValueError, match="out= expects"):
             fused(X, out=wrong)
     with pytest.raises(TypeError, match="out= is for arrays"):
         fused(tn.tensor(X), out=np.zeros(6))

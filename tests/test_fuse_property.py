@@ -120,9 +120,9 @@ def difference(function: Function, shapes: list[tuple[int, ...]], seed: int = 0)
 
 
 EXPECTED = (
-    "statistics over different axes", "a sum runs over a part", "a sum over kept axes", "is used again", "as it is",
-    "meets again the loops", "keeps some that are not", "meets itself", "a reshape cuts",
-    "of what is computed",
+    "statistics over different axes", "a sum runs over only a part", "the argument of a sum over kept axes",
+    "is used again", "unchanged", "is combined with the loops", "keeps some that are not",
+    "combines two axes of one array", "a reshape cuts", "of computed values",
 )  # fmt: skip
 """What the loops cannot hold; any other reason would be a gap."""
 

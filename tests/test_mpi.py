@@ -62,13 +62,13 @@ def test_a_rank_that_does_not_come_is_named() -> None:
 
 def test_without_check_a_rank_that_does_not_come_is_an_error_too() -> None:
     for rank, message in enumerate(results(2, "late")):
-        assert rank == 1 or "MPIComm(check=True) says which" in message
+        assert rank == 1 or "MPIComm(check=True) shows which" in message
 
 
 @pytest.mark.parametrize("name", ["other length", "much longer", "another call"])
 def test_without_check_ranks_that_differ_all_raise(name: str) -> None:
     for message in results(2, name):
-        assert "something else; MPIComm(check=True) says what" in message or "did not arrive in 2.0 s" in message
+        assert "something else; MPIComm(check=True) shows what" in message or "did not arrive in 2.0 s" in message
 
 
 @pytest.mark.parametrize("size", [2, 4])

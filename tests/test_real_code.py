@@ -60,8 +60,8 @@ def test_every_kind_has_faults_and_its_own_name():
 def test_a_diagnosis_is_judged_by_what_was_fixed():
     wrong = Wrong("the sign", None, accepted=("sign",), forbidden=("transposed",))
     assert judged(wrong, "") == "silent"
-    assert judged(wrong, "it is the right one with its Sign flipped") == "true"
-    assert judged(wrong, "it is twice the right one") == "misleading"
+    assert judged(wrong, "it is the right gradient with its Sign flipped") == "true"
+    assert judged(wrong, "it is twice the right gradient") == "misleading"
     assert judged(wrong, "its sign is flipped and it is transposed") == "misleading"
     assert judged(Wrong("the sign", None, accepted=(" sign",)), "by design") == "misleading"
     quiet = Wrong("a constant of its own", None, accepted=(), forbidden=("sign",))

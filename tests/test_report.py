@@ -71,7 +71,7 @@ def first_sentence(report):
 def test_reports_of_mutants_fit_a_screen_and_make_their_witness_again(mutant):
     report = rejected(mutant.forward, mutant.backward, mutant.inputs, budget="quick", seed=0, strict=True)
     fits(report)
-    assert report.text().startswith(f"{mutant.verdict}: the gradient")
+    assert report.text().startswith((f"{mutant.verdict}: the gradient of", f"{mutant.verdict}: the backward pass"))
     for array, one in zip((*report.witness, report.cotangent), pasted(report).values(), strict=True):
         assert same(array, one)
     # Of an ordinary size, so nothing is cut; the cotangent is one that can be read.
@@ -277,7 +277,7 @@ def test_a_fault_of_one_entry_keeps_a_single_one():
 def test_how_many_entries_are_wrong_for_a_random_cotangent_is_told():
     report = rejected(lambda x: x * x, lambda g, x: 3 * g * x, random(4, 3), seed=0)
     assert report.arguments[0].wrong == 1
-    assert report.notes == ("of x 12 of 12 entries are wrong for a random g",)
+    assert report.notes == ("12 of 12 entries of the gradient of x are wrong for a random g",)
 
 
 def of_cotangents(fault, size=16, **fields):

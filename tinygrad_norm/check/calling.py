@@ -1,7 +1,6 @@
-"""From what people write to what is judged: ``forward(*arrays)`` with one output, and its gradient for each array.
+"""Forward and backward passes as people write them, called as ``forward(*arrays)`` with one output and its gradients.
 
-`ByHand` and `Layer` know how forward and backward passes are written: with a cache or without, with one output or
-several, as functions or as methods.
+`ByHand` and `Layer` know the usual forms: with or without a cache, with one or several outputs, functions or methods.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Given = Callable[..., Any]
 
 
 def joined(outputs: Any) -> Any:
-    """Return one array: the floats of several outputs in a row; a single output as it is."""
+    """Return a single output unchanged, and the floating-point arrays of several outputs joined to one array."""
     if not _are_several(outputs):
         return outputs
     parts = Leaves(["y"], [outputs])
@@ -32,7 +31,7 @@ def joined(outputs: Any) -> Any:
 
 
 def split(g: Array, outputs: Any) -> Any:
-    """Return the cotangent in the structure of the outputs: None for those that are no floats."""
+    """Return the cotangent in the structure of the outputs, with None for outputs that are not floating-point."""
     if not _are_several(outputs):
         return g
     parts, start = Leaves(["y"], [outputs]), 0
@@ -53,7 +52,7 @@ def _are_several(outputs: Any) -> bool:
 
 
 class Signature(NamedTuple):
-    """What a function takes by position, apart from what is given by keyword, and which keywords it knows."""
+    """The positional parameters of a function, without those given by keyword, and the keywords that it accepts."""
 
     names: tuple[str, ...] = ()
     fewest: float = 0
@@ -84,7 +83,7 @@ class Signature(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What a forward pass returned: outputs, what backward takes after cotangents, and whether those are apart."""
+    """What a forward pass returned: outputs, further arguments of backward, and whether it takes several cotangents."""
 
     outputs: Any
     rest: tuple[Any, ...]
@@ -94,9 +93,9 @@ class Read(NamedTuple):
 class ByHand:
     """A forward and a backward function.
 
-    ``backward(g, *xs)``; or ``backward(g, cache)`` where forward returns ``(y, cache)``. Where there are several
-    outputs, ``g`` is a tuple, or there is a cotangent for each, as many as the backward function takes. Without a
-    backward function, forward returns ``(loss, gradient or gradients)``.
+    The backward function is ``backward(g, *xs)``, or ``backward(g, cache)`` if forward returns ``(y, cache)``. For
+    several outputs, ``g`` is a tuple, or there is one argument for each cotangent, depending on how many arguments the
+    backward function takes. Without a backward function, forward returns ``(loss, gradient or gradients)``.
     """
 
     def __init__(
@@ -114,17 +113,17 @@ class ByHand:
         return {}
 
     def value(self, leaves: Leaves, *arrays: Array) -> Any:
-        """Return the outputs in a row."""
+        """Return the outputs, joined to one array."""
         forward, _, _ = self._opened(leaves.parameters(arrays))
         arguments = leaves.together(arrays)
         returned = plain(forward(*arguments, **fresh(self.keywords)))
         outputs = self._read(returned, arguments).outputs
-        # Then a backward pass needs no forward pass of its own.
+        # Then a backward pass can run without another forward pass.
         self.single = outputs is returned and not _are_several(outputs)
         return joined(outputs)
 
     def gradients(self, leaves: Leaves, wrt: Any, g: Array, *arrays: Array, again: bool = False) -> list[Any]:
-        """Return a gradient, or None, for each leaf; if again, what a second call makes of the same cache."""
+        """Return a gradient or None for each leaf; if ``again``, from a second call with the same cache."""
         forward, backward, after = self._opened(leaves.parameters(arrays))
         arguments = leaves.together(arrays)
         if backward is not None and backward is self.backward and self.single:
@@ -150,7 +149,7 @@ class ByHand:
         several = isinstance(returned, tuple) and len(returned) > 1
         if self.backward is None:
             if not several or np.size(returned[0]) != 1:
-                raise TypeError("without a backward function, (loss, gradients) is wanted from the forward function")
+                raise TypeError("without a backward function, the forward function must return (loss, gradients)")
             return Read(returned[0], ())
         if several and self._is_cached(returned, arguments):
             outputs, rest = returned[0] if len(returned) == 2 else returned[:-1], returned[-1:]
@@ -164,12 +163,12 @@ class ByHand:
         return arguments
 
     def _is_of_one(self, outputs: Any) -> bool:
-        """Return whether the backward pass is a loss's, called without a cotangent: ``backward(self, dout=1)``."""
+        """Return whether backward belongs to a loss and needs no cotangent, as in ``backward(self, dout=1)``."""
         without = self.pulls.fewest == 0 and self.pulls.most <= 1
         return without and not _are_several(outputs) and np.size(outputs) == 1
 
     def _is_cached(self, returned: tuple[Any, ...], arguments: tuple[Any, ...]) -> bool:
-        """Return whether the last of several things returned is kept for the backward pass, by what that one takes."""
+        """Return whether the last returned value is a cache, judged by the arguments that the backward pass takes."""
         if self.cached is not None:
             return self.cached
         takes, last = self.pulls.takes, returned[-1]
@@ -178,11 +177,11 @@ class ByHand:
         if not with_inputs and not with_cache:
             raise TypeError(
                 f"forward returns {len(returned)} values, and backward takes {len(self.pulls.names)}: neither "
-                f"cotangents and the {len(arguments)} inputs, nor cotangents and a cache (options go by keyword)"
+                f"cotangents and inputs ({len(arguments)}), nor cotangents and a cache (pass options by keyword)"
             )
         if not (with_inputs and with_cache):
             return with_cache
-        # Where counting does not tell, what is returned does, and then the names.
+        # If the counts do not decide, the returned value does, and then the names.
         if (
             isinstance(last, dict | list | tuple)
             or any(last is x for x in arguments)
@@ -193,16 +192,18 @@ class ByHand:
 
 
 def _times(g: Array, found: Sequence[Any]) -> list[Any]:
-    """Return the gradients of a loss times its cotangent; as a Python number, it keeps their dtype."""
+    """Return the gradients of a loss times its cotangent, a Python number so that they keep their dtype."""
     return [None if v is None else g.item() * plain(v) for v in found]
 
 
 def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: bool | None) -> ByHand:
-    """Return how forward and backward passes are called: functions, methods of one object, or an object with both."""
+    """Return the passes in callable form: two functions, two methods of one object, or an object with both."""
     if is_layer(forward):
         if isinstance(forward, type):
             if Signature.of(forward).fewest:
-                raise TypeError(f"{forward.__name__} takes arguments: give an instance, as {forward.__name__}(...)")
+                raise TypeError(
+                    f"{forward.__name__} takes arguments: give an instance, such as {forward.__name__}(...)"
+                )
             forward = forward()
         return Layer(forward, "forward", "backward", keywords, cached)
     for name, function in (("forward", forward), ("backward", forward if backward is None else backward)):
@@ -215,16 +216,15 @@ def passes(forward: Any, backward: Any, keywords: Mapping[str, Any], cached: boo
 
 
 def is_layer(x: Any) -> bool:
-    """Return whether something has ``forward`` and ``backward``."""
+    """Return whether an object has ``forward`` and ``backward``."""
     return callable(getattr(x, "forward", None)) and callable(getattr(x, "backward", None))
 
 
 class Layer(ByHand):
-    """Two methods of an object, or one that returns ``(loss, gradients)``, run on a fresh copy each time.
+    """Two methods of an object, or one that returns ``(loss, gradients)``. Each call uses a fresh copy of the object.
 
-    Its parameters are those in ``params`` and ``grads``, and every ``W`` beside which there is a ``dW``, a ``grad_W``
-    or a ``W_grad`` after a backward pass, also in layers that it holds. Where there is no backward pass, they are those
-    in ``params``, by their keys.
+    Its parameters are those in ``params`` and ``grads``, and every ``W`` that has a ``dW``, ``grad_W`` or ``W_grad``
+    after a backward pass, also in layers inside the object. Without a backward pass, they are those in ``params``.
     """
 
     def __init__(
@@ -239,14 +239,14 @@ class Layer(ByHand):
         return getattr(layer, forward), getattr(layer, backward) if backward else None
 
     def own(self, leaves: Leaves) -> dict[str, Array]:
-        """Return the parameters, of the dtype of the inputs."""
+        """Return the parameters, cast to the dtype of the inputs."""
         if self.parameters is None:
             self.parameters = self._found(leaves.together(leaves.arrays))
         dtypes = [leaves.arrays[i].dtype for i in leaves.floats] or [np.dtype(np.float64)]
         return {name: array.astype(np.result_type(*dtypes)) for name, array in self.parameters.items()}
 
     def _found(self, arguments: tuple[Any, ...]) -> dict[str, Array]:
-        """Run a copy once, and return what has a gradient then."""
+        """Run a copy once, and return the parameters that have a gradient afterwards."""
         layer = copy.deepcopy(self.layer)
         forward, backward = self._methods(layer)
         if backward is None:
@@ -270,7 +270,7 @@ class Layer(ByHand):
 
 
 def _pairs(layer: Any, ran: Any, name: str = "", above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Array, Any]]:
-    """Yield the name, the array and the gradient of each parameter of a layer; gradients stand on a copy that ran."""
+    """Yield name, array and gradient of each parameter of a layer. ``ran`` is a copy after a backward pass."""
     if any(layer is one for one in above):
         return
     above = (*above, layer)

@@ -1,7 +1,7 @@
-"""Backward passes written by hand, and right: what a check has to accept, and what every mutant starts from.
+"""Correct backward passes written by hand. A check must accept them, and every mutant starts from one.
 
-Plain NumPy, nothing of the engine, so that any checker of hand-written gradients can be judged by them. The forwards
-are analytic: they take complex arrays, as a complex step needs.
+They use only NumPy, so that any checker of hand-written gradients can be tested with them. The forward functions are
+analytic and take complex arrays, as the complex step needs.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ Gradients = tuple[Array, ...]
 Forward = Callable[..., Array]
 Backward = Callable[..., Gradients]
 
-EPS = 1e-3  # larger than usual, so that a fault of it can be seen
+EPS = 1e-3  # larger than usual, so that its faults are visible
 GROUPS = 2
 BOUNDED = tuple(edge for edge in EDGES if edge not in ("huge", "offset"))  # where exp does not overflow
 
 
 @dataclass(frozen=True)
 class Case:
-    """A function, its gradients, and what both are tried on.
+    """A function, its gradients, and its inputs.
 
     Attributes
     ----------
     name : str
-        Of the function, as "layer_norm".
+        The name of the function, such as "layer_norm".
     forward : callable
         ``forward(*xs) -> y``.
     backward : callable
-        ``backward(g, *xs)`` returns the gradient of ``<g, y>`` for each of ``xs``, in its shape and dtype.
+        ``backward(g, *xs)`` returns the gradient of ``<g, y>`` for each of ``xs``, with the same shape and dtype.
     inputs : Inputs
-        What ``xs`` are drawn from.
+        The random inputs ``xs``.
     axes : tuple of int, optional
-        For a norm, the axes of ``x`` that its statistics run over; those of a group norm, within each group.
+        For a norm, the axes of ``x`` that its statistics run over, within each group for a group norm.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Case:
 
 
 def own(formula: Callable[..., Any]) -> Backward:
-    """Return a backward pass whose gradients have their inputs' dtypes and memory of their own."""
+    """Return a backward pass whose gradients are new arrays with the dtypes of their inputs."""
 
     def backward(g: Array, *xs: Array) -> Gradients:
         return tuple(np.array(d, dtype=x.dtype) for d, x in zip(formula(g, *xs), xs, strict=True))
@@ -60,20 +60,20 @@ def own(formula: Callable[..., Any]) -> Backward:
 
 
 def average(a: Array, axes: tuple[int, ...]) -> Array:
-    """Return the mean over axes that are kept; zero where there is nothing to average."""
+    """Return the mean over axes, with ``keepdims``. The mean of no values is zero."""
     count = math.prod(a.shape[axis] for axis in axes)
     return np.asarray(a.sum(axis=axes, keepdims=True) / max(count, 1))
 
 
 def centred(a: Array, axes: tuple[int, ...]) -> Array:
     """Return the deviations from the mean."""
-    # Twice, because the mean is rounded: far from zero by more than the values differ.
+    # Twice, because the mean is rounded: far from zero, its error may exceed the spread of the values.
     deviations = a - average(a, axes)
     return deviations - average(deviations, axes)
 
 
 def sigmoid(x: Array) -> Array:
-    """Return ``1 / (1 + exp(-x))``, which does not overflow in this form."""
+    """Return ``1 / (1 + exp(-x))`` in a form that does not overflow."""
     return np.asarray((1 + np.tanh(x / 2)) / 2)
 
 
@@ -83,7 +83,7 @@ def variance(x: Array) -> Array:
 
 
 def shifted(x: Array) -> tuple[Array, Array]:
-    """Return ``exp(x - m)`` and ``m``, the largest real part of each row, which is a constant for any gradient."""
+    """Return ``exp(x - m)`` and ``m``, the largest real part of each row, which is a constant for all gradients."""
     largest = x.real.max(axis=-1, keepdims=True)
     return np.exp(x - largest), largest
 
@@ -107,7 +107,7 @@ def _softmax_backward(g: Array, x: Array) -> Gradients:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalized:
-    """``x̂ = (x - mean) / σ`` with ``σ = sqrt(var + eps)`` over some axes, without the mean if it does not centre."""
+    """``x̂ = (x - mean) / σ`` with ``σ = sqrt(var + eps)`` over some axes. Without ``centres``, the mean is left out."""
 
     x: Array
     axes: tuple[int, ...]
@@ -133,11 +133,11 @@ class Normalized:
 
 @dataclass(frozen=True, kw_only=True)
 class Pullback(Normalized):
-    """The terms of a norm's gradient, each by its name, for a cotangent ``g`` of ``y = x̂ weight + bias``.
+    """The terms of a norm's gradient, by name, for a cotangent ``g`` of ``y = x̂ weight + bias``.
 
-    ``dx = (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / σ``: the last two terms are the ways by the mean and by the variance
-    (Ioffe and Szegedy 2015, section 3, simplified). ``weight`` is broadcast; ``shape`` is ``(n, c, ...)``, of which the
-    other arrays may be a view by groups; ``elsewhere`` are axes that another norm would run over.
+    In ``dx = (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / σ`` the last two terms are the paths through the mean and the variance
+    (Ioffe and Szegedy 2015, section 3, simplified). ``weight`` is broadcast. ``shape`` is ``(n, c, ...)``; the other
+    arrays may be views with groups. ``elsewhere`` are the axes of the statistics of another norm.
     """
 
     g: Array
@@ -147,12 +147,12 @@ class Pullback(Normalized):
 
     @property
     def count(self) -> int:
-        """Return how many values share a statistic."""
+        """The number of values that share a statistic."""
         return math.prod(self.x.shape[axis] for axis in self.axes)
 
     @property
     def scaled(self) -> Array:
-        """Return ``dx̂``."""
+        """The cotangent ``dx̂``."""
         return self.g * self.weight
 
     @property
@@ -176,15 +176,15 @@ class Pullback(Normalized):
         return self.per_channel(self.g)
 
     def per_channel(self, a: Array) -> Array:
-        """Return the sum over all axes but the channels'."""
+        """Return the sum over all axes except the channels."""
         return np.asarray(self.whole(a).sum(axis=(0, *range(2, len(self.shape)))))
 
     def whole(self, a: Array) -> Array:
-        """Return an array that may be viewed by groups in the shape of ``x``."""
+        """Return an array, which may be a view with groups, in the shape of ``x``."""
         return a.reshape(self.shape)
 
     def gradients(self, dx: Array | None = None, dweight: Array | None = None, dbias: Array | None = None) -> Gradients:
-        """Return the gradients of ``x``, ``weight`` and, if it centres, ``bias``: those given, else the right ones."""
+        """Return the gradients of ``x``, ``weight`` and, if it centres, ``bias``; those not given are right."""
         of_x = self.whole(self.dx if dx is None else dx)
         of_weight, of_bias = self.dweight if dweight is None else dweight, self.dbias if dbias is None else dbias
         return (of_x, of_weight, of_bias) if self.centres else (of_x, of_weight)
@@ -192,9 +192,9 @@ class Pullback(Normalized):
 
 @dataclass(frozen=True)
 class Norm:
-    """A norm of ``(n, c, ...)`` with a weight and a bias for each channel, and the axes that its statistics run over.
+    """A norm of ``(n, c, ...)`` with a weight and a bias for each channel. Its statistics run over ``axes``.
 
-    With groups the axes are those of ``(n, groups, c / groups, ...)``. ``elsewhere`` are the axes of another norm.
+    With groups, these are axes of ``(n, groups, c / groups, ...)``. ``elsewhere`` are the axes of another norm.
     """
 
     axes: tuple[int, ...]
@@ -203,7 +203,7 @@ class Norm:
     groups: int | None = None
 
     def view(self, a: Array) -> Array:
-        """Return the array with its channels by groups, if the norm has groups."""
+        """Return the array with its channels split into groups, if the norm has groups."""
         if self.groups is None:
             return a
         n, channels, *rest = a.shape
@@ -229,7 +229,7 @@ class Norm:
 
 
 def per_channel(parameter: Array, x: Array) -> Array:
-    """Return a parameter of each channel in a shape that broadcasts with ``(n, c, ...)``."""
+    """Return a per-channel parameter in a shape that broadcasts with ``(n, c, ...)``."""
     return parameter.reshape(-1, *(1,) * (x.ndim - 2))
 
 

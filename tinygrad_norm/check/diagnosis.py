@@ -1,6 +1,6 @@
-"""What a mismatch looks like: guesses at a cause, each tested on the numbers and worded as evidence.
+"""What a mismatch looks like: guesses at the cause, each tested on the numbers and worded as evidence.
 
-A guess is a sentence with a model of the gradient that it predicts from the right one. It counts if the model explains
+A guess is a sentence and the gradient that it predicts from the right gradient. It counts if the prediction explains
 the mismatch, and if the same sentence holds at every point. Silence is better than a guess that only nearly fits.
 """
 
@@ -30,7 +30,7 @@ Guess = Callable[[Evidence], Said]
 
 
 def diagnose(points: Sequence[Evidence]) -> str:
-    """Return what a gradient looks like, by the first guess that holds at all points; "" where none does."""
+    """Return what a gradient looks like: the first guess that holds at all points, or "" if none does."""
     if not points or sum(np.count_nonzero(e.mismatch) for e in points) < (2 if len(points) > 1 else 6):
         return ""
     for guess in GUESSES:
@@ -41,7 +41,7 @@ def diagnose(points: Sequence[Evidence]) -> str:
             if not common:
                 break
         if common and guess is of_one_factor and len(common) > 1 and len({e.x.shape for e in points}) == 1:
-            # Of one size alone, a number may be that of an axis by chance.
+            # If all points have one shape, a number may equal the size of an axis by chance.
             return f"{common[-1]} (perhaps: {common[0]})" if "the size of ax" in common[0] else common[0]
         if common:
             return common[0]
@@ -51,30 +51,30 @@ def diagnose(points: Sequence[Evidence]) -> str:
 def _said(guess: Guess, e: Evidence) -> list[str]:
     try:
         return [words for words, model in guess(e) if e.explained_by(model)]
-    except Exception:  # the functions' own, of inputs that nobody gave them
+    except Exception:  # from the user's functions, for inputs that the user did not give
         return []
 
 
 def of_zero_or_sign(e: Evidence) -> Said:
     yield "it is zero everywhere: the path to this input is missing", 0 * e.want
-    yield "it is the right one with its sign flipped", -e.want
+    yield "it is the right gradient with its sign flipped", -e.want
 
 
 def of_one_factor(e: Evidence) -> Said:
-    """Guess one factor for all entries, by the sizes of axes or by the value of a scalar input."""
+    """Guess one factor for all entries, named by the size of an axis or a scalar input, if one fits."""
     ratio = e.ratio
     if abs(ratio - 1) < 1e-4 or ratio == 0:
         return
-    model, flipped = ratio * e.want, " and its sign flipped" if ratio < 0 else ""
+    model, sign = ratio * e.want, ", with its sign flipped" if ratio < 0 else ""
     roots = [n for n in range(2, 65) if math.isqrt(n) ** 2 != n and abs(max(ratio**2, ratio**-2) - n) < 1e-5]
-    root = f" (the square root of {roots[0]}{', or 1 / it' if ratio**2 < 1 else ''})" if roots else ""
-    number = f"it is {abs(ratio):.4g} times the right one everywhere{root}{flipped}"
-    told = f"it is the right one {{}}{flipped}, a constant factor"
+    root = f" ({'1 / ' if ratio**2 < 1 else ''}the square root of {roots[0]})" if roots else ""
+    number = f"it is {abs(ratio):.4g} times the right gradient everywhere{root}{sign}"
+    told = f"it is the right gradient{sign}, up to a constant factor: {{}}"
     yield from ((words, model) for words in named_factor(e, ratio, told, number))
 
 
 def of_another_factor(e: Evidence) -> Said:
-    """Guess one factor for all entries that is another one at each point, as of a wrong count or sum."""
+    """Guess one factor for all entries that differs from point to point, as with a wrong count or sum."""
     ratio = e.ratio
     if np.count_nonzero(e.want) > 2 and abs(ratio - 1) > 1e-4:
         for name, a in zip(e.subject.names, e.points, strict=False):
@@ -82,20 +82,22 @@ def of_another_factor(e: Evidence) -> Said:
             for of, n in sizes_of(e).items():
                 for words, value in ((f"sum({name}) / n", total / n), (f"n / sum({name})", n / total if total else 0)):
                     if value and abs(ratio - value) < 1e-5 * value:
-                        yield f"it is the right one times {words} with n {of}: divided by the wrong sum", ratio * e.want
-        yield "it is the right one times one factor, another for each input: divided by the wrong sum", ratio * e.want
+                        told = f"it is the right gradient times {words}, where n is {of}: divided by the wrong sum"
+                        yield told, ratio * e.want
+        words = "it is the right gradient times one factor, which differs from input to input: divided by the wrong sum"
+        yield words, ratio * e.want
 
 
 def of_swapped_gradients(e: Evidence) -> Said:
     for i, (name, shape) in enumerate(shapes_of(e)):
         if i != e.which and shape == e.x.shape and e.points[i].dtype.kind == "f":
             swapped = close(e.subject.gradients(e.points, e.g)[i], e.right_for(e.g))
-            told = "the gradients of the two are swapped" if swapped else "a factor, or what differs, is missing"
+            told = "the gradients of the two are swapped" if swapped else "a factor or a term is missing"
             yield f"it is the gradient of {name}: {told}", e.right(i)
 
 
 def of_order(e: Evidence) -> Said:
-    """Guess that entries are right, and in the wrong place: transposed, reversed, shifted, the map not transposed."""
+    """Guess that entries are right, but in the wrong order: transposed, reshaped, reversed or shifted."""
     want, ndim = e.want, e.x.ndim
     for axes in permutations(range(ndim)):
         moved = want.transpose(0, *(a + 1 for a in axes))
@@ -103,26 +105,26 @@ def of_order(e: Evidence) -> Said:
             continue
         if moved.shape == want.shape:
             swapped = named_axes([a for a in range(ndim) if axes[a] != a])
-            yield f"it is the right one with {swapped} swapped: transposed", moved
-        words = "its entries are in the wrong order, as when a reshape stands where axes are to be transposed"
+            yield f"it is the right gradient with {swapped} swapped: transposed", moved
+        words = "its entries are in the wrong order, as when an array is reshaped instead of transposed"
         yield words, moved.reshape(want.shape)
     for axes in subsets(ndim):
         flipped = np.flip(want, tuple(a + 1 for a in axes))
-        yield f"it is the right one reversed (flipped) along {named_axes(axes)}", flipped
-        words = "but for the first place, as by a Fourier transform that is not transposed (conjugate)"
+        yield f"it is the right gradient reversed (flipped) along {named_axes(axes)}", flipped
+        words = "except for the first entry, as when a Fourier transform is not transposed (conjugated)"
         rolled = np.roll(flipped, 1, tuple(a + 1 for a in axes))
-        yield f"it is the right one reversed (flipped) along {named_axes(axes)} {words}", rolled
+        yield f"it is the right gradient reversed (flipped) along {named_axes(axes)}, {words}", rolled
         for by, words in ((1, "later"), (-1, "earlier")):
             shifted = np.roll(want, by, [a + 1 for a in axes])
             ends = [np.indices(e.x.shape)[a] == (0 if by > 0 else e.x.shape[a] - 1) for a in axes]
             inside = ~np.any(ends, axis=0)
             if min(e.x.shape[a] for a in axes) > 2 and np.count_nonzero(e.mismatch[:, inside]) > 3:
-                told = f"it is the right one shifted by one place ({words}) along {named_axes(axes)}"
+                told = f"it is the right gradient shifted by one position ({words}) along {named_axes(axes)}"
                 yield told, np.where(inside, shifted, e.got)
 
 
 def of_cotangent_order(e: Evidence) -> Said:
-    """Guess that the cotangent was taken transposed, reversed or as it is, where the map is to be transposed."""
+    """Guess that the cotangent was used transposed or reversed."""
     if not e.whole:
         return
     rows, got = (j.reshape(*e.g.shape, *e.x.shape) for j in (e.want, e.got))
@@ -133,9 +135,11 @@ def of_cotangent_order(e: Evidence) -> Said:
             swapped = named_axes([a for a in range(ndim) if axes[a] != a])
             how = "the cotangent is used transposed"
             if e.x.ndim < ndim:
-                how = "a sum of the cotangent runs over the wrong axis"
-            yield f"{how} ({swapped} swapped, as by a transposed cotangent)", moved.reshape(e.want.shape)
-            words = "it is one of two terms: that with the transposed cotangent (of symmetric uses) is missing"
+                how = "a sum of the cotangent runs over the wrong axis, as with a transposed cotangent"
+            yield f"{how} ({swapped} swapped)", moved.reshape(e.want.shape)
+            words = (
+                "it is one of two terms: the term with the transposed cotangent (of a symmetric second use) is missing"
+            )
             yield words, (rows - other).reshape(e.want.shape)
     for axes in subsets(ndim):
         flipped = np.flip(rows, axes).reshape(e.want.shape)
@@ -143,22 +147,22 @@ def of_cotangent_order(e: Evidence) -> Said:
 
 
 def of_other_forms(e: Evidence) -> Said:
-    """Guess that an input was used in another form: transposed, flipped, negative, or two of them swapped.
+    """Guess that an input was used in another form: transposed, flipped or negated, or two inputs swapped.
 
-    What is done to an input is undone by doing it again, so the gradient is the right one for the other form, and would
-    be right for it. Of functions that are linear in pieces, one of the two may hold by luck.
+    Each of these changes undoes itself, so two things must hold: the gradient here is the right gradient there, and the
+    gradient there is the right gradient here. For piecewise linear functions one of them may hold by luck.
     """
     for points, words in other_forms(e):
         there = replace(e, points=points)
         if _agree(e, there) and _agree(there, e):
-            yield f"it is the right one for {words}", e.got
+            yield f"it is the right gradient for {words}", e.got
     for points, words in _simpler(e):
         if _agree(e, replace(e, points=points)):
             yield words, e.got
 
 
 def _agree(one: Evidence, other: Evidence) -> bool:
-    """Return whether the gradient at one point is the right one at another."""
+    """Return whether the gradient at one point equals the right gradient at another."""
     try:
         return close(one.moved, other.right_moved, 1e-6)
     except Exception:
@@ -187,46 +191,45 @@ def other_forms(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
                 points = _put(e, i, b)
                 yield (*points[:j], a, *points[j + 1 :]), f"{other} and {name} swapped"
         if i != e.which:
-            yield _put(e, i, -a), f"-{name} in place of {name}: its sign is wrong"
+            yield _put(e, i, -a), f"-{name} instead of {name}: its sign is wrong"
 
 
 def _simpler(e: Evidence) -> Iterator[tuple[tuple[Array, ...], str]]:
-    """Yield points where another input does nothing: masks that are true, terms that are 0, factors that are 1."""
+    """Yield points where another input has no effect: a mask of True, a term of 0, a factor of 1."""
     for i, (name, a) in enumerate(zip(e.subject.names, e.points, strict=False)):
         if a.dtype.kind == "b":
-            yield _put(e, i, np.ones_like(a)), f"it is the right one without the mask {name}: the mask is missing"
-            yield _put(e, i, ~a), f"it is the right one for ~{name}: the mask is inverted"
+            yield _put(e, i, np.ones_like(a)), f"it is the right gradient without the mask {name}: the mask is missing"
+            yield _put(e, i, ~a), f"it is the right gradient for ~{name}: the mask is inverted"
         elif i != e.which:
-            yield _put(e, i, 0 * a), f"it is the right one for {name} = 0: the path (term) with {name} is missing"
+            yield _put(e, i, 0 * a), f"it is the right gradient for {name} = 0: the path (term) with {name} is missing"
         if a.dtype.kind == "f" and i != e.which:
-            yield _put(e, i, np.ones_like(a)), f"it is the right one for {name} = 1: the factor {name} is missing"
+            yield _put(e, i, np.ones_like(a)), f"it is the right gradient for {name} = 1: the factor {name} is missing"
 
 
 USES = (1 / 2, 1 / 3, 2 / 3)
 
 
 def of_uses(e: Evidence) -> Said:
-    """Guess that one of several uses is left out: along the input itself, each use of a linear map counts once."""
+    """Guess that one of several uses of an input is left out.
+
+    Along the input itself, each linear use contributes the same, so the share of the uses that count can be seen.
+    """
     got, want = (np.tensordot(j, e.x, e.x.ndim) for j in (e.got, e.want))
     y = e.cotangents @ (e.y - e.subject.value(*_put(e, e.which, 0 * e.x))).ravel()
     shared = any(close(got, share * want, 1e-6) for share in USES)
     linear = not close(want, y) and (close(got, y, 1e-6) or close(want - got, y, 1e-6))
     mixes = np.count_nonzero(e.want.reshape(len(got), -1), axis=1).max() > 1
     if got.size >= 4 and got.any() and mixes and (shared or linear):
-        words = (
-            f"it is that of one use of {e.name} alone: another path (or term of a product rule) is missing from the sum"
-        )
+        words = f"it is the gradient of one use of {e.name} alone: another path (a term of the product rule) is missing"
         if np.abs(want).max() < 1e-9 * np.abs(y).max():
-            words = (
-                "it is as if what divides the input were a constant: the path through its norm (its scale) is missing"
-            )
+            words = "the path through its norm (its scale) is missing, as when the divisor is treated as a constant"
         yield words, e.got
 
 
 def of_square_weights(e: Evidence) -> Said:
-    """Guess that square weights w are not transposed: what is wrong at a unit is made of its rows of w - w.T.
+    """Guess that square weights w are not transposed: the mismatch at a unit is a combination of its rows of w - w.T.
 
-    In a recurrent net it is so for the first step alone, and of the gradient of the first state.
+    In a recurrent network this holds only for the first step, and for the gradient of the initial state.
     """
     for one in (replace(e, which=which) for which in e.subject.wrt):
         n = one.x.shape[-1] if one.x.ndim else 0
@@ -243,10 +246,10 @@ def of_square_weights(e: Evidence) -> Said:
 
 
 def of_no_dependence(e: Evidence) -> Said:
-    """Guess that a nonlinearity is left out: the gradient does not change with an input, and the right one does."""
+    """Guess that a nonlinearity is left out: the right gradient changes with an input, but the gradient does not."""
     moved = replace(e, points=_put(e, e.which, e.x * np.random.default_rng(2).uniform(0.3, 1.7, e.x.shape)))
     if close(moved.got, e.got, 1e-9) and not close(moved.right_moved, e.right_moved, 1e-3):
-        words = f"it does not change with {e.name}, as the right one does: a factor "
+        words = f"it does not change with {e.name}, but the right gradient does: a factor "
         yield f"{words}(a local derivative, a mask) is missing", e.got
 
 

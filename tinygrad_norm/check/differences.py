@@ -1,4 +1,4 @@
-"""Central differences with an error bar, for functions through which no complex step passes."""
+"""Central differences with an error bar, for functions to which the complex step does not apply."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .scales import Function, largest, nearby, of_one, step_scale, step_scales
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Relative to the input's own spread. The smaller ones are for functions that bend sharply, as a normalization of almost
-# constant values does; rounding makes them useless elsewhere, and the error bar says which is which.
+# Relative to the spread of the input. The smaller ones are for functions that bend sharply, such as a normalization of
+# almost constant values. Elsewhere rounding makes them useless, and the error bar shows this.
 RELATIVE_STEPS = (2e-2, 1.7e-3, 2.3e-4, 1.9e-5, 2.9e-6, 3.1e-8, 1.3e-10, 1.1e-12, 1.4e-14)
 MOST_BENDING = 6
-"""So many outputs may bend at once for each way in which they do to be tried."""
+"""Largest number of outputs with a kink for which all combinations of sides are tried."""
 ENOUGH = 1e-9
-"""Slopes of two steps that agree so well, and are not zero, need no further ones."""
+"""If nonzero slopes of two steps agree this well, no further steps are needed."""
 
 
 class Slope(NamedTuple):
-    """What one step of differences says: the extrapolated slope, and what rounding may do to it."""
+    """The extrapolated slope for one step size, and its rounding error."""
 
     value: float
     rounding: float
 
 
 class Sides(NamedTuple):
-    """What each output adds to the slope from the left and from the right, and what rounding may do to the sum."""
+    """The contribution of each output to the slope from the left and from the right, and the rounding error."""
 
     left: Array
     right: Array
@@ -40,16 +40,16 @@ class Sides(NamedTuple):
 
     @property
     def apart(self) -> float:
-        """How far both sides are apart, all outputs together."""
+        """The total distance between both sides, over all outputs."""
         return float(np.sum(np.abs(self.right - self.left)))
 
     @property
     def largest(self) -> float:
-        """The larger of both, without its sign."""
+        """The larger absolute value of both slopes."""
         return max(abs(float(np.sum(self.left))), abs(float(np.sum(self.right))))
 
     def may_be(self, got: float, slack: float) -> bool:
-        """Return whether a value is between both sides, or each output that bends takes a side, or the middle."""
+        """Return whether a value lies between both sides, or is a sum with one side or the middle for each output."""
         low, high = sorted((float(np.sum(self.left)), float(np.sum(self.right))))
         if low - slack <= got <= high + slack:
             return True
@@ -63,9 +63,9 @@ class Sides(NamedTuple):
 
 
 class Differences:
-    """Extrapolated central differences of ``<cotangent, fn(x)>`` at an input; what directions share is found once.
+    """Extrapolated central differences of ``<cotangent, fn(x)>`` at an input, along any direction.
 
-    ``eps`` is the relative spacing of the numbers in which the function computes.
+    ``eps`` is the machine epsilon of the dtype in which the function computes.
     """
 
     def __init__(self, fn: Function, inputs: Sequence[Array], which: int, cotangent: Array, eps: float = EPS) -> None:
@@ -76,12 +76,12 @@ class Differences:
         self.terms = self._terms(x)
         self.here, self.size = float(np.sum(self.terms)), float(np.sum(np.abs(self.terms)))
         nudged = self.fn(x + RELATIVE_STEPS[1] * 2**-0.5 * self.scales)
-        # Of whole numbers, as those of a floor, no slope is to be found.
+        # A function with integer values, such as floor, has no slope.
         self.hopeless = not np.isfinite(self.size) or bool(nudged.any() and (nudged == np.round(nudged)).all())
-        # What the last places of x are worth, and rounding inside: far from zero, a step itself is rounded.
+        # The effect of the last places of x, and of rounding inside: far from zero, the step itself is rounded.
         rng = np.random.default_rng(0)
         self.wobble = max(abs(self._rounded_at(nearby(x, rng, eps), rng) - self.here) for _ in range(3))
-        # What is inside a function may be float32, which shows in its values, unless x itself has no finer places.
+        # A function may compute in float32. Its values show this, unless x itself has no finer digits.
         single = float(np.finfo(np.float32).eps)
         finer = EPS * largest(x) < single * largest(nudged)
         self.coarse = eps > EPS or bool(finer and (nudged == nudged.astype(np.float32)).all())
@@ -89,7 +89,7 @@ class Differences:
 
     @cached_property
     def inside(self) -> float:
-        """What rounding inside the function is worth, at exactly x."""
+        """The effect of rounding inside the function, at exactly x."""
         rng = np.random.default_rng(1)
         return max(abs(self._rounded_at(self.x, rng) - self.here) for _ in range(2))
 
@@ -97,7 +97,7 @@ class Differences:
         return float(np.sum(at_random(lambda one: self._terms(*one), [at], rng)))
 
     def _rounding(self, step: float) -> float:
-        """What rounding of the function does to a slope from one side."""
+        """Return the effect of rounding on a one-sided slope."""
         return (32 * self.eps * self.size + 2 * self.inside) / step
 
     def _terms(self, at: Array) -> Array:
@@ -106,8 +106,8 @@ class Differences:
     def along(self, direction: Array) -> tuple[float, float]:
         """Return the slope along a direction, and its error bar, which may be infinite.
 
-        Each step is judged by the next smaller one, and only where the slopes come closer: those of steps that jump
-        over what a function does grow as the steps shrink. The smallest error bar wins.
+        Each step is judged by the next smaller one, and only if the slopes come closer: slopes of steps that are too
+        large grow as the steps shrink. The smallest error bar wins.
         """
         moved = direction != 0
         if not moved.any():
@@ -116,7 +116,7 @@ class Differences:
             return 0.0, np.inf
         x, size, wobble, unit = self.x, self.size, self.wobble, self.unit
         scale = float(np.min(self.scales[moved] / np.abs(direction[moved])))
-        reach = float(np.max(np.abs(x[moved] / direction[moved])))  # of x itself, in steps along the direction
+        reach = float(np.max(np.abs(x[moved] / direction[moved])))  # the size of x, in steps along the direction
         found: list[Slope] = []
         farthest = 0.0
         for relative in RELATIVE_STEPS:
@@ -131,26 +131,26 @@ class Differences:
             most = max(size, *(float(np.sum(np.abs(values))) for values in four))
             found.append(Slope(slope, (unit * (most + abs(slope) * reach) + 2 * wobble) / step))
             if moves == 0 < farthest:
-                break  # lost in rounding, as all smaller steps will be
+                break  # lost in rounding, as with all smaller steps
             if not self.coarse and len(found) > 1 and abs(slope - found[-2].value) < ENOUGH * abs(slope):
                 break
-        # What cancels inside a function may be numbers of order one, which round away what is smaller.
+        # Inside a function, numbers of order one may cancel, and smaller ones are then rounded away.
         order_one = float(np.sum(np.abs(self.cotangent)))
         if farthest == 0:
             whole = len(found) == len(RELATIVE_STEPS)
             return 0.0, found[0].rounding + unit * order_one / (RELATIVE_STEPS[0] * scale) if whole else np.inf
         if wobble > 0.01 * farthest > unit * size:
-            # Last places of x move the function as far as steps do, or nearly so: no slope is to be found, or noise.
+            # Last places of x move the function about as far as steps do, so any slope would be noise.
             return 0.0, wobble / (self.eps * largest(x)) if farthest < 1e-12 * order_one else np.inf
         return _most_certain(found)
 
     def at_a_kink(self, direction: Array, got: float) -> bool:
-        """Return whether the slopes from both sides differ, however near, and a value is one that a convention takes.
+        """Return whether there is a kink, and the value is one that a convention may choose.
 
-        The sides of a smooth function come closer as the step shrinks; those of a kink do not.
+        The one-sided slopes of a smooth function come closer as the step shrinks; those at a kink do not.
         """
         moved, reach = direction != 0, largest(direction)
-        # Beside enormous elements there are two steps, and the smaller one may be lost in rounding.
+        # Next to enormous elements, two steps are tried, because the smaller one may be lost in rounding.
         for scale in sorted({float(np.min(self.scales[moved] / np.abs(direction[moved]))), step_scale(self.x) / reach}):
             step = 1e-5 * scale
             wide, sides = self._sides(direction, step), self._sides(direction, step / 2)
@@ -162,17 +162,17 @@ class Differences:
             if closer.rounding > 0.1 * sides.apart or not closer.largest:
                 break
             if closer.apart < 0.5 * sides.apart:
-                return False  # the kink is beside this point
+                return False  # the kink is not at this point
         slack = 1e-3 * sides.apart + sides.rounding
         if sides.may_be(got, slack):
             return True
-        # Where more than two pieces meet, as three values that are sorted, the one that was taken is met nearby.
+        # If more than two pieces meet, as when three values are sorted, the slope of each piece occurs nearby.
         return any(abs(got - slope) <= 10 * bar + slack for slope, bar in self._nearby(direction))
 
     def may_be(self, direction: Array, got: float) -> bool:
-        """Return whether a value is between slopes that are met nearby and 0, which stands for pieces that are off.
+        """Return whether a value lies between the slopes nearby and 0, the slope of inactive pieces.
 
-        Where more than two are met, others will be.
+        If there are more than two pieces, not all may have been found, so more is allowed.
         """
         met = self._nearby(direction)
         slopes, bar = [0.0, *(slope for slope, _ in met)], max((bar for _, bar in met), default=np.inf)
@@ -182,7 +182,7 @@ class Differences:
         return min(slopes) - slack <= got <= max(slopes) + slack
 
     def _nearby(self, direction: Array) -> list[tuple[float, float]]:
-        """Return slopes at points nearby, with their error bars."""
+        """Return slopes and error bars at points nearby."""
         fn, inputs, which = self.others
         rng, found = np.random.default_rng(0), []
         for _ in range(16):
@@ -192,10 +192,10 @@ class Differences:
         return [(slope, bar) for slope, bar in found if np.isfinite(bar)]
 
     def bends(self) -> bool:
-        """Return whether slopes along three directions that add up to none do not, however short the steps.
+        """Return whether the slopes along three directions with sum zero do not add up to zero, for any step size.
 
-        Then there is no gradient here: where several pieces meet, as at a median of equal values, no single entry need
-        show it.
+        Then there is no gradient here. If several pieces meet, as at a median of equal values, single entries may not
+        show this.
         """
         rng = np.random.default_rng(0)
         pairs = ([self.scales * rng.normal(size=self.x.shape) for _ in range(2)] for _ in range(3))
@@ -223,16 +223,16 @@ class Differences:
 
 
 def _most_certain(found: Sequence[Slope]) -> tuple[float, float]:
-    """Return the slope with the smallest error bar, of steps from the largest to the smallest."""
+    """Return the slope with the smallest error bar, for steps in descending order."""
     gaps = [abs(one.value - two.value) for one, two in itertools.pairwise(found)]
-    # A gap may be small by luck; where rounding is coarse, as in float32, the next one is ten times larger.
+    # A gap may be small by luck. In coarse arithmetic such as float32, the next one is up to ten times larger.
     luckless = [max(gap, following / 10) for gap, following in zip(gaps, [*gaps[1:], 0.0], strict=False)]
     bars = [gap + slope.rounding for gap, slope in zip(luckless, found, strict=False)]
     for i, gap in enumerate(gaps):
         close = gap <= 2 * found[i].rounding or gap <= 1e-3 * abs(found[i].value)
         if not (close or (i > 0 and gap <= gaps[i - 1] / 50)):
             bars[i] = np.inf
-    # Steps that jump over what a function does can agree by chance, and smaller ones contradict, as far as they know.
+    # Steps that are too large can agree by chance. Smaller ones contradict them, within their own rounding.
     for i, slope in enumerate(found[:-1]):
         apart = (abs(slope.value - smaller.value) - slope.rounding - smaller.rounding for smaller in found[i + 1 :])
         bars[i] = max(bars[i], *apart)

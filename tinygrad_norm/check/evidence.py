@@ -1,4 +1,4 @@
-"""From a fault to what it looks like: the numbers for a diagnosis, at several points and sizes where there are some."""
+"""The diagnosis of a fault: the numbers at several points and sizes, if there are any, and what they look like."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ENOUGH_POINTS = 3
 def explained(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]] = ()) -> GradientReport:
     """Return a report of a fault with a diagnosis.
 
-    What shrinks away may be what tells the fault: for two elements, 1 / n and (n - 1) / n are the same. So larger
-    inputs are asked first, as far as the fault is to be seen on them too, and what is said must hold at several points.
+    The smallest inputs may hide what the fault is: for two elements, 1 / n and (n - 1) / n are equal. So larger inputs
+    come first, if they show the fault, too, and the diagnosis must hold at several points.
     """
     try:
         with np.errstate(all="ignore"):
             words = _looks(subject, report, larger)
-    except Exception:  # the functions' own, of inputs that the search did not try
+    except Exception:  # from the user's functions, for inputs that the search did not try
         words = ""
     return replace(report, diagnosis=(words,) if words else ())
 
@@ -65,23 +65,23 @@ def _of_values(here: Evidence, report: GradientReport, larger: Iterable[Sequence
     return f"{words} (as seen on inputs of {shapes})"
 
 
-CERTAIN = ("it is the right one", "it is zero everywhere", "the mismatch is")
-"""How sentences begin that are told of another input as well."""
+CERTAIN = ("it is the right gradient", "it is zero everywhere", "the mismatch is")
+"""Beginnings of sentences that are used for another input, too."""
 
 
 def _of_another_input(seen: Sequence[Evidence]) -> str:
-    """Return what the gradient of another input that is wrong as well looks like: it may be told more easily."""
+    """Return what the gradient of another input looks like if it is wrong, too: it may be easier to diagnose."""
     for which in seen[0].subject.wrt if seen else ():
         if which != seen[0].which:
             others = [replace(e, which=which) for e in seen]
             words = diagnose(others) if all(e.shows() for e in others) else ""
-            if words.startswith(CERTAIN) and "of its own" not in words:
-                return f"of {seen[0].subject.names[which]}, which is wrong as well: {words}"
+            if words.startswith(CERTAIN) and "a different factor" not in words:
+                return f"the gradient of {seen[0].subject.names[which]} is wrong, too: {words}"
     return ""
 
 
 def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Array]]) -> Iterator[Evidence]:
-    """Yield the evidence of other points, as far as they show the same fault."""
+    """Yield the evidence at other points that show the same fault."""
     shown = 0
     for points in _sizes_first(larger):
         try:
@@ -91,14 +91,14 @@ def _seen(subject: Subject, report: GradientReport, larger: Iterable[Sequence[Ar
             if same and (report.verdict is not Verdict.WRONG_VALUE or evidence.shows()):
                 shown += 1
                 yield evidence
-        except Exception:  # the functions' own, of inputs that the search did not try
+        except Exception:  # from the user's functions, for inputs that the search did not try
             continue
         if shown == ENOUGH_POINTS:
             return
 
 
 def _sizes_first(larger: Iterable[Sequence[Array]]) -> list[Sequence[Array]]:
-    """Return points of sizes of their own, small ones first, before those of sizes that were seen, which tell less."""
+    """Return one point of each size, small ones first, then the others, which tell less."""
     new: list[Sequence[Array]] = []
     again: list[Sequence[Array]] = []
     for points in larger:
@@ -114,6 +114,6 @@ def _evidence(subject: Subject, report: GradientReport) -> Evidence:
 
 
 def _moved(x: Array, seed: int) -> Array:
-    """Return values nearby, of the same signs; whole numbers and masks stay as they are."""
+    """Return values nearby with the same signs. Integers and masks stay unchanged."""
     rng = np.random.default_rng(seed)
     return np.asarray(x * rng.uniform(0.7, 1.4, np.shape(x))) if np.asarray(x).dtype.kind == "f" else x

@@ -1,4 +1,4 @@
-"""The numbers of a fault: the Jacobian of a gradient, and that of the right one."""
+"""The numbers of a fault: the Jacobian that a gradient gives, and the right Jacobian."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .scales import step_scales
 from .subject import Subject
 
 Said = Iterator[tuple[str, Array]]
-"""What guesses yield: sentences, each with the gradient that it means."""
+"""Guesses are sentences, each with the gradient that it predicts."""
 MOST_PAIRS = 100_000
-"""So many pairs of an entry of the output and one of the input, at most, for whole Jacobians."""
+"""Largest number of entries of a whole Jacobian."""
 MOST_COLUMNS = 1000
-"""So many entries of an input at most: each needs a run of the function."""
+"""Largest number of entries of an input: each needs a run of the function."""
 PLAIN = tuple(round(value, 6) for value in (1 / 3, 0.5, 2, 3))
-"""Factors that are too common to be told by the size of an axis, unless sizes differ."""
+"""Factors that are so common that they are named after an axis only if sizes differ."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A gradient and the right one at one point, for all cotangents that are 1 once, or for a few random ones.
+    """A gradient and the right gradient at one point, for all one-hot cotangents or a few random ones.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Evidence:
     points : tuple of ndarrays
         All inputs.
     which : int
-        Which of them the gradient is for.
+        The input that the gradient belongs to.
     g : ndarray
         A random cotangent.
     exact : bool
@@ -62,19 +62,19 @@ class Evidence:
 
     @property
     def whole(self) -> bool:
-        """Whether the rows are all cotangents that are 1 once, so that they are a Jacobian."""
+        """Whether the cotangents are all one-hot, so that the gradients are the rows of a Jacobian."""
         return self.g.size * self.x.size <= MOST_PAIRS
 
     @cached_property
     def cotangents(self) -> Array:
-        """All cotangents that are 1 once, or the random one and others like it, one in each row."""
+        """All one-hot cotangents, or the random cotangent and three others, one in each row."""
         size = self.g.size
         others = np.random.default_rng(0).normal(size=(3, size))
         return np.eye(size) if self.whole else np.stack([self.g.ravel(), *others])
 
     @cached_property
     def got(self) -> Array:
-        """The gradient for each cotangent: of shape ``(rows, *x.shape)``."""
+        """The gradient for each cotangent, of shape ``(rows, *x.shape)``."""
         return np.stack([self.pulled(c.reshape(self.g.shape)) for c in self.cotangents])
 
     @cached_property
@@ -87,12 +87,12 @@ class Evidence:
 
     @cached_property
     def ratio(self) -> float:
-        """The multiple of the right gradient that comes nearest to the gradient; 1 where the right one is null."""
+        """The multiple of the right gradient that is closest to the gradient, or 1 if the right gradient is zero."""
         size = float((self.want * self.want).sum())
         return float((self.got * self.want).sum()) / size if size else 1.0
 
     def pulled(self, g: Array, points: Sequence[Array] | None = None) -> Array:
-        """Return the gradient that the candidate gives for a cotangent."""
+        """Return the gradient under test for a cotangent."""
         return np.asarray(self.subject.gradients(points or self.points, g)[self.which], np.float64)
 
     def right(self, which: int) -> Array:
@@ -102,17 +102,17 @@ class Evidence:
             pulled = [self.subject.oracles(self.points, c.reshape(self.g.shape))[which] for c in self.cotangents]
             return np.stack(pulled)
         if self.points[which].size > MOST_COLUMNS:
-            raise ValueError("a Jacobian of so many columns takes too long")
+            raise ValueError("a Jacobian with this many columns takes too long")
         units = np.eye(self.points[which].size).reshape(-1, *shape)
         slopes = np.stack([self.slope(self.points, which, unit).ravel() for unit in units], axis=-1)
         return np.asarray(self.cotangents @ slopes).reshape(-1, *shape)
 
     def right_for(self, g: Array) -> Array:
-        """Return the right gradient for a cotangent, of all or the one that is known."""
+        """Return the right gradient for a cotangent: any one if the Jacobian is whole, else the first."""
         return np.asarray(np.tensordot(g.ravel(), self.want, 1) if self.whole else self.want[0])
 
     def slope(self, points: Sequence[Array], which: int, direction: Array) -> Array:
-        """Return how the output moves when an input moves along a direction."""
+        """Return the derivative of the output along a direction of an input."""
 
         def at(distance: complex) -> Array:
             moved = np.asarray(points[which] + distance * direction)
@@ -135,27 +135,27 @@ class Evidence:
 
     @cached_property
     def right_moved(self) -> Array:
-        """The same of the right gradient, by as many calls of the function."""
+        """The same for the right gradient, from three calls of the function."""
         slopes = [self.slope(self.points, self.which, d).ravel() for d in self.directions]
         return np.stack([self.cotangents @ slope for slope in slopes])
 
     def times(self, scale: float) -> Evidence:
-        """Return the same for a larger input."""
+        """Return the evidence with the input scaled."""
         return replace(self, points=tuple(scale * p if i == self.which else p for i, p in enumerate(self.points)))
 
     def shows(self) -> bool:
-        """Return whether the fault is to be seen in these numbers."""
+        """Return whether these numbers show the fault."""
         finite = np.isfinite(self.got).all() and np.isfinite(self.want).all()
         return bool(finite and np.abs(self.mismatch).max(initial=0) > 1e-6 * np.abs(self.want).max(initial=0))
 
     def explained_by(self, model: Array) -> bool:
-        """Return whether a model of the gradient explains the mismatch, not merely the gradient."""
+        """Return whether a model of the gradient explains the mismatch, not only the gradient."""
         left = float(np.abs(self.got - model).max(initial=0))
         return left <= 1e-4 * float(np.abs(self.mismatch).max(initial=0))
 
 
 def close(a: Array, b: Array, to: float = 1e-5) -> bool:
-    """Return whether arrays agree beside their largest value, and are not null."""
+    """Return whether arrays agree, relative to their largest value, and are not zero."""
     scale = max(float(np.abs(b).max(initial=0)), float(np.abs(a).max(initial=0)))
     return scale > 0 and float(np.abs(a - b).max(initial=0)) <= to * scale
 
@@ -169,7 +169,7 @@ def subsets(ndim: int) -> Iterator[tuple[int, ...]]:
 
 
 def named_factor(e: Evidence, factor: float, told: str, number: str) -> list[str]:
-    """Return sentences that tell a factor: by what it may be, likely ones first, and by its number."""
+    """Return descriptions of a factor: by what it may be, likely ones first, and by its value."""
     named = [told.format(words) for value, words in _factors(e) if abs(abs(factor) - value) < 1e-5 * value]
     return [*([number] if round(abs(factor), 6) in PLAIN else []), *named, number]
 
@@ -183,9 +183,9 @@ def _factors(e: Evidence) -> Iterator[tuple[float, str]]:
 
 
 def _of_size(n: float, name: str) -> Iterator[tuple[float, str]]:
-    unbiased = f"n / (n - 1) for {name}, as of the unbiased variance"
-    yield n, f"multiplied by {name}, as when a sum stands where a mean belongs"
-    yield 1 / n, f"divided by {name}, as when a mean stands where a sum belongs"
+    unbiased = f"n / (n - 1) for {name}, as with the unbiased variance"
+    yield n, f"multiplied by {name}, as when a sum is taken instead of a mean"
+    yield 1 / n, f"divided by {name}, as when a mean is taken instead of a sum"
     yield from ((n / (n - 1), f"multiplied by {unbiased}"), (1 - 1 / n, f"divided by {unbiased}"))
     for power, root in ((0.5, "the square root of"), (2.0, "the square of")):
         yield from ((n**power, f"multiplied by {root} {name}"), (n**-power, f"divided by {root} {name}"))
@@ -196,7 +196,7 @@ def _of_size(n: float, name: str) -> Iterator[tuple[float, str]]:
 
 
 def sizes_of(e: Evidence) -> dict[str, int]:
-    """Return the sizes of axes, and of some together, by name; of equal ones the first is the likeliest."""
+    """Return the sizes of axes and of sets of axes, by name. Of equal sizes, the first is the likeliest."""
     shapes = [p.shape for p in (*e.points, e.g) if p.ndim]
     leading = [shape[0] for shape in shapes if len(shape) > 1] or [shape[0] for shape in shapes]
     sizes = {"the batch size": max(leading, key=leading.count)} if leading else {}
@@ -213,13 +213,13 @@ def shapes_of(e: Evidence) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def named_values(e: Evidence) -> list[tuple[str, Array]]:
-    """Return the arrays whose values may tell something: the inputs and the output."""
+    """Return the arrays whose values a guess may use: the floating-point inputs and the output."""
     named = [(n, a) for n, a in zip(e.subject.names, e.points, strict=False) if a.dtype.kind == "f"]
     return [named[0], *named[1:], ("the output y", e.y)]
 
 
 def aligned_to(a: Array, shape: tuple[int, ...]) -> Iterator[Array]:
-    """Yield an array repeated to a shape: by its last axes, its first ones, or by channels."""
+    """Yield an array broadcast to a shape in every way that fits: by its last axes, its first axes, or its channels."""
     seen = set()
     for front in range(len(shape) - a.ndim + 1):
         padded = (*(1,) * front, *a.shape, *(1,) * (len(shape) - a.ndim - front))
@@ -229,7 +229,7 @@ def aligned_to(a: Array, shape: tuple[int, ...]) -> Iterator[Array]:
 
 
 def compared(e: Evidence) -> list[tuple[str, Array]]:
-    """Return what signs and thresholds are of: inputs, the output, and differences and products of two of them."""
+    """Return the arrays whose signs and thresholds are tried: inputs, the output, and differences and products."""
     values = [(name, v) for name, a in named_values(e) if a.size > 1 for v in aligned_to(a, e.x.shape)]
     inputs = [(name, a) for name, a in named_values(e)[:-1] if a.shape == e.x.shape]
     for (m, a), (n, b) in combinations(inputs, 2):

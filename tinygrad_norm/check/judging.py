@@ -1,4 +1,4 @@
-"""Whether a gradient at one point is what the oracle says: along a direction, and entry by entry where in doubt."""
+"""Comparison of a gradient with the oracle at one point: along a direction and, if in doubt, entry by entry."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .scales import largest, least_size, nearby, of_one, step_scales
 from .subject import Subject
 
 MOST_ELEMENTS, SOME_ELEMENTS = 256, 16
-"""So many entries are compared one by one: at a point, and at each of many that leave doubt."""
-# How far the oracle moves when the inputs change in their last place, at a few entries, is what a gradient that
-# vanishes by cancellation, as that of a bias before a normalization, may be off by. Its own unsteadiness is no excuse.
+"""Largest number of entries that are compared one by one: in a check of one point, and for a point in a search."""
+# A gradient that vanishes by cancellation, such as that of a bias before a normalization, may be off by as much as the
+# oracle moves when the inputs change in their last place. That is measured at a few entries.
 FEW_ELEMENTS = 8
 NOISE_FACTOR = 16
-# Where less than this is certain of a gradient, agreement says nothing.
+# If a larger share of a gradient is uncertain, agreement means nothing.
 LEAST_CERTAINTY = 0.05
-# Nothing is said of gradients so small, or of inputs so large, that their fourth powers are no numbers.
+# Gradients so small and inputs so large that their fourth powers underflow or overflow are not judged.
 UNDERFLOW, OVERFLOW = 1e-75, 1e75
-# A direction is only a first look: what is off by more than a hundredth of what an entry may be is looked at closely.
+# A direction is only a first look: an error above a hundredth of the tolerance of an entry needs a closer look.
 FIRST_LOOK = 1e-2
 MOST_KINKS = 16
-"""So many of the entries that differ are tried for a kink; if each is at one, the others are not judged."""
+"""Largest number of differing entries that are tested for a kink. If all of them are at kinks, the rest is excused."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One point and one cotangent, and what the oracle says there."""
+    """One point, one cotangent, and the oracle there."""
 
     subject: Subject
     points: list[Array]
@@ -58,20 +58,21 @@ class Place:
 
     @property
     def unit(self) -> float:
-        """What rounding of the function's value is worth."""
+        """The rounding error of the function's value."""
         return float(np.sum(np.abs(self.g * self.y))) * self.subject.eps
 
     @cached_property
     def other(self) -> tuple[list[Array], list[Array]]:
-        """The gradients for another cotangent h, and those for ``1.5 g + 0.5 h``."""
+        """The gradients for another cotangent h and for ``1.5 g + 0.5 h``."""
         h = np.asarray(self.rng.normal(size=self.g.shape))
         return self.subject.gradients(self.points, h), self.subject.gradients(self.points, 1.5 * self.g + 0.5 * h)
 
     @cached_property
     def jitter(self) -> list[list[Array]]:
-        """The gradients for cotangents that are moved in their last places, in which they are linear.
+        """The gradients for cotangents that are moved in their last places.
 
-        Moving the inputs, or rounding at random, would let a gradient that is numerically unstable excuse itself.
+        A gradient is linear in the cotangent. Moving the inputs or rounding at random instead would excuse the errors
+        of a numerically unstable gradient.
         """
         moved = [[*self.points, nearby(self.g, self.rng, self.subject.eps)] for _ in range(4)]
 
@@ -103,14 +104,14 @@ class Place:
         return {}
 
     def differences(self, which: int) -> Differences:
-        """Return central differences with respect to one input, made once."""
+        """Return central differences with respect to one input. They are cached."""
         if which not in self._differences:
             made = Differences(self.subject.value, self.points, which, self.g, self.subject.eps)
             self._differences[which] = made
         return self._differences[which]
 
     def along(self, which: int, points: list[Array] | None = None) -> Callable[[Array], tuple[float, float]]:
-        """Return the oracle of one input: from a direction to the slope and an error bar, which differences have."""
+        """Return the oracle of one input: a function from a direction to the slope and its error bar."""
         at = self.points if points is None else points
         if callable(self.subject.oracle):
             answer = self.subject.oracles(at, self.g)[which]
@@ -120,7 +121,7 @@ class Place:
         return self.differences(which).along
 
     def noise(self, which: int, direction: Array, slope: float, rolls: int) -> float:
-        """Return how far an oracle without error bars moves when the inputs, and all arithmetic, round at random."""
+        """Return how far an oracle without error bars moves if the inputs and all arithmetic are rounded at random."""
         found = 0.0
         if not self.exact and not callable(self.subject.oracle):
             return found
@@ -135,14 +136,14 @@ class Place:
         return found
 
     def first_slope(self, which: int, direction: Array) -> tuple[float, float]:
-        """Return a slope with an error bar by few calls: the complex step where two real points agree with it."""
+        """Return a slope and its error bar from few calls: the complex step, if two real points agree with it."""
         x, value = self.points[which], self.subject.value
         if self.subject.dtype == np.float64 and self.subject.oracle in ("auto", "complex"):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", np.exceptions.ComplexWarning)
                     slope = complex_step(value, self.points, which, direction, self.g)
-            except Exception:  # of the function, which need not take complex numbers
+            except Exception:  # from the function, which need not take complex numbers
                 slope = np.nan
             step = 1e-4 * float(np.min(step_scales(x) / np.abs(direction)))
             there, back = (of_one(value, self.points, which)(x + t * direction) for t in (step, -step))
@@ -153,7 +154,7 @@ class Place:
 
 
 def unit_vector(x: Array, entry: int) -> Array:
-    """Return the direction that moves one entry alone."""
+    """Return the direction that moves only one entry."""
     direction = np.zeros(x.shape)
     direction.flat[entry] = 1.0
     return direction
@@ -166,7 +167,7 @@ def random_direction(x: Array, rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of one input's gradient: numbers, what agreement is worth, and what is wrong, if anything is."""
+    """The judgement of one input's gradient: the numbers, the relative error, and a verdict with its message."""
 
     argument: Argument
     error: float
@@ -178,9 +179,9 @@ class Look:
 def judged(
     place: Place, gradients: list[Array], base: GradientReport, closely: bool
 ) -> tuple[GradientReport, list[int]]:
-    """Return the report with a verdict on the values of all gradients that count, and of which inputs they are right.
+    """Return the report with a verdict on the values of the gradients, and the inputs whose gradients are right.
 
-    Unless it is to look closely, a gradient that is right along a random direction is right.
+    Unless ``closely``, a gradient that is right along a random direction counts as right.
     """
     looks: list[Look] = []
     for which in place.subject.wrt:
@@ -201,7 +202,7 @@ def judged(
         )
         if look.verdict in FAULTS:
             return replace(base, oracle=place.oracle, verdict=look.verdict, message=look.message, input=which), []
-    # A complex step that two real points confirm needs no closer look at how the function turns.
+    # A complex step that two real points confirm needs no test on circles.
     confirmed = all(look.entries and not look.argument.error_bar for look in looks)
     base = replace(base, oracle="complex step" if confirmed else place.oracle)
     right = [which for which, look in zip(place.subject.wrt, looks, strict=True) if look.verdict is Verdict.PASSED]
@@ -209,7 +210,7 @@ def judged(
 
 
 def _first_look(place: Place, which: int, gradients: list[Array]) -> Look | None:
-    """Compare a gradient along one random direction; None where a closer look is needed."""
+    """Compare a gradient along one random direction. Return None if a closer look is needed."""
     x, got, rtol = place.points[which], gradients[which], place.subject.rtol
     scale = largest(got)
     if callable(place.subject.oracle) or not np.isfinite(got).all() or scale <= UNDERFLOW:
@@ -226,7 +227,7 @@ def _first_look(place: Place, which: int, gradients: list[Array]) -> Look | None
 
 
 def _close_look(place: Place, which: int, gradients: list[Array], most: int) -> Look:
-    """Compare a gradient entry by entry, and if there are too many, all others along a random direction."""
+    """Compare a gradient entry by entry and, if there are too many entries, the rest along a random direction."""
     x = place.points[which]
     entries = place.rng.permutation(x.size)
     look = _entry_by_entry(place, which, gradients, entries[:most])
@@ -250,7 +251,7 @@ def _entry_by_entry(place: Place, which: int, gradients: list[Array], entries: A
     noise = UNDERFLOW + place.unit / least_size(x)
     noise = max(noise, *(largest(moved[which] - gradients[which]) for moved in place.jitter))
     for rolls in (2, 12):
-        # Where an error shows, a closer look at what rounding does: by luck it may do little.
+        # If there is an error, measure the effect of rounding more closely: by luck, it may have seemed small.
         noise = max(noise, place.noise(which, few, float(np.sum(few.flat[entries] * want)), rolls))
         certain = NOISE_FACTOR * noise + 10 * bars
         size = np.maximum(scale, certain / rtol)
@@ -269,7 +270,7 @@ def _entry_by_entry(place: Place, which: int, gradients: list[Array], entries: A
 
 
 def _suspects(place: Place, which: int, got: Array, noise: float, most: int) -> Array:
-    """Return some entries of which a random projection says that one is wrong, or none; each half is asked in turn."""
+    """Return entries among which one is wrong, found by halving random projections, or none."""
     x, along, entries = place.points[which], place.along(which), np.arange(place.points[which].size)
     direction = random_direction(x, place.rng)
 
@@ -295,10 +296,10 @@ def _relative(got: Array, want: Array, size: Array) -> Array:
 
 
 def _without_kinks(place: Place, which: int, entries: Array, got: Array, want: Array, errors: Array) -> Array:
-    """Return the errors without those at kinks, and without those of a complex step that differences contradict.
+    """Return the errors, except those at kinks and those of a complex step that differences contradict.
 
-    If each of the first that differ is excused so, the others are left unjudged; and so are all where there is no
-    gradient, if that nearby is right.
+    If all of the first differing entries are excused in this way, the rest is not judged. If the function has no
+    gradient here, no entry is judged, provided that the gradient nearby is right.
     """
     judged, suspicious = errors.copy(), np.flatnonzero(errors > place.subject.rtol)
     if callable(place.subject.oracle) or place.subject.oracle == "complex" or not suspicious.size:
@@ -313,7 +314,7 @@ def _without_kinks(place: Place, which: int, entries: Array, got: Array, want: A
             judged[row] = 0.0
     left = [row for row in suspicious[:MOST_KINKS] if judged[row]]
     if left and np.isfinite(got[suspicious]).all() and differences.bends() and place.right_nearby:
-        # Where a search looks at edges, it may be anything.
+        # In the edge cases of a search, any value is accepted.
         may_be = (place.lenient or differences.may_be(unit_vector(x, entries[row]), float(got[row])) for row in left)
         left = [row for row, may in zip(left, may_be, strict=True) if not may]
     if not left:
@@ -356,7 +357,7 @@ def _wrong(argument: Argument) -> tuple[Verdict, str]:
 
 
 def _worth(want: Array, certain: Array, has_kinks: bool) -> Verdict:
-    """Return what agreement is worth for one input."""
+    """Return the verdict on one input whose gradient agrees: whether the agreement means anything."""
     uncertain = float(np.max(certain, initial=0.0))
     if np.isfinite(uncertain) and (np.abs(want) <= certain).all():
         return Verdict.VACUOUS
@@ -368,12 +369,12 @@ def _worth(want: Array, certain: Array, has_kinks: bool) -> Verdict:
 UNJUDGED = {
     Verdict.VACUOUS: "whose gradient is zero within rounding",
     Verdict.ORACLE_UNRELIABLE: "where rounding leaves more than 5 % of the gradient uncertain",
-    Verdict.KINK: "at kinks, where no derivative is the right one",
+    Verdict.KINK: "at kinks, where there is no derivative",
 }
 
 
 def _settled(base: GradientReport, looks: Sequence[Look]) -> GradientReport:
-    """Return the report of a gradient in which nothing is wrong: what of it could not be judged."""
+    """Return the report of a gradient without errors: whether all of it could be judged."""
     states = [look.verdict for look in looks]
     notes = tuple(f"{look.argument.name}, {UNJUDGED[look.verdict]}" for look in looks if look.verdict in UNJUDGED)
     base = replace(base, not_checked=notes)
@@ -384,7 +385,7 @@ def _settled(base: GradientReport, looks: Sequence[Look]) -> GradientReport:
 
 
 def _is_linear(place: Place, which: int, gradients: list[Array], certain: float) -> bool:
-    """Return whether the gradient for a combination of cotangents is the combination of gradients."""
+    """Return whether the gradient for a combination of cotangents is that combination of gradients."""
     first = gradients[which]
     second, combined = (found[which] for found in place.other)
     expected = 1.5 * first + 0.5 * second

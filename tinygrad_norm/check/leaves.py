@@ -1,4 +1,4 @@
-"""Inputs taken apart into arrays and put together again, and gradients that go with them."""
+"""Inputs taken apart into arrays and put together again, with their gradients."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..engine.operators import Array, plain
-from .subject import Unfit
+from .subject import Unfit, gradients_for
 
 Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where an array stands among the inputs; ``number`` says that it was given as a Python or NumPy number."""
+    """The index of an array among the leaves. ``number`` is true if it was given as a Python or NumPy number."""
 
     index: int
     number: bool
@@ -29,13 +29,13 @@ class Leaves:
     Attributes
     ----------
     arrays, names : list
-        The leaves: numeric arrays, and real numbers as arrays without axes. Whole numbers and all else stay in place.
+        The leaves: numeric arrays, and floats as 0-d arrays. Integers and all other values are not leaves.
     floats : list of int
-        Which leaves have a gradient.
+        The leaves that have a gradient.
     arguments, parts : list
         The name of each argument, and its structure with a `Slot` for each leaf.
     own : dict
-        The same for a layer's own parameters, which come first among the leaves.
+        A `Slot` for each parameter of a layer, by name. Parameters come first among the leaves.
     """
 
     def __init__(self, arguments: Sequence[str], values: Sequence[Any], own: Mapping[str, Array] | None = None) -> None:
@@ -50,7 +50,7 @@ class Leaves:
     def _apart(self, value: Any, name: str) -> Any:
         value = plain(value)
         if hasattr(value, "detach"):
-            value = value.detach().cpu().numpy()  # of PyTorch
+            value = value.detach().cpu().numpy()  # a PyTorch tensor
         if isinstance(value, list) and value and is_numbers(value):
             value = np.array(value)
         if isinstance(value, dict | list | tuple):
@@ -64,18 +64,18 @@ class Leaves:
         return Slot(len(self.arrays) - 1, number)
 
     def together(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
-        """Return the arguments with other arrays in the leaves; what is no leaf is copied: no call changes it."""
+        """Return the arguments with other arrays in the leaves. All else is copied, so that no call changes it."""
         return tuple(_together(part, arrays) for part in self.parts)
 
     def parameters(self, arrays: Sequence[Any]) -> dict[str, Any]:
-        """Return a layer's own parameters from the arrays."""
+        """Return the parameters of a layer from the arrays."""
         return {name: arrays[slot.index] for name, slot in self.own.items()}
 
     def chosen(self, wrt: Any) -> tuple[int, ...]:
-        """Return which leaves ``wrt`` names, by the position or name of an argument, the name of a leaf, or its key."""
+        """Return the leaves that ``wrt`` names: by position or name of an argument, or by name or key of a leaf."""
         if wrt is None:
             if not self.floats:
-                raise ValueError("nothing to check: none of the inputs holds floats, and integers have no gradient")
+                raise ValueError("nothing to check: no input is floating-point, and integers have no gradient")
             return tuple(self.floats)
         found: list[int] = []
         for one in [wrt] if isinstance(wrt, int | str) else wrt:
@@ -83,11 +83,11 @@ class Leaves:
             if not leaves:
                 names = ", ".join(dict.fromkeys([*self.own, *self.arguments]))
                 raise ValueError(
-                    f"wrt names inputs by position or name, of {names}; not {one!r}, which has no gradient"
+                    f"wrt must name inputs by position or name ({names}), not {one!r}, which has no gradient"
                 )
             found += leaves
         if not found:
-            raise ValueError("wrt names no input: nothing would be checked")
+            raise ValueError("wrt names no input, so nothing would be checked")
         return tuple(dict.fromkeys(found))
 
     def _named(self, one: Any) -> list[int]:
@@ -98,11 +98,11 @@ class Leaves:
         return [i for i, name in enumerate(self.names) if one == name or name.endswith(f"[{one!r}]")]
 
     def optional(self, wrt: Any) -> tuple[int, ...]:
-        """Return the numbers among the leaves, unless ``wrt`` asks for their gradients."""
+        """Return the leaves that are numbers, unless ``wrt`` asks for their gradients."""
         return () if wrt is not None else tuple(sorted(self.numbers))
 
     def gradients(self, returned: Any, wrt: Any = None, own: Mapping[str, Any] | None = None) -> list[Any]:
-        """Return a gradient, or None, for each leaf, from what a backward pass returned and left on a layer."""
+        """Return a gradient or None for each leaf, from what a backward pass returned or stored on a layer."""
         returned, found = plain(returned), dict[int, Any]()
         if isinstance(returned, dict):
             self._by_name(returned, found)
@@ -110,12 +110,12 @@ class Leaves:
             self._in_order(returned, wrt, found)
         found |= {slot.index: of_key(own or {}, name) for name, slot in self.own.items()}
         left_out = [i for i in self.chosen(wrt) if found.get(i) is None]
-        # Those of numbers may be left out, but for the only ones.
+        # Gradients of numbers may be left out, unless there are no others.
         optional = self.optional(wrt) if len(left_out) < len(self.chosen(wrt)) else ()
         missing = [self.names[i] for i in left_out if i not in optional]
         if missing:
             what = f"only {', '.join(map(str, returned))}, nothing" if isinstance(returned, dict) else "None"
-            raise Unfit(f"the gradient's code returns {what} for {', '.join(missing)} (wrt= says which inputs count)")
+            raise Unfit(f"the backward pass returns {what} for {', '.join(missing)} (wrt= chooses the inputs to check)")
         return [found.get(i) if i in self.floats else None for i in range(len(self.arrays))]
 
     def _by_name(self, returned: Mapping[Any, Any], found: dict[int, Any]) -> None:
@@ -125,7 +125,7 @@ class Leaves:
             _align(part, returned if value is None and isinstance(part, dict) else value, found, name)
 
     def _in_order(self, returned: Any, wrt: Any, found: dict[int, Any]) -> None:
-        """Give out gradients for all arguments, those with arrays of floats, those with floats, or those of ``wrt``."""
+        """Assign gradients to all arguments, those with float arrays, those with any floats, or those of ``wrt``."""
         indices = [[slot.index for slot in parts(part, Slot)] for part in self.parts]
         floats = [[i for i in leaves if i in self.floats] for leaves in indices]
         needed = [k for k, leaves in enumerate(floats) if {*leaves} - self.numbers]
@@ -141,34 +141,33 @@ class Leaves:
             _align(self.parts[needed[0]], returned, found, self.arguments[needed[0]])
         elif returned is not None:
             count = len(needed) or len(floats)
-            raise Unfit(f"{count} inputs need as many gradients, not {len(each)} (wrt= says which inputs count)")
+            raise Unfit(f"expected {gradients_for(count)}, got {len(each)} (wrt= chooses the inputs to check)")
 
 
 def _align(part: Any, value: Any, found: dict[int, Any], name: str) -> None:
-    """Note which gradient goes with which leaf of an argument."""
+    """Assign the gradients of an argument to its leaves."""
     if isinstance(part, Slot):
         if isinstance(value, dict | tuple) or (isinstance(value, list) and not is_numbers(value)):
-            raise Unfit(f"the gradient of {name} is a {type(value).__name__}, where an array is wanted")
+            raise Unfit(f"the gradient of {name} is a {type(value).__name__}; expected an array")
         found[part.index] = value
     elif value is None or not any(parts(part, Slot)):
         return
     elif isinstance(part, dict):
         if not isinstance(value, dict):
-            raise Unfit(f"the gradient of {name} is a {type(value).__name__}, where a dict is wanted")
+            raise Unfit(f"the gradient of {name} is a {type(value).__name__}; expected a dict")
         for key, inner in part.items():
             _align(inner, of_key(value, key), found, f"{name}[{key!r}]")
     else:
         values = [value] if len(part) == 1 and not isinstance(value, list | tuple) else value
         if not hasattr(values, "__len__") or len(values) != len(part):
-            raise Unfit(
-                f"{len(part)} arrays of {name} need as many gradients, not {type(value).__name__} {np.shape(value)}"
-            )
+            got = f"a {type(value).__name__} of shape {np.shape(value)}"
+            raise Unfit(f"expected {len(part)} gradients, one for each array of {name}, got {got}")
         for i, (inner, one) in enumerate(zip(part, values, strict=True)):
             _align(inner, one, found, f"{name}[{i}]")
 
 
 def of_key(returned: Mapping[Any, Any], key: Any) -> Any:
-    """Return the gradient that a dict holds for a name, with or without a leading ``d`` or ``grad_``."""
+    """Return the gradient of a name in a dict, under the name itself or one of its `spellings`."""
     return next((returned[spelled] for spelled in (key, *spellings(key)) if spelled in returned), None)
 
 
@@ -177,7 +176,7 @@ def spellings(name: Any) -> tuple[str, ...]:
 
 
 def parts(whole: Any, kind: type[Part]) -> Iterator[Part]:
-    """Yield what is of a kind in lists, tuples and dicts, at any depth."""
+    """Yield the objects of a class in lists, tuples and dicts, at any depth."""
     if isinstance(whole, kind):
         yield whole
     elif isinstance(whole, dict | list | tuple):
@@ -204,7 +203,7 @@ def _alike(container: Any, parts: Sequence[Any]) -> Any:
 
 
 def fresh(value: Any) -> Any:
-    """Return a copy, so that equal calls find equal generators and dicts; what cannot be copied is as it is."""
+    """Return a copy, so that each call starts from the same state, or the value itself if it cannot be copied."""
     try:
         return copy.deepcopy(value)
     except Exception:  # whatever the class of a user's object raises
@@ -212,5 +211,5 @@ def fresh(value: Any) -> Any:
 
 
 def is_numbers(values: Any) -> bool:
-    """Return whether something is a number, or a list of numbers, of lists of numbers, ..."""
+    """Return whether a value is a number or a nested list of numbers."""
     return all(map(is_numbers, values)) if isinstance(values, list) else isinstance(values, int | float | np.number)

@@ -1,7 +1,7 @@
-"""Backward passes with one fault each: the proof that a check can fail.
+"""Backward passes with one fault each, which prove that a check can fail.
 
-Every mutant is a right gradient (see `correct`) with one fault, under the verdict that it deserves. The faults are
-tables: of any function, of memory and dtypes, of one function's own rule, and of norms, term by term.
+Every mutant is a right gradient (see `correct`) with one fault, and names the verdict that a check should give. The
+faults are tables: for any function, for behaviour, for the rule of one function, for shapes and memory, and for norms.
 
 Examples
 --------
@@ -54,22 +54,22 @@ Verdict = Literal[
 
 @dataclass(frozen=True)
 class Mutant:
-    """A function and a backward pass of it with a fault.
+    """A function, and a backward pass with a fault.
 
     Attributes
     ----------
     name : str
-        As "layer_norm: variance path dropped".
+        Such as "layer_norm: variance path dropped".
     fault : str
-        As "variance path dropped".
+        Such as "variance path dropped".
     forward : callable
         ``forward(*xs) -> y``, right and analytic.
     make : callable
-        Returns the faulty ``backward(g, *xs)``, which has seen no inputs yet.
+        Returns a new faulty ``backward(g, *xs)``, which has not been called.
     inputs : Inputs
-        What the fault can be seen on.
+        Inputs that show the fault.
     verdict : str
-        What a check should say.
+        The verdict that a check should give.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Mutant:
 
     @property
     def backward(self) -> Backward:
-        """The faulty backward pass, a new one each time: what one check lets it remember does not reach the next."""
+        """The faulty backward pass. It is new each time, so that checks do not share its state."""
         return self.make()
 
 
@@ -89,7 +89,7 @@ Making = Callable[[Case], Backward]
 
 
 class Fault(NamedTuple):
-    """A fault, how a case's backward pass gets it, the cases where it is one, and what makes it visible there."""
+    """A fault: how to put it into a case, the cases where it is a fault, its verdict, and how to make it visible."""
 
     name: str
     of: Making
@@ -98,26 +98,26 @@ class Fault(NamedTuple):
     seen: Callable[[Case], Case] = lambda case: case
 
 
-# Ways for the gradients of any case to go wrong.
+# Faults in the gradients of any case.
 
 
 def changed(change: Callable[[Gradients, Array, Gradients], Any]) -> Making:
-    """Change the gradients, by them, the cotangent and the inputs."""
+    """Change the gradients. ``change`` takes them, the cotangent and the inputs."""
     return lambda case: lambda g, *xs: change(case.backward(g, *xs), g, xs)
 
 
 def every(change: Callable[[Array, int], Any]) -> Making:
-    """Change every gradient, by it and by the batch size."""
+    """Change every gradient. ``change`` takes it and the batch size."""
     return changed(lambda gradients, g, xs: tuple(change(d, len(xs[0])) for d in gradients))
 
 
 def first(change: Callable[[Array, Array], Any]) -> Making:
-    """Change the gradient of the first input, by it and by that input."""
+    """Change the gradient of the first input. ``change`` takes it and that input."""
     return changed(lambda gradients, g, xs: (change(gradients[0], xs[0]), *gradients[1:]))
 
 
 def second(change: Callable[[Array, Array], Any]) -> Making:
-    """Change the gradient of the second input, by it and by that input."""
+    """Change the gradient of the second input. ``change`` takes it and that input."""
     return changed(lambda gradients, g, xs: (gradients[0], change(gradients[1], xs[1]), *gradients[2:]))
 
 
@@ -127,7 +127,7 @@ def of_cotangent(change: Callable[[Array], Array]) -> Making:
 
 
 def afterwards(change: Callable[[Array, Array], None]) -> Making:
-    """Change the cotangent or the first input in place, once the gradients are known."""
+    """Change the cotangent or the first input in place, after the gradients are computed."""
 
     def returned(gradients: Gradients, g: Array, xs: Gradients) -> Gradients:
         change(g, xs[0])
@@ -137,7 +137,7 @@ def afterwards(change: Callable[[Array, Array], None]) -> Making:
 
 
 def stale(case: Case) -> Backward:
-    """Keep the first inputs of each shape and dtype, for all later calls."""
+    """Keep the first inputs of each shape and dtype, and use them in all later calls."""
     kept: dict[Any, Gradients] = {}
 
     def backward(g: Array, *xs: Array) -> Gradients:
@@ -148,7 +148,7 @@ def stale(case: Case) -> Backward:
 
 
 def noisy(case: Case) -> Backward:
-    """Scale each gradient by about 1, by another number in every call."""
+    """Scale each gradient by a number near 1 that differs from call to call."""
     rng = np.random.default_rng(0)
     return lambda g, *xs: tuple(d * rng.uniform(0.9, 1.1) for d in case.backward(g, *xs))
 
@@ -160,18 +160,18 @@ def nan_at_the_end(d: Array, x: Array) -> Array:
 
 
 def nan_at_zeros(d: Array, x: Array) -> Array:
-    """Return the gradient times ``x / x``, as by a formula that divides what it should not."""
+    """Return the gradient times ``x / x``, as with a formula that divides by ``x`` and should not."""
     with np.errstate(invalid="ignore"):
         return np.asarray(d * (x / x))
 
 
 def rule(formula: Callable[..., Any]) -> Making:
-    """Replace the whole rule, by its formula."""
+    """Replace the whole rule by a formula."""
     return lambda case: own(formula)
 
 
 def as_is(formula: Callable[..., Any]) -> Making:
-    """Replace the whole rule, and return what the formula does: the gradients do not get memory of their own."""
+    """Replace the whole rule by a formula, without copying its results."""
     return lambda case: formula
 
 
@@ -179,13 +179,13 @@ def as_is(formula: Callable[..., Any]) -> Making:
 
 
 def square(case: Case) -> Case:
-    """Return the case with sides that are all equal, so that a transposed gradient has the right shape."""
+    """Return the case with axes of equal size, so that a transposed gradient has the right shape."""
     axes = tuple(" ".join("n" for _ in axes.split()) for axes in case.inputs.axes)
     return replace(case, inputs=replace(case.inputs, axes=axes))
 
 
 def tenth(case: Case) -> Case:
-    """Return the case with its first input divided by 10, so that eps counts beside the variance."""
+    """Return the case with its first input divided by 10, so that eps matters beside the variance."""
 
     def backward(g: Array, x: Array, *others: Array) -> Gradients:
         first, *rest = case.backward(g, x / 10, *others)
@@ -194,15 +194,15 @@ def tenth(case: Case) -> Case:
     return replace(case, forward=lambda x, *others: case.forward(x / 10, *others), backward=backward)
 
 
-# Ways for a norm's gradients to go wrong: dx = (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / σ, dweight = Σ g x̂, dbias = Σ g.
+# Faults in the gradients of norms: dx = (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / σ, dweight = Σ g x̂, dbias = Σ g.
 
 
 def of_norm(change: Callable[[Pullback], Gradients]) -> Making:
-    """Change the gradients of a norm, made of their terms."""
+    """Change the gradients of a norm. ``change`` takes their terms."""
 
     def making(case: Case) -> Backward:
         def backward(g: Array, *xs: Array) -> Gradients:
-            # Without eps, and in constant rows, there may be nothing to divide by.
+            # Without eps, and in constant rows, the divisor may be zero.
             with np.errstate(divide="ignore", invalid="ignore"):
                 return change(NORMS[case.name].pullback(g, *xs))
 
@@ -217,7 +217,7 @@ def of_x(dx: Callable[[Pullback], Array]) -> Making:
 
 
 def of_terms(terms: Callable[[Pullback], Array]) -> Making:
-    """Replace what is divided by σ in the gradient of a norm's input."""
+    """Replace the terms in the gradient of a norm's input, which are divided by σ."""
     return of_x(lambda p: terms(p) / p.sigma)
 
 
@@ -232,7 +232,7 @@ def of_bias(dbias: Callable[[Pullback], Array]) -> Making:
 
 
 def per_element(p: Pullback) -> int:
-    """Return how many elements a parameter is shared by."""
+    """Return the number of elements that share a parameter."""
     return max(p.g.size // p.shape[1], 1)
 
 
@@ -242,13 +242,13 @@ def without_weight(p: Pullback) -> Pullback:
 
 
 def means_elsewhere(p: Pullback) -> Array:
-    """Return the terms of dx with right statistics, but with the two means over another norm's axes."""
+    """Return the terms of dx with right statistics, but with both means over the axes of another norm."""
     mean = average(p.scaled, p.elsewhere) if p.centres else 0
     return np.asarray(p.scaled - mean - p.normalized * average(p.scaled * p.normalized, p.elsewhere))
 
 
 def n_minus_1_in_the_variance(p: Pullback) -> Array:
-    """Return the terms of dx for a variance that divides by n - 1, of a norm that divides by n."""
+    """Return the terms of dx for a variance that divides by n - 1, although the norm divides by n."""
     return p.scaled - p.mean_path - p.variance_path * (p.count / max(p.count - 1, 1))
 
 
@@ -258,18 +258,18 @@ def nan_in_constant_rows(p: Pullback) -> Array:
     return np.asarray(p.dx * (spread / spread))
 
 
-# Where.
+# The cases of each fault.
 
 CASES = {case.name: case for case in CORRECT}
 EVERY = tuple(CASES)
 ALL_NORMS = tuple(NORMS)
 CENTRED = ("batch_norm", "layer_norm", "instance_norm", "group_norm")
 SPATIAL = ("instance_norm", "group_norm")
-MIXED_WEIGHTS = ("layer_norm", "group_norm", "rms_norm")  # in which values that share a statistic differ in weight
+MIXED_WEIGHTS = ("layer_norm", "group_norm", "rms_norm")  # values that share a statistic have different weights
 PAIRS = ("subtract", "multiply", "divide", "add_broadcast", "multiply_broadcast", "matmul")
 OVER_BATCHES = ("matmul", "sum", "mean", "variance", "add_broadcast", *ALL_NORMS)
 CURVED = ("sin", "exp", "sqrt", "multiply", "matmul", "softmax", "variance", "batch_norm", "layer_norm")
-# Where a cotangent of ones leaves no gradient at zero.
+# Cases in which a cotangent of ones gives no zero gradient.
 UNEVEN = ("sqrt", "subtract", "divide", "matmul", "mean", "variance", "logsumexp", *MIXED_WEIGHTS)
 
 OF_VALUES = (

@@ -1,4 +1,4 @@
-"""The complex step, where a function is analytic: the slope of ``<cotangent, fn(x)>`` along a direction, exactly."""
+"""The complex step: the exact slope of ``<cotangent, fn(x)>`` along a direction, for analytic functions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from ..engine.operators import Array
 from .scales import Function, inner, largest, of_one, step_scales
 
-# So small that the square of the step vanishes beside 1 and beside x itself, and nothing is subtracted: the result is
-# exact to rounding.
+# So small that the square of the step vanishes beside 1 and x. Nothing is subtracted, so the result is exact up to
+# rounding.
 COMPLEX_STEP = 1e-100
 
 
@@ -25,11 +25,11 @@ def complex_step(fn: Function, inputs: Sequence[Array], which: int, direction: A
 def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np.random.Generator) -> bool:
     """Return whether the complex step can be trusted here.
 
-    It lies about functions that use absolute values, conjugates, real parts or comparisons of complex numbers (a
-    variance by NumPy among them), and it cannot run functions that refuse complex numbers. So its real part must be the
-    function's value, and around small circles the function must turn with its argument, at the slope that the step
-    finds: of ``a z + b conj(z)``, that is ``a`` on a circle and ``a - b`` by the step. Where a gradient is null, this
-    cannot be seen; another one speaks for it.
+    It is wrong for functions that use absolute values, conjugates, real parts or comparisons of complex numbers, such
+    as NumPy's variance, and impossible for functions that refuse complex numbers. So there are two tests: its real part
+    must be the function's value, and on small circles the function must turn with its argument, at the slope that the
+    step finds. For ``a z + b conj(z)`` the circle gives ``a`` and the step ``a - b``. A gradient that is zero does not
+    show this; then the gradients of other inputs decide.
     """
     seen: set[Seen] = set()
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -44,7 +44,7 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
                     moved = of_x(x + 1j * COMPLEX_STEP * direction)
                     slope = float(np.imag(inner(cotangent, moved)) / COMPLEX_STEP)
                     seen.add(_seen(of_x, cotangent, x, direction, slope))
-                except Exception:  # of the function, which need not take complex numbers
+                except Exception:  # from the function, which need not take complex numbers
                     return False
                 close = np.allclose(moved.real, real, rtol=1e-9, atol=1e-12 * (1 + np.max(np.abs(real), initial=0.0)))
                 if not close or "another slope" in seen:
@@ -53,13 +53,13 @@ def is_analytic(fn: Function, inputs: Sequence[Array], cotangent: Array, rng: np
 
 
 def _directions(x: Array, rng: np.random.Generator) -> list[Array]:
-    """Return random directions that move all of x: what small elements do is lost where enormous ones move as well."""
+    """Return random directions that together move all of x. Small and enormous elements move separately."""
     scales = step_scales(x)
     thousands = np.log10(scales / np.fmin.reduce(scales, axis=None, initial=np.inf)) // 3
     return [np.where(thousands == one, rng.normal(size=x.shape) * scales, 0.0) for one in np.unique(thousands)]
 
 
-# The first one often settles it; far from zero, or where a function bends sharply, others know better.
+# The first radius often decides. Far from zero, or for functions that bend sharply, others are better.
 CIRCLES = (1e-7, 1e-6, 1e-4, 1e-2, 1e-1, 1e-9, 1e-11)
 ON_A_CIRCLE = np.exp(2j * np.pi * np.arange(8) / 8)
 
@@ -67,10 +67,10 @@ Seen = Literal["the slope", "another slope", "standstill", "noise"]
 
 
 def _seen(of_x: Callable[[Array], Array], cotangent: Array, x: Array, direction: Array, slope: float) -> Seen:
-    """Return at which slope values on circles turn with their argument: that of the complex step, or another.
+    """Return whether values on circles turn with their argument at the slope of the complex step, or at another.
 
-    What goes round backwards twice or three times is rounding, or a circle so large that it holds a kink or pole. The
-    circle on which that leaves least uncertain decides.
+    Higher frequencies are due to rounding, or to a circle so large that it contains a kink or a pole. The circle with
+    the least uncertainty decides.
     """
     seen: Seen = "noise"
     least, still = np.inf, True

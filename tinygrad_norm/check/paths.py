@@ -1,4 +1,4 @@
-"""Paths through statistics: what a mismatch along constants, x̂, x or the output says of means, variances and norms."""
+"""Paths through statistics: a mismatch along constants, x̂, x or the output points to a mean, a variance or a norm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MISSING, UNKNOWN = "is missing", "is missing or wrong"
 
 
 def _views(x: Array) -> Iterator[tuple[Sequence[int], str, Rows]]:
-    """Yield ways to see an array as rows that may share statistics: over some axes, or over groups of channels."""
+    """Yield ways to view an array as rows that share a statistic: over some axes, or over groups of channels."""
     for axes in subsets(x.ndim):
         yield axes, f"over {named_axes(axes)}", partial(_as_rows, axes=axes)
     if x.ndim >= 2:
@@ -32,13 +32,13 @@ def _as_rows(a: Array, axes: Sequence[int]) -> Array:
 
 
 def of_paths(e: Evidence) -> Said:
-    """Guess what is missing or too much: a constant along rows (a mean's path), or x̂ (a variance's), or both."""
+    """Guess which path is wrong: through the mean (constant along rows), the variance (a multiple of x̂), or both."""
     fits: list[tuple[int, int, str, Array]] = []
     mixed = _mixed(e.want.reshape(*e.g.shape, *e.x.shape), e.g.ndim) if e.whole and e.g.shape == e.x.shape else ()
     for axes, name, view in _views(e.x):
         rows, places = view(e.x), view(np.arange(e.x.size).reshape(e.x.shape))
         if not {*mixed} <= {*axes}:
-            continue  # the statistics are of more than these rows
+            continue  # the statistics run over more than these rows
         if rows.shape[1] < 3 or not (np.ptp(rows, axis=1) > 1e-9 * np.abs(rows).max()).all():
             continue
         ones, x_hat, ray = np.ones_like(rows), _unit(rows - rows.mean(axis=1, keepdims=True)), _unit(rows)
@@ -72,7 +72,7 @@ def of_paths(e: Evidence) -> Said:
 
 
 def _with_fit(e: Evidence, places: Array, *along: Array) -> Array:
-    """Return the right gradient plus what of the mismatch lies along some paths."""
+    """Return the right gradient plus the part of the mismatch along some paths."""
     flat = e.want.reshape(len(e.got), -1).copy()
     difference = e.mismatch.reshape(len(e.got), -1)[:, places]
     flat[:, places] += sum((difference * path).mean(axis=2, keepdims=True) * path for path in along)
@@ -84,16 +84,16 @@ def _unit(rows: Array) -> Array:
 
 
 def _is_all(e: Evidence, places: Array, path: Array) -> bool:
-    """Return whether all of the right gradient lies along a path: then a factor is wrong, not a path."""
+    """Return whether the whole right gradient lies along a path. Then a factor is wrong, not a path."""
     rows = e.want.reshape(len(e.want), -1)[:, places]
     return close((rows * path).mean(axis=2, keepdims=True) * path, rows)
 
 
 def _coefficients(e: Evidence, places: Array, paths: Sequence[Array]) -> Array | None:
-    """Return of the gradient and the right one how much passes straight through, and along paths, for each entry.
+    """Return for each entry the coefficients of the direct path and of the others, in the gradient and the right one.
 
-    Within a row that shares its statistics, the right one is ``s_i (i == j) + p_i + q_i x̂_j``: what passes straight
-    through, through the mean and through the variance.
+    Within a row that shares its statistics, the right gradient is ``s_i (i == j) + p_i + q_i x̂_j``: the direct path,
+    the path through the mean and the path through the variance.
     """
     if not e.whole or e.g.shape != e.x.shape:
         return None
@@ -111,7 +111,7 @@ def _coefficients(e: Evidence, places: Array, paths: Sequence[Array]) -> Array |
 
 
 def _sizes(e: Evidence, coefficients: Array | None, of: int) -> list[str]:
-    """Return what the size of a path may be in words."""
+    """Return descriptions of the size of a path."""
     got, want = np.zeros((2, 1)) if coefficients is None else coefficients[:, of].T
     factor = float((got * want).sum() / ((want * want).sum() or 1.0))
     if not want.any() or np.abs(got - factor * want).max() > 1e-4 * np.abs(want).max():
@@ -120,20 +120,20 @@ def _sizes(e: Evidence, coefficients: Array | None, of: int) -> list[str]:
         return [MISSING]
     if abs(factor + 1) < 1e-5:
         return ["has the wrong sign"]
-    number = f"is {factor:.6g} times as large as the right one"
-    return [*named_factor(e, factor, "is the right one {}", number), "has the wrong size"]
+    number = f"is {factor:.6g} times as large as it should be"
+    return [*named_factor(e, factor, "is {}", number), "has the wrong size"]
 
 
 def of_eps(e: Evidence) -> Said:
-    """Guess at eps: what is wrong vanishes as the input grows, though the output of a normalization stays the same."""
+    """Guess at eps: the mismatch vanishes as the input grows, and the output of a normalization stays the same."""
     large, larger = (e.times(scale) for scale in (1e4, 1e6))
     here, there = (np.abs(one.mismatch).max() / np.abs(one.want).max() for one in (e, large))
     if close(large.y, larger.y, 1e-3) and there < 1e-3 * here:
-        yield "what is wrong vanishes as the input grows: eps is dropped or misplaced (inside the root?)", e.got
+        yield "the mismatch vanishes as the input grows: eps is dropped or misplaced (is it inside the root?)", e.got
 
 
 def of_groups(e: Evidence) -> Said:
-    """Guess a factor of its own for each row that shares a statistic, each entry of the input, or of the output."""
+    """Guess a different factor for each row that shares a statistic, each entry of the input, or each of the output."""
     got, want = (j.reshape(len(e.got), -1) for j in (e.got, e.want))
     numbers = np.arange(e.x.size)
     local, shared = "(a local derivative, a gate, a weight)", "(a standard deviation, a norm, a count)"
@@ -147,42 +147,40 @@ def of_groups(e: Evidence) -> Said:
         factor = products / np.where(sizes > 0, sizes, 1)
         known = factor[sizes > 0]
         if several and len(known) > 1 and known.all() and np.ptp(known) > 1e-3 * np.abs(known).max():
-            words = (
-                f"it is the right one times a factor of its own for each {name}: a factor {what} is wrong or missing"
-            )
+            words = f"it is the right gradient with a different factor for each {name}: one {what} is missing or wrong"
             yield words, (factor[of] * want.ravel()).reshape(e.want.shape)
 
 
 def _numbered(places: Array) -> Array:
-    """Return for each entry the number of its row."""
+    """Return the number of the row of each entry."""
     numbers = np.empty(places.size, dtype=int)
     numbers[places] = np.arange(len(places))[:, None]
     return numbers
 
 
 def of_wrong_axes(e: Evidence) -> Said:
-    """Along which axes an entry of the gradient depends on others of the cotangent shows over which it was summed."""
+    """Guess over which axes sums run, from the axes along which the gradient mixes entries of the cotangent."""
     mixed, right = _both_mixed(e)
     fewer, more = [a for a in right if a not in mixed], [a for a in mixed if a not in right]
     if not fewer and not (more and _is_of_sums(e)):
         return
     told = f"a sum (or mean) runs over {'the wrong axis' if fewer else 'an axis too many'}"
     if not more:
-        told = f"what runs over {named_axes(fewer)} (a sum, a mean) is missing"
+        told = f"a sum or mean over {named_axes(fewer)} is missing"
         if mixed and any(a.ndim > 1 for _, a in named_values(e)[:-1] if a is not e.x):
-            return  # of a product with another matrix, that may not be transposed
-    along = [f"along {named_axes(axes)}" if axes else "elementwise (along none)" for axes in (mixed, right)]
-    yield f"its entries depend on the cotangent {along[0]}, those of the right one {along[1]}: {told}", e.got
+            return  # perhaps a product with another matrix, which is not transposed
+    along = [f"along {named_axes(axes)}" if axes else "elementwise (along no axis)" for axes in (mixed, right)]
+    yield f"its entries depend on the cotangent {along[0]}, those of the right gradient {along[1]}: {told}", e.got
 
 
 def of_mixing(e: Evidence) -> Said:
-    """Guess that the right gradient mixes entries, and this one does not."""
+    """Guess that the right gradient mixes entries, but this gradient does not."""
     if not _both_mixed(e)[0]:
         yield from of_wrong_axes(e)
 
 
 def _is_of_sums(e: Evidence) -> bool:
-    """Return whether a mismatch is of fewer dimensions than it could be: what depends on everything may be anything."""
+    """Return whether the mismatch has a lower rank than it could have, as sums have."""
     rows = e.mismatch.reshape(len(e.got), -1)
     return bool(np.linalg.matrix_rank(rows) < min(rows.shape))
 
@@ -195,7 +193,7 @@ def _both_mixed(e: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _mixed(jacobian: Array, ndim: int) -> tuple[int, ...]:
-    """Return the axes of the input along which its gradient mixes: no axis of the output keeps step with them."""
+    """Return the axes of the input along which the gradient mixes entries: no axis of the output has the same index."""
     scale = float(np.abs(jacobian).max(initial=0))
     there = np.argwhere(np.abs(jacobian) > 1e-9 * scale)
     outputs, inputs = there[:, :ndim], there[:, ndim:]

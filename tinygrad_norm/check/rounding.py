@@ -1,4 +1,4 @@
-"""What rounding does to a function: the same arithmetic, whose results are moved in their last place at random."""
+"""The effect of rounding on a function, measured by moving each result in its last place at random."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ RNG = np.random.default_rng(0)
 class Rounded(np.ndarray):
     """An array whose arithmetic rounds at random: Monte Carlo arithmetic (Parker, Pierce and Eggert 2000).
 
-    Runs of a function on such arrays differ by what rounding inside it can do, what cancels or is absorbed on the way
-    included. What NumPy computes outside its universal functions is rounded as usual.
+    Runs of a function on such arrays differ by the effect of rounding inside it, including cancellation and absorption.
+    NumPy functions that are not universal functions round as usual.
     """
 
     rng: np.random.Generator
 
     def __array_finalize__(self, made_from: Any) -> None:
-        """Hand on the random numbers."""
+        """Pass on the random generator."""
         self.rng = getattr(made_from, "rng", RNG)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-        """Compute as NumPy does; then move the results, or the terms of what is summed, in their last places."""
+        """Compute as NumPy does, and move the results, or the terms of a sum, in their last places."""
         sums = (method != "__call__" or ufunc.signature is not None) and ufunc not in EXACT
         changed = 1 if method == "at" else 0  # the array that is added to, in place
         inputs = (*map(_plain, inputs[:changed]), *map(self._moved if sums else _plain, inputs[changed:]))
@@ -73,10 +73,10 @@ def rounded(x: Array, rng: np.random.Generator) -> Array:
 
 
 def at_random(run: Callable[[list[Array]], Any], arrays: Sequence[Array], rng: np.random.Generator) -> Any:
-    """Run code on arrays whose arithmetic rounds at random; on plain ones if it takes no other kind of array."""
+    """Run code on arrays whose arithmetic rounds at random, or on plain arrays if it accepts only these."""
     try:
         return run([rounded(x, rng) for x in arrays])
-    except Exception:  # whatever the code says to another class
+    except Exception:  # whatever the code raises for another class
         return run([*arrays])
 
 
@@ -85,7 +85,7 @@ def _plain(x: Any) -> Any:
 
 
 def moved(values: Array, rng: np.random.Generator) -> Any:
-    """Return values changed by a unit in the last place, or not; the parts of complex ones each for itself."""
+    """Return values that are randomly changed by up to about a unit in the last place. Complex parts differ."""
     if values.dtype.kind == "c":
         return moved(values.real, rng) + 1j * moved(values.imag, rng)
     if values.dtype not in (np.float32, np.float64):

@@ -1,4 +1,4 @@
-"""The search over many points: hypothesis draws and shrinks, and leaves everything of the caller's as it was."""
+"""The search over many points: hypothesis draws and shrinks without side effects on the caller."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from .subject import Refused
 
 BUDGETS = {"quick": 50, "normal": 200, "thorough": 1000}
 LEAST_JUDGED = 0.05
-"""A check in which less than this share of the examples could be judged fails: it checked next to nothing."""
+"""A check fails if a smaller share of the examples could be judged: it checked next to nothing."""
 
 Examine = Callable[..., GradientReport]
-"""Of arrays, random numbers, and how to look, as `point.examine`."""
+"""A function of arrays, a random generator and options, such as `point.examine` for one subject."""
 Explain = Callable[[GradientReport, GradientReport], GradientReport]
 
 
 def is_drawn(x: Any) -> bool:
-    """Return whether something draws inputs rather than being one."""
+    """Return whether a value describes random inputs rather than being an input."""
     return isinstance(x, Inputs) or (hasattr(x, "example") and hasattr(x, "flatmap"))
 
 
 @dataclass(frozen=True)
 class Regime:
-    """What points are drawn from, and how many: ordinary ones, one of the edges, or those of a strategy.
+    """A kind of points and their number: ordinary points, one edge case, or those of a strategy.
 
-    ``quick`` draws without hypothesis, which is needed only to shrink what fails.
+    ``quick`` draws without hypothesis, which is needed only to shrink a failure.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Regime:
 
 @dataclass
 class Found:
-    """What the search has found so far: points that are right, and errors of the function for edges that it refuses."""
+    """The results so far: reports of points without faults, and errors of the function in edge cases."""
 
     seen: list[GradientReport] = field(default_factory=list)
     refused: list[Exception] = field(default_factory=list)
@@ -59,10 +59,10 @@ class Found:
 
 
 def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, explain: Explain) -> GradientReport:
-    """Examine points until one is wrong, shrink that one, and raise its report; else return a report of all.
+    """Examine points until one is wrong, shrink it and raise its report. If none is wrong, return a report of all.
 
-    Ordinary points come first, then the edges; plain strategies are one regime. ``explain`` is given the report of the
-    smallest wrong point, and the first that was found, and returns what is raised.
+    Ordinary points come first, then edge cases. Strategies of the caller are one regime. ``explain`` takes the reports
+    of the smallest wrong point and of the first one, and returns the report to raise.
     """
     found, given = Found(), drawn[0] if len(drawn) == 1 and isinstance(drawn[0], Inputs) else None
     for number, regime in enumerate(_regimes(drawn, given, BUDGETS[budget])):
@@ -76,7 +76,7 @@ def search(examine: Examine, drawn: tuple[Any, ...], budget: str, seed: int, exp
     notes = [f"axis {name} was always {size} in ordinary inputs" for name, size in fixed]
     if found.refused:
         kind = type(found.refused[0]).__name__
-        notes.append(f"{len(found.refused)} edge cases that the function or its gradient refuses ({kind})")
+        notes.append(f"{len(found.refused)} edge cases for which the function or its gradient raises {kind}")
     report = _of_all(found.seen, seed)
     return replace(report, not_checked=(*report.not_checked, *notes))
 
@@ -88,15 +88,15 @@ def _regimes(drawn: tuple[Any, ...], given: Inputs | None, examples: int) -> Ite
     half = examples // 2 if given.edges else examples
     yield Regime("generic", "", half, given.generic, partial(given.drawn, ""))
     for i, edge in enumerate(given.edges):
-        # Each edge has its share of the other half: left to chance, one may not come at all.
+        # Each edge case has its share of the other half. Left to chance, one might never be drawn.
         share = len(range(i, half, len(given.edges)))
         yield Regime("edges", edge, share, partial(given.edge_cases, edge), partial(given.drawn, edge))
 
 
 def _searched(examine: Examine, regime: Regime, seed: int, found: Found) -> None:
-    """Look at the points of a regime; raise the report of a wrong one, as small as it can be made."""
+    """Examine the points of a regime. Raise the report of a wrong one, shrunk as far as possible."""
 
-    # Far from ordinary values, code that is right may lose all its digits.
+    # Far from ordinary values, right code may lose all its digits.
     lenient = regime.name == "edges"
 
     def look(arrays: tuple[Array, ...], number: int, closely: bool = False) -> GradientReport | None:
@@ -130,7 +130,7 @@ def _searched(examine: Examine, regime: Regime, seed: int, found: Found) -> None
             look(arrays, int(rng.integers(2**16)), closely=not found.seen)
     except GradientMismatch:
         by_hypothesis()
-        raise  # what hypothesis does not meet again is not made smaller
+        raise  # hypothesis did not find the failure again, so it is not shrunk
 
 
 def _ordinary(seen: list[GradientReport]) -> int:
@@ -158,7 +158,7 @@ def _of_all(seen: list[GradientReport], seed: int) -> GradientReport:
         return report
     verdict, words = Verdict.ORACLE_UNRELIABLE, "rounding leaves nothing certain of the gradient"
     if 2 * infinite > lost:
-        words = 'the function is not finite (is domains=("positive",) wanted?)'
+        words = 'the function is not finite (perhaps it needs domains=("positive",))'
     elif infinite:
         words += ", or the function is not finite,"
     if null >= lost:
@@ -206,9 +206,9 @@ _running: list[ExitStack] = []
 
 @contextmanager
 def _noting_elsewhere() -> Iterator[None]:
-    """Let what hypothesis notes down about sources, which would stand in the working directory, vanish afterwards.
+    """Redirect the files that hypothesis writes to the working directory into a temporary directory.
 
-    Of several searches at once the first makes the place, and the last puts back what was before.
+    Of several simultaneous searches, the first creates it and the last restores the previous setting.
     """
     from hypothesis import configuration
 
@@ -229,7 +229,7 @@ def _noting_elsewhere() -> Iterator[None]:
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:
-    """Run in a thread of its own: inside a user's @given test hypothesis would refuse a second one."""
+    """Run in a new thread: inside a user's @given test, hypothesis would refuse a nested one."""
     errors: list[BaseException] = []
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""What is checked: a function, its gradient, and which inputs count."""
+"""The subject of a check: a function, its gradient, and the inputs to check."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Given = Callable[..., Any]
 
 
 class Unfit(Exception):  # noqa: N818 (of gradients, for the inputs)
-    """What a gradient's code returns does not go with the inputs: a WRONG_SHAPE."""
+    """The gradients that backward pass returns do not fit the inputs: a WRONG_SHAPE."""
 
 
 class Refused(Exception):  # noqa: N818 (of an input, by the function)
-    """The function, or its gradient's code, raises an error for an input."""
+    """The function or its backward pass raises an error for an input."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
 
     def at(self, inputs: Sequence[Any]) -> Exception:
-        """Return the error, with a note of the inputs."""
+        """Return the error, with a note that describes the inputs."""
         shapes = ", ".join(f"{x.dtype} {x.shape}" for x in inputs if hasattr(x, "dtype"))
         self.error.add_note(f"raised for inputs {shapes}")
         return self.error
@@ -35,29 +35,29 @@ class Refused(Exception):  # noqa: N818 (of an input, by the function)
 
 @dataclass(frozen=True)
 class Subject:
-    """A function and its gradient, both of plain arrays.
+    """A function of plain arrays and its gradient.
 
     Attributes
     ----------
     forward : callable
         ``forward(*xs) -> y``, one array of real numbers.
     backward : callable
-        ``backward(g, *xs)`` returns a gradient, or None, for each of ``xs``.
+        ``backward(g, *xs)`` returns a gradient or None for each of ``xs``.
     names : tuple of str
-        Of the inputs.
+        The names of the inputs.
     wrt : tuple of int
         The inputs whose gradients are checked.
     oracle : {"auto", "complex", "differences"} or callable
     strict : bool
-        Whether shared memory and other dtypes are failures, not notes.
+        Whether shared memory and wrong dtypes are failures rather than notes.
     rtol : float
-        Relative to the largest entry of an input's gradient.
+        Allowed error, relative to the largest entry of an input's gradient.
     optional : tuple of int
         Inputs of ``wrt`` whose gradient may be None.
     dtype : type
-        What the functions are given: float64, or float32 where they take nothing else.
+        The dtype of the arrays that the functions are given: float64, or float32 if they accept nothing else.
     again : callable, optional
-        As ``backward``, where what forward kept was used once before.
+        Like ``backward``, but the cache has been used once before.
     """
 
     forward: Given
@@ -73,22 +73,22 @@ class Subject:
 
     @property
     def eps(self) -> float:
-        """The relative spacing of the numbers in which it computes."""
+        """The machine epsilon of the dtype."""
         return float(np.finfo(self.dtype).eps)
 
     def taken(self, x: Array) -> Array:
-        """Return a copy in the dtype that the functions take."""
+        """Return a copy in the dtype that the functions accept."""
         return copied(x, self.dtype if x.dtype.kind == "f" else None)
 
     def value(self, *x: Array) -> Array:
-        """Run the function on copies; a complex step is not recorded, and branches by the real part."""
+        """Run the function on copies. A complex step is not recorded, and branches follow the real part."""
         if not any(v.dtype.kind == "c" for v in x):
             return np.asarray(plain(self.forward(*map(self.taken, x))))
         with surrounding(recording=False, analytic=True):
             return np.asarray(plain(self.forward(*map(self.taken, x))))
 
     def calls(self, x: Sequence[Array], g: Array, again: bool = False) -> tuple[list[Any], list[Array], Array]:
-        """Run the gradient once on copies, and return what it gave for each input, and the copies."""
+        """Run the backward pass once on copies; return the gradients, the copies and the cotangent."""
         backward = self.again if again and self.again else self.backward
         copies: list[Array] = [*map(self.taken, x)]
         cotangent: Array = g.astype(self.dtype)
@@ -100,12 +100,17 @@ class Subject:
         return [np.asarray(plain(v)) for v in self.calls(x, g)[0]]
 
     def oracles(self, x: Sequence[Array], g: Array) -> list[Array]:
-        """Return the gradients by the caller's own oracle, which is a function."""
+        """Return the gradients of the oracle that the caller gave."""
         assert callable(self.oracle)
         answer = self.oracle(g.copy(), *(v.copy() for v in x))
         return [np.asarray(plain(v), np.float64) for v in listed(answer)]
 
 
 def listed(returned: Any) -> list[Any]:
-    """Return gradients as a list, also a single one."""
+    """Return one or several gradients as a list."""
     return [*returned] if isinstance(returned, tuple | list) else [returned]
+
+
+def gradients_for(count: int) -> str:
+    """Return "1 gradient", or "3 gradients, one for each input"."""
+    return "1 gradient" if count == 1 else f"{count} gradients, one for each input"

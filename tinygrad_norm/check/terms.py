@@ -1,4 +1,4 @@
-"""By which terms and factors a gradient differs from the right one: functions of inputs, weights, sums, penalties."""
+"""Terms and factors by which a gradient differs from the right one: functions of inputs, weights, sums, penalties."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .facts import Evidence, Said, aligned_to, close, compared, named_axes, name
 
 
 def of_elementwise(e: Evidence) -> Said:
-    """Guess what a factor of each entry is: a function of the input or the output, or another input."""
+    """Guess the factor of each entry: a function of the input or the output, or another input."""
     got, want = e.got.reshape(len(e.got), -1), e.want.reshape(len(e.got), -1)
     diagonal = _is_diagonal(e)
     sides = [(0, e.x.shape)] + ([(1, e.g.shape)] if e.whole and not diagonal else [])
@@ -30,16 +30,16 @@ def of_elementwise(e: Evidence) -> Said:
             for power, how in ((1, "multiplied"), (-1, "divided")):
                 constant = _constant(factor.reshape(shape)[known] / np.broadcast_to(term, shape)[known] ** power)
                 if constant is not None:
-                    told = "a factor too much" if power == 1 else "a factor that is missing"
-                    yield f"it is the right one {how} by {words}{constant}: {told}", model
+                    told = "an extra factor" if power == 1 else "a missing factor"
+                    yield f"it is the right gradient {how} by {words}{constant}: {told}", model
     if diagonal:
         yield from _of_missing_term(e, np.diag(got).reshape(e.x.shape), np.diag(want).reshape(e.x.shape))
         words = "the local derivative is wrong: it is elementwise, as it should be, but a factor or a term of the "
-        yield f"{words}derivative is missing or wrong (by the chain rule or the product rule)", e.got
+        yield f"{words}derivative is missing or wrong (of the chain rule or the product rule)", e.got
 
 
 def _is_diagonal(e: Evidence) -> bool:
-    """Return whether the gradient and the right one are elementwise."""
+    """Return whether the gradient and the right gradient are elementwise."""
     if not e.whole or e.g.shape != e.x.shape:
         return False
     return not any((m - np.diag(np.diag(m))).any() for m in (j.reshape(len(j), -1) for j in (e.got, e.want)))
@@ -52,16 +52,16 @@ def _of_derivative(e: Evidence, got: Array, want: Array) -> Said:
     if close(got, np.ones_like(got)):
         yield "the cotangent is passed on unchanged: the local derivative (a factor) is missing", e.got
     if not got[want != 0].any():
-        yield "it is zero where the right one is not, and not zero where that is: a mask is inverted", e.got
+        yield "it is zero where it should not be, and not zero where it should be: a mask is inverted", e.got
     for power, words in (
         (2.0, "squared"),
-        (-1.0, "inverted (1 / derivative): a factor is to be divided by, not multiplied, or the reverse"),
+        (-1.0, "inverted (1 / derivative): multiply by a factor instead of dividing by it, or the reverse"),
         (0.5, "under a square root"),
     ):
         if close(got, np.abs(want) ** power * (1 if power == 2 else np.sign(want))):
             yield f"the local derivative is {words}", e.got
     here = [(words, term) for words, term in terms(e, e.x.shape) if np.ptp(term) > 1e-6 * np.abs(term).max()]
-    right = [f", where the derivative is {w}{c}" for w, t in here if (c := _constant(want / t)) is not None]
+    right = [f", but the derivative is {w}{c}" for w, t in here if (c := _constant(want / t)) is not None]
     for words, term in here:
         constant = _constant(got / term)
         if constant is not None:
@@ -70,7 +70,7 @@ def _of_derivative(e: Evidence, got: Array, want: Array) -> Said:
 
 
 def _of_missing_term(e: Evidence, got: Array, want: Array) -> Said:
-    """Guess that a term of an elementwise derivative is missing, as by the product rule."""
+    """Guess that a term of an elementwise derivative is missing, such as one of the product rule."""
     of_x = [(f"{e.name} * {words}", e.x * term) for words, term in terms(e, e.x.shape)]
     if np.abs(want - got).max() < 1e-3 * np.abs(want).max():
         return
@@ -81,7 +81,7 @@ def _of_missing_term(e: Evidence, got: Array, want: Array) -> Said:
 
 
 def _constant(ratio: Array) -> str | None:
-    """Return a factor in words, if it is the same everywhere and there are enough of them."""
+    """Return a description of a factor, if it is the same everywhere and there are enough entries."""
     if ratio.size < 3 or not np.isfinite(ratio).all() or np.ptp(ratio) > 1e-5 * np.abs(ratio).max():
         return None
     value = float(ratio.mean())
@@ -105,7 +105,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {
 
 
 def terms(e: Evidence, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
-    """Yield what a factor may be: statistics of the input, functions of the inputs and of the output."""
+    """Yield candidates for a factor: statistics of the input, and functions of the inputs and of the output."""
     for axes in subsets(len(shape)) if e.x.shape == shape else ():
         for words, statistic in STATISTICS.items():
             value = np.broadcast_to(statistic(e.x, axis=axes, keepdims=True), shape)
@@ -117,7 +117,7 @@ def terms(e: Evidence, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
 
 
 def of_other_inputs_factors(e: Evidence) -> Said:
-    """Guess that a weight stands outside a sum that it belongs into, or is missing, or stands there twice."""
+    """Guess that a weight is outside a sum where it should be inside, is missing, or appears twice."""
     if not e.whole:
         return
     for name, a in named_values(e)[:-1]:
@@ -125,15 +125,15 @@ def of_other_inputs_factors(e: Evidence) -> Said:
             continue
         for inside in aligned_to(a, e.g.shape):
             weight = inside.reshape(-1, *(1,) * e.x.ndim)
-            yield f"the factor {name} is missing: it is the right one for ones in its place", e.want / weight
-            yield f"the factor {name} stands there twice", e.want * weight
+            yield f"the factor {name} is missing: it is the right gradient for {name} = 1", e.want / weight
+            yield f"the factor {name} appears twice", e.want * weight
             for outside in aligned_to(a, e.x.shape):
-                words = f"the factor {name} (a weight) stands outside the sums (means) over the cotangent, not inside"
+                words = f"the factor {name} (a weight) is outside the sums (means) over the cotangent, not inside"
                 yield words, e.want / weight * outside
 
 
 def of_cotangent_sums(e: Evidence) -> Said:
-    """Guess that a gradient, or its mismatch, is the cotangent itself or its sum over axes, times an input or alone."""
+    """Guess that a gradient or its mismatch is the cotangent or a sum of it, alone or times an input."""
     if not e.whole:
         return
     units = e.cotangents.reshape(-1, *e.g.shape)
@@ -146,48 +146,48 @@ def of_cotangent_sums(e: Evidence) -> Said:
             total = total.reshape(e.want.shape)
             alone = "alone: a factor is missing, or the gradient of another input was returned"
             if not axes:
-                alone = "itself, passed on unchanged: the local derivative (a factor), or every other path, is missing"
+                alone = "itself, passed on unchanged: the local derivative (a factor) or every other path is missing"
             yield f"it is {over} {alone}", total
             direct = "a direct (identity, skip, residual or additive) path"
             yield f"{over} is missing from it: {direct}", e.want - total
-            yield f"{over} is in it once too often: {direct}", e.want + total
-            yield f"{over} has the wrong sign in it: {direct}", e.want - 2 * total
+            yield f"it contains {over} once too often: {direct}", e.want + total
+            yield f"it contains {over} with the wrong sign: {direct}", e.want - 2 * total
             for name, a in named_values(e) if axes else ():
                 for v in aligned_to(a, e.g.shape):
-                    words = f"it is {over}, after it is multiplied by {name}: the wrong factor"
+                    words = f"it is {over}, multiplied by {name} first: a wrong factor"
                     yield words, total * v.reshape(-1, *(1,) * e.x.ndim)
 
 
 def of_penalty(e: Evidence) -> Said:
-    """Guess that a multiple of the input is missing from the gradient of a loss, or too much in it.
+    """Guess that a multiple of the input is missing from the gradient of a loss, or should not be there.
 
-    It must be the same multiple at all points, or the same but for the batch size.
+    It must be the same multiple at all points, perhaps divided by the batch size.
     """
     batch = next((len(p) for p in e.points if p.ndim > 1), 1)
-    for sign, flipped in ((1, ""), (-1, ", and the sign of all else is flipped")) if e.g.size == 1 else ():
+    for sign, flipped in ((1, ""), (-1, ", and the sign of the rest is flipped")) if e.g.size == 1 else ():
         times = float(((e.got - sign * e.want)[0] * e.x).sum() / ((e.x * e.x).sum() or 1))
         for count, over in ((1, ""), (batch, " / batch size")) if times else ():
-            words = f"a multiple of {e.name} is in it, or missing: {times * count:.4g} * {e.name}{over}"
-            yield f"{words}, as of a penalty (regularization){flipped}", sign * e.want + times * e.x
+            words = f"a multiple of {e.name} is missing, or not needed: {times * count:.4g} * {e.name}{over}"
+            yield f"{words}, as with a penalty (regularization){flipped}", sign * e.want + times * e.x
 
 
 def of_added_terms(e: Evidence) -> Said:
-    """Guess that a multiple of another array is missing, as a whole or for each row."""
+    """Guess that a multiple of another array is missing, the same for all rows or one for each."""
     for name, v in compared(e) if e.g.size == 1 else ():
         if name == e.name or v.ndim == 0 or v.shape[-1] < 3 or np.ptp(v) == 0:
             continue
         for axes in (tuple(range(v.ndim)), (v.ndim - 1,)):
             over, squares = tuple(a + 1 for a in axes), (v * v).sum(axes, keepdims=True)
             for base, words, told in (
-                (0 * e.want, "it is", "alone: a wrong factor, or other terms are missing"),
-                (e.want, "the mismatch is", "(in each row): its term is missing"),
+                (0 * e.want, "it is", "alone: the factor is wrong, or other terms are missing"),
+                (e.want, "the mismatch is", "(in each row): this term is missing"),
             ):
                 times = ((e.got - base) * v).sum(over, keepdims=True) / squares
                 yield f"{words} a multiple of {name} {told}", base + times * v
 
 
 def of_softmax(e: Evidence) -> Said:
-    """Guess what is left of the derivative p * (u - (p * u).sum()) of a softmax p of the input, u its gradient."""
+    """Guess which part of ``p * (u - (p * u).sum())``, the gradient of a softmax p with cotangent u, is left."""
     for axes in subsets(e.x.ndim):
         over = tuple(a + 1 for a in axes)
         p = np.exp(e.x - e.x.max(axes, keepdims=True))

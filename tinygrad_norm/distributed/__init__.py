@@ -1,7 +1,7 @@
-"""Batch norm across processes: one primitive, `allreduce_sum`, and the compositions that there are.
+"""Batch norm across processes, with a single new primitive, `allreduce_sum`.
 
-Start a program with ``mpiexec -n 4 python -m mpi4py train.py`` and give it `MPIComm()`; `ThreadComm.run` plays the same
-program with threads, and `SelfComm()` is one process alone. The objective is the sum of the losses of all ranks.
+Start a program that uses `MPIComm()` with ``mpiexec -n 4 python -m mpi4py train.py``. `ThreadComm.run` runs the same
+program with threads, and `SelfComm()` is a single process. The objective is the sum of the losses of all ranks.
 """
 
 from .collective import allreduce_sum

@@ -1,4 +1,4 @@
-"""The one primitive: a sum over ranks, whose gradient is a sum over ranks."""
+"""The only primitive: a sum over ranks, whose gradient is a sum over ranks."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .comm import Comm
 
 
 def allreduce_sum(x: Any, comm: Comm) -> Any:
-    """Return the sum over all ranks of what each of them gives.
+    """Return the sum of an array over all ranks.
 
-    Every rank calls it, also one whose input is constant or empty. If the input of any rank needs a gradient, so does
-    the result on every rank.
+    Every rank must call it, even if its input is constant or empty. If the input of any rank needs a gradient, the
+    result needs one on every rank.
 
     Parameters
     ----------
     x : Tensor or array, floating
-        Of the same shape on every rank.
+        An array with the same shape on every rank.
     comm : Comm
 
     Returns
     -------
     Tensor or array
-        Of the shape and dtype of ``x``; added up in float64. An array, if no rank needs a gradient and ``x`` is one.
+        Shape and dtype of ``x``. The sum is computed in float64. An array if ``x`` is one and no rank needs a gradient.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     CollectiveError
-        If ranks call different collectives, or one does not arrive.
+        If ranks call different collectives, or a rank does not arrive.
 
     Notes
     -----
@@ -59,17 +59,17 @@ def allreduce_sum(x: Any, comm: Comm) -> Any:
     x = operand(x)
     array = x.data if isinstance(x, Tensor) else x
     if type(array) is not np.ndarray or array.dtype.kind not in "fc":
-        raise TypeError(f"allreduce_sum takes an array of floats, not {type(array).__name__} of {array.dtype}")
+        raise TypeError(f"allreduce_sum expects a floating-point array, got {type(array).__name__} of {array.dtype}")
     return _sum(x, comm, "allreduce_sum")
 
 
 def _sum(x: Any, comm: Comm, what: str, arrived: bool = True) -> Any:
-    """Return the sum over ranks; None if it has arrived at none of them."""
+    """Return the sum over ranks, or None if no rank has a gradient (``arrived`` is false everywhere)."""
     state, array = STATE.get(), x.data if isinstance(x, Tensor) else x
     needed = state.recording and isinstance(x, Tensor) and x.requires_grad
     wide = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64).reshape(-1).view(np.float64)
     called = f"{what} of shape {array.shape}{_where(state)}"
-    # What all ranks must agree about is exchanged together with the numbers.
+    # Facts that all ranks must agree on are exchanged together with the numbers.
     total = np.asarray(comm.allreduce(np.concatenate([[needed, arrived], wide]), called), np.float64)
     needs, arrives = total[:2]
     if not arrives:
@@ -87,13 +87,13 @@ def _sum(x: Any, comm: Comm, what: str, arrived: bool = True) -> Any:
 
 
 def _where(state: State) -> str:
-    """Return in which layer of the model it is called, and whether it is recorded, in words."""
+    """Return the layer that calls it, and whether it is recorded, as part of an error message."""
     around = [scope.place for scope in (state.scope.path if state.scope else ()) if isinstance(scope, ModuleScope)]
     return f"{' in ' + around[-1] if around and around[-1] else ''}{'' if state.recording else ', under no_grad'}"
 
 
 def _pullback(node: Node, g: Any, y: Any, reached: Any) -> Sequence[Callable[..., Any]]:
-    """Add up the cotangents of all ranks, also where this rank's input needs no gradient."""
+    """Add up the cotangents of all ranks, even if this rank's input needs no gradient."""
     comm: Comm = node.static["over"]
     if isinstance(g, Tensor):
         record_for(node, 0)

@@ -1,4 +1,4 @@
-"""Batch norm as a layer that shares its statistics with other ranks."""
+"""Batch norm layers that share their statistics with other ranks."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from .norms import sync_batch_norm
 class SyncBatchNorm(BatchNorm):
     """Batch normalization of (N, C) or (N, C, ...) whose batch is spread over ranks: pattern ``n c ... -> c``.
 
-    In training the statistics are those of all ranks' samples, so every rank calls the layer together with the others,
-    also with no samples. The running statistics are equal on every rank, bit for bit. In eval mode, with running
-    statistics, nothing is exchanged.
+    In training the statistics are those of the samples of all ranks. So every rank must call the layer, even without
+    samples. The running statistics are equal on every rank, bit for bit. In eval mode, with running statistics, nothing
+    is exchanged.
 
     Parameters
     ----------
     num_features, eps, momentum, affine, track_running_stats, bias, dtype, stats_dtype
-        As in `tinygrad_norm.nn.BatchNorm1d`, and so is the state.
+        As in `tinygrad_norm.nn.BatchNorm1d`. The state has the same keys, too.
     comm : Comm
 
     Raises
     ------
     TypeError, ValueError
-        As in `tinygrad_norm.nn.BatchNorm1d`; one value per channel is too few only if it is so for all ranks together.
+        As in `tinygrad_norm.nn.BatchNorm1d`. One value per channel is an error only if all ranks together have one.
     CollectiveError
-        If ranks call different collectives, or one does not arrive.
+        If ranks call different collectives, or a rank does not arrive.
 
     Notes
     -----
-    *Gradient.* See `sync_batch_norm`. Take it by ``comm.backward(loss)``.
+    *Gradient.* See `sync_batch_norm`. Call ``comm.backward(loss)`` to compute it.
 
     Examples
     --------
@@ -68,20 +68,20 @@ class SyncBatchNorm(BatchNorm):
 
 
 def convert_sync_batch_norm(model: Module, comm: Comm) -> Module:
-    """Put a `SyncBatchNorm` where a model has a batch norm: BatchNorm1d, 2d, 3d, and the one in ConditionalBatchNorm.
+    """Replace every BatchNorm1d, 2d, 3d, and the one in ConditionalBatchNorm, by a `SyncBatchNorm`.
 
     Parameters
     ----------
     model : Module
-        Changed. Its parameters stay the same ones, so an optimizer that has them keeps working. A SyncBatchNorm gets
-        the new comm. Other layers stay as they are: subclasses of your own, which may do something else, and
-        GhostBatchNorm, BatchRenorm and Norm.
+        It is changed in place. Its parameters stay the same objects, so an existing optimizer keeps working. A
+        SyncBatchNorm gets the new comm. Other layers do not change: your own subclasses, which may do something else,
+        and GhostBatchNorm, BatchRenorm and Norm.
     comm : Comm
 
     Returns
     -------
     Module
-        The model; or the new layer, if the model itself is a batch norm.
+        The model, or the new layer if the model itself is a batch norm.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def convert_sync_batch_norm(model: Module, comm: Comm) -> Module:
     """
     as_model("convert_sync_batch_norm", model)
     _as_comm(comm)
-    new: dict[Module, SyncBatchNorm] = {}  # a layer that stands in two places stays one
+    new: dict[Module, SyncBatchNorm] = {}  # a layer that occurs twice is replaced by one layer
     for module in list(model.modules()):
         if isinstance(module, SyncBatchNorm):
             module.comm = comm
@@ -112,7 +112,7 @@ def convert_sync_batch_norm(model: Module, comm: Comm) -> Module:
 
 def _as_comm(comm: Any) -> Comm:
     if not isinstance(comm, Comm):
-        raise TypeError(f"comm must be a Comm, as MPIComm() or SelfComm(), not {comm!r}")
+        raise TypeError(f"comm must be a Comm, such as MPIComm() or SelfComm(), not {comm!r}")
     return comm
 
 

@@ -1,4 +1,4 @@
-"""Real processes, by MPI."""
+"""Processes connected by MPI."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ import numpy as np
 from ..engine.operators import Array
 from .comm import CollectiveError, Comm
 
-_TAG = 20_931  # of the messages that say what a rank calls
+_TAG = 20_931  # marks messages that say what a rank calls
 _LENGTH = 256
-# Where there are more processes than cores, whoever waits must make room; sleeping takes ten times as long as a sum.
+# With more processes than cores, a waiting process must yield. Sleeping takes ten times as long as a sum.
 _let_others_run = getattr(os, "sched_yield", partial(sleep, 0))
 
 
 class MPIComm(Comm):
-    """A process that MPI has started.
+    """A process started by MPI.
 
-    Start a program with ``mpiexec -n 4 python -m mpi4py train.py``. Without ``-m mpi4py``, the others wait for a
-    process that raises until the time-out. Started without ``mpiexec``, it is one process alone.
+    Start a program with ``mpiexec -n 4 python -m mpi4py train.py``. Without ``-m mpi4py``, if one process raises an
+    error, the others wait for it until the timeout. Without ``mpiexec``, there is a single process.
 
     Parameters
     ----------
     comm : mpi4py communicator, optional
-        By default the one of all processes.
+        Default: the communicator of all processes.
     check : bool
-        Tell each other what is being called, before every collective, so that the error for a mismatch names both
-        sides. It costs a message to each other rank. Without it, the error names this rank's side.
+        Exchange a description of the call before every collective, so that the error for a mismatch names the calls of
+        both ranks. This costs one message to each other rank. Otherwise, the error names only the call of this rank.
     timeout : float
         Seconds to wait for the other ranks in one collective.
 
     Raises
     ------
     ImportError
-        Without mpi4py or an MPI library.
+        If mpi4py or an MPI library is missing.
     """
 
     def __init__(self, comm: Any = None, *, check: bool = False, timeout: float = 300.0) -> None:
@@ -56,7 +56,7 @@ class MPIComm(Comm):
         called = self._begin(what, buffer)
         if self.check:
             self._exchange(called)
-        # The first number is of the call: if ranks mean different ones, its sum is not that of equal ones.
+        # The first number identifies the call. If ranks make different calls, the sum is not size times this mark.
         mark = float(crc32(f"{self._number} {called}".encode()))
         own, total = np.concatenate([[mark], buffer]), np.empty(1 + buffer.size)
         try:
@@ -69,10 +69,10 @@ class MPIComm(Comm):
 
     def _differing(self, called: str) -> CollectiveError:
         here = f"rank {self.rank} calls {called}, as its collective {self._number}"
-        return self._failed(f"{here}, and another rank something else; MPIComm(check=True) says what")
+        return self._failed(f"{here}, and another rank calls something else; MPIComm(check=True) shows what")
 
     def _exchange(self, called: str) -> None:
-        """Send every other rank what this one calls, and compare with what they call."""
+        """Send the description of this call to all other ranks, and compare it with theirs."""
         others = [rank for rank in range(self.size) if rank != self.rank]
         text = called.encode()[:_LENGTH]
         own = np.frombuffer(text.ljust(_LENGTH), np.uint8)
@@ -87,13 +87,13 @@ class MPIComm(Comm):
         self._compare(texts)
 
     def _wait(self, requests: list[Any], called: str, ranks: list[int] | None = None) -> None:
-        """Wait until all requests are done; where they are messages of ranks, say whose has not come."""
+        """Wait until all requests are done. On timeout, name the rank whose message is missing, if known."""
         until = monotonic() + self.timeout
         while not self._mpi.Request.Testall(requests):
             if monotonic() > until:
                 late = [rank for rank, request in zip(ranks or (), requests, strict=False) if not request.Test()]
                 who = f"rank {late[0]}" if late else "a rank"
-                did = f"; {self._last[late[0]]}" if late else "; MPIComm(check=True) says which"
+                did = f"; {self._last[late[0]]}" if late else "; MPIComm(check=True) shows which"
                 raise self._failed(
                     f"rank {self.rank} waits in collective {self._number}, {called}; {who} did not arrive in "
                     f"{self.timeout} s{did}"

@@ -1,4 +1,4 @@
-"""Normalization with the statistics of all ranks: the compositions of `norm`, with another average in them."""
+"""Normalization with the statistics of all ranks: the compositions of `norm`, with means over all ranks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from .comm import Comm
 
 
 def standardized(given: Admitted, comm: Comm) -> tuple[Any, Any, Any, int]:
-    """Return ``x̂ = (x - mean) / sqrt(var + eps)``, the mean and the variance, and how many values each is of.
+    """Return ``x̂ = (x - mean) / sqrt(var + eps)``, the mean, the variance, and the number of values in each.
 
-    The statistics are float64, so that they are equal on every rank, also where an input, perhaps an empty one, has
-    another dtype.
+    The statistics are float64, so that they are equal on every rank, even if the dtypes of the inputs differ.
     """
     mean_of, dtype = SharedMean(comm), given.values.dtype
     mean = named("μ", mean_of(given.values, given.axes))
@@ -35,12 +34,12 @@ def standardized(given: Admitted, comm: Comm) -> tuple[Any, Any, Any, int]:
 class SharedMean:
     """The mean over the values of all ranks: the sum of their sums, divided by the sum of their counts.
 
-    Sums and counts are float64. The first call adds up both, in one buffer; later calls know the count.
+    Sums and counts are float64. The first call exchanges both in one buffer; later calls know the count.
 
     Attributes
     ----------
     count : int
-        How many values share a mean, on all ranks together.
+        The number of values that share a mean, on all ranks together.
     """
 
     count: int = -1
@@ -56,7 +55,9 @@ class SharedMean:
             packed = allreduce_sum(ops.concatenate([ops.reshape(sums, -1), counted]), self.comm)
             total, self.count = ops.reshape(packed[:-1], sums.shape), int(plain(packed)[-1].real)
             if self.count == 1:
-                raise ValueError(f"a variance needs several values for each mean; all {self.comm} together have one")
+                raise ValueError(
+                    f"a variance needs several values for each mean, but all {self.comm} together have only one"
+                )
         else:
             total = allreduce_sum(sums, self.comm)
         return total / max(self.count, 1)
@@ -65,17 +66,17 @@ class SharedMean:
 def sync_normalize(
     x: Any, pattern: str, comm: Comm, /, *, eps: float = 1e-5, stats_dtype: Any = None, **axis_lengths: int
 ) -> Any:
-    """Normalize with statistics of all ranks, which hold parts of the first axis.
+    """Normalize an array whose first axis is distributed over ranks, with common statistics.
 
-    Like `tinygrad_norm.normalize` of what all ranks hold together, with the same gradient.
+    The result and the gradient are those of `tinygrad_norm.normalize` for the whole array.
 
     Parameters
     ----------
     x : Tensor or array, floating
-        This rank's part; any number of samples, also none.
+        This rank's part, with any number of samples, including none.
     pattern : str
-        One that keeps nothing of the first axis, as ``"n c ... -> c"``. With any other, each rank has all that its
-        statistics need, and there is nothing to share.
+        A pattern that keeps no part of the first axis, such as ``"n c ... -> c"``. With any other pattern, ranks need
+        no common statistics.
     comm : Comm
     eps, stats_dtype, **axis_lengths
         As in `tinygrad_norm.normalize`.
@@ -83,21 +84,23 @@ def sync_normalize(
     Returns
     -------
     Tensor or array
-        Of the shape and dtype of ``x``.
+        Shape and dtype of ``x``.
 
     Raises
     ------
     TypeError
         If ``x`` is not floating.
     ValueError
-        If the pattern keeps the first axis or does not fit, or all ranks together have one value for each mean.
+        If the pattern keeps the first axis or does not fit, or all ranks together have only one value for each mean.
     CollectiveError
-        If ranks call different collectives, or one does not arrive.
+        If ranks call different collectives, or a rank does not arrive.
     """
     parsed = parse(pattern)
     for name in parsed.first_axis:
         if among(name, parsed.kept):
-            parsed.fail(f"axis {name!r} is kept: each sample has statistics of its own, so ranks share nothing", name)
+            parsed.fail(
+                f"axis {name!r} is kept: each sample has its own statistics, so ranks have nothing to share", name
+            )
     with scope("sync_normalize"):
         x_hat, _, _, _ = standardized(admit(x, pattern, axis_lengths, eps, stats_dtype), comm)
     return x_hat
@@ -113,9 +116,9 @@ def sync_batch_norm(
     stats_dtype: Any = None,
     return_statistics: bool = False,
 ) -> Any:
-    """Normalize each channel over the batch of all ranks and space.
+    """Normalize each channel over the batch of all ranks and over space.
 
-    Like `tinygrad_norm.batch_norm` of the parts of all ranks together. Every rank calls it.
+    The result is that of `tinygrad_norm.batch_norm` for the whole batch. Every rank must call it.
 
     Parameters
     ----------
@@ -127,8 +130,8 @@ def sync_batch_norm(
     eps, stats_dtype
         As in `tinygrad_norm.batch_norm`.
     return_statistics : bool
-        Return also the mean and the biased variance of the whole batch, float64 of shape ``(1, C, 1, ...)``, and how
-        many values each is of. They are equal on every rank, bit for bit.
+        Also return the mean and the biased variance of the whole batch, float64 of shape ``(1, C, 1, ...)``, and the
+        number of values in each. They are equal on every rank, bit for bit.
 
     Returns
     -------
@@ -140,17 +143,18 @@ def sync_batch_norm(
     TypeError
         If ``x`` is not floating.
     ValueError
-        If all ranks together have one value per channel, or shapes or ``eps`` do not fit.
+        If all ranks together have only one value per channel, or if shapes or ``eps`` are invalid.
     CollectiveError
-        If ranks call different collectives, or one does not arrive.
+        If ranks call different collectives, or a rank does not arrive.
 
     Notes
     -----
-    Two sums over ranks forward, of C + 1 and of C numbers: the sums of the values with their count, and the sums of
-    squared deviations. Two more backward, since both statistics have gradients on every rank.
+    The forward pass needs two sums over ranks, of C + 1 and C numbers: the sums of the values with their count, and the
+    sums of squared deviations. The backward pass needs two more, since both statistics have gradients on every rank.
 
-    *Gradient.* That of batch norm over the whole batch, with the sum of the ranks' losses as the objective. Those of
-    ``weight`` and ``bias`` are this rank's part: `allreduce_gradients` adds them up, once, with all other parameters.
+    *Gradient.* The gradient of batch norm over the whole batch, with the sum of the ranks' losses as the objective. The
+    gradients of ``weight`` and ``bias`` are this rank's part. `allreduce_gradients` adds them up, like those of all
+    other parameters.
 
     Examples
     --------

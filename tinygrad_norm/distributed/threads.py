@@ -1,4 +1,4 @@
-"""Threads that play the ranks: what is written for several processes runs in one, for tests and for learning."""
+"""Threads as ranks: programs for several processes run in one process, for tests and for learning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class _Group:
-    """What the ranks share: who has come to which collective, and who has ended."""
+    """The shared state of the ranks: their buffers in each collective, and which ranks have ended."""
 
     size: int
     timeout: float
@@ -29,10 +29,11 @@ class _Group:
 
 
 class ThreadComm(Comm):
-    """A rank that is a thread. `ThreadComm.run` makes them.
+    """A rank that is a thread, created by `ThreadComm.run`.
 
-    Sums are taken in the order of the ranks, so results do not depend on which thread is first. What each rank calls is
-    compared in every collective, and a rank that waits for one that has ended, or longer than the time-out, raises.
+    Sums are computed in the order of the ranks, so results do not depend on the order of the threads. Every collective
+    checks that all ranks make the same call. A rank raises an error if it waits for a rank that has ended, or longer
+    than the timeout.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class ThreadComm(Comm):
         Parameters
         ----------
         size : int
-            How many ranks.
+            Number of ranks.
         fn : callable
             Takes the `ThreadComm` of its rank.
         timeout : float
@@ -61,9 +62,9 @@ class ThreadComm(Comm):
         Raises
         ------
         CollectiveError
-            If ranks call different collectives, or one does not arrive.
+            If ranks call different collectives, or a rank does not arrive.
         Exception
-            What a rank raises; that of the lowest rank, if several do by themselves.
+            The error that a rank raises. If several ranks raise errors, that of the lowest rank.
         """
         group = _Group(positive("size", size), timeout)
 
@@ -102,11 +103,11 @@ class ThreadComm(Comm):
         for rank in range(1, self.size):
             total += here[rank][1]
         with group.changed:
-            group.rounds.pop(self._number - 1, None)  # all have read it, since all have come here
+            group.rounds.pop(self._number - 1, None)  # all ranks have read it, since all have reached this collective
         return total
 
     def _waiting(self, called: str, here: Any) -> CollectiveError:
-        """Return the error that says who waits for whom."""
+        """Return the error of a rank that waits in vain. It names both ranks."""
         group = self._group
         absent = min(set(range(self.size)) - here.keys(), key=lambda rank: (rank not in group.ended, rank))
         did = f"its last was {group.last[absent]}" if absent in group.last else "it has made no call"

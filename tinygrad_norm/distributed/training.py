@@ -1,4 +1,4 @@
-"""What a training loop on several ranks needs besides: parts of the data, summed gradients, and equal parameters."""
+"""Tools for a training loop on several ranks: parts of the data, summed gradients, and equal parameters."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Data = TypeVar("Data")
 
 
 def shard(array: Data, comm: Comm) -> Data:
-    """Return this rank's part of the first axis: parts follow each other, and their lengths differ by one at most.
+    """Return this rank's part of the first axis. Parts are consecutive, and their lengths differ by at most one.
 
     Parameters
     ----------
     array : array, Tensor or list
-        The same on every rank. A rank may get nothing, if there are more ranks than samples.
+        The same on every rank. If there are more ranks than samples, some parts are empty.
     comm : Comm
 
     Raises
     ------
     TypeError
-        For a tuple, as of images and labels: take a part of each.
+        For a tuple, such as images and labels. Shard each array instead.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def shard(array: Data, comm: Comm) -> Data:
     """
     whole: Any = array
     if isinstance(whole, tuple):
-        raise TypeError("shard takes one array, and not a tuple; take a part of each array in it")
+        raise TypeError("shard expects one array, got a tuple; shard each of its arrays")
     start, stop = (len(whole) * i // comm.size for i in (comm.rank, comm.rank + 1))
     part: Data = whole[start:stop]
     return part
@@ -50,22 +50,22 @@ def shard(array: Data, comm: Comm) -> Data:
 def allreduce_gradients(parameters: Iterable[Tensor], comm: Comm) -> None:
     """Add up ``.grad`` of each parameter over all ranks, in one exchange.
 
-    With the sum of the ranks' losses as the objective, this is the gradient; there is nothing to divide by. A mean over
-    a batch is a loss of each sample, summed and divided by the size of the *whole* batch.
+    With the sum of the ranks' losses as the objective, this is the gradient, without any division. For a mean over the
+    batch, each rank sums the losses of its samples and divides by the size of the *whole* batch.
 
     Parameters
     ----------
     parameters : iterable of Tensors
-        As from ``model.parameters()``: the same ones, in the same order, on every rank. A gradient that is None counts
-        as zeros; one that is None on every rank stays None.
+        For example ``model.parameters()``: the same parameters in the same order on every rank. A gradient that is None
+        counts as zeros; if it is None on every rank, it stays None.
     comm : Comm
 
     Raises
     ------
     TypeError
-        If they are not Tensors.
+        If ``parameters`` are not Tensors.
     CollectiveError
-        If ranks have different parameters, by their number, names and shapes, or one does not arrive.
+        If the numbers, names or shapes of parameters differ between ranks, or a rank does not arrive.
 
     Examples
     --------
@@ -92,24 +92,24 @@ def allreduce_gradients(parameters: Iterable[Tensor], comm: Comm) -> None:
 
 
 def recalibrate(model: Module, batches: Iterable[Any], comm: Comm) -> None:
-    """Set the statistics of every batch norm to the exact ones of the data of all ranks.
+    """Set the running statistics of every batch norm to the exact statistics of the data of all ranks.
 
-    Like `tinygrad_norm.recalibrate` with the batches of all ranks, each rank giving its own. Every rank calls it.
+    Like `tinygrad_norm.recalibrate` with the batches of all ranks. Every rank must call it, with its own batches.
 
     Parameters
     ----------
     model : Module
-        The same on every rank; so are the statistics, afterwards, bit for bit.
+        The same on every rank. Afterwards, the statistics are equal, too, bit for bit.
     batches : iterable of arrays or Tensors, or of tuples of them
-        Of this rank, any number, also none.
+        The batches of this rank: any number, including none.
     comm : Comm
 
     Raises
     ------
     TypeError, ValueError
-        As in `tinygrad_norm.recalibrate`, of what all ranks together have.
+        As in `tinygrad_norm.recalibrate`, for the data of all ranks together.
     CollectiveError
-        If ranks call different collectives, or one does not arrive.
+        If ranks call different collectives, or a rank does not arrive.
     """
 
     def added_up(own: Array) -> Array:
@@ -121,7 +121,8 @@ def recalibrate(model: Module, batches: Iterable[Any], comm: Comm) -> None:
 def check_equal(model: Module, comm: Comm) -> None:
     """Check that parameters and buffers have the same values on every rank, bit for bit.
 
-    Data-parallel training keeps them equal if they start equal and every rank takes the same step. Every rank calls it.
+    Data-parallel training keeps them equal if they start equal and every rank takes the same step. Every rank must call
+    this function.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def check_equal(model: Module, comm: Comm) -> None:
     Raises
     ------
     ValueError
-        On every rank; it names what differs, and on which ranks.
+        If values differ. Every rank raises it; it names the arrays and the ranks.
     CollectiveError
         If ranks have different numbers of parameters.
 
@@ -152,13 +153,13 @@ def check_equal(model: Module, comm: Comm) -> None:
 
 
 def _fingerprint(key: str, values: Array) -> float:
-    """Return 48 bits that change with the name, the shape, the dtype and every bit of an array."""
+    """Return a 48-bit hash of the name, shape, dtype and values of an array."""
     text = f"{key} {values.shape} {values.dtype.str}".encode()
     return float(int.from_bytes(blake2b(text + values.tobytes(), digest_size=6).digest()))
 
 
 def _of_each_rank(numbers: list[float], comm: Comm) -> Array:
-    """Return the numbers of every rank, a row for each: each adds its own row to zeros."""
+    """Return the numbers of all ranks, one row each, as the sum of arrays with one nonzero row."""
     rows = np.zeros((comm.size, len(numbers)))
     rows[comm.rank] = numbers
     return comm.allreduce(rows.reshape(-1), f"{len(numbers)} numbers of each rank").reshape(rows.shape)

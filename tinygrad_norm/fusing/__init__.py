@@ -1,4 +1,4 @@
-"""Compositions, compiled: a function and its gradient are recorded, and written as a few sweeps over the arrays."""
+"""Compiled compositions: a function and its gradient are recorded and written as a few sweeps over the arrays."""
 
 from .api import fuse
 

@@ -1,8 +1,8 @@
-"""Programs are rewritten here so that fewer sweeps are needed. Each pass takes a program and returns one.
+"""Rewriting of programs so that they need fewer sweeps. Each pass takes a program and returns one.
 
-The one idea is that a sum is linear: ``sum(k * a + b) = k * sum(a) + sum(b)`` where ``k`` does not vary along the sum.
-If ``k`` is itself the result of a sum, the left side needs a sweep more than the right. A centred term ``x - mean`` is
-never taken apart: ``sum(x * g) - mean * sum(g)`` would bring back the cancellation that centring avoids.
+The idea is that a sum is linear: ``sum(k * a + b) = k * sum(a) + sum(b)`` if ``k`` does not vary along the sum. If
+``k`` is itself the result of a sum, the left side needs one sweep more than the right. A centred term ``x - mean`` is
+never split: ``sum(x * g) - mean * sum(g)`` would bring back the cancellation that centring avoids.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Change: TypeAlias = Callable[[Term, tuple[Term, ...]], Term]
 
 @dataclass(frozen=True)
 class Loops:
-    """In which order the loops run.
+    """The loops of a kernel and their order.
 
     Attributes
     ----------
     outer : tuple of str
-        The axes that statistics keep: each turn of these loops makes all sweeps over its own part of the arrays.
+        The axes that statistics keep. Each iteration of these loops makes all sweeps over its part of the arrays.
     inner : tuple of str
         The axes that statistics run over.
     rows : tuple of str
-        Kept axes along which the elements lie side by side: these loops run innermost, and sums are rows of numbers.
+        Kept axes that are contiguous in memory. These loops run innermost, and sums are rows of numbers.
     """
 
     outer: tuple[str, ...]
@@ -42,7 +42,7 @@ class Loops:
 
 
 def rewritten(program: Program, change: Change) -> Program:
-    """Return a program in which each term is what ``change(term, changed arguments)`` makes of it."""
+    """Return a program in which each term is replaced by ``change(term, changed arguments)``."""
     return all_rewritten((program,), change)[0]
 
 
@@ -55,13 +55,13 @@ def all_rewritten(programs: Sequence[Program], change: Change) -> tuple[Program,
     return tuple(replace(p, outputs=tuple(replace(o, term=new[o.term]) for o in p.outputs)) for p in programs)
 
 
-# Which loops.
+# The choice of loops.
 
 
 def statistics(outputs: Iterable[Output]) -> list[Term]:
-    """Return the reductions whose result meets again the axes that it ran over: all that need a sweep of their own."""
+    """Return the reductions whose result is combined with the axes that they ran over, so that they need a sweep."""
     terms = list(below(output.term for output in outputs))
-    wide: dict[Term, set[Term]] = {}  # for each term, the reductions below it that still have an axis to meet
+    wide: dict[Term, set[Term]] = {}  # the reductions below each term whose axes have not come back in full
     found: dict[Term, None] = {}
     for term in terms:
         pending = set().union(*(wide[a] for a in term.args))
@@ -72,7 +72,7 @@ def statistics(outputs: Iterable[Output]) -> list[Term]:
 
 
 def choose_loops(program: Program, like: Axes | None = None) -> Loops:
-    """Choose which axes are kept by the statistics, and the order of the loops; ``like`` are those of the forward pass.
+    """Choose the axes that statistics keep, and the order of the loops. ``like`` are the kept axes of the forward pass.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def choose_loops(program: Program, like: Axes | None = None) -> Loops:
         if like is not None and any(like == axes for axes in sums):
             kept = {like}
     if len(kept) > 1:
-        raise UnfusableError("it has statistics over different axes")
+        raise UnfusableError("there are statistics over different axes")
     (outside,) = kept
     order = _memory_order(program, everything)
     inner = tuple(a for a in order if a not in outside)
@@ -100,7 +100,7 @@ def choose_loops(program: Program, like: Axes | None = None) -> Loops:
 
 
 def _memory_order(program: Program, axes: Axes) -> tuple[str, ...]:
-    """Return the axes in the order in which the elements of the largest array lie."""
+    """Return the axes in the memory order of the largest array."""
     layouts = [*program.inputs.values(), *(output.layout for output in program.outputs)]
     order = [a for a in max(layouts, key=len) if a in axes]
     return (*order, *sorted(axes - set(order)))
@@ -110,9 +110,9 @@ def _memory_order(program: Program, axes: Axes) -> tuple[str, ...]:
 
 
 def with_corrected_means(programs: Sequence[Program]) -> tuple[Program, ...]:
-    """Add to each mean that is subtracted from what it averages the mean of the deviations from it.
+    """Correct each mean that is subtracted from its own values by the mean of the deviations from it.
 
-    The composition does the same where no wider dtype could hold the sum.
+    The composition does the same if there is no wider dtype for the sum.
     """
     terms = programs[0].terms
     found = below(output.term for program in programs for output in program.outputs)
@@ -131,11 +131,11 @@ def with_corrected_means(programs: Sequence[Program]) -> tuple[Program, ...]:
     return all_rewritten(programs, change)
 
 
-# What the backward pass takes over from the forward pass.
+# What the backward pass takes from the forward pass.
 
 
 def saved_statistics(forward: Program, backward: Sequence[Program], kept: Axes) -> list[Term]:
-    """Return what the forward pass hands on: statistics, as large as the kept axes. All else is computed again."""
+    """Return what the forward pass saves: statistics, which have only kept axes. All else is computed again."""
     from_sums: set[Term] = set()
     for term in below(output.term for output in forward.outputs):
         if term.op in SUMS or any(a in from_sums for a in term.args):
@@ -146,7 +146,7 @@ def saved_statistics(forward: Program, backward: Sequence[Program], kept: Axes) 
 
 
 def reading(program: Program, saved: dict[Term, tuple[str, tuple[str, ...]]]) -> Program:
-    """Return a program that reads what was saved, each as an input with a name and axes."""
+    """Return a program that reads saved terms as inputs with a name and axes."""
     terms = program.terms
     given = dict(saved.values())
     found = {term: terms.input(name, layout) for term, (name, layout) in saved.items()}
@@ -157,23 +157,23 @@ def reading(program: Program, saved: dict[Term, tuple[str, tuple[str, ...]]]) ->
 # Sums.
 
 _MOST_ADDENDS = 32
-Product = tuple[tuple[Term, ...], tuple[Term, ...]]  # factors, and what they are divided by
+Product = tuple[tuple[Term, ...], tuple[Term, ...]]  # factors and divisors
 
 
 def _product(term: Term, apart: Callable[[Term], bool]) -> Product:
-    """Return a term as factors and divisors; a term that is not to be taken apart is one factor."""
+    """Return a term as factors and divisors. A term for which ``apart`` is false is one factor."""
     if apart(term) and term.op == "multiply":
         (a, b), (c, d) = (_product(x, apart) for x in term.args)
         return (*a, *c), (*b, *d)
     if apart(term) and term.op == "divide" and term.args[1].op in ("count", "number"):
-        # By what may be 0 each element is divided: 0 / 0 is no number, a sum over 0 may be infinite.
+        # Other divisors may be 0. Then each element must be divided: 0 / 0 is NaN, but the sum / 0 may be infinite.
         factors, divisors = _product(term.args[0], apart)
         return factors, (*divisors, term.args[1])
     return (term,), ()
 
 
 def _addends(terms: Terms, term: Term, over: Axes, known: dict[Term, list[Product]]) -> list[Product]:
-    """Return a term as a sum of products. What does not vary along ``over`` belongs to what it is added to."""
+    """Return a term as a sum of products. An addend that does not vary along ``over`` is not split off."""
     if term not in known:
         found = _expanded(terms, term, over, known)
         known[term] = found if len(found) <= _MOST_ADDENDS else [((term,), ())]
@@ -192,7 +192,7 @@ def _expanded(terms: Terms, term: Term, over: Axes, known: dict[Term, list[Produ
 
 
 def _added(terms: Terms, op: str, args: Sequence[list[Product]]) -> list[Product]:
-    """Return a sum, a difference or a negative of sums of products as one sum of products."""
+    """Return a sum, difference or negative of sums of products as one sum of products."""
     *first, last = args
     if op != "add":
         last = [((terms.number(-1), *factors), divisors) for factors, divisors in last]
@@ -200,9 +200,9 @@ def _added(terms: Terms, op: str, args: Sequence[list[Product]]) -> list[Product
 
 
 def with_linear_sums(program: Program, loops: Loops) -> Program:
-    """Take out of each sum what does not vary along it, and split it where that saves a sweep."""
+    """Move factors that do not vary along a sum out of it, and split sums if that saves a sweep."""
     terms = program.terms
-    waits: dict[Term, bool] = {}  # whether it needs a sweep to be finished
+    waits: dict[Term, bool] = {}  # whether a term must wait for the end of a sweep
 
     def wait(term: Term) -> bool:
         if term not in waits:
@@ -210,7 +210,7 @@ def with_linear_sums(program: Program, loops: Loops) -> Program:
         return waits[term]
 
     def summed(x: Term, over: Axes) -> Term:
-        """Return the sum of a term: of each addend the constant part times the sum of the rest."""
+        """Return the sum of a term: for each addend, the constant part times the sum of the rest."""
         addends = _addends(terms, x, over, {})
         if len(addends) > 1 and not any(wait(f) and not f.axes & over for factors, _ in addends for f in factors):
             addends = [_product(x, lambda t: bool(t.axes & over))]
@@ -222,7 +222,7 @@ def with_linear_sums(program: Program, loops: Loops) -> Program:
         return terms.total(parts)
 
     def inner_sum(x: Term, over: Axes) -> Term:
-        """Return a sum; a factor that does not vary along the innermost loop is multiplied by that loop's sum."""
+        """Return a sum. A factor that does not vary along the innermost loop multiplies the sum of that loop."""
         innermost = next((a for a in reversed(loops.inner) if a in over), None)
         if innermost is None or len(over & x.axes) < 2 or loops.rows:
             return terms.reduce("sum", x, over)
@@ -245,7 +245,7 @@ def with_linear_sums(program: Program, loops: Loops) -> Program:
 
 
 def with_collected_terms(program: Program, loops: Loops) -> Program:
-    """Write what varies along the inner loops as a sum of products, with what is constant there in front of each."""
+    """Write terms that vary along the inner loops as sums of products, with constant factors in front."""
     terms = program.terms
 
     def collected(term: Term) -> Term:

@@ -1,4 +1,4 @@
-"""What a function is given: names for its arguments, constants, and what it reads from elsewhere."""
+"""The arguments of a function: their names, constants, and values that it reads from outside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .unknown import UnfusableError
 
 
 def parameter_names(fn: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> list[str]:
-    """Return a name for each argument, which a kernel can use: the parameter's, if it has one."""
+    """Return a name for each argument that a kernel can use: that of the parameter, if there is one."""
     parameters = _parameters(fn)
     found: list[str] = []
     for i, name in enumerate([None] * len(args) + list(options)):
@@ -38,7 +38,7 @@ def parameter_names(fn: Callable[..., Any], args: Sequence[Any], options: Mappin
 
 
 def numbers_of(fn: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers that a function is given or has as defaults, by the names of its parameters."""
+    """Return the float arguments of a function, including defaults, by parameter name."""
     try:
         bound = inspect.signature(fn).bind(*args, **options)
     except (TypeError, ValueError):
@@ -76,7 +76,7 @@ _PLAIN = (NoneType, bool, int, str, bytes, type)
 
 
 def constant_key(x: Any) -> Any:
-    """Return what tells a constant from others, 0.0 from -0.0 and 1 from True; None for what may change."""
+    """Return a key that distinguishes constants, such as 0.0 from -0.0 and 1 from True, or None for mutable values."""
     kind = type(x)
     if kind in _PLAIN or isinstance(x, np.dtype):
         return kind, x
@@ -89,13 +89,13 @@ def constant_key(x: Any) -> Any:
     return None
 
 
-# What a function reads that it is not given.
+# Values that a function reads from outside.
 
 
 def outside(fn: Callable[..., Any]) -> tuple[Callable[[], tuple[Any, ...]], str]:
-    """Return a function that gives the constants which another one reads from elsewhere; and why that is impossible.
+    """Return a function that looks up the constants that ``fn`` reads from outside, and a reason if there are others.
 
-    Numbers are looked up in each call, because they may change. Anything else that may change is refused.
+    Numbers are looked up in each call, because they may change. Mutable values are refused.
     """
     try:
         places = list(_places(fn, set()))
@@ -113,7 +113,7 @@ def _places(fn: Any, seen: set[Any]) -> Iterator[Callable[[], Any]]:
     if _is_known(fn):
         return
     if not isinstance(fn, FunctionType):
-        raise UnfusableError("it is a method or an object, whose attributes may change")
+        raise UnfusableError("the function is a method or an object, whose attributes may change")
     if fn in seen:
         return
     seen.add(fn)
@@ -127,7 +127,7 @@ def _places(fn: Any, seen: set[Any]) -> Iterator[Callable[[], Any]]:
 
 
 def _is_known(value: Any) -> bool:
-    """Return whether it is a module, a class, or a function of NumPy's or of this package."""
+    """Return whether a value is a module, a class, or a function of NumPy or of this package."""
     if isinstance(value, ModuleType | BuiltinFunctionType | np.ufunc | type):
         return True
     return callable(value) and (getattr(value, "__module__", None) or "").startswith(_KNOWN)
@@ -148,7 +148,7 @@ def _content(cell: CellType) -> Any:
 
 
 def _globals(code: CodeType) -> set[str]:
-    """Return the global names that a function and those written inside it read."""
+    """Return the global names that a function and its nested functions read."""
     inside = [part for part in code.co_consts if isinstance(part, CodeType)]
     own = {step.argval for step in dis.get_instructions(code) if step.opname.startswith("LOAD_GLOBAL")}
     return own.union(*map(_globals, inside))
@@ -162,7 +162,9 @@ def _place(name: str, look: Callable[[], Any], seen: set[Any]) -> Iterator[Calla
         yield from _places(value, seen)
         return
     if constant_key(value) is None:
-        raise UnfusableError(f"it reads {name}, which is not among its arguments and may change; pass it as one")
+        raise UnfusableError(
+            f"the function reads {name}, which is not among its arguments and may change; pass it as an argument"
+        )
     yield look
 
 
@@ -175,23 +177,23 @@ def several(x: Any) -> Sequence[Any]:
 
 
 def kernel_name(name: str) -> str:
-    """Return a name for a kernel, which no function that it calls has."""
+    """Return a name for a kernel that differs from those of the functions that it calls."""
     return f"{name}_" if name in RESERVED else name
 
 
 def checked(out: Any, inputs: Sequence[Any], shapes: Sequence[tuple[int, ...]], *dtypes: Any) -> Sequence[Array]:
-    """Return the arrays that a caller gives for results, which must fit."""
+    """Return the arrays of ``out=``, after checking that they fit the results."""
     given = several(out)
     if any(isinstance(x, Tensor) for x in inputs):
-        raise TypeError("out= is for arrays: what is recorded owns its array")
+        raise TypeError("out= is for arrays only: a recorded Tensor owns its array")
     if len(given) != len(shapes):
-        raise ValueError(f"out= takes {len(shapes)} arrays, one for each result, not {len(given)}")
+        raise ValueError(f"out= expects {len(shapes)} arrays, one for each result, got {len(given)}")
     for i, (target, shape) in enumerate(zip(given, shapes, strict=True)):
         if type(target) is not np.ndarray or target.shape != shape or target.dtype not in dtypes:
-            raise ValueError(f"out= takes an array of shape {shape} and dtype {dtypes[0]}")
+            raise ValueError(f"out= expects an array of shape {shape} and dtype {dtypes[0]}")
         if not (target.flags.c_contiguous and target.flags.writeable):
-            raise ValueError("out= takes an array in C order that can be written")
+            raise ValueError("out= expects a writeable array in C order")
         others = [x for x in (*inputs, *given[:i]) if isinstance(x, np.ndarray)]
         if any(np.may_share_memory(target, x) for x in others):
-            raise ValueError("out= shares memory with an input, which is read again, or with another result")
+            raise ValueError("out= must not share memory with an input or with another result")
     return given

@@ -1,8 +1,8 @@
-"""Over which axes each recorded array varies: the loops of a kernel are found here.
+"""The loops of a kernel: the axes along which each recorded array varies.
 
-Every axis of every array gets an `Axis`. What an operation makes equal is *unified*; a reshape may cut an axis, as
-group norm's cuts the channels into groups, and then it is cut wherever it stands. An axis of size 1 is none, and so
-broadcasts vanish. In the end axes that stand side by side everywhere become one.
+Every axis of every array gets an `Axis`. An operation *unifies* axes that it makes equal. A reshape may cut an axis, as
+in group norm, which cuts the channels into groups; then the axis is cut in all arrays. Axes of size 1 do not count, so
+broadcasts vanish. In the end, axes that are adjacent in all arrays become one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .unknown import UnfusableError
 
 
 class Axis:
-    """An axis of a size; found to be the same as another, or cut into an outer and an inner one."""
+    """An axis with a size. It may turn out to equal another axis, or be cut into an outer and an inner axis."""
 
     __slots__ = ("parts", "same", "size")
 
@@ -30,22 +30,22 @@ class Axis:
 
 
 def uncut(axes: Iterable[Axis]) -> list[Axis]:
-    """Return what the axes consist of, outermost first."""
+    """Return the uncut axes that the axes consist of, outermost first."""
     found = []
     for axis in axes:
         while axis.same is not None:
-            axis = axis.same  # noqa: PLW2901 (it is followed to the one that stands for all)
+            axis = axis.same  # noqa: PLW2901 (follow the links to the last axis)
         found += uncut(axis.parts) if axis.parts else [axis]
     return found
 
 
 def unify(first: Iterable[Axis], second: Iterable[Axis]) -> None:
-    """Make two sequences of axes the same, which hold the same elements in C order; where needed, axes are cut."""
+    """Unify two sequences of axes that hold the same elements in C order, cutting axes if necessary."""
     a, b = uncut(first), uncut(second)
     while a and b:
         x, y = a.pop(), b.pop()
         if x.same or x.parts or y.same or y.parts:
-            # It was changed on the way, as it stood there before.
+            # This axis occurred before, and was unified or cut then.
             a, b = uncut([*a, x]), uncut([*b, y])
         elif x is y:
             continue
@@ -59,7 +59,7 @@ def unify(first: Iterable[Axis], second: Iterable[Axis]) -> None:
             a, b = uncut([*a, x]), uncut([*b, y])
 
 
-Dims = tuple[tuple[Axis, ...], ...]  # of an array: what each of its dimensions consists of
+Dims = tuple[tuple[Axis, ...], ...]  # the axes that each dimension of an array consists of
 
 
 def _fresh(shape: Sequence[int]) -> Dims:
@@ -68,13 +68,13 @@ def _fresh(shape: Sequence[int]) -> Dims:
 
 @dataclass
 class Layouts:
-    """The axes of recorded Tensors: those of each array in C order, and those that its values depend on."""
+    """The axes of recorded Tensors: in the C order of each array, and those that its values depend on."""
 
     dims: dict[Tensor, Dims] = field(default_factory=dict)
     varies: dict[Tensor, set[Axis]] = field(default_factory=dict)
 
     def add(self, y: Tensor) -> None:
-        """Find the axes of one Tensor, whose operands are known."""
+        """Find the axes of a Tensor from those of its operands."""
         node = y.node
         operands = [x for x in node.inputs if isinstance(x, Tensor)] if node else []
         if not node:
@@ -92,7 +92,7 @@ class Layouts:
             self.dims[y] = self._aligned(y.shape, operands)
 
     def _aligned(self, shape: Sequence[int], operands: Sequence[Tensor]) -> Dims:
-        """Return the axes of an elementwise result, or of one that repeats its operand."""
+        """Return the axes of an elementwise result or of a broadcast."""
         dims = list(_fresh(shape))
         for x in operands:
             offset = len(shape) - x.ndim
@@ -102,12 +102,12 @@ class Layouts:
         return tuple(dims)
 
     def equate(self, x: Tensor, gradient: Tensor) -> None:
-        """Give a gradient the axes of what it is the gradient of."""
+        """Unify the axes of a Tensor with those of its gradient."""
         for a, b in zip(self.dims[x], self.dims[gradient], strict=True):
             unify(a, b)
 
     def find_dependence(self, y: Tensor) -> None:
-        """Find what the values of one Tensor depend on, once all axes are known."""
+        """Find the axes that the values of a Tensor depend on, once all axes are known."""
         node = y.node
         if not node:
             self.varies[y] = set(self.layout(y))
@@ -123,10 +123,10 @@ class Layouts:
         return uncut(_flat([self.dims[x][i] for i in y.node.static["axis"]]))  # type: ignore[union-attr]
 
     def layout(self, y: Tensor) -> list[Axis]:
-        """Return the axes of a Tensor in the order in which its elements lie."""
+        """Return the axes of a Tensor in memory order."""
         found = uncut(_flat(self.dims[y]))
         if len(set(found)) < len(found):
-            raise UnfusableError(f"an array of shape {y.shape} meets itself along two axes")
+            raise UnfusableError(f"an operation combines two axes of one array, of shape {y.shape}, with each other")
         return found
 
 
@@ -136,7 +136,7 @@ def _flat(dims: Iterable[tuple[Axis, ...]]) -> list[Axis]:
 
 @dataclass(frozen=True)
 class Names:
-    """What the loops are called, and how far they run; several axes that are always together are one loop."""
+    """Names and sizes of the loops. Axes that always occur together form one loop."""
 
     of: Mapping[Axis, str]
     sizes: Mapping[str, int]
@@ -148,9 +148,9 @@ class Names:
 def name_loops(
     layouts: Layouts, first: Tensor, reductions: Sequence[Tensor], whole: Iterable[Tensor], taken: Iterable[str]
 ) -> Names:
-    """Merge axes that are everywhere side by side, and name the loops after the axes of the first input.
+    """Merge axes that are adjacent in all arrays, and name the loops after the axes of the first input.
 
-    ``whole`` are the Tensors that are read or written, with the axes along which they only repeat.
+    ``whole`` are the Tensors that are read or written, including axes along which their values only repeat.
     """
     rows = [[a for a in layouts.layout(y) if a in varies] for y, varies in layouts.varies.items()]
     rows += [layouts.layout(y) for y in (*whole, *(y.node.inputs[0] for y in reductions))]  # type: ignore[union-attr]

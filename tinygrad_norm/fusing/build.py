@@ -1,4 +1,4 @@
-"""From what was recorded to kernels: the passes one after the other."""
+"""The passes from a recording to kernels, in order."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Stages:
     traced : Traced
     forward : Schedule
     saved : tuple of Outputs
-        What the forward pass hands on to the backward pass, under the names that it has there.
+        What the forward pass saves for the backward pass, with the names used there.
     backward : tuple of Programs
-        The gradients from each output, which read what was saved.
+        The gradients from each output, which read the saved terms.
     """
 
     traced: Traced

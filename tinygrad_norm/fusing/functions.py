@@ -1,4 +1,4 @@
-"""The functions that kernels call. Exponentials are written so that several elements are computed at once."""
+"""The functions that kernels call. Exponentials are written so that compilers can vectorize them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-# Each dtype: terms of the series of exp, the bits of a fraction, the largest exponent, and where exp is 0 and infinite.
+# For each dtype: terms of the series of exp, bits of the fraction, exponent bias, and where exp is 0 or infinite.
 _SERIES = {"float32": 7, "float64": 13}
 _FRACTION, _BIAS = {"float32": 23, "float64": 52}, {"float32": 127, "float64": 1023}
 _LIMITS = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
-# log(2) in two parts, the first of which times an exponent is exact.
+# log(2) in two parts. The product of the first part and an exponent is exact.
 _LOG_2 = {
     "float32": (0.693145751953125, 1.428606765330187e-06),
     "float64": (0.6931471803691238, 1.9082149292705877e-10),
@@ -21,7 +21,7 @@ _LOG_2 = {
 
 @lru_cache
 def namespace(dtype: str) -> dict[str, Any]:  # noqa: PLR0915 (all share the constants of the dtype)
-    """Return what the names in a kernel of a dtype mean."""
+    """Return the values of the names that kernels of a dtype use."""
     import numba
     from numba.core import types
     from numba.extending import intrinsic as _intrinsic
@@ -29,11 +29,11 @@ def namespace(dtype: str) -> dict[str, Any]:  # noqa: PLR0915 (all share the con
     intrinsic: Any = _intrinsic
     real = np.dtype(dtype).type
     integer = np.int32 if dtype == "float32" else np.int64
-    # Nothing is reassociated here: the parts of log(2) must be subtracted one after the other.
+    # No reassociation here: the parts of log(2) must be subtracted one after the other.
     exact: Any = numba.njit(fastmath={"contract"}, error_model="numpy", inline="never")
 
     def reads_bits_as(*kinds: Any) -> Any:
-        """Return a function that reads the bits of a number as those of the kind of the same width."""
+        """Return a function that reinterprets the bits of a number as the kind of the same width."""
 
         @intrinsic  # type: ignore[untyped-decorator]
         def read(typing: Any, x: Any) -> Any:
@@ -106,7 +106,7 @@ def namespace(dtype: str) -> dict[str, Any]:  # noqa: PLR0915 (all share the con
     def minimum(a, b):  # type: ignore[no-untyped-def]
         return a if a <= b or isnan(a) else b
 
-    # Integers in the order of floating numbers: the largest of integers is found several at a time.
+    # Integers in the order of floating-point numbers: the maximum of integers can be vectorized.
     sign_place, all_but_sign = integer(8 * np.dtype(dtype).itemsize - 1), integer(np.iinfo(integer).max)
     lowest = integer(np.iinfo(integer).min)
 

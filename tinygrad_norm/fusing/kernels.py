@@ -1,4 +1,4 @@
-"""Kernels are compiled here, and called: once for each text, dtype and number of axes; sizes are known at run time."""
+"""Compiling and calling kernels: once for each source, dtype and number of axes. Sizes are known at run time."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .trace import Given
 from .unknown import UnfusableError
 
 _made: dict[Any, Callable[..., None]] = {}
-_WORTH_SHARING = 65536  # elements; for fewer, threads take longer to start than the work takes
-_compiling = Lock()  # numba's compiler is not safe to enter twice
+_WORTH_SHARING = 65536  # elements; with fewer, starting threads takes longer than the work
+_compiling = Lock()  # numba's compiler is not thread-safe
 
 
 def compiled(kernel: Kernel, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """Compile the text of a kernel; nothing is kept on the disk."""
+    """Compile a kernel. Nothing is stored on disk."""
     arrays = (*kernel.inputs, *kernel.outputs)
     key = (kernel.source, dtype, tuple(len(kernel.layouts[name]) for name in arrays))
     with _compiling:
@@ -41,21 +41,21 @@ def compiled(kernel: Kernel, dtype: np.dtype[Any]) -> Callable[..., None]:
             number = numba.from_dtype(dtype)
             reads = [types.Array(number, len(kernel.layouts[name]), "C", readonly=True) for name in kernel.inputs]
             writes = [types.Array(number, len(kernel.layouts[name]), "C") for name in kernel.outputs]
-            ends = [types.uint64] * 2 if kernel.shared else []  # which no index from the end can be
+            ends = [types.uint64] * 2 if kernel.shared else []  # unsigned, so that no index counts from the end
             signature = types.void(*reads, *writes, *[number] * len(kernel.numbers), *ends)
-            # These two flags change a NaN or an infinity only where products overflow; the other ones ignore both.
+            # These two flags affect NaN and infinity only if products overflow. The others ignore NaN and infinity.
             options: dict[str, Any] = {"fastmath": {"reassoc", "contract"}, "error_model": "numpy", "nogil": True}
             try:
                 _made[key] = numba.njit(signature, **options)(names[kernel.name])
             except Exception as error:
-                raise UnfusableError(f"numba refuses it: {str(error).splitlines()[0]}") from error
+                raise UnfusableError(f"numba cannot compile it: {str(error).splitlines()[0]}") from error
         return _made[key]
 
 
 class Launch:
-    """A kernel with the views in which it takes arrays of certain shapes, and the shapes of what it makes.
+    """A kernel for arrays of certain shapes: it reshapes its arguments and allocates its results.
 
-    ``places`` say where in the list of arrays each input is.
+    ``places`` are the positions of the inputs in the list of arrays.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Launch:
         self._partial = [len(kernel.inputs) + kernel.outputs.index(name) for name in kernel.partial]
 
     def __call__(self, arrays: Sequence[Array], out: Sequence[Array] = ()) -> list[Array]:
-        """Run it on arrays and return what it makes; ``out`` are the first of its results."""
+        """Run the kernel on arrays and return its results. ``out`` are arrays for the first results."""
         dtype, empty = self.dtype, np.empty
         made = [*out, *[empty(shape, dtype) for shape in (self._makes[len(out) :] if out else self._makes)]]
         given = [arrays[i] for i in self._takes] + made
@@ -89,7 +89,7 @@ class Launch:
         return made
 
     def _share_out(self, given: Sequence[Array]) -> None:
-        """Run each part in a thread, and add up what all of them add to."""
+        """Run each part in a thread, and add up partial sums."""
         (start, stop), *others = self._parts
         parts = []
         for ends in others:
@@ -105,7 +105,7 @@ class Launch:
 
 
 def _parts(sizes: Mapping[str, int], shared: str | None, threads: int) -> list[tuple[int, int]]:
-    """Cut the shared loop into a part for each thread; one part where there is little to do."""
+    """Cut the shared loop into one part for each thread, or a single part if there is little work."""
     if shared is None:
         return []
     count = min(threads, sizes[shared]) if prod(sizes.values()) >= _WORTH_SHARING else 1
@@ -115,12 +115,12 @@ def _parts(sizes: Mapping[str, int], shared: str | None, threads: int) -> list[t
 
 @lru_cache
 def pool(workers: int, process: int) -> ThreadPoolExecutor:
-    """Return the threads of a process: those of a parent are not there after a fork."""
+    """Return the thread pool of a process. After a fork, the threads of the parent do not exist."""
     return ThreadPoolExecutor(workers, "tinygrad_norm")
 
 
 class Plan:
-    """What is run for arrays of certain shapes: a kernel forward and, once they are needed, others backward."""
+    """The kernels for arrays of certain shapes: one forward and, when needed, others backward."""
 
     def __init__(self, given: Sequence[Given], stages: Stages, threads: int) -> None:
         self.given, self.stages, self.dtype, self.threads = given, stages, given[0].dtype, threads
@@ -128,13 +128,13 @@ class Plan:
         sizes = stages.traced.sizes
         self._shapes = {each.name: each.shape for each in given}
         self._shapes |= {o.name: tuple(sizes[a] for a in o.layout) for o in stages.saved}
-        # In an argument list: the inputs, what was saved, the cotangent.
+        # The order of arguments: inputs, saved terms, cotangent.
         self._places = {name: i for i, name in enumerate(self._shapes)}
         self._backward: dict[tuple[int, tuple[bool, ...]], tuple[Launch | None, list[int | None]]] = {}
 
     @cached_property
     def forward(self) -> Launch:
-        """The kernel that makes the results, and then what is saved."""
+        """The kernel that computes the results, followed by the saved terms."""
         saved = {f"saved_{o.name}": self._shapes[o.name] for o in self.stages.saved}
         results = {y.name: y.shape for y in self.stages.traced.outputs}
         return self._launch(self.stages.forward, {**self._shapes, **results, **saved})
@@ -148,7 +148,7 @@ class Plan:
         return write(schedule, self.dtype, self.stages.traced.sizes, self.threads)
 
     def schedule_backward(self, index: int, wanted: Sequence[bool]) -> Schedule | None:
-        """Schedule the gradients of some inputs from one output; None if it depends on none of them."""
+        """Schedule the gradients of some inputs from one output. Return None if it depends on none of them."""
         program = self.stages.backward[index]
         names = {f"g_{each.name}" for each, is_wanted in zip(self.given, wanted, strict=True) if is_wanted}
         outputs = tuple(output for output in program.outputs if output.name in names)
@@ -158,13 +158,13 @@ class Plan:
     def backward(
         self, index: int, wanted: tuple[bool, ...], arrays: Sequence[Array], saved: Sequence[Array], g: Array
     ) -> list[Array | None]:
-        """Return the gradients of the inputs that are wanted, from the cotangent of one output."""
+        """Return the gradients of the wanted inputs from the cotangent of one output."""
         found = self._backward.get((index, wanted))
         if found is None:
             found = self._backward[index, wanted] = self._prepared(index, wanted)
         launch, order = found
         made = launch([*arrays, *saved, np.asarray(g, order="C")]) if launch else []
-        # What the output does not depend on has gradient 0.
+        # An input that the output does not depend on has gradient 0.
         return [made[i] if i is not None else self._zeros(operand, wanted) for operand, i in enumerate(order)]
 
     def _zeros(self, operand: int, wanted: Sequence[bool]) -> Array | None:

@@ -1,4 +1,4 @@
-"""A schedule is written as Python: loops that a learner reads and numba compiles."""
+"""Writing a schedule as Python loops, to be read by learners and compiled by numba."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .primitives import RESERVED, written
 from .schedule import Schedule, Sweep, depth, in_sweep
 from .terms import SUMS, Output, Term, below
 
-_SIGN = 5  # how strongly a sign binds
+_SIGN = 5  # the precedence of a sign
 _LEAVES = ("input", "number", "count")
-_EXTREMES = {"max": "ordered_up", "min": "ordered_down"}  # as integers, a NaN is beyond all numbers
-_IN_PLACE = ("sum",)  # results that are found where they were added up
+_EXTREMES = {"max": "ordered_up", "min": "ordered_down"}  # as integers, a NaN is larger than all numbers, or smaller
+_IN_PLACE = ("sum",)  # results that stay where they were accumulated
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The text of a function, and what it is called with.
+    """The source of a kernel and its arguments.
 
     Attributes
     ----------
     name, source : str
     inputs, outputs : tuple of str
-        The arrays that it reads, then those that it writes.
+        The arrays that it reads and those that it writes.
     layouts : mapping of str to tuple of str
-        The axes of each.
+        The axes of each array.
     numbers : tuple of float
-        What it is given after the arrays.
+        Arguments after the arrays.
     shared : str or None
-        The loop that threads share out: it is given the part's ends, too.
+        The loop that threads share. Then the ends of a part are arguments, too.
     partial : tuple of str
-        The outputs that each part of that loop adds to.
+        The outputs to which each part of that loop adds.
     """
 
     name: str
@@ -52,22 +52,22 @@ class Kernel:
 
 
 def write(schedule: Schedule, dtype: Any, sizes: Mapping[str, int], threads: int = 1) -> Kernel:
-    """Write the function that computes a schedule in a dtype; of the sizes only the order of magnitude matters.
+    """Write the function that computes a schedule in a dtype. Only the order of magnitude of sizes matters.
 
-    For several threads it is given a part of one kept loop, ``start`` to ``stop``, if there is one to share out.
+    For several threads, it computes a part of one kept loop, from ``start`` to ``stop``, if there is one to share.
     """
     return _Writer(schedule, np.dtype(dtype).name, sizes, _shared_loop(schedule) if threads > 1 else None).kernel()
 
 
 def _shared_loop(schedule: Schedule) -> str | None:
-    """Return the kept loop whose turns threads can share, where what each adds up can be added up in the end."""
+    """Return the kept loop whose iterations threads can share, if their partial results can be added up."""
     loops = schedule.loops
     if any(output.term.op not in ("sum", "mean") for output in schedule.after):
         return None
     return next(iter(loops.outer), None) or (loops.rows[0] if len(loops.rows) == 1 else None)
 
 
-# A sum of so many float32 numbers, one after the other or in some 32 lanes at once, keeps all digits but the last.
+# Numbers of float32 values whose sum loses only the last digit, added one by one or in about 32 lanes at once.
 _ROWS, _RUN = 256, 65536
 
 
@@ -81,17 +81,17 @@ class _Writer:
         self.layouts = {name: layout for name, layout in self.program.inputs.items() if name in inputs} | outputs
         self.axes = list(dict.fromkeys(a for layout in self.layouts.values() for a in layout))
         counted = sorted(a for t in self.terms if t.op == "count" for a in t.value if a not in self.axes)
-        self.absent = {a: sizes[a] for a in counted}  # along which no array of this kernel varies
+        self.absent = {a: sizes[a] for a in counted}  # axes of no array of this kernel
         self.axes += self.absent
-        self.past: set[str] = set()  # names inside the sweeps so far, which another sweep may use again
+        self.past: set[str] = set()  # names used inside earlier sweeps
         self.taken = {*self.layouts, *self.axes, *map(str.upper, self.axes), *RESERVED}
         numbers = self.program.numbers
         self.numbers = {t: self.unused(numbers[t]) for t in self.terms if t in numbers}
-        self.text: dict[Term, str] = dict(self.numbers)  # where the value of a term is found
-        self.totals: dict[Term, str] = {}  # where a reduction is added up
-        self.runs: dict[Term, str] = {}  # where it is added up within the innermost loop
+        self.text: dict[Term, str] = dict(self.numbers)  # the name or expression of a term
+        self.totals: dict[Term, str] = {}  # the accumulator of a reduction
+        self.runs: dict[Term, str] = {}  # its accumulator within the innermost loop
         self.small = self._summed_in_float32(sizes)
-        self.rows: list[str] = []  # the lines that make arrays for what is kept between sweeps
+        self.rows: list[str] = []  # lines that allocate arrays for values kept between sweeps
         self.lines: list[str] = []
         self.indent = 1
 
@@ -116,9 +116,9 @@ class _Writer:
         return Kernel(self.program.name, source, inputs, outputs, self.layouts, numbers, self.shared, partial)
 
     def _summed_in_float32(self, sizes: Mapping[str, int]) -> set[Term]:
-        """Return the reductions that float32 suffices for, within the innermost loop or, in rows, altogether.
+        """Return the reductions for which float32 suffices, within the innermost loop or, for rows, altogether.
 
-        A mean that is subtracted from its own values is not among them: that of equal values must be that value.
+        A mean that is subtracted from its own values is not among them: the mean of equal values must be exact.
         """
         if self.dtype == "float64":
             return set()
@@ -131,7 +131,7 @@ class _Writer:
         return {t for t in self.terms if t.op in ("sum", "mean") and enough and t not in centring}
 
     def has_runs(self, s: Term) -> bool:
-        """Whether a reduction is added up in float32 within the innermost loop, and in float64 across its runs."""
+        """Return whether a reduction uses float32 within the innermost loop, and float64 across its runs."""
         innermost = set(self.loops.inner[-1:])
         return s in self.small and not self.loops.rows and innermost < s.reduced and innermost <= s.args[0].axes
 
@@ -145,7 +145,7 @@ class _Writer:
 
     @contextmanager
     def loop(self, axes: Sequence[str]) -> Iterator[None]:
-        """Write loops around what follows; none where nothing follows."""
+        """Write loops around the lines that follow, or nothing if there are none."""
         start, indent = len(self.lines), self.indent
         for a in axes:
             self.add(f"for {a} in range({'start, stop' if a == self.shared else a.upper()}):")
@@ -169,7 +169,7 @@ class _Writer:
         return f"{name}[{', '.join(layout) or '()'}]"
 
     def span(self, axes: Iterable[str]) -> str:
-        """Write how many elements there are along some axes."""
+        """Write the number of elements along some axes."""
         return " * ".join(a.upper() for a in self.axes if a in set(axes))
 
     def new_row(self, name: str, layout: Sequence[str], dtype: str) -> str:
@@ -179,7 +179,7 @@ class _Writer:
     # --- expressions
 
     def expression(self, term: Term, binding: int = 0) -> str:
-        """Write a term, in parentheses where it binds less than what stands around it."""
+        """Write a term, in parentheses if its precedence is lower than ``binding``."""
         if term in self.text:
             return self.text[term]
         if term.op == "input":
@@ -198,11 +198,11 @@ class _Writer:
         return self.narrow(repr(value).removesuffix(".0") if whole else repr(value))
 
     def narrow(self, text: str) -> str:
-        """Write a number of float64 or an integer in the dtype of the arrays."""
+        """Cast a float64 number or an integer to the dtype of the arrays."""
         return text if self.dtype == "float64" else f"{self.dtype}({text})"
 
     def total(self, s: Term) -> str:
-        """Write the result of a reduction, which is added up in float64."""
+        """Write the result of a reduction, cast from its accumulator to the dtype of the arrays."""
         if s.op == "mean":
             over = self.span(s.reduced)
             return self.narrow(f"{self.totals[s]} / {f'({over})' if ' ' in over else over}")
@@ -226,7 +226,7 @@ class _Writer:
             self.add(f"{total} = {s.op}({total}, {_EXTREMES[s.op]}({value}))")
 
     def define(self, terms: Sequence[Term], roots: Sequence[Term], always: Iterable[Term] = ()) -> None:
-        """Give a variable to what is used more than once, or has a name in the graph; all else is written in place."""
+        """Assign terms that are used more than once or named in the graph to variables. Others are written inline."""
         uses = dict.fromkeys(terms, 0)
         for t in terms:
             for a in t.args if t.op not in SUMS else ():
@@ -247,7 +247,7 @@ class _Writer:
     # --- before the loops, and after them
 
     def sizes(self) -> None:
-        """Read from the shapes how far the loops run."""
+        """Read the sizes of the loops from the shapes."""
         known: set[str] = set()
         for name, layout in sorted(self.layouts.items(), key=lambda each: -len(each[1])):
             if set(layout) - known:
@@ -265,7 +265,7 @@ class _Writer:
         return [*self.schedule.across, *(s for sweep in self.schedule.sweeps for s in sweep.across)]
 
     def start_across(self) -> None:
-        """Set to zero what all turns of the kept loops add to: the output itself, where it is that sum."""
+        """Set accumulators across kept loops to zero. If an output is such a sum, it is its own accumulator."""
         for s in self.across:
             own = next((o for o in self.schedule.after if o.term is s and s.op == "sum" and o.layout), None)
             layout = own.layout if own else tuple(a for a in self.axes if a in s.axes)
@@ -280,7 +280,7 @@ class _Writer:
                 self.add(f"{self.totals[s]} = {self.literal(0) if own else '0.0'}")
 
     def finish(self) -> None:
-        """Write what needed all loops; what was known inside them is not known here."""
+        """Write outputs that need all loops to be finished. Variables inside the loops are not known here."""
         self.text = {t: text for t, text in self.text.items() if t in self.numbers or t.op == "count"}
         for o in self.schedule.after:
             if self.totals.get(o.term) != self.element(o.name, o.layout):
@@ -290,7 +290,7 @@ class _Writer:
     # --- between the sweeps
 
     def between(self, level: int) -> None:
-        """Compute what varies along kept loops only and can be known after so many sweeps."""
+        """Compute terms that vary only along kept loops and are known after ``level`` sweeps."""
         schedule, last = self.schedule, level == len(self.schedule.sweeps)
         sweeps = schedule.sweeps[level:]
         wanted = {t for sweep in sweeps for t in self.taken_by(sweep)}
@@ -316,16 +316,16 @@ class _Writer:
             if sweeps and self.loops.rows:
                 self.start_sums(sweeps[0])
         if self.loops.rows:
-            self.text = scope  # the others were of one turn
+            self.text = scope  # the other variables belong to one iteration
 
     def taken_by(self, sweep: Sweep) -> list[Term]:
-        """Return what a sweep takes from before it."""
+        """Return the terms that a sweep takes from earlier computations."""
         inside = in_sweep(sweep.roots, self.loops, sweep.parts)
         arguments = [a for t in inside if t.op not in SUMS or t in sweep.parts for a in t.args]
         return [t for t in (*arguments, *sweep.roots) if t.axes <= self.loops.kept and t.op not in _LEAVES]
 
     def held(self, terms: Sequence[Term], wanted: Iterable[Term], stores: Sequence[Output]) -> dict[Term, str]:
-        """Return where rows of results are kept for later: in an output, where they are one."""
+        """Return where rows of results are stored for later: in an output if they are one, else in a new row."""
         if not self.loops.rows:
             return {}
         now = max((self.schedule.levels[t] for t in terms), default=0)
@@ -360,7 +360,7 @@ class _Writer:
         self.text, self.taken = around, taken
 
     def inside(self, sweep: Sweep, terms: Sequence[Term], d: int) -> None:
-        """Write what stands inside the first ``d`` loops of a sweep."""
+        """Write the body of the first ``d`` loops of a sweep."""
         order = (*self.loops.inner, *self.loops.rows)
         here = [t for t in terms if depth(t, self.loops) == d]
         parts = [p for p in sweep.parts if depth(p, self.loops) == d]

@@ -1,7 +1,7 @@
-"""`fuse` for modules: the normalizations inside, with the elementwise steps that follow, are compiled.
+"""`fuse` for modules: normalizations are compiled together with the elementwise steps that follow.
 
-The module's own code runs. A norm in it gives a `Pending`, a Tensor whose values are computed when they are looked at;
-activations and sums that follow make it longer. So it is known, when it is compiled, what follows.
+The module's own code runs. A norm returns a `Pending`, a Tensor whose values are computed when they are needed.
+Activations and sums that follow extend its chain of steps. So all of these steps are known when it is compiled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .sweeps import Sweeps
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One function of a chain, with what it is given: Tensors and constants, or places of earlier results."""
+    """One function of a chain and its arguments: Tensors, constants, or the places of earlier results."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Place:
-    """Stands for a result of an earlier step: of which one, and which of several."""
+    """The place of an earlier result: the number of its step, and which result if there are several."""
 
     step: int
     part: int | None
@@ -51,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Leaf:
-    """Stands for an array that a chain is given."""
+    """The place of an array among the arguments of a chain."""
 
     number: int
 
@@ -61,7 +61,7 @@ def _told(x: Any) -> Any:
 
 
 class Chain:
-    """The steps of a chain as one function of the arrays that they are given."""
+    """The steps of a chain as one function of their arrays."""
 
     def __init__(self, steps: Sequence[Step], results: Sequence[Place]) -> None:
         self.results = tuple(results)
@@ -117,7 +117,7 @@ def _once_computed(slot: str) -> Any:
 
 
 class Pending(Tensor):
-    """A Tensor that is computed when it is looked at, and is a Tensor as any other then."""
+    """A Tensor that is computed when its values are needed. Then it becomes an ordinary Tensor."""
 
     __slots__ = ()
 
@@ -139,9 +139,9 @@ class Pending(Tensor):
 
 @dataclass(eq=False)
 class Waiting:
-    """What a Pending will be: a result of the last of some steps, computed as things stood when it was made.
+    """The computation that a Pending waits for: its steps, with the engine's state and the data of that moment.
 
-    ``made`` are the Pendings that the steps have given, by place, ``arrays`` what was in the Tensors that they take.
+    ``made`` are the Pendings that the steps have returned, by place. ``arrays`` are the data of their Tensors.
     """
 
     run: Run
@@ -152,7 +152,7 @@ class Waiting:
     arrays: Mapping[Tensor, Any]
 
 
-_slot = vars(Operators)["node"]  # where a Tensor has its node, a Pending keeps what it waits for
+_slot = vars(Operators)["node"]  # a Pending stores its Waiting in the slot of a Tensor's node
 
 
 def _waiting(x: Pending) -> Waiting:
@@ -167,17 +167,17 @@ def _pending(waiting: Waiting) -> Pending:
 
 
 def compute(x: Pending) -> None:
-    """Compute a Pending, and beside it what else its norm gives and somebody holds, as the statistics."""
+    """Compute a Pending, and with it other results of its norm that are still referenced, such as the statistics."""
     waiting = _waiting(x)
     steps, place = _from_what_is_held(waiting)
-    # Its statistics, if somebody holds them.
+    # Its statistics, if they are still referenced.
     places = [each for each in waiting.made if each.step == 0 and each.part and len(steps) == len(waiting.steps)]
     others = {each: other for each in places if type(other := waiting.made[each]()) is Pending and other is not x}
     chain = Chain(steps, [place, *others])
     now = {leaf: leaf._array for leaf, array in waiting.arrays.items() if leaf._array is not array}
-    leaves, chain.leaves = chain.leaves, []  # the chain is kept, for others like it
+    leaves, chain.leaves = chain.leaves, []  # the chain is cached for others like it
     try:
-        for leaf in now:  # it was given new data since
+        for leaf in now:  # it has received new data since
             leaf._array = waiting.arrays[leaf]
         with surrounding(**(waiting.state._asdict() | {"fuser": None})):
             made = waiting.run.fuser.function(chain)(*leaves)
@@ -192,9 +192,9 @@ def compute(x: Pending) -> None:
 
 
 def _from_what_is_held(waiting: Waiting) -> tuple[list[Step], Place]:
-    """Return the steps that are left if what somebody holds of their results is computed first.
+    """Compute the intermediate results that are still referenced, and return the steps that remain.
 
-    Somebody may ask for the gradient by it.
+    The user may ask for gradients with respect to them.
     """
     used = {x for step in waiting.steps for x in step.given() if isinstance(x, Place)}
     held = {place: y for place, each in waiting.made.items() if place in used and (y := each()) is not None}
@@ -216,7 +216,7 @@ def _from_what_is_held(waiting: Waiting) -> tuple[list[Step], Place]:
 
 
 class Run:
-    """One call of a fused module: at most one chain waits, and what must follow it."""
+    """One call of a fused module: at most one chain that waits, and actions to run after it."""
 
     def __init__(self, fuser: Fuser) -> None:
         self.fuser = fuser
@@ -224,7 +224,7 @@ class Run:
         self._later: list[Callable[[], None]] = []
 
     def __call__(self, function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-        """Take up a composition: it continues the chain that waits, if that is one of its arguments."""
+        """Add a composition. It continues the chain that waits, if that is one of its arguments."""
         state = STATE.get()
         if state.origins:
             return function(*args, **options)
@@ -235,11 +235,11 @@ class Run:
         return self._started(function, args, options, state)
 
     def later(self, action: Callable[[], None]) -> None:
-        """Do something once the chain that waits is computed."""
+        """Run an action once the chain that waits is computed."""
         self._later.append(action)
 
     def settle(self) -> None:
-        """Compute what waits, and do what was to follow."""
+        """Compute the chain that waits, and run the actions that follow."""
         latest = self._latest and self._latest()
         if type(latest) is Pending:
             compute(latest)
@@ -257,7 +257,7 @@ class Run:
         return made[0] if len(made) == 1 else tuple(made)
 
     def extended(self, pending: Pending, function: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-        """Add a function to a chain; other chains among its arguments are computed first."""
+        """Add a function to a chain. Other chains among its arguments are computed first."""
         waiting = _waiting(pending)
         steps, state = waiting.steps, STATE.get()
         if state.recording != waiting.state.recording:
@@ -282,7 +282,7 @@ def _arrays_of(step: Step) -> dict[Tensor, Any]:
 
 
 def _compute_inside(x: Any) -> None:
-    """Compute what waits in a structure."""
+    """Compute the Pendings in a nested structure."""
     if type(x) is Pending:
         compute(x)
     elif isinstance(x, dict | list | tuple):
@@ -317,7 +317,7 @@ _MOST_FUNCTIONS = 256
 
 
 class FusedModule(Module):
-    """What fused modules add to their class."""
+    """The base that fused modules add to their class."""
 
     fuser: Fuser
 
@@ -339,17 +339,17 @@ class FusedModule(Module):
 
     @property
     def fallbacks(self) -> Counter[str]:
-        """How often a composition ran instead, by the reason."""
+        """How often a composition ran instead, by reason."""
         return self.fuser.fallbacks
 
     @property
     def source(self) -> str:
-        """The kernels of the latest calls as Python."""
+        """The compiled kernels as Python."""
         return "\n\n".join(function.source for function in self.fuser.functions.values() if function.compiled)
 
     @property
     def sweeps(self) -> Mapping[str, Sweeps]:
-        """How often the kernels read and write each array, by their names."""
+        """How often the kernels read and write each array, by kernel name."""
         return {function.__name__: function.sweeps for function in self.fuser.functions.values() if function.compiled}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -362,7 +362,7 @@ class FusedModule(Module):
 
 
 def fused_module(module: Module, threads: int, available: bool) -> Module:
-    """Return a module that shares everything with another, and whose normalizations are compiled."""
+    """Return a module that shares its state with another, and compiles its normalizations."""
     own = type(module)
     fused: Module = object.__new__(type(own.__name__, (FusedModule, own), {"fuser": Fuser(threads, available)}))
     fused.__dict__ = module.__dict__

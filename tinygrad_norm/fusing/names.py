@@ -1,4 +1,4 @@
-"""Names for terms that have none in the graph, made of what they are computed from."""
+"""Names for terms without a name in the graph, built from what they are computed from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAID = {"exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "sqrt
 
 
 def words(term: Term, names: Mapping[Term, str], room: int = 2) -> str:
-    """Return a name for what has none in the graph, made of what it is computed from."""
+    """Return the name of a term, or one built from the names of its arguments."""
     if term in names or term.op in ("input", "count"):
         return names[term] if term in names else "n" if term.op == "count" else str(term.value)
     if term.op in SUMS:

@@ -1,4 +1,4 @@
-"""The primitives that are compiled, and how each is written in a kernel. To add one is to add a line here."""
+"""The primitives that can be compiled, and how each is written in a kernel. To support another, add a line here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 CALL = 9
 
 ELEMENTWISE: Mapping[str, tuple[str, int]] = {
-    # What it is written as, and how strongly that binds: as a choice (0), and (1), a comparison (2), a sum (3), a
-    # product (4), a sign (5), a power (6), or a call.
+    # A template and its precedence: conditional (0), and (1), comparison (2), sum (3), product (4), sign (5), power
+    # (6), or call.
     "add": ("{0} + {1}", 3),
     "subtract": ("{0} - {1}", 3),
     "multiply": ("{0} * {1}", 4),
@@ -54,9 +54,9 @@ ELEMENTWISE: Mapping[str, tuple[str, int]] = {
 
 
 def written(op: str, args: Sequence[Any], binding: int, write: Callable[[Any, int], str]) -> str:
-    """Write an operation, in parentheses where it binds less than what stands around it; ``write`` its arguments."""
+    """Write an operation, in parentheses if its precedence is lower than ``binding``. ``write`` writes arguments."""
     template, own = ELEMENTWISE[op]
-    # A choice, a comparison and a power stand in parentheses within another of their kind.
+    # Nested conditionals, comparisons and powers need parentheses.
     inside = 0 if "(" in template else own + (own in (0, 2, 6))
     later = op in ("subtract", "divide")
     text = template.format(*(write(a, inside + (later and i > 0)) for i, a in enumerate(args)))
@@ -64,17 +64,17 @@ def written(op: str, args: Sequence[Any], binding: int, write: Callable[[Any, in
 
 
 OF_BOOLEANS = {name for name in ELEMENTWISE if name.startswith(("bitwise", "logical", "invert"))}
-"""What takes conditions; of all else only a choice does, and a sum."""
+"""Operations on conditions. Otherwise only where, astype and sum accept conditions."""
 
 COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 
 EXACT = {
     "absolute", "clip", "finite", "isfinite", "isnan", "max", "maximum", "min", "minimum", "negative", "sign", "where",
 }  # fmt: skip
-"""What rounds nothing: computed again from the same arguments, it is the same number wherever it stands."""
+"""Operations without rounding: computed again from the same arguments, they give the same number."""
 
 SAME = {"broadcast_to", "reshape", "transpose", "detach"}
-"""What only arranges elements: loops do that without moving them."""
+"""Operations that only rearrange elements, which loops do without copying."""
 
 RESERVED = {
     "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "sin", "cos", "erf", "abs", "sign", "maximum", "minimum",
@@ -82,4 +82,4 @@ RESERVED = {
     "max", "inf", "nan", "one", "empty", "float32", "float64", "range", "start",
     "stop",
 }  # fmt: skip
-"""Names that mean something in a kernel."""
+"""Names that have a meaning in kernels."""

@@ -1,4 +1,4 @@
-"""`fuse` for functions: compiled for the shapes that they meet, and recorded as one node."""
+"""`fuse` for functions: each is compiled for the shapes of its arguments, and recorded as one node."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Fused:
     Attributes
     ----------
     fallbacks : Counter
-        How often the composition ran instead, by the reason.
+        How often the composition ran instead, by reason.
     """
 
     def __init__(
         self, fn: Callable[..., Any], threads: int = 1, available: bool = True,
         fallbacks: Counter[str] | None = None, closed: bool = False,
     ) -> None:  # fmt: skip
-        """Take a function, and where fallbacks are counted; a ``closed`` one reads only what it is given."""
+        """Take a function, and the Counter for fallbacks. A ``closed`` function reads only its arguments."""
         self.fn, self.threads, self.available = fn, threads, available
         self.fallbacks: Counter[str] = Counter() if fallbacks is None else fallbacks
         name = getattr(fn, "__name__", "fused")
@@ -61,7 +61,7 @@ class Fused:
         key: list[Any] = []
         inputs: list[Any] = []
         arrays: list[Array] = []
-        needed: list[bool | None] = []  # whether each needs a gradient, which the function may ask; None for arrays
+        needed: list[bool | None] = []  # whether each Tensor needs a gradient; None for arrays
         tensors, ordered, plain = False, True, True
         for x in (*args, *options.values()) if options else args:
             if isinstance(x, Tensor):
@@ -101,8 +101,8 @@ class Fused:
     def _record(
         self, call: Call, results: Sequence[Tensor], inputs: Sequence[Any], saved: tuple[Array, ...], state: State
     ) -> None:
-        """Let each result know how it was computed."""
-        # What is not a Tensor may be changed by whoever gave it.
+        """Give each result that needs a gradient its node."""
+        # The caller may change arrays later, so they are copied.
         own = tuple([x if isinstance(x, Tensor) else frozen(x) for x in inputs])
         values = tuple([x._array if isinstance(x, Tensor) else x for x in own])
         for i, (y, is_needed) in enumerate(zip(results, call.needed, strict=True)):
@@ -112,7 +112,7 @@ class Fused:
                 y.node = Node(call.primitive, own, values, static, state, serial())
 
     def _call_for(self, key: list[Any] | None, ordered: bool, state: State, args: Any, options: Any) -> Call | str:
-        """Return what runs, or why the composition does; nothing where that is no fallback."""
+        """Return the compiled call, or the reason why the composition runs: "" if that is not a fallback."""
         if state.origins:
             return ""
         if key is None:
@@ -123,24 +123,24 @@ class Fused:
         call = self._calls.get(whole)
         if call is None:
             call = self._prepared(whole, args, options, key[-1])
-        return call if ordered or isinstance(call, str) else "an array does not lie in C order"
+        return call if ordered or isinstance(call, str) else "an array is not in C order"
 
     def _prepared(self, key: Any, args: Sequence[Any], options: Mapping[str, Any], needed: Any) -> Call | str:
-        """Record the function for the shapes of a call, and keep what came of it."""
+        """Record and compile the function for the shapes of a call, and cache the call or the reason of failure."""
         with self._lock:
             if key not in self._calls:
                 try:
                     self._calls[key] = call = Call(self, args, options, needed)
                     if needed is None and not call.gives_tensors and not call.as_numpy:
-                        raise UnfusableError("NumPy gives another shape or dtype for arrays")
-                    call.plan.forward  # noqa: B018 (it is compiled here, so that what fails there falls back)
+                        raise UnfusableError("for arrays the result has another shape or dtype than for Tensors")
+                    call.plan.forward  # noqa: B018 (compiled here, so that a failure leads to the composition)
                 except UnfusableError as error:
                     self._calls[key] = str(error)
                 except RecursionError:
-                    self._calls[key] = "it is too long"
+                    self._calls[key] = "the recursion limit is exceeded"
                 except Exception as error:
-                    # Its own error, which comes again where it runs, or one that only arrays without values raise.
-                    self._calls[key] = f"without values it raises {type(error).__name__}"
+                    # An error of the function, which the composition raises again, or one due to missing values.
+                    self._calls[key] = f"recording raises {type(error).__name__}"
                 if len(self._calls) > _MOST_PLANS:
                     del self._calls[next(iter(self._calls))]
             return self._calls[key]
@@ -159,7 +159,7 @@ class Fused:
         return out
 
     def latest(self) -> Call:
-        """Return what the latest compiled call was; of a norm that has not been called, a typical call."""
+        """Return the latest compiled call or, for a norm that has not been called, a typical one."""
         if self._latest is None and not self.fallbacks and (typical := example(self.fn)):
             self._latest = Call(self, *typical, needed=None, runs=False)
         if self._latest is None:
@@ -168,7 +168,7 @@ class Fused:
 
     @property
     def compiled(self) -> bool:
-        """Whether any call was."""
+        """Whether any call was compiled."""
         return self._latest is not None
 
     @property
@@ -192,7 +192,7 @@ class Call:
     Raises
     ------
     UnfusableError
-        If it is not compiled.
+        If it cannot be compiled.
     """
 
     def __init__(
@@ -218,24 +218,24 @@ class Call:
 
     @cached_property
     def _plain(self) -> Sequence[Any]:
-        """What the function returns where it is given arrays only."""
+        """The results of the function for arrays."""
         ones = [np.broadcast_to(np.ones((), each.dtype), each.shape) for each in self.plan.given]
         with surrounding(examined=True, fuser=None), np.errstate(all="ignore"):
             return several(self.compose(*ones))
 
     @cached_property
     def gives_tensors(self) -> bool:
-        """Whether it returns Tensors where it is given arrays only."""
+        """Whether the function returns Tensors for arrays."""
         return isinstance(self._plain[0], Tensor)
 
     @cached_property
     def gives_numbers(self) -> bool:
-        """Whether it returns NumPy's numbers for results without axes."""
+        """Whether the function returns NumPy scalars for 0-d results."""
         return any(isinstance(y, np.generic) for y in self._plain)
 
     @cached_property
     def as_numpy(self) -> bool:
-        """Whether it returns the same for arrays as for Tensors; NumPy's own numbers may give another dtype."""
+        """Whether shapes and dtypes are the same for arrays and Tensors. NumPy scalars may change that of arrays."""
         found = [(np.shape(y), y.dtype) for y in self._plain]
         return found == [(shape, self.plan.dtype) for shape in self.plan.shapes]
 
@@ -248,24 +248,24 @@ class Call:
 
 
 def _check(given: Sequence[Given], available: bool) -> None:
-    """Refuse, before anything is recorded, what kernels do not take."""
+    """Refuse arrays that kernels cannot take, before anything is recorded."""
     if any(each.dtype.kind == "c" for each in given):
-        raise UnfusableError("")  # a complex step takes the composition, which is no fallback
+        raise UnfusableError("")  # a complex step uses the composition, which is not a fallback
     if not available:
         raise UnfusableError("numba is not installed")
     if not given:
-        raise UnfusableError("it is given no array")
+        raise UnfusableError("the function is given no array")
     for each in given:
         if each.dtype.str not in (np.dtype(np.float32).str, np.dtype(np.float64).str):
-            raise UnfusableError(f"an array is of dtype {each.dtype}, not float32 or float64")
+            raise UnfusableError(f"an array has dtype {each.dtype}, not float32 or float64")
         if each.dtype != given[0].dtype:
-            raise UnfusableError("arrays of float32 and float64 meet")
+            raise UnfusableError("float32 and float64 arrays are mixed")
         if 0 in each.shape:
-            raise UnfusableError("an array has no elements")
+            raise UnfusableError("an array is empty")
 
 
 class Recorded:
-    """One compiled result in a graph: what its gradient needs."""
+    """One compiled result in a graph, with the data that its gradient needs."""
 
     __slots__ = ("_composed", "call", "fused", "index", "saved", "state")
 
@@ -277,23 +277,23 @@ class Recorded:
         return f"result {self.index}"
 
     def composed(self, inputs: Sequence[Any]) -> tuple[Sequence[Any], Tensor]:
-        """Return the same result by the composition, recorded as if it had stood there, and what it was given."""
+        """Return the inputs and the same result by the composition, recorded in place of the compiled one."""
         if self._composed is None:
             around = surrounding(**(self.state._asdict() | {"recording": True, "fuser": None}))
             with around, step(f"fused {self.fused.__name__}", *inputs):
-                # If one depends on another, or is given twice, each receives its own gradient.
+                # If an input depends on another or occurs twice, aliases give each its own gradient.
                 own = inputs if _independent(inputs) else [*map(_alias, inputs)]
                 self._composed = own, several(self.call.compose(*own))[self.index]
         return self._composed
 
     def gradients(self, g: Tensor, inputs: Sequence[Any], wanted: Sequence[bool], create_graph: bool) -> list[Any]:
-        """Return the gradients by the composition."""
+        """Return the gradients of the composition."""
         own, y = self.composed(inputs)
         found = iter(grad(y, [x for x, is_wanted in zip(own, wanted, strict=True) if is_wanted], g, create_graph))
         return [next(found) if is_wanted else None for is_wanted in wanted]
 
     def plain_gradients(self, g: Array, arrays: Sequence[Array], wanted: tuple[bool, ...]) -> list[Any]:
-        """Return the gradients by the kernel; by the composition, if there is none."""
+        """Return the gradients from the kernel or, if there is none, from the composition."""
         try:
             return self.call.plan.backward(self.index, wanted, arrays, self.saved, g)
         except UnfusableError as error:
@@ -306,7 +306,7 @@ class Recorded:
 
 
 def _independent(inputs: Sequence[Any]) -> bool:
-    """Return whether no Tensor is given twice, and none is computed from another."""
+    """Return whether no Tensor occurs twice, and none is computed from another."""
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     before = {x for y in walk(tensors) for x in y.node.inputs if isinstance(x, Tensor)}  # type: ignore[union-attr]
     return len({*tensors}) == len(tensors) and not before.intersection(tensors)
@@ -317,7 +317,7 @@ def _alias(x: Any) -> Any:
 
 
 def _pullback(node: Node, g: Any, y: Any, reached: Any) -> list[Callable[..., Any]]:
-    """Compute all gradients of a compiled result at once, and return rules that give them."""
+    """Compute all gradients of a compiled result at once, and return rules that look them up."""
     one: Recorded = node.static["one"]
     wanted = tuple(
         [isinstance(x, Tensor) and x._requires_grad and (reached is None or x in reached) for x in node.inputs]
@@ -330,7 +330,7 @@ def _pullback(node: Node, g: Any, y: Any, reached: Any) -> list[Callable[..., An
 
 
 def _primitive(name: str) -> Primitive:
-    """Return the primitive of a compiled function; it has no rules, and stays out of the table of primitives."""
+    """Return the primitive of a compiled function. It has no rules, and is not in the table of primitives."""
     primitive = Primitive(name, name, lambda *arrays, one: several(one.call.compose(*arrays))[one.index])
     primitive.pullback = _pullback
     primitive.composition = lambda node: node.static["one"].composed(node.inputs)[1]

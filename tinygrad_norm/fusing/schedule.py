@@ -1,4 +1,4 @@
-"""A program becomes sweeps: each finishes the sums whose arguments are known, and the last one writes."""
+"""Division of a program into sweeps. Each finishes the sums whose arguments are known, and the last one writes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .unknown import UnfusableError
 
 @dataclass(frozen=True)
 class Sweep:
-    """One passage through the inner loops.
+    """One pass through the inner loops.
 
     Attributes
     ----------
     sums : tuple of Terms
-        Reductions that it finishes, one result for each turn of the kept loops.
+        Reductions that it finishes, with one result for each iteration of the kept loops.
     parts : tuple of Terms
-        Sums over the innermost loops that are finished within it, for the sums around them.
+        Sums over the innermost loops that are finished within the sweep and used by other sums.
     across : tuple of Terms
-        Sums to which each turn of the kept loops adds.
+        Sums to which each iteration of the kept loops adds.
     outputs : tuple of Outputs
         What it writes.
     """
@@ -33,7 +33,7 @@ class Sweep:
 
     @property
     def roots(self) -> list[Term]:
-        """What it computes in order to add it up or to write it."""
+        """The terms that it computes in order to add them up or write them."""
         return [*(s.args[0] for s in (*self.sums, *self.across)), *(output.term for output in self.outputs)]
 
 
@@ -47,13 +47,13 @@ class Schedule:
     loops : Loops
     sweeps : tuple of Sweeps
     levels : mapping of Term to int
-        How many sweeps are over before a term can be computed.
+        The number of sweeps that must be finished before a term can be computed.
     between : tuple of Outputs
-        What is written between the sweeps, as it varies along kept loops only.
+        Outputs that vary only along kept loops, written between sweeps.
     across : tuple of Terms
-        Sums over kept loops, of what is known when the sweeps of one turn are over.
+        Sums over kept loops of terms that are known after the sweeps of one iteration.
     after : tuple of Outputs
-        What is written when all loops are over: results of sums over kept loops.
+        Outputs that depend on sums over kept loops, written after all loops.
     """
 
     program: Program
@@ -65,7 +65,7 @@ class Schedule:
     after: tuple[Output, ...]
 
     def reads(self) -> dict[str, int]:
-        """Count for each input how often its elements are read."""
+        """Return how often the elements of each input are read."""
         counts = dict.fromkeys(self.program.inputs, 0)
         for sweep in self.sweeps:
             for term in in_sweep(sweep.roots, self.loops, sweep.parts):
@@ -78,13 +78,13 @@ class Schedule:
 
 
 def depth(term: Term, loops: Loops) -> int:
-    """Return how many of the inner loops, and of the rows within, stand around a term."""
+    """Return the number of inner loops, including rows, around a term."""
     order = loops.inner if not loops.rows else (*loops.inner, *loops.rows)
     return 0 if term.axes <= loops.kept else max(i for i, a in enumerate(order, 1) if a in term.axes)
 
 
 def in_sweep(roots: Iterable[Term], loops: Loops, parts: Iterable[Term]) -> list[Term]:
-    """Return what varies along inner loops in the computation of some terms, arguments first."""
+    """Return the terms below ``roots`` that vary along inner loops, arguments first."""
     inner, parts = frozenset(loops.inner), set(parts)
     found = below(roots, lambda term: term.axes & inner and (term.op not in SUMS or term in parts))
     return [term for term in found if term.axes & inner]
@@ -125,8 +125,8 @@ def schedule(program: Program, loops: Loops) -> Schedule:
     def needs(roots: Iterable[Term]) -> set[Term]:
         return {t for t in in_sweep(roots, loops, parts) if t.op == "input" or t in parts}
 
-    # What adds up over kept loops does so in the first sweep that has all it needs anyway: there it costs least,
-    # as the first sweep waits for memory.
+    # A sum over kept loops is part of the first sweep that reads all its arguments anyway. It costs least there,
+    # because the first sweep is bound by memory.
     for s in swept:
         own = needs(s.args)
         fitting = (i for i in range(levels[s], count) if own <= needs(sweeps[i].roots))
@@ -138,13 +138,13 @@ def schedule(program: Program, loops: Loops) -> Schedule:
     for user in terms:
         for s in parts & set(user.args):
             if user.axes & inner != s.axes & inner and user.op not in SUMS:
-                raise UnfusableError("a sum over inner loops meets again the loops that it ran over")
+                raise UnfusableError("a sum over inner loops is combined with the loops that it ran over")
     for o in written:
         if any(set(o.layout) & s.reduced for s in parts.intersection(below([o.term], lambda term: term not in full))):
             raise UnfusableError("a sum over inner loops is repeated along them")
     for o in after:
         if any(t.op in SUMS and t not in across for t in below([o.term], lambda term: term not in across)):
-            raise UnfusableError("a sum over all loops meets a statistic again")
+            raise UnfusableError("a sum over all loops is combined with a statistic")
         if any(o.term.axes != s.axes for s in set(below([o.term])) & set(across)) or set(o.layout) != o.term.axes:
             raise UnfusableError("a sum over all loops is used again")
     between = tuple(o for o in now if o not in written)
@@ -153,12 +153,12 @@ def schedule(program: Program, loops: Loops) -> Schedule:
 
 
 def _check_place(s: Term, loops: Loops, is_part: bool, is_across: bool) -> None:
-    """Refuse a sum that the loops would add up too often, or that they cannot hold."""
+    """Refuse a sum that these loops cannot compute."""
     (x,) = s.args
     around: Axes = frozenset(loops.inner[: depth(x, loops)])
     if not around <= x.axes:
-        raise UnfusableError("a sum runs over a part of the loops only")
+        raise UnfusableError("a sum runs over only a part of the loops")
     if is_part and (loops.rows or s.axes & around != frozenset(loops.inner[: len(s.axes & around)])):
         raise UnfusableError("a sum within the loops keeps some that are not the outermost")
     if is_across and (s.op not in ("sum", "mean") or not loops.kept <= x.axes):
-        raise UnfusableError("a sum over kept axes, of what does not vary along all of them")
+        raise UnfusableError("the argument of a sum over kept axes does not vary along all of them")

@@ -1,4 +1,4 @@
-"""How often arrays are read and written: by the kernels, by the composition, and at least."""
+"""Counts of reads and writes: of the kernels, of the composition, and the least possible."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .schedule import Schedule
 
 @dataclass(frozen=True)
 class Pass:
-    """One direction.
+    """The counts of one direction, forward or backward.
 
     Attributes
     ----------
     sweeps : int
-        Passages over the arrays.
+        The number of passes over the arrays.
     reads, writes : mapping of str to int
-        How often each array of full size is read, and written.
+        How often each array of full size is read and written.
     composition : int
-        How many such reads and writes the composition makes.
+        The number of such reads and writes in the composition.
     """
 
     sweeps: int
@@ -31,18 +31,18 @@ class Pass:
 
     @property
     def fused(self) -> int:
-        """All reads and writes."""
+        """The total number of reads and writes."""
         return sum(self.reads.values()) + sum(self.writes.values())
 
     @property
     def least(self) -> int:
-        """How many there must be: each array is read, or written, once."""
+        """The least possible number: each array is read or written once."""
         return len(self.reads) + len(self.writes)
 
 
 @dataclass(frozen=True)
 class Sweeps:
-    """Both directions. ``backward`` is None where no gradient can be asked for."""
+    """The counts of both directions. ``backward`` is None if there is no gradient."""
 
     forward: Pass
     backward: Pass | None
@@ -58,7 +58,7 @@ class Sweeps:
 
 
 def counted(stages: Stages, backward: Schedule | None) -> Sweeps:
-    """Count what the kernels of a function and the function itself read and write."""
+    """Count reads and writes of the kernels of a function and of the function itself."""
     forward, back = stages.traced.traffic
     return Sweeps(_pass(stages.forward, forward), _pass(backward, back) if backward else None)
 

@@ -1,4 +1,4 @@
-"""The intermediate form: terms that vary over loops. Equal terms are one term; broadcasts do not exist."""
+"""The intermediate representation: terms that vary along loops. Equal terms are one object; there are no broadcasts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 Axes: TypeAlias = frozenset[str]
 
 SUMS = ("sum", "mean", "max", "min")
-"""What combines the elements along axes."""
+"""The reductions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,11 +21,11 @@ class Term:
     op : str
     args : tuple of Terms
     axes : frozenset of str
-        The loops that its value depends on. A reduction runs over those of its argument that are missing here.
+        The loops that the value depends on. A reduction runs over the axes of its argument that are missing here.
     value : float, str or frozenset
-        Of a number, its value; of an input, its name; of a count, the axes whose sizes it multiplies.
+        The value of a number, the name of an input, or the axes whose sizes a count multiplies.
     serial : int
-        Its place among the terms: greater than those of its arguments.
+        The position among the terms, which is greater than those of the arguments.
     """
 
     op: str
@@ -45,7 +45,7 @@ class Term:
 
 
 class Terms:
-    """Makes terms, each once, and does the arithmetic that needs no array: ``x + 0``, ``1 * x``, ``-(-x)``."""
+    """Creates each term once, and simplifies arithmetic that needs no array: ``x + 0``, ``1 * x``, ``-(-x)``."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Term] = {}
@@ -53,7 +53,7 @@ class Terms:
 
     def _make(self, op: str, args: tuple[Term, ...], axes: Axes, value: Any = None) -> Term:
         commutes = op in ("add", "multiply")
-        # 0.0 and -0.0 are equal, and a NaN is not equal to itself: their texts tell them apart.
+        # 0.0 and -0.0 are equal, and a NaN is not equal to itself, so numbers are compared by repr.
         told = repr(value) if op == "number" else value
         key = (op, frozenset(args) if commutes else args, len(args), axes, told)
         if key not in self._made:
@@ -75,11 +75,11 @@ class Terms:
         return self._make("count", (), frozenset(), frozenset(axes)) if (axes := tuple(axes)) else self.number(1)
 
     def apply(self, op: str, *args: Term) -> Term:
-        """Return an elementwise operation, or what it comes to."""
+        """Return an elementwise operation, simplified if possible."""
         return self._simple(op, *args) or self._make(op, args, frozenset().union(*(a.axes for a in args)))
 
     def product(self, factors: Iterable[Term], divisors: Iterable[Term] = ()) -> Term:
-        """Return the product of terms, and divide it by others."""
+        """Return the product of terms, divided by others."""
         result = self.number(1)
         for factor in factors:
             result = self.apply("multiply", result, factor)
@@ -88,7 +88,7 @@ class Terms:
         return result
 
     def total(self, parts: Iterable[Term]) -> Term:
-        """Return the sum of terms, of which there is at least one."""
+        """Return the sum of one or more terms."""
         result, *others = parts
         for part in others:
             result = self.apply("add", result, part)
@@ -126,7 +126,7 @@ class Terms:
         return None
 
     def reduce(self, op: str, x: Term, axes: Iterable[str]) -> Term:
-        """Return a reduction; over axes along which the term only repeats it is a multiple, a mean is the term."""
+        """Return a reduction. Over axes along which a term is constant, its sum is a multiple and its mean the term."""
         over = frozenset(axes)
         inside = over & x.axes
         y = self._make(op, (x,), x.axes - inside) if inside else x
@@ -148,7 +148,7 @@ def _is(term: Term, value: float) -> bool:
 
 @dataclass(frozen=True)
 class Output:
-    """What a kernel writes: a term, in an array whose elements lie in the order of the axes."""
+    """An output of a kernel: a term, and the axes of its array in memory order."""
 
     name: str
     term: Term
@@ -157,17 +157,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Program:
-    """What a kernel computes, as data.
+    """The computation of a kernel, as data.
 
     Attributes
     ----------
     name : str
     inputs : mapping of str to tuple of str
-        The axes of each array that it may read, in the order in which its elements lie.
+        The axes of each array that it may read, in memory order.
     outputs : tuple of Outputs
     terms : Terms
     numbers : mapping of Term to str
-        Numbers that are given when the kernel runs, because they may depend on a shape.
+        Numbers that are arguments of the kernel, because they may depend on a shape.
     """
 
     name: str
@@ -178,9 +178,9 @@ class Program:
 
 
 def below(terms: Iterable[Term], through: Callable[[Term], object] = lambda _: True) -> Iterator[Term]:
-    """Yield the terms and all that they are computed from, each once, arguments first.
+    """Yield terms and everything that they are computed from, each once, arguments first.
 
-    Where ``through`` is false for a term, its arguments are not followed.
+    The arguments of a term for which ``through`` is false are not followed.
     """
     found: dict[Term, None] = {}
     pending = list(terms)

@@ -1,4 +1,4 @@
-"""What each pass makes of a function, as formulas to read."""
+"""The result of each pass as readable formulas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .terms import SUMS, Program, Term, below
 
 
 def stages(fused: Fused) -> Iterator[tuple[str, str]]:
-    """Yield a title and formulas for each pass of the latest call: what was recorded, and what became of it."""
+    """Yield a title and formulas for each pass of the latest call, starting with the recording."""
     made = fused.latest().plan.stages
     (backward, *_), kept = made.backward, made.forward.loops.kept
     yield "recorded forward", formulas(made.traced.forward)
@@ -25,7 +25,7 @@ def stages(fused: Fused) -> Iterator[tuple[str, str]]:
 
 
 def formulas(program: Program) -> str:
-    """Write a program as one line for each result, each sum, and each term that has a name or is used twice."""
+    """Write a program with a line for each result, each sum, and each term that has a name or is used twice."""
     terms = list(below(output.term for output in program.outputs))
     uses = [a for t in terms for a in t.args]
     text: dict[Term, str] = dict(program.numbers)

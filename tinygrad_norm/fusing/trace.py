@@ -1,6 +1,6 @@
-"""A function is recorded once for each set of shapes, forward and backward, and read as terms over loops.
+"""Recording of a function for each set of shapes, forward and backward, as terms over loops.
 
-The backward pass is what the engine's own rules record under ``create_graph``: there is no second set of rules.
+The engine's own rules record the backward pass under ``create_graph``. There is no second set of rules.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .unknown import FILL, UnfusableError, unknown
 
 
 class Given(NamedTuple):
-    """An array that a function is given: the name of its parameter, shape, dtype, and whether it needs a gradient."""
+    """An array argument of a function: parameter name, shape, dtype, and whether it needs a gradient."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class Given(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """An array that a kernel makes: its name, its shape, the name of the Tensor, and whether that needs a gradient."""
+    """A result of a kernel: its name and shape, the name of the Tensor, and whether it needs a gradient."""
 
     name: str
     shape: tuple[int, ...]
@@ -43,21 +43,21 @@ class Returned(NamedTuple):
 
 @dataclass(frozen=True)
 class Traced:
-    """What was recorded of a function.
+    """The recording of a function.
 
     Attributes
     ----------
     forward : Program
     backward : tuple of Programs
-        For each output: the gradients of the inputs, of those that it depends on, from the cotangent of that output.
+        For each output, the gradients of the inputs that it depends on, from the cotangent of that output.
     outputs : tuple of Returned
     sizes : mapping of str to int
-        How far the loops run.
+        The sizes of the loops.
     traffic : tuple of int
-        How many arrays as large as the largest one the composition reads and writes, forward, and backward from the
-        first output.
+        The number of arrays of full size that the composition reads and writes, forward, and backward from the first
+        output.
     sequence : callable or None
-        What makes of several results the tuple or list that the function returns.
+        A function that collects several results in the tuple or list that the function returns.
     """
 
     forward: Program
@@ -69,15 +69,15 @@ class Traced:
 
 
 def trace(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Mapping[str, float]) -> Traced:
-    """Record ``fn``, which takes Tensors for what is given, and return what it computes.
+    """Record ``fn``, called with a Tensor for each of ``given``, and return the recording.
 
-    It is recorded twice. If it comes to depend on anything but its arguments, on values that it found a way to, on
-    random numbers or on a count of its calls, the two differ.
+    The function is recorded twice. If it depends on values of arrays, on random numbers or on the number of calls, the
+    two recordings differ.
 
     Raises
     ------
     UnfusableError
-        If it cannot be compiled; the message says why. The function's own errors come as they are.
+        If the function cannot be compiled. The message is the reason. Errors of the function itself pass through.
     """
     found = []
     for fill in (0.8125, -3.5):
@@ -88,12 +88,12 @@ def trace(fn: Callable[..., Any], given: Sequence[Given], name: str, numbers: Ma
             FILL.reset(token)
     first, second = found
     if _signature(first) != _signature(second):
-        raise UnfusableError("it gives another result each time, or looks at values")
+        raise UnfusableError("the result differs from call to call, or depends on values that are read from arrays")
     return first
 
 
 def _signature(traced: Traced) -> list[Any]:
-    """Return what was recorded, comparable."""
+    """Return a recording in a form that can be compared."""
     programs = (traced.forward, *traced.backward)
     terms = list(below(output.term for program in programs for output in program.outputs))
     place = {term: i for i, term in enumerate(terms)}
@@ -111,11 +111,11 @@ def _traced_once(fn: Callable[..., Any], given: Sequence[Given], name: str, numb
         outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
         for y in outputs:
             if not isinstance(y, Tensor) or y.dtype.kind != "f":
-                raise UnfusableError("it returns something else than Tensors of floats")
+                raise UnfusableError("the function returns something other than floating-point Tensors")
             if y.node is None:
-                raise UnfusableError("it returns an argument or a constant as it is")
+                raise UnfusableError("the function returns an argument or a constant unchanged")
         if not outputs:
-            raise UnfusableError("it returns nothing")
+            raise UnfusableError("the function returns nothing")
         seeds = [_leaf(f"g_{_called(y) or 'y'}", y.shape, y.dtype, True) for y in outputs]
         gradients = [
             backpropagate([(y, g)], inputs, create_graph=True) if y.requires_grad else {}
@@ -133,7 +133,7 @@ def _leaf(name: str, shape: tuple[int, ...], dtype: Any, needed: bool) -> Tensor
 
 
 class _Reading:
-    """Reads recorded Tensors as terms."""
+    """Translates recorded Tensors to terms."""
 
     def __init__(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], seeds: Sequence[Tensor],
@@ -145,7 +145,7 @@ class _Reading:
         results = [*outputs, *(g for each in gradients for g in each.values())]
         self.order = list(reversed(walk(results)))
         if len(self.order) > _MOST_OPERATIONS:
-            raise UnfusableError(f"it has more than {_MOST_OPERATIONS} operations, forward and backward")
+            raise UnfusableError(f"the function has more than {_MOST_OPERATIONS} operations, forward and backward")
         self.layouts = Layouts()
         leaves = [x for y in self.order for x in y.node.inputs if isinstance(x, Tensor) and x.node is None]  # type: ignore[union-attr]
         for y in dict.fromkeys([*inputs, *seeds, *leaves, *self.order, *results]):
@@ -156,7 +156,7 @@ class _Reading:
         for y in self.layouts.dims:
             self.layouts.find_dependence(y)
         if any(x.dtype != outputs[0].dtype for x in (*inputs, *outputs)):
-            raise UnfusableError("its arrays have several dtypes")
+            raise UnfusableError("the arrays have several dtypes")
         reductions = [y for y in self.order if y.node.primitive.name in SUMS]  # type: ignore[union-attr]
         largest = max([*inputs, *outputs], key=lambda x: x.ndim if x.size > 1 else -1)
         whole = [*inputs, *seeds, *results]
@@ -196,7 +196,7 @@ class _Reading:
         return self.names.each(self.layouts.layout(y))
 
     def _term(self, y: Tensor, of_a_rule: bool = False) -> Term:
-        """Return a Tensor as a term, and what it is computed from."""
+        """Return the term of a Tensor, after those that it is computed from."""
         for x in [*reversed(walk([y])), y]:
             if x not in self.found:
                 term = self._computed(x, x.node, of_a_rule) if x.node else self._constant(x, of_a_rule)
@@ -204,10 +204,12 @@ class _Reading:
         return self.found[y]
 
     def _constant(self, x: Tensor, of_a_rule: bool) -> Term:
-        # A rule's own arrays are zeros or ones; what a function holds may be another array in the next call.
+        # The arrays of rules are zeros or ones. An array of the function may differ in the next call.
         if of_a_rule and not np.ptp(x.data):
             return self.terms.number(float(x.data.flat[0]))
-        raise UnfusableError(f"it reads {x._label()}, which is not among its arguments; pass it as one")
+        raise UnfusableError(
+            f"the function reads {x._label()}, which is not among its arguments; pass it as an argument"
+        )
 
     def _operand(self, x: Any, of_a_rule: bool) -> Term:
         if isinstance(x, Tensor):
@@ -217,7 +219,7 @@ class _Reading:
         return self._number(float(x))
 
     def _number(self, value: float) -> Term:
-        """Return a number: small ones are part of the formula, others may depend on the shape and are given."""
+        """Return the term of a number. Common numbers are part of the formula, others arguments of the kernel."""
         term = self.terms.number(value)
         if value not in _PLAIN_NUMBERS and term not in self.numbers and np.isfinite(value):
             self.numbers[term] = self.called.get(value, f"k{len(self.numbers) + 1}")
@@ -242,10 +244,10 @@ class _Reading:
             _check_extremes(operands)
         if name in ELEMENTWISE:
             return self.terms.apply(name, *operands)
-        raise UnfusableError(f"{name} is not among the operations that are compiled")
+        raise UnfusableError(f"{name} is not among the supported operations")
 
     def _averaged(self, node: Node) -> Term | None:
-        """Return the count n where the rule of a mean multiplies by 1/n."""
+        """Return the count n if this is the multiplication by 1/n in the rule of a mean."""
         mean, share = node.differentiates, next((x for x in node.inputs if type(x) is float), None)
         if share is None or mean is None or mean.primitive.name != "mean":
             return None
@@ -257,25 +259,25 @@ class _Reading:
 
 
 def _check_operands(name: str, arrays: Sequence[Any]) -> None:
-    """Refuse conditions as numbers, and constants that are none, but where they are only chosen or compared."""
+    """Refuse arithmetic with conditions, and with constants that are infinite or NaN."""
     values = arrays[1:] if name == "where" else arrays
     are_compared = name in OF_BOOLEANS or name in ("equal", "not_equal")
     conditions = any(getattr(x, "dtype", None) == np.bool_ for x in values)
     if conditions and not (are_compared or name in SAME or name in ("astype", "sum")):
-        raise UnfusableError(f"{name} of conditions")
+        raise UnfusableError(f"{name} is applied to conditions")
     if name in ("add", "subtract", "multiply", "divide", "power") and any(
         isinstance(x, float) and not np.isfinite(x) for x in values
     ):
-        raise UnfusableError(f"{name} with a constant that is infinite or no number")
+        raise UnfusableError(f"{name} has a constant that is infinite or NaN")
 
 
 def _check_extremes(compared: Sequence[Term]) -> None:
-    """Refuse to look for the largest of values that are rounded: computed again, they may miss it by a bit."""
+    """Refuse comparisons with an extreme of rounded values: computed again, they may differ from it by a bit."""
     exact = {"input", "number", *EXACT, *COMPARISONS, *OF_BOOLEANS}
     for term in below(compared, lambda t: t.op in ("add", "subtract", "negative")):
         if term.op in ("max", "min") and any(t.op not in exact for t in below(term.args)):
             raise UnfusableError(
-                f"it compares with the {term.op} of what is computed, which may be rounded differently"
+                f"values are compared with the {term.op} of computed values, which may be rounded differently"
             )
 
 
@@ -286,7 +288,7 @@ _GREEK = {"μ": "mu", "σ²": "var", "x̂": "x_hat", "x−μ": "x_centred", "mea
 
 
 def _called(y: Tensor) -> str | None:
-    """Return the name of a Tensor as Python writes names."""
+    """Return the name of a Tensor as a Python identifier, or None."""
     name, gradient = y.name, False
     if name is None:
         return "rstd" if y.node is not None and y.node.primitive.name == "rsqrt" else None
@@ -301,7 +303,7 @@ def _called(y: Tensor) -> str | None:
 
 
 def _distinct(tensors: Sequence[Tensor], taken: set[str]) -> list[tuple[str, Tensor]]:
-    """Name outputs, each differently."""
+    """Return outputs with unique names."""
     found: dict[str, Tensor] = {}
     for y in tensors:
         name = stem = _called(y) or "y"
@@ -313,7 +315,7 @@ def _distinct(tensors: Sequence[Tensor], taken: set[str]) -> list[tuple[str, Ten
 
 
 def _traffic(tensors: Iterable[Tensor]) -> int:
-    """Count the arrays of full size that operations read and write; views are neither."""
+    """Count the arrays of full size that operations read and write, without views."""
     computed = [y for y in tensors if y.node and y.node.primitive.name not in SAME]
     full = max((y.size for y in computed), default=0)
     operands = [x for y in computed for x in y.node.inputs if isinstance(x, Tensor)]  # type: ignore[union-attr]

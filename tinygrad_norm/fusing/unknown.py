@@ -1,4 +1,4 @@
-"""Arrays of which only the shape and the dtype are known, so that a function can be recorded without computing."""
+"""Arrays with a shape and a dtype but no values, so that a function can be recorded without computing."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, NoReturn
 import numpy as np
 
 FILL: ContextVar[float] = ContextVar("fill", default=1.0)
-"""What stands in the memory of an array without values. Whoever finds a way to it sees another one in a second run."""
+"""The content of an array without values. It differs in a second run, which reveals functions that read it."""
 
 
 class UnfusableError(BaseException):  # so that a function that catches exceptions does not catch it
-    """Says why a function is not compiled: its composition runs then."""
+    """A function cannot be compiled. The message is the reason; the composition runs instead."""
 
 
 def unknown(shape: tuple[int, ...], dtype: Any) -> Unknown:
-    """Return an array without values: one element, seen everywhere."""
+    """Return an array without values: a view that repeats one element."""
     element = np.full(1, FILL.get(), dtype)
     return np.ndarray.__new__(Unknown, shape, element.dtype, element, 0, (0,) * len(shape))
 
 
 class Unknown(np.ndarray[Any, np.dtype[Any]]):
-    """What elementwise functions and reductions make of it has no values either; whoever asks for some is refused."""
+    """An array without values. So are the results of elementwise functions and reductions; other uses are refused."""
 
-    base = property(lambda self: None)  # it is nobody's view
+    base = property(lambda self: None)  # not a view of another array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if ufunc.signature is not None or method not in ("__call__", "reduce") or options.get("out") is not None:
-            raise UnfusableError(f"{ufunc.__name__} is neither elementwise nor a sum or a maximum")
+            raise UnfusableError(f"{ufunc.__name__} is neither elementwise nor a reduction")
         if method == "reduce":
             return _reduced(ufunc, inputs[0], **options)
         return _elementwise(ufunc, *inputs, **options)
@@ -46,7 +46,7 @@ class Unknown(np.ndarray[Any, np.dtype[Any]]):
         return unknown(self.shape, dtype)
 
     def __getitem__(self, index: Any) -> Any:
-        # Whether it is an array or a number is known.
+        # This index only distinguishes arrays from scalars.
         return super().__getitem__(index) if index == () else _refuse("an index")
 
     def __bool__(self) -> bool:
@@ -61,7 +61,7 @@ class Unknown(np.ndarray[Any, np.dtype[Any]]):
     __index__ = __complex__ = __int__
 
     def item(self, *args: Any) -> Any:
-        return _refuse("a question about its values, an if or a float(),")
+        return _refuse("a question about values, such as an if or a float(),")
 
     flat = property(lambda self: self.item())
 
