@@ -58,6 +58,7 @@ plt.show()
 # What does a batch norm do in this network? Before the second one the channels differ in mean and spread, and after it
 # they are similar. Boxes hold the middle half of the values, whiskers all but 1 % at either end.
 
+# sphinx_gallery_thumbnail_number = 2
 before = model[:5](images).data
 figure, axes = plt.subplots(2, 1, figsize=(6.4, 5), layout="constrained")
 for ax, values, place in zip(axes, (before, model[5](before).data), ("before", "after"), strict=True):

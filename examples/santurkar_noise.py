@@ -1,11 +1,10 @@
 """
-Batch norm with noise behind it
-===============================
+Noise after batch norm
+======================
 
-Does batch norm help because it keeps the distributions of activations still? S. Santurkar, D. Tsipras, A. Ilyas and A.
-Mądry 2018, `How Does Batch Normalization Help Optimization? <https://arxiv.org/abs/1805.11604>`_, section 2, added
-noise after every batch norm that moves these distributions at each step. Their network (VGG, on CIFAR-10) learned
-nearly as well as without the noise. Here six layers learn digits.
+Does batch norm help because it keeps the distributions of activations fixed? Santurkar et al. 2018, `How Does Batch
+Normalization Help Optimization? <https://arxiv.org/abs/1805.11604>`_, section 2, added noise that moves these
+distributions at each step. Their VGG network learned nearly as well as without it. Here six layers learn digits.
 """
 
 import matplotlib.pyplot as plt
@@ -76,6 +75,6 @@ axes["no norm"].set_ylabel("what a unit receives")
 plt.show()
 
 # %%
-# With noise, the means move more from step to step, measured in standard deviations, than without a norm (where they
-# move also because each step draws another batch). Yet the loss falls nearly as fast as with batch norm alone, so that
-# does not need still distributions. The authors explain it by a smoother loss, which is not tested here.
+# With noise the means move more per step, in standard deviations, than without a norm (where they also move because
+# each step draws another batch). Yet the loss falls nearly as fast as with batch norm alone, so fixed distributions are
+# not needed for that. The authors explain it by a smoother loss, which is not tested here.

@@ -1,6 +1,6 @@
 """
-A transformer block, and where its norms stand
-==============================================
+A transformer block, pre-norm and post-norm
+===========================================
 
 A transformer block adds attention, then a small network, to its input (Vaswani et al. 2017, arXiv:1706.03762). Layer
 norm follows each addition (post-norm) or begins each branch (pre-norm; both in Xiong et al. 2020, arXiv:2002.04745).
@@ -77,5 +77,4 @@ plt.show()
 
 # %%
 # With pre-norm the gradient of the last block falls with the number of blocks, with post-norm it does not. Xiong et al.
-# derive bounds that behave so (theorem 1), and see in it one reason why post-norm needs a warm-up, small steps at
-# first.
+# derive such bounds (theorem 1) and see in them one reason why post-norm needs a warm-up: small steps at first.

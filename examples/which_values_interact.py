@@ -47,6 +47,7 @@ for name, (pattern, groups) in patterns.items():
 # memory order: first the positions of the first channel of the first sample, then those of its second channel, and so
 # on. Thin lines separate channels, thick lines samples.
 
+# sphinx_gallery_thumbnail_number = 2
 figure, axes = plt.subplots(2, 2, figsize=(6.4, 7.2), layout="constrained")
 for ax, (name, jacobian) in zip(axes.flat, jacobians.items(), strict=True):
     shown = np.where(jacobian == 0, np.nan, jacobian)

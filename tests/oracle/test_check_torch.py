@@ -113,7 +113,7 @@ def test_functions_of_tensors_are_tried_with_our_tensors_first():
     assert tn.check_gradients(lambda x: torch.max(x, dim=1), X, seed=0).verdict is Verdict.PASSED
     with pytest.raises(ZeroDivisionError):
         tn.check_gradients(lambda x: 1 // 0, X)
-    with pytest.raises(ValueError, match="order is 1"):
+    with pytest.raises(ValueError, match="order must be 1"):
         tn.check_gradients(torch.tanh, X, order=2)
 
 
