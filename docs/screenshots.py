@@ -15,7 +15,7 @@ DOCS = Path(__file__).resolve().parent
 SHOWN = {
     "page-first.png": ("", 1366, 657, None),
     "page-backward.png": ("step=19&cell=1,2", 1366, 657, None),
-    "page-routes.png": ("cell=1,2&part=routes", 1366, 657, '[data-route="2"]'),
+    "page-routes.png": ("step=22&cell=1,2&part=routes", 1366, 657, '[data-route="2"]'),
     "page-phone.png": ("step=19&cell=1,2", 390, 844, None),
 }
 """Of each picture the state of the page, the size of the window, and what the pointer is on."""

@@ -88,7 +88,7 @@ def _interaction(figure: Any, data: dict[str, Any], style: Look) -> None:
         ax.set_xticks(edges, labels=[])
         ax.set_yticks(edges, labels=[])
         ax.grid(linewidth=0.6)
-        ax.set(title=f"{name}: dy / dx", xlabel="x, by sample", ylabel="y, by sample")
+        ax.set(title=f"{name}: |dy / dx|, dark is large", xlabel="x, by sample", ylabel="y, by sample")
     for (size, values), norm in zip(data["spreads"].items(), ("layer", "batch", "group"), strict=True):
         axes[2].hist(
             values,
