@@ -505,7 +505,7 @@ def main() -> None:
             f"`python -m tests.benchmarks.fused {' '.join(sys.argv[1:])}` made this page. {text}",
             explained(only),
             "## Forward and backward", markdown(found, "both", goals=True),
-            "## Forward alone", markdown(found, "forward"),
+            "## Forward only", markdown(found, "forward"),
             "## Compile time", "Seconds until the first result and gradients, compiling included:",
             compile_times(found), "## A training step", training(100),
         ]
