@@ -47,8 +47,8 @@ def side_by_side(drawings):
 
 
 def growth():
-    """Return what is measured under "How time grows": for each contender the numbers of elements and milliseconds."""
-    table = FIGURES.read_text(encoding="utf-8").partition("## How time grows\n")[2]
+    """Return what is measured under "Time by size": for each contender the numbers of elements and milliseconds."""
+    table = FIGURES.read_text(encoding="utf-8").partition("## Time by size\n")[2]
     (_, *names), _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")
     ]

@@ -1,4 +1,4 @@
-"""How well the gradient checker checks, beside those of others: ``python -m tests.benchmarks.checkers [--write]``.
+"""Compare the gradient checker with those of other libraries: ``python -m tests.benchmarks.checkers [--write]``.
 
 Every checker gets the same faulty gradients (`tinygrad_norm.check.mutants`) and the same inputs, each by the door that
 it has for gradients written by hand, in float64 and with its own defaults. What rejects everything would detect
@@ -45,48 +45,48 @@ def _prepared() -> None:
 
 NOTES = {
     "detection": (
-        "A mutant counts as detected if a checker rejects it on any of the first {draws} ordinary inputs of its own "
-        "({jax} for jax, which is slow); the search of tinygrad_norm draws its own 100 ordinary inputs and 100 edges. "
-        "Before `sum` stands what many do: the objective is the sum of the output. At the larger scale the mutants are "
-        "those that a complex step can see at all (relative error above 1e-4), for a saturated tanh has no gradient to "
-        "get wrong; the inputs are those at which the function is finite. `right functions rejected` counts those of "
-        "the right functions that are rejected on any of their inputs, by whoever is told the same. jax and autograd "
-        "compare one projection of the gradient in one random direction, torch in fast mode likewise, so one input is "
-        "one roll of the dice; torch in slow mode compares all of the Jacobian, by cotangents that are 1 once and 0 "
-        "elsewhere, at which squares and absolute values of the cotangent cannot be seen."
+        "A mutant counts as detected if a checker rejects it on any of its first {draws} ordinary inputs ({jax} for "
+        "jax, which is slow); the search of tinygrad_norm draws 100 ordinary inputs and 100 special ones. In the rows "
+        "with `.sum()`, the objective is the sum of the output, as in many tests. At the larger scale, only mutants "
+        "are counted that a complex step can detect (relative error above 1e-4), because a saturated tanh has no "
+        "gradient to get wrong, and only inputs at which the function is finite. `right functions rejected` counts the "
+        "right functions that a checker rejects on any of their inputs. jax, autograd and torch in fast mode compare "
+        "one projection of the gradient in one random direction, so whether a single input shows a fault depends on "
+        "chance. torch in slow mode compares the whole Jacobian, with cotangents that are 1 once and 0 elsewhere, so "
+        "it cannot detect squares and absolute values of the cotangent."
     ),
     "layer": (
-        "{count} random inputs of 4 rows of 8, without weight and bias, eps 1e-3. For the sum of its output, which is "
-        "constant, a layer norm's gradient is null."
+        "{count} random inputs of 4 rows of 8, without weight and bias, eps 1e-3. The sum of the output of layer norm "
+        "is constant, so the gradient of this sum is zero."
     ),
     "alarms": (
-        "All {cases} right functions, ordinary inputs and edges, the first input times 1e-6, 1 and 1e6 and plus 0, 1e4 "
-        "and 1e8 (only times, where it must be positive). One point is one gradient check of all inputs. A null "
-        "gradient (rounding is larger than all of it) and one lost in rounding (more than 5 % uncertain, or a function "
-        "that is not finite there) are said to be so, and are neither right nor wrong."
+        "All {cases} right functions are checked on ordinary and special inputs. The first input is multiplied by "
+        "1e-6, 1 and 1e6, and 0, 1e4 and 1e8 is added to it (nothing is added if it must be positive). One point is "
+        "one gradient check of all inputs. Points with a zero gradient (smaller than rounding) and those lost in "
+        "rounding (more than 5 % uncertain, or the function is not finite) are reported as such and not judged."
     ),
     "diagnosis": (
-        "The held-out faults (tests/held_out_mutants.py) are of functions that the diagnosis was not written for, "
-        "{count} of them with {seeds}; only the first sentence counts, by its key words. Wrong to say something of "
-        "`unknown` faults, and nothing of the others."
+        "The held-out faults (tests/held_out_mutants.py) are faults of functions for which the diagnosis was not "
+        "written: {count} faults, with {seeds}. Only the first sentence of a diagnosis counts, by its key words. For "
+        "an `unknown` fault it is wrong to give a diagnosis; for all others it is wrong to give none."
     ),
     "real": (
-        "Backward passes as people write them (tests/real_code), each put to `check_backward` as its author would: "
-        "{kinds} kinds of function and {faults} faults that people report, {seeds}, at the normal budget. The "
-        "diagnosis was written with the seen half in view, and without the unseen half; the words that make a "
-        "diagnosis true or misleading were fixed beforehand. Of some faults nothing can be said that helps: there "
-        "silence is the best. What a right function gets but `PASSED` counts as a false alarm, and what a wrong one "
-        "gets but a fault as a miss. Where forward keeps a cache, each call of backward needs one of forward, which "
-        "is counted."
+        "These are backward passes as people write them (tests/real_code), each passed to `check_backward` as its "
+        "author would: {kinds} kinds of function and {faults} faults that people report, {seeds}, at the normal "
+        "budget. The seen half was used to develop the diagnosis, the unseen half was not; the words that make a "
+        "diagnosis true or misleading were fixed beforehand. For some faults no diagnosis would help, so it is best to "
+        "give none. For a right function, any verdict but `PASSED` counts as a false alarm; for a wrong one, any "
+        "verdict that is not a fault counts as a miss. If forward keeps a cache, each call of backward needs a call of "
+        "forward, which is counted."
     ),
     "calls": (
-        "One gradient check of all inputs of the right functions, at {draws} ordinary inputs each. A search looks at "
-        "its first input as at a single point, and at others along one direction, unless that leaves doubt."
+        "One gradient check of all inputs of the right functions, at {draws} ordinary inputs each. A search examines "
+        "its first input like a single point, and the others along one direction only, unless the result is in doubt."
     ),
     "searches": (
         "`check_backward` at the normal budget with `strict=True`, which rejects shared memory and other dtypes; "
-        "{seeds}. Shrinking is part of the time; the elements are those of all inputs of the smallest witness. Seconds "
-        "are of one process beside another; only their proportions travel."
+        "{seeds}. The time includes shrinking. The elements are those of all inputs of the smallest witness. The times "
+        "were measured with another process running, so only their ratios carry over to other machines."
     ),
 }
 
@@ -100,15 +100,15 @@ HEADINGS = (
 def page(sections: Mapping[str, str], quick: bool) -> str:
     """Return the document, which says how it was made."""
     how = "--quick --write" if quick else "--write"
-    sample = " This is a sample of them, to look at, not a measurement." if quick else ""
+    sample = " This is only a sample, not a measurement." if quick else ""
     versions = ", ".join(f"{name} {version(name) or 'missing'}" for name in ("numpy", "hypothesis", *LIBRARIES))
     head = [
-        "# How well the checker checks",
+        "# Benchmarks of the checker",
         "",
-        f"Made by `python -m tests.benchmarks.checkers {how}`, seed {SEED}, with Python {platform.python_version()}, "
-        f"{versions}.",
-        f"{len(OF_VALUE)} of the {len(MUTANTS)} mutants have faults of value, which any checker can see; "
-        f"{len(CORRECT)} functions are right. Every checker is given float64, the same arrays, and its own "
+        f"`python -m tests.benchmarks.checkers {how}` made this page, with seed {SEED}, Python "
+        f"{platform.python_version()}, {versions}.",
+        f"{len(OF_VALUE)} of the {len(MUTANTS)} mutants have wrong values, which any checker can detect; "
+        f"{len(CORRECT)} functions are right. Every checker gets the same float64 arrays and uses its own "
         f"defaults.{sample}",
     ]
     written = [f"\n## {heading}\n\n{sections[heading]}" for heading in HEADINGS if heading in sections]

@@ -1,4 +1,4 @@
-"""What sums over ranks cost, measured and as a model: ``python -m tests.benchmarks.distributed``.
+"""The cost of sums over ranks, measured and as a model: ``python -m tests.benchmarks.distributed``.
 
 It starts itself with 1, 2 and 4 processes. ``--write`` renews docs/distributed-figures.md; ``--quick`` only sees that
 everything runs.
@@ -144,41 +144,41 @@ def page(times: dict[int, dict[str, dict[str, float]]], command: str) -> str:
         ],
     )
     more = Table(
-        "What sharing the statistics of one layer would add, microseconds",
+        "Predicted cost of sharing the statistics of one layer, microseconds",
         ("channels", *(f"{p} ranks" for p in MORE_RANKS)),
         [[c, *(cost(p, c) for p in MORE_RANKS)] for c in CHANNELS],
     )
     network = model._replace(message=30.0)
     sums_, numbers = exchanged(256)
     far = sums_ * network(64, 0) + numbers * rounds(64) * model.number
-    return f"""# What sums over ranks cost
+    return f"""# Benchmarks of sums over ranks
 
-`{command}` made this page: {processor()}, {CORES} cores, MPI by mpich in shared memory.
-Median times on rank 0.
+`{command}` made this page: {processor()}, {CORES} cores, MPI from mpich in shared memory.
+All times are medians on rank 0.
 
 {sums.markdown()}
 
 {layers.markdown()}
 
-The model counts messages only, so it is a lower bound. In a step the faster rank also waits at each sum for the slower
-one, and more operations are recorded than alone.
+The model counts messages only, so it is a lower bound. In a step, the faster rank also waits for the slower one at each
+sum, and more operations are recorded than without sharing.
 
 ## The model
 
 If the numbers of two ranks are added in each round, P ranks have the sum after ⌈log₂ P⌉ rounds. A sum of n numbers then
-takes *c* + ⌈log₂ P⌉ (*a* + *b* n): *c* for the call, *a* for a message, *b* for each number. Where there are more
-processes than cores, here with 4, they also wait for a core, for a time *w*. A layer of C channels takes four sums, two
-forward and two backward, of 4 C + 14 numbers in all: with the first go the counts, and with each go three numbers that
-say whether a gradient is needed, whether one has arrived, and what is being summed.
+takes *c* + ⌈log₂ P⌉ (*a* + *b* n): *c* for the call, *a* for a message, *b* for each number. If there are more
+processes than cores, as here with 4, they also wait for a core, for a time *w*. A layer of C channels takes four sums,
+two forward and two backward, of 4 C + 14 numbers in all. The first sum also carries the counts, and each sum carries
+three numbers: whether a gradient is needed, whether one has arrived, and what is being summed.
 
 Fitted to all the sums above, *c* is {model.call:.3g}, *a* is {model.message:.3g}, *b* is {model.number:.3g} and *w* is
 {model.waiting:.3g} microseconds. The median error of the fit is {statistics.median(errors):.0%}, the largest
-{max(errors):.0%}. With two and four ranks it cannot test the logarithm, which is an assumption.
+{max(errors):.0%}. Two and four ranks cannot test the logarithm, which is an assumption.
 
 {more.markdown()}
 
 These are predictions of a lower bound, not measurements, for ranks that have a core each (*w* is left out) and messages
-that take as long as on this machine. Over a network, use its latency for *a*: where a message takes 30 microseconds,
+that take as long as on this machine. Over a network, use its latency for *a*: if a message takes 30 microseconds,
 the messages of a layer of 256 channels on 64 ranks take {far / 1000:.2g} ms. If the model holds, the cost grows with
 the logarithm of the number of ranks, and from 64 to 1024 channels by {cost(64, 1024) / cost(64, 64) - 1:.0%} on 64
 ranks.

@@ -1,4 +1,4 @@
-"""What is measured of the gradient checkers at points: detection and false alarms. Each makes its tables."""
+"""Measurements of the gradient checkers at points: detection and false alarms. Each makes its tables."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ def detection(quick: bool, spread: Spread, searches: Sequence[Search]) -> list[T
             listed = "; ".join(f"{fault} ({count})" for fault, count in missed.most_common(10))
             missed_rows.append((name, scale, f"{missed.total()} of {len(pairs)}", listed))
     return [
-        Table("Faults of value, and who detects them", headings, rows),
+        Table("Detection of wrong values", headings, rows),
         Table(
-            "What is missed", ("checker", "first input times", "missed", "faults, the ten most frequent"), missed_rows
+            "Missed faults", ("checker", "first input times", "missed", "faults, the ten most frequent"), missed_rows
         ),
     ]
 
@@ -176,7 +176,7 @@ def wrong_layer_norm(quick: bool, spread: Spread) -> list[Table]:
             cells.append(f"{sum(row[which] for row in found if row[:2] == (name, scale))} of {count}")
         rows.append((name, *cells))
     headings = ("checker", *(f"{what}, x times {scale:g}" for what in ("wrong", "right") for scale in SCALES))
-    title = "Layer norm without parameters, its variance path dropped, and right: inputs rejected"
+    title = "Inputs rejected: layer norm without parameters, wrong (variance path dropped) and right"
     return [Table(title, headings, rows)]
 
 
@@ -184,7 +184,7 @@ def wrong_layer_norm(quick: bool, spread: Spread) -> list[Table]:
 
 OFFSETS = (0.0, 1e4, 1e8)
 FALSE_ALARM_SCALES = (1e-6, 1.0, 1e6)
-REGIMES = {"generic": "generic", "edges": "edge_cases"}
+REGIMES = {"ordinary": "generic", "special": "edge_cases"}
 EXTREME = 1e9
 
 
@@ -254,7 +254,7 @@ def false_alarms(quick: bool, spread: Spread) -> list[Table]:
         "right functions on",
         "points",
         "judged right",
-        "null gradient",
+        "zero gradient",
         "lost in rounding",
         "false alarms",
         "of those judged",

@@ -434,8 +434,21 @@ def training(rounds: int) -> str:
     return (
         "Three convolutions (3x3, 1x1, 1x1) of 16, 32 and 32 channels, each with batch norm and ReLU, on 256 digits, "
         f"float32: a step takes {medians_['composition']:.3g} ms, and {medians_['fused']:.3g} ms with "
-        f"`tn.fuse(model)`, {faster:.1f} times less. Norms and ReLUs are {share:.0%} of the step. Over {rounds} steps "
-        f"the loss falls from {first:.3g} to {last:.3g}; the two runs differ by at most {apart:.1e} of the loss."
+        f"`tn.fuse(model)`, {faster:.1f} times faster. Norms and ReLUs are {share:.0%} of the step. Over {rounds} "
+        f"steps the loss falls from {first:.3g} to {last:.3g}; the two runs differ by at most {apart:.1e} of the loss."
+    )
+
+
+def explained(only: Sequence[str]) -> str:
+    """Return what the columns of the tables are."""
+    times = "Times are in milliseconds, medians over interleaved rounds."
+    if "given" not in only:
+        return times
+    return (
+        f"{times} *given* is the time of our kernels alone, which write into preallocated arrays. *torch.compile* and "
+        "*JAX* compile the same formula as *composition*. *of the bandwidth* is the share of the bandwidth that one "
+        "thread measures in `a = b + s * c` at that size, if each of x, dL/dy, y and dL/dx is moved no more than "
+        "needed (five arrays)."
     )
 
 
@@ -445,7 +458,8 @@ def header(threads: int, seconds: float) -> str:
     names = ("numpy", "numba", "torch", "jax")
     versions = ", ".join(f"{name} {version(name)}" for name in names if importlib.util.find_spec(name))
     load = os.getloadavg()[0]
-    return f"{processor()}, {threads} thread(s), load {load:.1f} before, {versions}; {seconds:g} s a row and direction."
+    running = f"{threads} {'thread' if threads == 1 else 'threads'}"
+    return f"{processor()}, {running}, load {load:.1f} before the run, {versions}; {seconds:g} s per row and direction."
 
 
 def main() -> None:
@@ -487,16 +501,13 @@ def main() -> None:
         return
     tables = "\n\n".join(
         [
-            "# Figures of fuse" + (" on two cores" if given_options.threads > 1 else ""),
+            "# Benchmarks of fuse" + (" on two cores" if given_options.threads > 1 else ""),
             f"`python -m tests.benchmarks.fused {' '.join(sys.argv[1:])}` made this page. {text}",
-            "Milliseconds, medians over interleaved rounds. *given*: our kernels alone, into arrays that stand ready. "
-            "*torch.compile* and *JAX* compile the same formula as *composition*. The last column is the share of the "
-            "bandwidth that one thread measures in `a = b + s * c` at that size, if each of x, dL/dy, y and dL/dx were "
-            "moved no more than needed (five arrays).",
+            explained(only),
             "## Forward and backward", markdown(found, "both", goals=True),
-            "## Forward alone", markdown(found, "forward"),
-            "## Until it is ready", "Seconds until the first result and gradients, compiling included:",
-            compile_times(found), "## A whole step of training", training(100),
+            "## Forward only", markdown(found, "forward"),
+            "## Compile time", "Seconds until the first result and gradients, compiling included:",
+            compile_times(found), "## A training step", training(100),
         ]
     )  # fmt: skip
     print(tables)
@@ -505,7 +516,7 @@ def main() -> None:
     elif given_options.write:
         grown = measure([Row("LN", shape) for shape in SIZES], given_options.threads, seconds / 2, CONTENDERS)
         more = [
-            "## How time grows", "Layer norm, forward and backward:", markdown(grown, "both"),
+            "## Time by size", "Layer norm, forward and backward:", markdown(grown, "both"),
             "![Time of layer norm over the number of elements](fusing-sizes.svg)",
         ]  # fmt: skip
         PAGE.write_text("\n\n".join([tables, *more]) + "\n", encoding="utf-8")

@@ -22,18 +22,18 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "drawing-figures.md"
 COLLAPSED = "collapsed: "
 SHOWN = {"slide": ("px", 0.75), "column": ("pt", 1.0)}
 COLUMNS = ("graph", "text before", "text", "aspect before", "aspect", "overlaps", "texts struck", "collapsed")
-INTRODUCTION = """# Pictures in their frames, measured
+INTRODUCTION = """# Benchmarks of fitted pictures
 
-`python -m tests.benchmarks.pictures --write` draws thirteen graphs (tests/benchmarks/graphs.py) and reads the SVG:
+`python -m tests.benchmarks.pictures --write` draws thirteen graphs (tests/benchmarks/graphs.py) and measures the SVG:
 
-- **text**: the smallest text, at the size where the picture is shown: pixels on a slide of 1280 x 720, points in a
-  column 252 points wide and at most 1.4 times as high. *Before* is `detail="slide"` without `fit`, scaled
-  into the frame.
-- **aspect**: width by height.
-- **overlaps**: pairs of boxes and labels that share area, and what the page's edge cuts off. Two numbers are before and
-  after.
-- **texts struck**: texts that a line runs through, before and after.
-- **collapsed**: what the caption says is one box; it is chosen where more would not be readable (14 pixels, 7 points).
+- **text**: the size of the smallest text as it is shown: in pixels on a slide of 1280 x 720, in points in a column 252
+  points wide and at most 1.4 times as high. *Before* is `detail="slide"` without `fit`, scaled into the frame.
+- **aspect**: width divided by height.
+- **overlaps**: the number of pairs of boxes and labels that overlap, and of elements cut off at the edge of the page,
+  before and after.
+- **texts struck**: the number of texts that a line crosses, before and after.
+- **collapsed**: the parts that are drawn as one box, from the caption. Parts are collapsed if the text would otherwise
+  be too small to read (below 14 pixels or 7 points).
 
 """
 

@@ -118,10 +118,10 @@ def real_code(quick: bool, spread: Spread) -> list[Table]:
     cost = ("", "half", "checks", "median calls of forward", "most", "median seconds", "most seconds", "the slowest")
     wrongly = Counter((one.name, one.fault or "none", one.verdict) for one in runs if not one.right)
     mistaken = Counter((one.name, one.fault, one.said) for one in runs if one.worth == "misleading")
-    tables = [Table("What it says of real code", headings, rows), Table("What that costs", cost, costs)]
+    tables = [Table("Verdicts and diagnoses of real code", headings, rows), Table("Cost on real code", cost, costs)]
     for title, last, counts in (
         ("False alarms and misses", "verdict", wrongly),
-        ("Misleading diagnoses", "said", mistaken),
+        ("Misleading diagnoses", "diagnosis", mistaken),
     ):
         listed = [(*key, f"{count} of {len(seeds)}") for key, count in sorted(counts.items())]
         tables += [Table(title, ("code", "fault", last, "seeds"), listed)] if listed else []

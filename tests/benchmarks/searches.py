@@ -104,9 +104,9 @@ def sizes_and_times(searches: Sequence[Search]) -> list[Table]:
             )
         )
     headings = (
-        "verdict deserved",
+        "expected verdict",
         "checks",
-        "said so",
+        "as expected",
         "median inputs to the first hit",
         "most",
         "median elements of the witness",
@@ -169,10 +169,10 @@ def diagnoses(quick: bool, spread: Spread) -> list[Table]:
         counts = [pairs[expected, column] for column in columns]
         rows.append((expected, *(count or "" for count in counts), f"{pairs[expected, expected]} of {sum(counts)}"))
     right = sum(pairs[one, one] for one in {expected for expected, _ in pairs})
-    title = f"What the diagnosis says of held-out faults: {right} of {len(said)} right, {100 * right / len(said):.0f} %"
+    title = f"Diagnoses of held-out faults: {right} of {len(said)} right, {100 * right / len(said):.0f} %"
     misjudged = Counter((name, expected, category) for name, expected, category, _ in said if expected != category)
     wrong = [(*key, f"{count} of {len(seeds)}") for key, count in sorted(misjudged.items())]
     return [
-        Table(title, ("expected, and said:", *columns, "right"), rows),
-        Table("Where it says something else", ("held-out fault", "expected", "said", "seeds"), wrong),
+        Table(title, ("expected, and diagnosed:", *columns, "right"), rows),
+        Table("Wrong diagnoses of held-out faults", ("held-out fault", "expected", "diagnosed", "seeds"), wrong),
     ]
