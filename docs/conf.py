@@ -74,6 +74,7 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css", "gallery.css"]
+html_js_files = ["site.js"]
 html_favicon = "_static/icon.svg"
 html_copy_source = False
 html_show_sphinx = False

@@ -58,6 +58,9 @@ SAID = {
     "layer_norm": {
         "gamma_outside": ("x", "gamma is outside the means"), "over_batch": ("x", "means over the batch"),
         "constant_statistics": ("x", "statistics are held constant"),
+        "constant_mean": ("x", "mean is held constant", "path through the mean"),
+        "constant_variance": ("x", "variance is held constant", "path through the variance"),
+        "averaged": ("gamma beta", "means over the batch"),
         "parameters_over_features": ("gamma beta", "shape (5,)", "not axis 1"), "no_gamma": ("x", "gamma is missing"),
     },
     "group_norm": {

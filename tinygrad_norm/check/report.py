@@ -173,15 +173,16 @@ class GradientReport:
             return f" on {self.ordinary} ordinary inputs" + (f" and {edges} at the edges" if edges else "")
         if self.verdict not in FAULTS or self.regime == "point":
             return " at this point" if self.verdict is Verdict.PASSED and self.regime == "point" else ""
-        kind, before = ("inputs", self.examples - 1) if self.regime == "given" else ("ordinary inputs", self.ordinary)
+        kind, before = ("input", self.examples - 1) if self.regime == "given" else ("ordinary input", self.ordinary)
+        kinds = kind if before == 1 else f"{kind}s"
         if self.edge:
             size = max(float(np.max(np.abs(x), initial=0)) for x in self.witness)
             lies = EDGES[self.edge].format(size=f"{size:.0e}".replace("e+0", "e"))
-            words = f"right on all {before} {kind}; wrong {lies}"
+            words = f"right on all {before} {kinds}; wrong {lies}"
         elif before:
-            words = f"right on {before} {kind}, wrong on the next"
+            words = f"right on {before} {kinds}, wrong on the next"
         else:
-            return f" on {kind}" if self.verdict in (Verdict.WRONG_VALUE, Verdict.NAN) else ""
+            return f" on {kind}s" if self.verdict in (Verdict.WRONG_VALUE, Verdict.NAN) else ""
         return f"{';' if ':' in message else ':'} {words}"
 
     def _rows(self) -> tuple[list[tuple[str, ...]], str]:

@@ -46,7 +46,8 @@ def _reported(action: Callable[[argparse.Namespace], int]) -> Callable[[argparse
         try:
             return action(options)
         except (OSError, UnicodeDecodeError, UnknownExercise) as error:
-            print(f"tinygrad-norm: {error}", file=sys.stderr)
+            missing = f"there is no file or folder {error.filename}" if isinstance(error, FileNotFoundError) else error
+            print(f"tinygrad-norm: {missing}", file=sys.stderr)
             return 2
 
     return run

@@ -42,7 +42,7 @@ INPUTS = {"x": "n c", "gamma": "c", "beta": "c"}
 OPTIONS = {"least": {"c": 2}}
 HINTS = (
     "Two axes matter here: the statistics run over axis 1, and gamma and beta are repeated along axis 0.",
-    "The closed form is that of batch norm with means over axis 1. Use keepdims=True, so that they broadcast.",
+    "Start from dx̂ = g * gamma. Subtract the two corrections of batch norm, as means over axis 1 with keepdims=True.",
     "dL/dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / sqrt(var + EPS) with dx̂ = g * gamma inside both means,"
     " and the gradients of gamma and beta are sums over axis 0.",
 )
@@ -74,6 +74,26 @@ def constant_statistics(g, x, gamma, beta):
     return g * gamma / sigma, *closed_form(g, x, g)[1:]
 
 
+def constant_mean(g, x, gamma, beta):
+    """The mean is held constant: the path through it is missing."""
+    sigma = np.sqrt(x.var(axis=1, keepdims=True) + EPS)
+    dx, *others = closed_form(g, x, g * gamma)
+    return dx + (g * gamma).mean(axis=1, keepdims=True) / sigma, *others
+
+
+def constant_variance(g, x, gamma, beta):
+    """The variance is held constant: the path through it is missing."""
+    sigma = np.sqrt(x.var(axis=1, keepdims=True) + EPS)
+    dx_hat = g * gamma
+    return (dx_hat - dx_hat.mean(axis=1, keepdims=True)) / sigma, *closed_form(g, x, dx_hat)[1:]
+
+
+def averaged(g, x, gamma, beta):
+    """The gradients of gamma and beta are means over the batch, where they must be sums."""
+    dx, dgamma, dbeta = closed_form(g, x, g * gamma)
+    return dx, dgamma / len(x), dbeta / len(x)
+
+
 def parameters_over_features(g, x, gamma, beta):
     """gamma and beta are repeated along the batch: their gradients are sums over axis 0, of shape (C,), not axis 1."""
     x_hat = forward(x, np.ones_like(gamma), np.zeros_like(beta))
@@ -90,6 +110,9 @@ WRONG = {
         gamma_outside: "gamma-outside",
         over_batch: "wrong-axis",
         constant_statistics: "statistics-as-constants",
+        constant_mean: "mean-path",
+        constant_variance: "variance-path",
+        averaged: "mean-for-sum",
         parameters_over_features: "wrong-axis",
         no_gamma: "gamma-missing",
     },
