@@ -41,8 +41,8 @@ def pages():
         (
             "engine",
             "Tensors and gradients",
-            "What records a computation, and the functions that differentiate it. A Tensor also has the attributes and\n"
-            "methods of ndarray that :doc:`this list </numpy>` names.",
+            "What records a computation, and the functions that differentiate it. A Tensor also has the attributes\n"
+            "and methods of ndarray that :doc:`this list </numpy>` names.",
             {"": of_the_package("engine")},
         ),
         (
