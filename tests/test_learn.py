@@ -131,13 +131,13 @@ def test_what_is_computed_by_hand_is_right():
 
 NUMBER = r"(?<![\d.])\d+(?:\.\d+)?"
 QUOTED = [
-    ("01-distributions-shift.md", "0.74 standard deviations", "a", "the means move by # and"),
-    ("01-distributions-shift.md", "0.002 with it", "a", "and # standard deviations"),
+    ("01-distributions-shift.md", "0.74 standard deviations", "a", "the means move by # standard deviations"),
+    ("01-distributions-shift.md", "0.002 with it", "a", "without it and by # with it"),
     ("01-distributions-shift.md", "60 % of the test digits without and 97 % with", "g", "test accuracy # % and # %"),
-    ("05-samples-interact.md", "by 0.55, 0.20 and 0.04 over random batches", "e", "spreads by #, # and # over"),
+    ("05-samples-interact.md", "by 0.55, 0.20 and 0.04 over random batches", "e", "features) is #, # and # over"),
     ("05-samples-interact.md", "of 4, 32 and 512", "e", "over random batches of #, # and #"),
-    ("06-test-time.md", "504 in a thousand steps", "c", "a bias would grow to # in a thousand steps"),
-    ("06-test-time.md", "97.5 %", "f", "Accuracy # % in eval mode"),
+    ("06-test-time.md", "504 in a thousand steps", "c", "a bias grows to # in a thousand steps"),
+    ("06-test-time.md", "97.5 %", "f", "accuracy is # % in eval mode"),
     ("06-test-time.md", "96.4 % right", "f", "# % on random batches"),
     ("06-test-time.md", "31.1 % of the time", "f", "# % on batches sorted by class"),
 ]
