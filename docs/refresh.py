@@ -13,9 +13,10 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]  # where the tests' counter is, and what makes the pictures
 
-from made import make  # noqa: E402
+from drawn import DRAWINGS  # noqa: E402
 
 from tests.code_lines import code_lines  # noqa: E402
+from tinygrad_norm.tour.pictures import draw_step  # noqa: E402
 
 PICTURES = ("batch_norm.svg", "jacobian_batch_norm.svg", "jacobian_layer_norm.svg")
 
@@ -29,11 +30,20 @@ def counted(readme):
     return re.sub(r"(\]\((tinygrad_norm/[\w/]+\.py)\) \| )\d+( \|)", renew, readme)
 
 
+def draw(folder):
+    """Draw the README's pictures."""
+    (folder / "pictures").mkdir()  # where the tour's other variants of a picture go
+    draw_step(folder, backward=False)
+    for name in PICTURES:
+        if name in DRAWINGS:
+            DRAWINGS[name]().save(folder / name)
+
+
 def main():
     readme = ROOT / "README.md"
     readme.write_text(counted(readme.read_text(encoding="utf-8")), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        make(folder)
+        draw(Path(folder))
         for name in PICTURES:
             shutil.copy(Path(folder) / name, DOCS)
 

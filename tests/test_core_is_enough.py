@@ -5,28 +5,21 @@ from __future__ import annotations
 import ast
 import graphlib
 import html
-import importlib.util
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import structure
 from closed_forms import inputs_of
 from code_lines import code_lines
+from structure import MODULES, ROOT, imports, part_of
 
 import tinygrad_norm as tn
 from tinygrad_norm.engine.ops import core
 from tinygrad_norm.engine.primitive import PRIMITIVES
 from tinygrad_norm.engine.tensor import Tensor, walk
-
-spec = importlib.util.spec_from_file_location(
-    "structure", Path(__file__).resolve().parent.parent / "docs" / "_ext" / "structure.py"
-)
-structure = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(structure)
-MODULES, ROOT, imports, part_of = structure.MODULES, structure.ROOT, structure.imports, structure.part_of
 
 CORE = {name for name, p in PRIMITIVES.items() if all(rule.__module__ == core.__name__ for rule in p.rules)}
 NORMS = {

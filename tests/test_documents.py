@@ -19,7 +19,6 @@ import tinygrad_norm as tn
 from tinygrad_norm.engine.operators import FUNCTIONS
 from tinygrad_norm.exercises.mistakes import MISTAKES
 from tinygrad_norm.nn.family import FAMILY
-from tinygrad_norm.tour.pictures import draw_step
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -114,11 +113,9 @@ def words(svg):
 
 
 def test_the_pictures_in_the_readme_show_what_the_code_draws(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    draw_step(tmp_path, backward=False)
-    for name in refresh().PICTURES:
-        if name in drawn.DRAWINGS:
-            drawn.DRAWINGS[name]().save(tmp_path / name)
+    module = refresh()
+    module.draw(tmp_path)
+    for name in module.PICTURES:
         assert len(words(tmp_path / name)) > 20, name
         assert words(tmp_path / name) == words(ROOT / "docs" / name), "run python docs/refresh.py"
 

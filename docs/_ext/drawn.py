@@ -9,6 +9,7 @@ import numpy as np
 import tinygrad_norm as tn
 from tinygrad_norm.distributed import ThreadComm, shard, sync_batch_norm
 from tinygrad_norm.graph import draw_jacobian
+from tinygrad_norm.graph.explorer.scenes import example, norms
 
 FIGURES = Path(__file__).resolve().parents[1] / "fusing-figures.md"
 EXCHANGE = "#1d7a3a"
@@ -71,9 +72,8 @@ def plot_growth(path):
 
 
 def jacobian(function, **options):
-    """Return a drawing of a norm's Jacobian at the batch of the course."""
-    x = [[-1.4, -0.9, 2.6], [-1.3, 1.0, 2.9], [2.3, 3.8, 1.0], [1.3, 0.7, -2.0]]
-    return draw_jacobian(function, np.array(x), **options)
+    """Return a drawing of a norm's Jacobian at the batch of the live page, which is that of the course."""
+    return draw_jacobian(function, example(norms()["batch_norm"], (4, 3))["x"], **options)
 
 
 DRAWINGS = {

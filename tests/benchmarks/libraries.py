@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def milliseconds(code: str, rounds: int) -> float:
 def what_is_installed(rounds: int, count: bool) -> Table:
     rows = []
     for name in here():
-        distribution, first = re.sub("_", "-", LIBRARIES[name]), FIRST_GRADIENTS.get(name)
+        distribution, first = LIBRARIES[name].replace("_", "-"), FIRST_GRADIENTS.get(name)
         everything = needed(distribution)
         size = sum(path.stat().st_size for part in everything for path in files_of(part)) / 1e6
         imported = milliseconds(f"import {LIBRARIES[name]}", rounds)
@@ -177,19 +178,24 @@ def chain(y: Any, length: int) -> Any:
     return y
 
 
+def of_leaf(x: Any, length: int, accumulates: bool = True) -> Step:
+    """Return a step that differentiates a chain with respect to a leaf, whose gradient may have to be dropped first."""
+
+    def step() -> Sequence[Any]:
+        if accumulates:
+            x.grad = None
+        y = chain(x, length)
+        y.backward()
+        return y.item(), x.grad.item()
+
+    return step
+
+
 def chains(length: int) -> dict[str, Callable[[], Step]]:
     """Return for each library the derivative of a chain of operations on one number, as its users would write it."""
 
     def ours() -> Step:
-        x = tn.tensor(0.3, requires_grad=True)
-
-        def step() -> Sequence[Any]:
-            x.grad = None
-            y = chain(x, length)
-            y.backward()
-            return y.item(), x.grad.item()
-
-        return step
+        return of_leaf(tn.tensor(0.3, requires_grad=True), length)
 
     def micrograd() -> Step:
         from micrograd.engine import Value
@@ -210,27 +216,12 @@ def chains(length: int) -> dict[str, Callable[[], Step]]:
     def mygrad() -> Step:
         import mygrad as mg
 
-        x = mg.tensor(0.3)
-
-        def step() -> Sequence[Any]:
-            y = chain(x, length)
-            y.backward()
-            return y.item(), x.grad.item()
-
-        return step
+        return of_leaf(mg.tensor(0.3), length, accumulates=False)
 
     def torch() -> Step:
         import torch
 
-        x = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-
-        def step() -> Sequence[Any]:
-            x.grad = None
-            y = chain(x, length)
-            y.backward()
-            return y.item(), x.grad.item()
-
-        return step
+        return of_leaf(torch.tensor(0.3, dtype=torch.float64, requires_grad=True), length)
 
     every = {OURS: ours, "micrograd": micrograd, "autograd": autograd, "MyGrad": mygrad, "PyTorch": torch}
     return {name: make for name, make in every.items() if installed(name)}
@@ -241,7 +232,7 @@ def speed(rounds: int) -> Table:
     for shape in WORKS.values():
         work = work_of("batch_norm", shape, 0)
         for one, dtype in ((work, "float32"), (in_float64(work), "float64"))[: 2 if work.small else 1]:
-            makers = {n: lambda make=make: make(one) for n, make in NORMS.items() if installed(n.partition(",")[0])}  # noqa: B023
+            makers = {name: partial(make, one) for name, make in NORMS.items() if installed(name.partition(",")[0])}
             found = medians(ready(makers), rounds if work.small else max(rounds // 5, 3), 1)
             columns[f"µs, {shape} {dtype}"] = found
     short, long = (medians(ready(chains(length)), rounds, 1) for length in (50, 250))

@@ -46,8 +46,8 @@ def _reported(action: Callable[[argparse.Namespace], int]) -> Callable[[argparse
         try:
             return action(options)
         except (OSError, UnicodeDecodeError, UnknownExercise) as error:
-            missing = f"there is no file or folder {error.filename}" if isinstance(error, FileNotFoundError) else error
-            print(f"tinygrad-norm: {missing}", file=sys.stderr)
+            message = f"there is no file or folder {error.filename}" if isinstance(error, FileNotFoundError) else error
+            print(f"tinygrad-norm: {message}", file=sys.stderr)
             return 2
 
     return run

@@ -40,11 +40,11 @@ class Mistake:
 
 def _read() -> dict[str, Mistake]:
     entries = tomllib.loads(files(__package__).joinpath("mistakes.toml").read_text(encoding="utf-8"))
-    return {
-        key: Mistake(**{name: " ".join(text.split()) for name, text in entry.items()}, sources=tuple(sources))
-        for key, entry in entries.items()
-        for sources in [entry.pop("sources", ())]
-    }
+    found = {}
+    for key, entry in entries.items():
+        sources = tuple(entry.pop("sources", ()))
+        found[key] = Mistake(**{name: " ".join(text.split()) for name, text in entry.items()}, sources=sources)
+    return found
 
 
 MISTAKES = _read()
